@@ -1,0 +1,123 @@
+//! The crate's one error type.
+
+use std::path::PathBuf;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, each message saying what, where, expected and found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No adapter matches the request, or none exists.
+    #[error(
+        "no suitable GPU adapter: {reason}. Adapters found: {found}. On Debian and Ubuntu a software adapter comes with: apt-get install mesa-vulkan-drivers"
+    )]
+    NoAdapter {
+        /// What was asked for and why nothing fits.
+        reason: String,
+        /// Names of the adapters that do exist.
+        found: String,
+    },
+    /// The adapter refused to open a device with the features and limits asked for.
+    #[error("the adapter {adapter} gave no device: {reason}")]
+    Device {
+        /// Adapter name and backend.
+        adapter: String,
+        /// The adapter's own words.
+        reason: String,
+    },
+    /// The adapter's limits are too small for this model.
+    #[error("{what} needs {limit} of at least {expected}, the device has {found}")]
+    Limit {
+        /// Kernel or tensor that does not fit.
+        what: String,
+        /// Name of the WebGPU limit.
+        limit: &'static str,
+        /// Value that is needed.
+        expected: u64,
+        /// Value that is there.
+        found: u64,
+    },
+    /// The GPU stopped answering (device lost, out of memory, or a validation error at run time).
+    #[error("GPU failure during {what}: {reason}")]
+    Gpu {
+        /// What was being done.
+        what: String,
+        /// The driver's own words.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// "read", "write", "map", …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file's content is not what its format demands (truncated, corrupt, wrong kind).
+    #[error("{what} is not a valid {format}: {reason}")]
+    Format {
+        /// File name or a description of the data.
+        what: String,
+        /// Format that was expected.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// One or more tensors of a weights file are missing, superfluous, misshapen or of a wrong type.
+    #[error("{what} does not fit its configuration ({} problem{}):\n  {}", problems.len(), if problems.len() == 1 { "" } else { "s" }, problems.join("\n  "))]
+    Tensors {
+        /// File name or a description of the data.
+        what: String,
+        /// One line per problem: tensor, expected, found.
+        problems: Vec<String>,
+    },
+    /// A model configuration outside what the kernels can run.
+    #[error("model configuration: {} problem{}:\n  {}", problems.len(), if problems.len() == 1 { "" } else { "s" }, problems.join("\n  "))]
+    Config {
+        /// One line per problem: field, expected, found.
+        problems: Vec<String>,
+    },
+    /// An argument is out of its range (NaN, infinite, wrong count, singular, empty, …).
+    #[error("{what}: expected {expected}, found {found}")]
+    Argument {
+        /// Which argument.
+        what: String,
+        /// Its valid range.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Argument`].
+    pub(crate) fn argument(
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self::Argument {
+            what: what.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    /// An [`Error::Format`].
+    pub(crate) fn format(
+        what: impl Into<String>,
+        format: &'static str,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self::Format {
+            what: what.into(),
+            format,
+            reason: reason.into(),
+        }
+    }
+}
