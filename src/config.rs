@@ -1,1 +1,558 @@
-//! To be written.
+//! Every size of a model, and the tensors that follow from them.
+
+mod style_unet;
+mod tensors;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+pub use style_unet::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
+pub use tensors::TensorSpec;
+
+/// How the features of the nearest points are weighted against each other.
+///
+/// `d_k` is the distance from a sample to its `k`-th nearest point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PointWeighting {
+    /// `1/d_k²`, divided by the sum of that over all samples of the pass, for each `k` apart. What
+    /// the authors' released code does and its checkpoint was trained with.
+    #[default]
+    Released,
+    /// `(1/d_k) / Σ_j (1/d_j)`, the point-based expression field of the GPAvatar paper
+    /// (arXiv 2401.10215).
+    Paper,
+}
+
+/// How the tri-planes of several source images are fused.
+///
+/// `q` is the query of a texel and `k_i` the key of source image `i` there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attention {
+    /// `softmax_i(scale · q·k_i)`, with a learned scale. What the authors' released code does and
+    /// its checkpoint was trained with.
+    #[default]
+    Softmax,
+    /// `q·k_i / Σ_j q·k_j`, the multi tri-planes attention of the GPAvatar paper
+    /// (arXiv 2401.10215).
+    Ratio,
+}
+
+/// All sizes of a model.
+///
+/// It is stored as JSON under the metadata key `config` of a weights file. A field that is left out
+/// there takes its [default](Self::default), the size of the authors' released model; an unknown
+/// field is an error. [`validate`](Self::validate) enforces the ranges given here. No tensor of the
+/// model or of a frame may reach 2³⁰ elements, so that 32-bit byte offsets address all of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Width and height of a source image in pixels: `plane_size` or twice that.
+    pub source_size: u32,
+    /// Width and height of each of the three planes in texels: a power of two in 8..=4096.
+    pub plane_size: u32,
+    /// Channels of each plane: a multiple of 4.
+    pub plane_channels: u32,
+    /// Points that follow the head's expression: `neighbours`..=65535.
+    pub points: u32,
+    /// Nearest points that a sample gathers features from: 1..=8.
+    pub neighbours: u32,
+    /// Learned features of each point: 1..=1024.
+    pub point_feature: u32,
+    /// Hidden width of the point network: a multiple of 16, at most 128.
+    pub point_hidden: u32,
+    /// Outputs of the point network: a multiple of 4. With `plane_channels` at most 128.
+    pub point_output: u32,
+    /// Hidden width of the radiance network: a multiple of 8, at most 128.
+    pub feature_hidden: u32,
+    /// Hidden width of its colour head: a multiple of 8, at most 128.
+    pub rgb_hidden: u32,
+    /// Samples of a ray in the coarse pass: 2..=128.
+    pub coarse_samples: u32,
+    /// Samples of a ray that importance sampling adds: 2..=128.
+    pub fine_samples: u32,
+    /// Width and height of the volume-rendered image in pixels: 2..=`output_size`.
+    pub low_res_size: u32,
+    /// Channels of the volume-rendered image, RGB first: a multiple of 4, at most 64.
+    pub low_res_channels: u32,
+    /// Width and height of the final image in pixels: a power of two in 8..=4096.
+    pub output_size: u32,
+    /// Length of the style vector: a multiple of 4, at most 4096.
+    pub style_size: u32,
+    /// Layers of the network that maps the style vector: 1..=64.
+    pub style_layers: u32,
+    /// Channels of the encoder's U-Net at each resolution, for all powers of two from 4 to
+    /// `source_size`: multiples of 4, at most 4096. Larger resolutions may be listed and are unused.
+    pub encoder_channels: BTreeMap<u32, u32>,
+    /// Channels of the super-resolver's U-Net, likewise from 4 to `output_size`.
+    pub super_resolver_channels: BTreeMap<u32, u32>,
+    /// Channels of the encoder's style decoder, likewise from 4 to `plane_size`.
+    pub encoder_decoder_channels: BTreeMap<u32, u32>,
+    /// Channels of the super-resolver's style decoder, likewise from 4 to `output_size`.
+    pub super_resolver_decoder_channels: BTreeMap<u32, u32>,
+    /// Focal length in units of half the image width: positive and finite.
+    pub focal: f32,
+    /// Weighting of the nearest points.
+    pub point_weighting: PointWeighting,
+    /// Weighting of the source images.
+    pub attention: Attention,
+}
+
+impl Default for ModelConfig {
+    /// The sizes of the authors' released model.
+    fn default() -> Self {
+        let channels = |widest: u32| -> BTreeMap<u32, u32> {
+            let narrowing = [widest, widest, widest, widest]
+                .into_iter()
+                .chain((1..=4).map(|halvings| widest >> halvings));
+            (2..).map(|log| 1 << log).zip(narrowing).collect()
+        };
+        Self {
+            source_size: 512,
+            plane_size: 256,
+            plane_channels: 32,
+            points: 5023,
+            neighbours: 8,
+            point_feature: 32,
+            point_hidden: 64,
+            point_output: 32,
+            feature_hidden: 128,
+            rgb_hidden: 64,
+            coarse_samples: 32,
+            fine_samples: 32,
+            low_res_size: 128,
+            low_res_channels: 32,
+            output_size: 512,
+            style_size: 512,
+            style_layers: 8,
+            encoder_channels: channels(256),
+            super_resolver_channels: channels(256),
+            encoder_decoder_channels: channels(512),
+            super_resolver_decoder_channels: channels(512),
+            focal: 12.0,
+            point_weighting: PointWeighting::default(),
+            attention: Attention::default(),
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Colour channels of source and output images.
+    pub const IMAGE_CHANNELS: u32 = 3;
+    /// Planes of a tri-plane: xy, xz and zy.
+    pub const PLANES: u32 = 3;
+    /// Length of a 3-vector's harmonic embedding: sine and cosine of four octaves, and the vector.
+    pub const HARMONICS: u32 = 27;
+
+    /// The network that turns a source image into a tri-plane.
+    pub fn encoder(&self) -> StyleUnetConfig {
+        StyleUnetConfig {
+            prefix: "style_tplane",
+            input: self.source_size,
+            output: self.plane_size,
+            in_channels: Self::IMAGE_CHANNELS,
+            out_channels: Self::PLANES.saturating_mul(self.plane_channels),
+            channels: self.encoder_channels.clone(),
+            decoder_channels: self.encoder_decoder_channels.clone(),
+            style_size: self.style_size,
+            style_layers: self.style_layers,
+        }
+    }
+
+    /// The network that turns the volume-rendered image into the final one. It resizes its input
+    /// to `output_size` first.
+    pub fn super_resolver(&self) -> StyleUnetConfig {
+        StyleUnetConfig {
+            prefix: "up_renderer",
+            input: self.output_size,
+            output: self.output_size,
+            in_channels: self.low_res_channels,
+            out_channels: Self::IMAGE_CHANNELS,
+            channels: self.super_resolver_channels.clone(),
+            decoder_channels: self.super_resolver_decoder_channels.clone(),
+            style_size: self.style_size,
+            style_layers: self.style_layers,
+        }
+    }
+
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with all the problems there are, not just the first.
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        for (field, size) in [
+            ("source_size", self.source_size),
+            ("plane_size", self.plane_size),
+            ("output_size", self.output_size),
+        ] {
+            problems.expect(
+                size.is_power_of_two() && (8..=4096).contains(&size),
+                field,
+                "a power of two in 8..=4096",
+                size,
+            );
+        }
+        problems.expect(
+            self.source_size == self.plane_size
+                || Some(self.source_size) == self.plane_size.checked_mul(2),
+            "source_size",
+            format_args!("plane_size ({}) or twice that", self.plane_size),
+            self.source_size,
+        );
+        problems.expect(
+            (2..=self.output_size).contains(&self.low_res_size),
+            "low_res_size",
+            format_args!("2..=output_size ({})", self.output_size),
+            self.low_res_size,
+        );
+        problems.expect(
+            (self.neighbours..=65535).contains(&self.points),
+            "points",
+            format_args!("neighbours ({})..=65535", self.neighbours),
+            self.points,
+        );
+        for (field, value, step, most) in [
+            ("plane_channels", self.plane_channels, 4, 124),
+            ("neighbours", self.neighbours, 1, 8),
+            ("point_feature", self.point_feature, 1, 1024),
+            ("point_hidden", self.point_hidden, 16, 128),
+            ("point_output", self.point_output, 4, 124),
+            ("feature_hidden", self.feature_hidden, 8, 128),
+            ("rgb_hidden", self.rgb_hidden, 8, 128),
+            ("low_res_channels", self.low_res_channels, 4, 64),
+            ("style_size", self.style_size, 4, 4096),
+            ("style_layers", self.style_layers, 1, 64),
+        ] {
+            problems.expect_multiple(field, value, step, most);
+        }
+        let radiance_inputs = self.plane_channels.saturating_add(self.point_output);
+        problems.expect(
+            radiance_inputs <= 128,
+            "plane_channels + point_output",
+            "at most 128",
+            radiance_inputs,
+        );
+        for (field, samples) in [
+            ("coarse_samples", self.coarse_samples),
+            ("fine_samples", self.fine_samples),
+        ] {
+            problems.expect((2..=128).contains(&samples), field, "2..=128", samples);
+        }
+        for (field, table, top) in [
+            ("encoder_channels", &self.encoder_channels, self.source_size),
+            (
+                "super_resolver_channels",
+                &self.super_resolver_channels,
+                self.output_size,
+            ),
+            (
+                "encoder_decoder_channels",
+                &self.encoder_decoder_channels,
+                self.plane_size,
+            ),
+            (
+                "super_resolver_decoder_channels",
+                &self.super_resolver_decoder_channels,
+                self.output_size,
+            ),
+        ] {
+            problems.expect_channels(field, table, top);
+        }
+        problems.expect(
+            self.focal.is_finite() && self.focal > 0.0,
+            "focal",
+            "a positive finite number",
+            self.focal,
+        );
+        if problems.0.is_empty() {
+            self.check_addressable(&mut problems);
+        }
+        problems.into_result()
+    }
+
+    /// Every tensor, as a product of valid sizes, must stay below 2³⁰ elements.
+    fn check_addressable(&self, problems: &mut Problems) {
+        const LIMIT: u64 = 1 << 30;
+        let mut check = |what: &str, factors: &[u32]| {
+            let elements = factors.iter().fold(1u64, |product, &factor| {
+                product.saturating_mul(factor.into())
+            });
+            problems.expect(elements < LIMIT, what, "fewer than 2^30 elements", elements);
+        };
+        let plane = self.plane_size;
+        check(
+            "tri-plane",
+            &[plane, plane, Self::PLANES, self.plane_channels],
+        );
+        check(
+            "radiance values of all samples",
+            &[
+                self.low_res_size,
+                self.low_res_size,
+                self.coarse_samples + self.fine_samples,
+                self.low_res_channels,
+            ],
+        );
+        for unet in [self.encoder(), self.super_resolver()] {
+            let tables = [&unet.channels, &unet.decoder_channels];
+            for (resolution, channels) in tables.into_iter().flatten() {
+                if *resolution <= unet.input.max(unet.output) {
+                    check(
+                        &format!("{} at resolution {resolution}", unet.prefix),
+                        &[*resolution, *resolution, *channels],
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The problems of a configuration, one line each.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn expect(&mut self, ok: bool, field: &str, expected: impl Display, found: impl Display) {
+        if !ok {
+            self.0
+                .push(format!("{field}: expected {expected}, found {found}"));
+        }
+    }
+
+    fn expect_multiple(&mut self, field: &str, value: u32, step: u32, most: u32) {
+        let ok = value.is_multiple_of(step) && (step..=most).contains(&value);
+        match step {
+            1 => self.expect(ok, field, format_args!("1..={most}"), value),
+            _ => self.expect(
+                ok,
+                field,
+                format_args!("a multiple of {step} in {step}..={most}"),
+                value,
+            ),
+        }
+    }
+
+    fn expect_channels(&mut self, field: &str, table: &BTreeMap<u32, u32>, top: u32) {
+        for log in 2..=top.checked_ilog2().unwrap_or(0) {
+            let resolution = 1 << log;
+            self.expect(
+                table.contains_key(&resolution),
+                field,
+                format_args!("an entry for resolution {resolution}"),
+                "none",
+            );
+        }
+        for (&resolution, &channels) in table {
+            self.expect(
+                resolution.is_power_of_two() && resolution >= 4,
+                field,
+                "resolutions that are powers of two from 4",
+                resolution,
+            );
+            self.expect_multiple(&format!("{field}[{resolution}]"), channels, 4, 4096);
+        }
+    }
+
+    fn into_result(self) -> Result<()> {
+        match self.0 {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(Error::Config { problems }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sizes of the small golden cases.
+    fn small() -> ModelConfig {
+        ModelConfig {
+            source_size: 64,
+            plane_size: 32,
+            points: 300,
+            low_res_size: 16,
+            coarse_samples: 8,
+            fine_samples: 8,
+            output_size: 64,
+            ..ModelConfig::default()
+        }
+    }
+
+    #[track_caller]
+    fn problems(config: &ModelConfig) -> Vec<String> {
+        match config.validate() {
+            Err(Error::Config { problems }) => problems,
+            other => panic!("expected Error::Config, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn tensors_are_those_of_the_checkpoint() {
+        for (config, table) in [
+            (
+                ModelConfig::default(),
+                include_str!("../tests/golden/checkpoint_released.tsv"),
+            ),
+            (
+                small(),
+                include_str!("../tests/golden/checkpoint_small_released.tsv"),
+            ),
+        ] {
+            let expected: Vec<String> = table
+                .lines()
+                .skip(1)
+                .map(|line| line.split('\t').take(2).collect::<Vec<_>>().join(" "))
+                .collect();
+            let found: Vec<String> = config
+                .tensors()
+                .unwrap()
+                .iter()
+                .map(|spec| {
+                    let shape: Vec<String> = spec.shape.iter().map(usize::to_string).collect();
+                    format!("{} {}", spec.name, shape.join("x"))
+                })
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn only_the_unused_image_branch_is_optional() {
+        for spec in ModelConfig::default().tensors().unwrap() {
+            assert_eq!(spec.required, !spec.name.contains(".toRGB."), "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn equal_source_and_plane_sizes_drop_the_first_block() {
+        let config = ModelConfig {
+            source_size: 32,
+            ..small()
+        };
+        let names: Vec<String> = config
+            .tensors()
+            .unwrap()
+            .into_iter()
+            .map(|t| t.name)
+            .collect();
+        assert!(names.contains(&"style_tplane.conv_body_first.weight".into()));
+        assert!(
+            !names
+                .iter()
+                .any(|name| name.starts_with("style_tplane.conv_body_first.1"))
+        );
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let zero = ModelConfig {
+            source_size: 0,
+            plane_size: 0,
+            plane_channels: 0,
+            points: 0,
+            neighbours: 0,
+            point_feature: 0,
+            point_hidden: 0,
+            point_output: 0,
+            feature_hidden: 0,
+            rgb_hidden: 0,
+            coarse_samples: 0,
+            fine_samples: 0,
+            low_res_size: 0,
+            low_res_channels: 0,
+            output_size: 0,
+            style_size: 0,
+            style_layers: 0,
+            encoder_channels: BTreeMap::from([(0, 4)]),
+            super_resolver_channels: BTreeMap::from([(4, 0)]),
+            encoder_decoder_channels: BTreeMap::from([(6, 4)]),
+            super_resolver_decoder_channels: BTreeMap::from([(4, 6)]),
+            focal: 0.0,
+            ..ModelConfig::default()
+        };
+        let lines = problems(&zero);
+        let json = serde_json::to_value(&zero).unwrap();
+        for field in json.as_object().unwrap().keys() {
+            // 0 points are no fewer than 0 neighbours, and any variant of an enum will do.
+            let blameless = ["points", "point_weighting", "attention"].contains(&field.as_str());
+            let blamed = lines.iter().any(|line| line.starts_with(field));
+            assert_ne!(blamed, blameless, "{field} in {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn extreme_sizes_are_refused_without_overflow() {
+        let most = u32::MAX;
+        let config = ModelConfig {
+            source_size: 1 << 31,
+            plane_size: 1 << 31,
+            plane_channels: most,
+            points: most,
+            neighbours: most,
+            point_feature: most,
+            point_hidden: most,
+            point_output: most,
+            low_res_size: most,
+            coarse_samples: most,
+            style_layers: most,
+            focal: f32::NAN,
+            ..ModelConfig::default()
+        };
+        assert!(config.tensors().is_err());
+        assert!(problems(&config).len() > 10);
+        assert_eq!(config.encoder().levels(), 29);
+    }
+
+    #[test]
+    fn tensors_too_large_to_address_are_refused() {
+        let config = ModelConfig {
+            low_res_size: 512,
+            coarse_samples: 128,
+            fine_samples: 128,
+            ..ModelConfig::default()
+        };
+        assert_eq!(
+            problems(&config),
+            [
+                "radiance values of all samples: expected fewer than 2^30 elements, \
+                 found 2147483648"
+            ]
+        );
+    }
+
+    #[test]
+    fn missing_channels_are_named() {
+        let mut config = ModelConfig::default();
+        config.encoder_channels.remove(&512);
+        assert_eq!(
+            problems(&config),
+            ["encoder_channels: expected an entry for resolution 512, found none"]
+        );
+        assert_eq!(config.encoder().channels_at(512), 0);
+        config.source_size = 256;
+        config.validate().unwrap();
+    }
+
+    #[test]
+    fn json_takes_defaults_and_refuses_unknown_fields() {
+        let parse = serde_json::from_str::<ModelConfig>;
+        assert_eq!(parse("{}").unwrap(), ModelConfig::default());
+        let config = ModelConfig {
+            attention: Attention::Ratio,
+            point_weighting: PointWeighting::Paper,
+            ..small()
+        };
+        let json = serde_json::to_string(&config).unwrap();
+        assert!(json.contains(r#""attention":"ratio""#), "{json}");
+        assert_eq!(parse(&json).unwrap(), config);
+        let error = parse(r#"{"neighbors": 8}"#).unwrap_err().to_string();
+        assert!(error.contains("neighbors"), "{error}");
+    }
+}
