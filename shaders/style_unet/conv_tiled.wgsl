@@ -1,0 +1,188 @@
+// Convolution, 3x3 with zero padding 1 or 1x1, as an implicit matrix product in workgroup memory.
+//
+// A workgroup owns a rectangle of pixels times 8 CHANNEL_GROUPS output channels; each of its 128
+// threads 8 pixels of a row times 8 output channels, in named accumulators. Four input channels at
+// a time, the rectangle with its border and all taps' weights are staged and used 9 times 64 times.
+// Workgroup x, y: rectangles; z: groups of output channels.
+
+#import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::tile::mac
+
+// 3 or 1.
+override KERNEL_SIZE: u32 = 3u;
+// 1 scales the input channels by the layer's modulation.
+override MODULATED: u32 = 0u;
+// Threads along the output channels (2, 4 or 8) and along x (8 pixels each).
+override CHANNEL_GROUPS: u32 = 8u;
+override COLUMN_GROUPS: u32 = 2u;
+
+const THREADS = 128u;
+
+// The rectangle with its border, then the weights [tap][4 inputs][output channels / 4]: at most
+// 34 * 18 + 9 * 4 * 4 (two channel groups), 34 * 10 + 9 * 4 * 8, 18 * 10 + 9 * 4 * 16.
+var<workgroup> staged: array<vec4<f32>, 768>;
+
+fn block(at: u32) -> mat4x4<f32> {
+    let stride = 2u * CHANNEL_GROUPS;
+    return mat4x4<f32>(
+        staged[at], staged[at + stride], staged[at + 2u * stride], staged[at + 3u * stride]
+    );
+}
+
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let border = KERNEL_SIZE / 2u;
+    let taps = KERNEL_SIZE * KERNEL_SIZE;
+    let tile_width = COLUMN_GROUPS * 8u;
+    let tile_height = THREADS / (CHANNEL_GROUPS * COLUMN_GROUPS);
+    let staged_width = tile_width + 2u * border;
+    let staged_pixels = staged_width * (tile_height + 2u * border);
+    let staged_weights = taps * 8u * CHANNEL_GROUPS;
+
+    let channel_group = thread % CHANNEL_GROUPS;
+    let pixel_group = thread / CHANNEL_GROUPS;
+    let column = (pixel_group % COLUMN_GROUPS) * 8u;
+    let line = pixel_group / COLUMN_GROUPS;
+    // First eighth of output channels of this workgroup, and how many there are in all.
+    let first_eighth = group.z * CHANNEL_GROUPS;
+    let eighths = (conv.output_channels + 1u) / 2u;
+
+    var a0 = vec4<f32>();
+    var b0 = vec4<f32>();
+    var a1 = vec4<f32>();
+    var b1 = vec4<f32>();
+    var a2 = vec4<f32>();
+    var b2 = vec4<f32>();
+    var a3 = vec4<f32>();
+    var b3 = vec4<f32>();
+    var a4 = vec4<f32>();
+    var b4 = vec4<f32>();
+    var a5 = vec4<f32>();
+    var b5 = vec4<f32>();
+    var a6 = vec4<f32>();
+    var b6 = vec4<f32>();
+    var a7 = vec4<f32>();
+    var b7 = vec4<f32>();
+    for (var c = 0u; c < conv.input_channels; c++) {
+        for (var i = thread; i < staged_pixels; i += THREADS) {
+            let x = group.x * tile_width + i % staged_width - border;
+            let y = group.y * tile_height + i / staged_width - border;
+            var value = vec4<f32>();
+            // Left of and above the image wraps to huge numbers.
+            if x < conv.width && y < conv.height {
+                value = input[(y * conv.width + x) * conv.input_channels + c];
+                if MODULATED == 1u {
+                    value *= modulation[conv.modulation_offset + c];
+                }
+            }
+            staged[i] = value;
+        }
+        for (var i = thread; i < staged_weights; i += THREADS) {
+            // i = (tap * 4 + input) * 2 CHANNEL_GROUPS + quarter of the output channels
+            let quarter = i % (2u * CHANNEL_GROUPS);
+            let row = i / (2u * CHANNEL_GROUPS);
+            let eighth = min(first_eighth + quarter / 2u, eighths - 1u);
+            let tap = eighth * taps + row / 4u;
+            let at = (tap * conv.input_channels + c) * 4u + row % 4u;
+            staged[staged_pixels + i] = weights[at * 2u + quarter % 2u];
+        }
+        workgroupBarrier();
+        for (var ky = 0u; ky < KERNEL_SIZE; ky++) {
+            let row = (line + ky) * staged_width + column;
+            let w = staged_pixels + 2u * channel_group + ky * KERNEL_SIZE * 8u * CHANNEL_GROUPS;
+            let x0 = staged[row];
+            let x1 = staged[row + 1u];
+            let x2 = staged[row + 2u];
+            let x3 = staged[row + 3u];
+            let x4 = staged[row + 4u];
+            let x5 = staged[row + 5u];
+            let x6 = staged[row + 6u];
+            let x7 = staged[row + 7u];
+            {
+                let wa = block(w);
+                let wb = block(w + 1u);
+                a0 = mac(a0, wa, x0);
+                b0 = mac(b0, wb, x0);
+                a1 = mac(a1, wa, x1);
+                b1 = mac(b1, wb, x1);
+                a2 = mac(a2, wa, x2);
+                b2 = mac(b2, wb, x2);
+                a3 = mac(a3, wa, x3);
+                b3 = mac(b3, wb, x3);
+                a4 = mac(a4, wa, x4);
+                b4 = mac(b4, wb, x4);
+                a5 = mac(a5, wa, x5);
+                b5 = mac(b5, wb, x5);
+                a6 = mac(a6, wa, x6);
+                b6 = mac(b6, wb, x6);
+                a7 = mac(a7, wa, x7);
+                b7 = mac(b7, wb, x7);
+            }
+            if KERNEL_SIZE == 3u {
+                let x8 = staged[row + 8u];
+                let x9 = staged[row + 9u];
+                {
+                    let wa = block(w + 8u * CHANNEL_GROUPS);
+                    let wb = block(w + 8u * CHANNEL_GROUPS + 1u);
+                    a0 = mac(a0, wa, x1);
+                    b0 = mac(b0, wb, x1);
+                    a1 = mac(a1, wa, x2);
+                    b1 = mac(b1, wb, x2);
+                    a2 = mac(a2, wa, x3);
+                    b2 = mac(b2, wb, x3);
+                    a3 = mac(a3, wa, x4);
+                    b3 = mac(b3, wb, x4);
+                    a4 = mac(a4, wa, x5);
+                    b4 = mac(b4, wb, x5);
+                    a5 = mac(a5, wa, x6);
+                    b5 = mac(b5, wb, x6);
+                    a6 = mac(a6, wa, x7);
+                    b6 = mac(b6, wb, x7);
+                    a7 = mac(a7, wa, x8);
+                    b7 = mac(b7, wb, x8);
+                }
+                {
+                    let wa = block(w + 16u * CHANNEL_GROUPS);
+                    let wb = block(w + 16u * CHANNEL_GROUPS + 1u);
+                    a0 = mac(a0, wa, x2);
+                    b0 = mac(b0, wb, x2);
+                    a1 = mac(a1, wa, x3);
+                    b1 = mac(b1, wb, x3);
+                    a2 = mac(a2, wa, x4);
+                    b2 = mac(b2, wb, x4);
+                    a3 = mac(a3, wa, x5);
+                    b3 = mac(b3, wb, x5);
+                    a4 = mac(a4, wa, x6);
+                    b4 = mac(b4, wb, x6);
+                    a5 = mac(a5, wa, x7);
+                    b5 = mac(b5, wb, x7);
+                    a6 = mac(a6, wa, x8);
+                    b6 = mac(b6, wb, x8);
+                    a7 = mac(a7, wa, x9);
+                    b7 = mac(b7, wb, x9);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    let x = group.x * tile_width + column;
+    let y = group.y * tile_height + line;
+    let o = (first_eighth + channel_group) * 2u;
+    store(x + 0u, y, o, a0);
+    store(x + 0u, y, o + 1u, b0);
+    store(x + 1u, y, o, a1);
+    store(x + 1u, y, o + 1u, b1);
+    store(x + 2u, y, o, a2);
+    store(x + 2u, y, o + 1u, b2);
+    store(x + 3u, y, o, a3);
+    store(x + 3u, y, o + 1u, b3);
+    store(x + 4u, y, o, a4);
+    store(x + 4u, y, o + 1u, b4);
+    store(x + 5u, y, o, a5);
+    store(x + 5u, y, o + 1u, b5);
+    store(x + 6u, y, o, a6);
+    store(x + 6u, y, o + 1u, b6);
+    store(x + 7u, y, o, a7);
+    store(x + 7u, y, o + 1u, b7);
+}

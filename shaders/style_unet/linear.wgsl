@@ -1,0 +1,54 @@
+// Matrix-vector product: output = activation(weights · input + bias).
+//
+// A workgroup computes 8 rows; 8 threads share a row, each taking every eighth vec4 of it.
+
+struct Linear {
+    rows: u32,
+    // Divided by four.
+    columns: u32,
+    // 1 applies the leaky ReLU.
+    activate: u32,
+    // 1 first scales the input to unit mean square (StyleGAN's normalisation of a style).
+    normalise: u32,
+}
+
+@group(0) @binding(0) var<uniform> size: Linear;
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>; // [columns]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [rows][columns]
+@group(0) @binding(3) var<storage, read> bias: array<f32>; // [rows]
+@group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
+
+// Per thread: partial dot product, partial sum of squares of the input.
+var<workgroup> partials: array<vec2<f32>, 64>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let row = group.x * 8u + thread / 8u;
+    let first = min(row, size.rows - 1u) * size.columns;
+    var sum = vec4<f32>();
+    var squares = vec4<f32>();
+    for (var k = thread % 8u; k < size.columns; k += 8u) {
+        let x = input[k];
+        sum = fma(weights[first + k], x, sum);
+        squares = fma(x, x, squares);
+    }
+    let one = vec4<f32>(1.0);
+    partials[thread] = vec2<f32>(dot(sum, one), dot(squares, one));
+    workgroupBarrier();
+    if thread % 8u != 0u || row >= size.rows {
+        return;
+    }
+    var total = vec2<f32>();
+    for (var i = 0u; i < 8u; i++) {
+        total += partials[thread + i];
+    }
+    var value = total.x;
+    if size.normalise == 1u {
+        value *= inverseSqrt(total.y / f32(size.columns * 4u) + 1e-8);
+    }
+    value += bias[row];
+    if size.activate == 1u {
+        value = max(value, 0.2 * value);
+    }
+    output[row] = value;
+}

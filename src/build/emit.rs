@@ -1,0 +1,111 @@
+//! Writes the reflected kernels as Rust.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::reflect::{BindingKind, Kernel, Struct};
+
+/// The text of `kernels.rs`: a module per shader folder with one `KernelSource` per kernel, and the
+/// module `params` with the uniform structs.
+pub fn kernels(kernels: &[Kernel]) -> String {
+    let mut folders: BTreeMap<&str, String> = BTreeMap::new();
+    let mut structs: BTreeMap<&str, &Struct> = BTreeMap::new();
+    let mut all = String::new();
+    for kernel in kernels {
+        let (folder, file) = kernel
+            .name
+            .rsplit_once('/')
+            .expect("kernels live in folders");
+        let path = format!("{}::{}", folder.replace('/', "::"), file.to_uppercase());
+        write!(all, "&{path}, ").unwrap();
+        folders
+            .entry(folder)
+            .or_default()
+            .push_str(&kernel_source(kernel, file));
+        for layout in &kernel.structs {
+            let known = *structs.entry(&layout.name).or_insert(layout);
+            assert!(
+                known == layout,
+                "two uniform structs are called {}",
+                layout.name
+            );
+        }
+    }
+
+    let mut text = String::new();
+    for (folder, body) in folders {
+        writeln!(text, "pub mod {folder} {{\nuse super::*;\n{body}}}").unwrap();
+    }
+    writeln!(
+        text,
+        "/// Every kernel of the crate.\npub static ALL: &[&KernelSource] = &[{all}];"
+    )
+    .unwrap();
+    writeln!(
+        text,
+        "/// Rust twins of the kernels' uniform structs.\npub mod params {{"
+    )
+    .unwrap();
+    for layout in structs.values() {
+        text.push_str(&uniform_struct(layout));
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn kernel_source(kernel: &Kernel, file: &str) -> String {
+    let mut bindings = String::new();
+    for binding in &kernel.bindings {
+        let kind = match binding.kind {
+            BindingKind::Uniform { bytes } => format!("Uniform {{ bytes: {bytes} }}"),
+            BindingKind::Storage { read_only } => format!("Storage {{ read_only: {read_only} }}"),
+            BindingKind::StorageTexture => "StorageTexture".to_string(),
+        };
+        write!(
+            bindings,
+            "BindingInfo {{ group: {}, index: {}, name: {:?}, kind: BindingKind::{kind} }}, ",
+            binding.group, binding.index, binding.name
+        )
+        .unwrap();
+    }
+    format!(
+        "/// `shaders/{name}.wgsl`.\n\
+         pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, wgsl: {wgsl:?}, \
+         workgroup_size: {size:?}, workgroup_bytes: {bytes}, bindings: &[{bindings}], \
+         constants: &{constants:?} }};\n",
+        name = kernel.name,
+        constant = file.to_uppercase(),
+        wgsl = kernel.wgsl,
+        size = kernel.workgroup_size,
+        bytes = kernel.workgroup_bytes,
+        constants = kernel.constants,
+    )
+}
+
+fn uniform_struct(layout: &Struct) -> String {
+    let mut text = format!(
+        "/// Uniform `{}`.\n#[repr(C)]\n\
+         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]\n\
+         pub struct {} {{\n",
+        layout.name, layout.name
+    );
+    let mut end = 0;
+    let pad = |text: &mut String, from: u32, to: u32| {
+        if to > from {
+            writeln!(text, "pub(crate) _pad{from}: [u32; {}],", (to - from) / 4).unwrap();
+        }
+    };
+    for field in &layout.fields {
+        pad(&mut text, end, field.offset);
+        writeln!(
+            text,
+            "/// Field `{}`.\npub {}: {},",
+            field.name, field.name, field.rust
+        )
+        .unwrap();
+        end = field.offset + field.bytes;
+    }
+    pad(&mut text, end, layout.bytes);
+    text.push_str("}\n");
+    text
+}

@@ -1,0 +1,198 @@
+//! What the host has to know of a kernel, read from its naga module.
+
+use naga::{AddressSpace, ImageClass, StorageAccess, TypeInner};
+
+/// A composed kernel.
+pub struct Kernel {
+    /// `folder/file` below `shaders/`.
+    pub name: String,
+    /// Self-contained WGSL.
+    pub wgsl: String,
+    pub workgroup_size: [u32; 3],
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    pub bindings: Vec<Binding>,
+    /// Names of the override constants.
+    pub constants: Vec<String>,
+    /// Uniform structs, one per uniform binding.
+    pub structs: Vec<Struct>,
+}
+
+pub struct Binding {
+    pub group: u32,
+    pub index: u32,
+    pub name: String,
+    pub kind: BindingKind,
+}
+
+pub enum BindingKind {
+    Uniform {
+        bytes: u32,
+    },
+    Storage {
+        read_only: bool,
+    },
+    /// Write-only `rgba8unorm`, the one format that every adapter stores to.
+    StorageTexture,
+}
+
+#[derive(Clone, PartialEq)]
+pub struct Struct {
+    pub name: String,
+    pub fields: Vec<Field>,
+    pub bytes: u32,
+}
+
+#[derive(Clone, PartialEq)]
+pub struct Field {
+    pub name: String,
+    pub offset: u32,
+    pub bytes: u32,
+    /// Rust type with the same layout.
+    pub rust: String,
+}
+
+impl Kernel {
+    pub fn new(name: &str, module: &naga::Module) -> Self {
+        let fail = |what: String| -> ! { panic!("shaders/{name}.wgsl: {what}") };
+        let info = naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::all(),
+        )
+        .validate(module)
+        .unwrap_or_else(|error| fail(format!("{error:?}")));
+        let wgsl =
+            naga::back::wgsl::write_string(module, &info, naga::back::wgsl::WriterFlags::empty())
+                .unwrap_or_else(|error| fail(error.to_string()));
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+
+        let [entry] = module.entry_points.as_slice() else {
+            fail("a kernel has exactly one entry point".into());
+        };
+        let constants = module
+            .overrides
+            .iter()
+            .map(|(_, o)| o.name.clone().unwrap())
+            .collect();
+        for constant in &constants as &Vec<String> {
+            if !wgsl.contains(&format!("override {constant}:")) {
+                fail(format!(
+                    "override `{constant}` was renamed; declare overrides in the kernel's own \
+                     file and end no name in a digit"
+                ));
+            }
+        }
+
+        let mut bindings = Vec::new();
+        let mut structs = Vec::new();
+        let mut workgroup_bytes = 0;
+        for (_, variable) in module.global_variables.iter() {
+            let inner = &module.types[variable.ty].inner;
+            if variable.space == AddressSpace::WorkGroup {
+                workgroup_bytes += layouter[variable.ty].size;
+            }
+            let Some(binding) = &variable.binding else {
+                continue;
+            };
+            let kind = match (variable.space, inner) {
+                (AddressSpace::Uniform, TypeInner::Struct { .. }) => {
+                    let layout = Struct::new(module, &layouter, variable.ty);
+                    let bytes = layout.bytes;
+                    structs.push(layout);
+                    BindingKind::Uniform { bytes }
+                }
+                (AddressSpace::Storage { access }, _) => BindingKind::Storage {
+                    read_only: !access.contains(StorageAccess::STORE),
+                },
+                (
+                    AddressSpace::Handle,
+                    TypeInner::Image {
+                        class: ImageClass::Storage { format, .. },
+                        ..
+                    },
+                ) if *format == naga::StorageFormat::Rgba8Unorm => BindingKind::StorageTexture,
+                _ => fail(format!("binding {:?} is of no known kind", variable.name)),
+            };
+            bindings.push(Binding {
+                group: binding.group,
+                index: binding.binding,
+                name: undecorated(variable.name.as_deref().unwrap()).to_string(),
+                kind,
+            });
+        }
+        bindings.sort_by_key(|b| (b.group, b.index));
+        Self {
+            name: name.to_string(),
+            wgsl,
+            workgroup_size: entry.workgroup_size,
+            workgroup_bytes,
+            bindings,
+            constants,
+            structs,
+        }
+    }
+}
+
+impl Struct {
+    fn new(
+        module: &naga::Module,
+        layouter: &naga::proc::Layouter,
+        handle: naga::Handle<naga::Type>,
+    ) -> Self {
+        let ty = &module.types[handle];
+        let TypeInner::Struct { members, span } = &ty.inner else {
+            unreachable!()
+        };
+        let fields = members
+            .iter()
+            .map(|member| Field {
+                name: member.name.clone().unwrap(),
+                offset: member.offset,
+                bytes: layouter[member.ty].size,
+                rust: rust_type(module, member.ty),
+            })
+            .collect();
+        // Uniform bindings are sized in steps of 16 bytes.
+        let name = undecorated(ty.name.as_deref().unwrap()).to_string();
+        Self {
+            name,
+            fields,
+            bytes: span.next_multiple_of(16),
+        }
+    }
+}
+
+/// Imported items carry their module behind a marker.
+fn undecorated(name: &str) -> &str {
+    name.split_once("X_naga_oil_mod_X")
+        .map_or(name, |(plain, _)| plain)
+}
+
+fn rust_type(module: &naga::Module, handle: naga::Handle<naga::Type>) -> String {
+    let scalar = |s: &naga::Scalar| match s.kind {
+        naga::ScalarKind::Float => "f32",
+        naga::ScalarKind::Uint => "u32",
+        naga::ScalarKind::Sint => "i32",
+        other => panic!("uniform scalar {other:?}"),
+    };
+    match &module.types[handle].inner {
+        TypeInner::Scalar(s) => scalar(s).to_string(),
+        TypeInner::Vector { size, scalar: s } => format!("[{}; {}]", scalar(s), *size as u32),
+        TypeInner::Matrix {
+            columns,
+            rows: naga::VectorSize::Quad,
+            scalar: s,
+        } => {
+            format!("[[{}; 4]; {}]", scalar(s), *columns as u32)
+        }
+        TypeInner::Array {
+            base,
+            size: naga::ArraySize::Constant(n),
+            ..
+        } => {
+            format!("[{}; {n}]", rust_type(module, *base))
+        }
+        other => panic!("uniform field {other:?}"),
+    }
+}

@@ -1,0 +1,454 @@
+//! The device that everything runs on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::kernel::{Kernel, KernelKey, KernelSource};
+use crate::{Error, Result};
+
+/// How [`Gpu::request`] chooses and opens an adapter.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Part of the adapter's name, case-insensitive. Default: the environment variable
+    /// `GPAVATAR_ADAPTER`, else any.
+    pub adapter: Option<String>,
+    /// Backend: `vulkan`, `metal`, `dx12`, `gl` or `webgpu`. Default: the environment variable
+    /// `GPAVATAR_BACKEND`, else the best that offers an adapter.
+    pub backend: Option<String>,
+    /// How shaders are compiled. Default: the environment variable `GPAVATAR_SHADERS`
+    /// (`trusted` or `checked`), else trusted.
+    pub shaders: Option<ShaderChecks>,
+    /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
+    /// shows. For tests.
+    pub poison: bool,
+}
+
+/// How shaders are compiled on native backends. Browsers always check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShaderChecks {
+    /// No bounds checks, loop bounds or zeroed workgroup memory: every index of these kernels
+    /// follows from sizes that are validated when a model is loaded.
+    #[default]
+    Trusted,
+    /// All of wgpu's run-time checks.
+    Checked,
+}
+
+/// What kind of processor executes the kernels; some kernels differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdapterKind {
+    /// A graphics processor: workgroup memory is fast.
+    Gpu,
+    /// A software implementation on the CPU: workgroup memory and barriers are slow.
+    Cpu,
+}
+
+/// A device and its kernels. Cloning gives another handle to the same device.
+///
+/// ```no_run
+/// let gpu = gpavatar::Gpu::new()?;
+/// println!("{}", gpu.description());
+/// # Ok::<(), gpavatar::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    shaders: ShaderChecks,
+    poison: bool,
+    kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Gpu {
+    /// Opens the best adapter (or the one that the environment names) and waits for it.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] or [`Error::Device`], see [`Gpu::request`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new() -> Result<Self> {
+        Self::with_options(&GpuOptions::default())
+    }
+
+    /// Like [`Gpu::new`], with options.
+    ///
+    /// # Errors
+    /// See [`Gpu::request`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn with_options(options: &GpuOptions) -> Result<Self> {
+        pollster::block_on(Self::request(options))
+    }
+
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] if none matches, [`Error::Device`] if it cannot be opened,
+    /// [`Error::Argument`] for an unknown backend or shader mode.
+    pub async fn request(options: &GpuOptions) -> Result<Self> {
+        let environment = |given: &Option<String>, name: &str| {
+            given
+                .clone()
+                .or_else(|| std::env::var(name).ok())
+                .filter(|value| !value.is_empty())
+        };
+        let shaders = match options.shaders {
+            Some(shaders) => shaders,
+            None => match environment(&None, "GPAVATAR_SHADERS").as_deref() {
+                None | Some("trusted") => ShaderChecks::Trusted,
+                Some("checked") => ShaderChecks::Checked,
+                Some(other) => {
+                    return Err(Error::argument(
+                        "GPAVATAR_SHADERS",
+                        "trusted or checked",
+                        other,
+                    ));
+                }
+            },
+        };
+        let backend = environment(&options.backend, "GPAVATAR_BACKEND");
+        let backends = match &backend {
+            None => wgpu::Backends::PRIMARY | wgpu::Backends::GL,
+            Some(name) => backends_by_name(name)?,
+        };
+        let name = environment(&options.adapter, "GPAVATAR_ADAPTER");
+
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = backends;
+        let instance = wgpu::Instance::new(descriptor);
+        let adapter =
+            choose_adapter(&instance, backends, name.as_deref(), backend.as_deref()).await?;
+        let info = adapter.get_info();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("gpavatar"),
+                required_features: Self::optional_features() & adapter.features(),
+                required_limits: Self::best_limits(&adapter),
+                ..Default::default()
+            })
+            .await
+            .map_err(|error| Error::Device {
+                adapter: format!("{} ({})", info.name, info.backend),
+                reason: error.to_string(),
+            })?;
+        let gpu = Self::build(info, device, queue, shaders, options.poison);
+        let failure = gpu.inner.failure.clone();
+        gpu.inner
+            .device
+            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+                note_failure(&failure, error.to_string());
+            }));
+        let failure = gpu.inner.failure.clone();
+        gpu.inner
+            .device
+            .set_device_lost_callback(move |reason, message| {
+                // Dropping the device is not a failure.
+                if reason != wgpu::DeviceLostReason::Destroyed {
+                    note_failure(&failure, format!("device lost: {message}"));
+                }
+            });
+        Ok(gpu)
+    }
+
+    /// Runs on a device of the host application, which keeps its own error handlers.
+    ///
+    /// The device needs [`Gpu::required_limits`]; [`Gpu::optional_features`] are used if enabled.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a limit is too small.
+    pub fn from_device(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        shaders: ShaderChecks,
+    ) -> Result<Self> {
+        let (needs, has) = (Self::required_limits(), device.limits());
+        let pairs: [(&'static str, u64, u64); 4] = [
+            (
+                "max_storage_buffers_per_shader_stage",
+                needs.max_storage_buffers_per_shader_stage.into(),
+                has.max_storage_buffers_per_shader_stage.into(),
+            ),
+            (
+                "max_compute_workgroup_storage_size",
+                needs.max_compute_workgroup_storage_size.into(),
+                has.max_compute_workgroup_storage_size.into(),
+            ),
+            (
+                "max_compute_invocations_per_workgroup",
+                needs.max_compute_invocations_per_workgroup.into(),
+                has.max_compute_invocations_per_workgroup.into(),
+            ),
+            (
+                "max_compute_workgroups_per_dimension",
+                needs.max_compute_workgroups_per_dimension.into(),
+                has.max_compute_workgroups_per_dimension.into(),
+            ),
+        ];
+        for (limit, expected, found) in pairs {
+            if found < expected {
+                let what = "the device given to Gpu::from_device".to_string();
+                return Err(Error::Limit {
+                    what,
+                    limit,
+                    expected,
+                    found,
+                });
+            }
+        }
+        Ok(Self::build(
+            adapter.get_info(),
+            device,
+            queue,
+            shaders,
+            false,
+        ))
+    }
+
+    fn build(
+        info: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        shaders: ShaderChecks,
+        poison: bool,
+    ) -> Self {
+        let inner = Inner {
+            device,
+            queue,
+            info,
+            shaders,
+            poison,
+            kernels: Mutex::default(),
+            failure: Arc::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Limits that every kernel stays within: WebGPU's defaults.
+    #[must_use]
+    pub fn required_limits() -> wgpu::Limits {
+        wgpu::Limits::default()
+    }
+
+    /// Features that are used if the device has them; none is required.
+    #[must_use]
+    pub fn optional_features() -> wgpu::Features {
+        wgpu::Features::TIMESTAMP_QUERY
+    }
+
+    /// The required limits, with buffers as large as the adapter allows.
+    fn best_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+        let best = adapter.limits();
+        wgpu::Limits {
+            max_buffer_size: best.max_buffer_size,
+            max_storage_buffer_binding_size: best.max_storage_buffer_binding_size,
+            ..Self::required_limits()
+        }
+        .or_worse_values_from(&best)
+    }
+
+    /// Adapter, backend, driver and shader mode in one line.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let info = &self.inner.info;
+        let shaders = match self.inner.shaders {
+            ShaderChecks::Trusted => "trusted",
+            ShaderChecks::Checked => "checked",
+        };
+        format!(
+            "{} ({}, {} {}), {shaders} shaders",
+            info.name, info.backend, info.driver, info.driver_info
+        )
+    }
+
+    /// Kind of processor behind the adapter.
+    #[must_use]
+    pub fn kind(&self) -> AdapterKind {
+        if self.inner.info.device_type == wgpu::DeviceType::Cpu {
+            AdapterKind::Cpu
+        } else {
+            AdapterKind::Gpu
+        }
+    }
+
+    /// The wgpu device.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The wgpu queue.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    pub(crate) fn shaders(&self) -> ShaderChecks {
+        self.inner.shaders
+    }
+
+    pub(crate) fn poison(&self) -> bool {
+        self.inner.poison
+    }
+
+    /// The kernel specialised to `constants`, compiled on first use.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a constant that the kernel does not declare.
+    pub fn kernel(
+        &self,
+        source: &'static KernelSource,
+        constants: &[(&'static str, u32)],
+    ) -> Result<Arc<Kernel>> {
+        let key = (source.name, constants.to_vec());
+        // Held while compiling: two threads that want one kernel get one kernel.
+        let mut kernels = self
+            .inner
+            .kernels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(kernel) = kernels.get(&key) {
+            return Ok(kernel.clone());
+        }
+        let kernel = Arc::new(Kernel::new(self, source, constants)?);
+        kernels.insert(key, kernel.clone());
+        Ok(kernel)
+    }
+
+    /// Waits until the device is idle. In a browser this returns at once.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub fn wait(&self, what: &str) -> Result<()> {
+        self.inner
+            .device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| Error::Gpu {
+                what: what.into(),
+                reason: error.to_string(),
+            })?;
+        self.check(what)
+    }
+
+    /// Reports a failure of the device since the last check.
+    pub(crate) fn check(&self, what: &str) -> Result<()> {
+        let failure = self
+            .inner
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match failure {
+            None => Ok(()),
+            Some(reason) => Err(Error::Gpu {
+                what: what.into(),
+                reason,
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Gpu").field(&self.description()).finish()
+    }
+}
+
+/// Keeps the first failure: later ones follow from it.
+fn note_failure(slot: &Mutex<Option<String>>, reason: String) {
+    slot.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert(reason);
+}
+
+fn backends_by_name(name: &str) -> Result<wgpu::Backends> {
+    Ok(match name.to_ascii_lowercase().as_str() {
+        "vulkan" => wgpu::Backends::VULKAN,
+        "metal" => wgpu::Backends::METAL,
+        "dx12" => wgpu::Backends::DX12,
+        "gl" => wgpu::Backends::GL,
+        "webgpu" => wgpu::Backends::BROWSER_WEBGPU,
+        _ => {
+            return Err(Error::argument(
+                "backend",
+                "vulkan, metal, dx12, gl or webgpu",
+                name,
+            ));
+        }
+    })
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn choose_adapter(
+    instance: &wgpu::Instance,
+    _: wgpu::Backends,
+    _: Option<&str>,
+    _: Option<&str>,
+) -> Result<wgpu::Adapter> {
+    // A browser offers one adapter and hides its name.
+    let options = wgpu::RequestAdapterOptions {
+        power_preference: wgpu::PowerPreference::HighPerformance,
+        ..Default::default()
+    };
+    instance
+        .request_adapter(&options)
+        .await
+        .map_err(|error| Error::NoAdapter {
+            reason: error.to_string(),
+            found: "none".into(),
+        })
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+async fn choose_adapter(
+    instance: &wgpu::Instance,
+    backends: wgpu::Backends,
+    name: Option<&str>,
+    backend: Option<&str>,
+) -> Result<wgpu::Adapter> {
+    let adapters = instance.enumerate_adapters(backends).await;
+    let describe = |adapter: &wgpu::Adapter| {
+        let info = adapter.get_info();
+        format!("{} ({})", info.name, info.backend)
+    };
+    let found = match adapters.as_slice() {
+        [] => "none".to_string(),
+        some => some.iter().map(describe).collect::<Vec<_>>().join(", "),
+    };
+    // Real GPUs first; of equals, the backend with the least translation in between.
+    let rank = |adapter: &wgpu::Adapter| {
+        let info = adapter.get_info();
+        let device = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        };
+        (device, info.backend == wgpu::Backend::Gl)
+    };
+    let wanted = name.map(str::to_lowercase);
+    adapters
+        .into_iter()
+        .filter(|adapter| match &wanted {
+            None => true,
+            Some(wanted) => adapter.get_info().name.to_lowercase().contains(wanted),
+        })
+        .min_by_key(rank)
+        .ok_or_else(|| {
+            let mut reason = match backend {
+                None => "none on any backend".to_string(),
+                Some(backend) => format!("none on the backend {backend:?}"),
+            };
+            if let Some(name) = name {
+                reason.push_str(&format!(" whose name contains {name:?}"));
+            }
+            Error::NoAdapter { reason, found }
+        })
+}

@@ -1,0 +1,181 @@
+//! Compute kernels, reflected from their WGSL when the crate was built.
+
+use super::{Gpu, ShaderChecks};
+use crate::{Error, Result};
+
+/// The kernels under `shaders/`, one [`KernelSource`] each, and their uniform structs.
+#[allow(missing_docs)]
+pub mod kernels {
+    use super::{BindingInfo, BindingKind, KernelSource};
+    include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+}
+
+/// A kernel's self-contained WGSL and what it declares.
+#[derive(Debug)]
+pub struct KernelSource {
+    /// Path below `shaders/`, without the extension.
+    pub name: &'static str,
+    /// WGSL with all imports resolved.
+    pub wgsl: &'static str,
+    /// Threads of a workgroup along x, y and z.
+    pub workgroup_size: [u32; 3],
+    /// Workgroup memory in bytes.
+    pub workgroup_bytes: u32,
+    /// All bindings, by group and index. Group 0 belongs to the model; group 1, where a kernel has
+    /// one, to what changes between frames: an avatar's planes or a frame's target.
+    pub bindings: &'static [BindingInfo],
+    /// Override constants.
+    pub constants: &'static [&'static str],
+}
+
+/// A binding of a kernel.
+#[derive(Debug)]
+pub struct BindingInfo {
+    /// Bind group.
+    pub group: u32,
+    /// Index within the group.
+    pub index: u32,
+    /// Name in the WGSL.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: BindingKind,
+}
+
+/// What a binding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindingKind {
+    /// A uniform struct.
+    Uniform {
+        /// Size of the struct.
+        bytes: u32,
+    },
+    /// A storage buffer.
+    Storage {
+        /// Whether the kernel only reads it.
+        read_only: bool,
+    },
+    /// A write-only `rgba8unorm` texture.
+    StorageTexture,
+}
+
+pub(super) type KernelKey = (&'static str, Vec<(&'static str, u32)>);
+
+/// A kernel compiled for a device with its override constants set.
+pub struct Kernel {
+    pub(super) source: &'static KernelSource,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    /// One layout per bind group.
+    pub(super) layouts: Vec<wgpu::BindGroupLayout>,
+}
+
+impl Kernel {
+    pub(super) fn new(
+        gpu: &Gpu,
+        source: &'static KernelSource,
+        constants: &[(&'static str, u32)],
+    ) -> Result<Self> {
+        for (name, _) in constants {
+            if !source.constants.contains(name) {
+                return Err(Error::argument(
+                    format!("constant {name} of kernel {}", source.name),
+                    format!("one of {:?}", source.constants),
+                    *name,
+                ));
+            }
+        }
+        let device = gpu.device();
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(source.name),
+            source: wgpu::ShaderSource::Wgsl(source.wgsl.into()),
+        };
+        let trusted = gpu.shaders() == ShaderChecks::Trusted;
+        let module = if trusted {
+            // SAFETY: the shaders are this crate's own, compiled in. Their loops end and their
+            // indices stay within the buffers that `stage` allocates from the same sizes; the test
+            // suite also runs every kernel with all checks on.
+            unsafe {
+                device.create_shader_module_trusted(
+                    descriptor,
+                    wgpu::ShaderRuntimeChecks::unchecked(),
+                )
+            }
+        } else {
+            device.create_shader_module(descriptor)
+        };
+        let groups = source
+            .bindings
+            .iter()
+            .map(|b| b.group + 1)
+            .max()
+            .unwrap_or(0);
+        let layouts: Vec<_> = (0..groups)
+            .map(|group| layout(device, source, group))
+            .collect();
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(source.name),
+            bind_group_layouts: &layouts.iter().map(Some).collect::<Vec<_>>(),
+            immediate_size: 0,
+        });
+        let constants: Vec<_> = constants
+            .iter()
+            .map(|&(name, value)| (name, f64::from(value)))
+            .collect();
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(source.name),
+            layout: Some(&layout),
+            module: &module,
+            entry_point: None,
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // No kernel reads workgroup memory that it has not written.
+                zero_initialize_workgroup_memory: !trusted,
+            },
+            cache: None,
+        });
+        Ok(Self {
+            source,
+            pipeline,
+            layouts,
+        })
+    }
+
+    /// Path of the source below `shaders/`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.source.name
+    }
+}
+
+fn layout(device: &wgpu::Device, source: &KernelSource, group: u32) -> wgpu::BindGroupLayout {
+    let entries: Vec<_> = source
+        .bindings
+        .iter()
+        .filter(|binding| binding.group == group)
+        .map(|binding| wgpu::BindGroupLayoutEntry {
+            binding: binding.index,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: match binding.kind {
+                BindingKind::Uniform { bytes } => wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Uniform,
+                    has_dynamic_offset: false,
+                    min_binding_size: wgpu::BufferSize::new(bytes.into()),
+                },
+                BindingKind::Storage { read_only } => wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                BindingKind::StorageTexture => wgpu::BindingType::StorageTexture {
+                    access: wgpu::StorageTextureAccess::WriteOnly,
+                    format: wgpu::TextureFormat::Rgba8Unorm,
+                    view_dimension: wgpu::TextureViewDimension::D2,
+                },
+            },
+            count: None,
+        })
+        .collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(source.name),
+        entries: &entries,
+    })
+}

@@ -1,0 +1,177 @@
+//! Time per kernel: GPU timestamps where the device has them, else the wall clock.
+
+use super::Gpu;
+use super::program::Step;
+use crate::{Error, Result};
+
+/// What one dispatch took.
+#[derive(Clone, Debug)]
+pub struct KernelTime {
+    /// Stage of the pipeline.
+    pub stage: &'static str,
+    /// Which layer or step it was.
+    pub label: String,
+    /// Kernel that ran.
+    pub kernel: &'static str,
+    /// Duration. From GPU timestamps, or with the cost of a submission in it (see
+    /// [`Profile::timestamps`](crate::Profile::timestamps)).
+    pub milliseconds: f64,
+    /// Floating-point operations of the algorithm (a multiply-add counts as two).
+    pub flops: f64,
+    /// Bytes that have to be read and written once.
+    pub bytes: f64,
+}
+
+/// Times the dispatches of one recording.
+pub(crate) struct Timer {
+    gpu: Gpu,
+    clock: Clock,
+    times: Vec<KernelTime>,
+}
+
+enum Clock {
+    #[cfg(feature = "profiler")]
+    Timestamps(Box<wgpu_profiler::GpuProfiler>),
+    /// Submits every dispatch by itself and waits for it.
+    #[cfg(not(target_arch = "wasm32"))]
+    Wall,
+}
+
+const WHAT: &str = "profiling";
+
+impl Timer {
+    /// # Errors
+    /// [`Error::Gpu`] in a browser without timestamps: nothing there can wait.
+    pub(crate) fn new(gpu: &Gpu) -> Result<Self> {
+        Ok(Self {
+            gpu: gpu.clone(),
+            clock: Clock::new(gpu)?,
+            times: Vec::new(),
+        })
+    }
+
+    /// Whether GPU timestamps are used.
+    pub(crate) fn timestamps(&self) -> bool {
+        match self.clock {
+            #[cfg(feature = "profiler")]
+            Clock::Timestamps(_) => true,
+            #[cfg(not(target_arch = "wasm32"))]
+            Clock::Wall => false,
+        }
+    }
+
+    /// Runs `dispatch` in a pass of its own.
+    pub(super) fn pass(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        step: &Step,
+        dispatch: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.times.push(KernelTime {
+            stage: step.stage,
+            label: step.label.clone(),
+            kernel: step.kernel.name(),
+            milliseconds: 0.0,
+            flops: step.flops,
+            bytes: step.bytes,
+        });
+        match &mut self.clock {
+            #[cfg(feature = "profiler")]
+            Clock::Timestamps(profiler) => {
+                let query = profiler.begin_pass_query(step.label.as_str(), encoder);
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some(&step.label),
+                    timestamp_writes: query.compute_pass_timestamp_writes(),
+                });
+                dispatch(&mut pass)?;
+                drop(pass);
+                profiler.end_query(encoder, query);
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            Clock::Wall => {
+                // What was recorded before must not count.
+                submit(&self.gpu, encoder);
+                self.gpu.wait(WHAT)?;
+                let start = std::time::Instant::now();
+                dispatch(&mut encoder.begin_compute_pass(&Default::default()))?;
+                submit(&self.gpu, encoder);
+                self.gpu.wait(WHAT)?;
+                if let Some(time) = self.times.last_mut() {
+                    time.milliseconds = start.elapsed().as_secs_f64() * 1e3;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Submits the recording, waits for it and returns the times in order of dispatch.
+    pub(crate) fn finish(mut self, mut encoder: wgpu::CommandEncoder) -> Result<Vec<KernelTime>> {
+        match &mut self.clock {
+            #[cfg(feature = "profiler")]
+            Clock::Timestamps(profiler) => {
+                let failed = |reason: String| Error::Gpu {
+                    what: WHAT.into(),
+                    reason,
+                };
+                profiler.resolve_queries(&mut encoder);
+                submit(&self.gpu, &mut encoder);
+                profiler
+                    .end_frame()
+                    .map_err(|error| failed(error.to_string()))?;
+                self.gpu.wait(WHAT)?;
+                let results = profiler
+                    .process_finished_frame(self.gpu.queue().get_timestamp_period())
+                    .ok_or_else(|| failed("the timestamps did not arrive".into()))?;
+                for (time, result) in self.times.iter_mut().zip(results) {
+                    let range = result.time.unwrap_or_default();
+                    time.milliseconds = (range.end - range.start) * 1e3;
+                }
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            Clock::Wall => {
+                submit(&self.gpu, &mut encoder);
+                self.gpu.wait(WHAT)?;
+            }
+        }
+        Ok(self.times)
+    }
+}
+
+impl Clock {
+    #[cfg_attr(not(feature = "profiler"), allow(unused_variables))]
+    fn new(gpu: &Gpu) -> Result<Self> {
+        #[cfg(feature = "profiler")]
+        if gpu
+            .device()
+            .features()
+            .contains(wgpu::Features::TIMESTAMP_QUERY)
+        {
+            let settings = wgpu_profiler::GpuProfilerSettings {
+                enable_debug_groups: false,
+                ..Default::default()
+            };
+            let profiler =
+                wgpu_profiler::GpuProfiler::new(gpu.device(), settings).map_err(|error| {
+                    Error::Gpu {
+                        what: WHAT.into(),
+                        reason: error.to_string(),
+                    }
+                })?;
+            return Ok(Self::Timestamps(Box::new(profiler)));
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        return Ok(Self::Wall);
+        #[cfg(target_arch = "wasm32")]
+        Err(Error::Gpu {
+            what: WHAT.into(),
+            reason: "no timestamp queries".into(),
+        })
+    }
+}
+
+/// Submits what has been recorded so far and leaves a fresh encoder.
+fn submit(gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) {
+    let fresh = gpu.device().create_command_encoder(&Default::default());
+    gpu.queue()
+        .submit([std::mem::replace(encoder, fresh).finish()]);
+}

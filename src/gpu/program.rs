@@ -1,0 +1,397 @@
+//! Recorded lists of dispatches: planned once, replayed every frame.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::kernel::{BindingKind, Kernel};
+use super::{Gpu, Tensor, Timer};
+use crate::{Error, Result};
+
+/// A fixed list of dispatches with everything that they need bound.
+pub(crate) struct Program {
+    steps: Vec<Step>,
+    /// Named results, kept when the program was built for tracing.
+    pub(crate) taps: HashMap<String, Tensor>,
+    /// Bytes of working memory.
+    pub(crate) bytes: u64,
+}
+
+pub(super) struct Step {
+    pub(super) label: String,
+    pub(super) stage: &'static str,
+    pub(super) kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+    when: Option<When>,
+    pub(super) flops: f64,
+    pub(super) bytes: f64,
+}
+
+/// Circumstances under which a step runs at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Noise is generated rather than stored.
+    GeneratedNoise,
+    /// The points follow a head model rather than being given.
+    HeadModel,
+}
+
+/// Which circumstances hold for a recording.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Conditions {
+    pub generated_noise: bool,
+    pub head_model: bool,
+}
+
+impl Conditions {
+    fn hold(self, when: Option<When>) -> bool {
+        match when {
+            None => true,
+            Some(When::GeneratedNoise) => self.generated_noise,
+            Some(When::HeadModel) => self.head_model,
+        }
+    }
+}
+
+/// Bind groups (group 1) of the steps that use what an avatar or a frame owns.
+pub(crate) struct Bindings {
+    groups: HashMap<usize, wgpu::BindGroup>,
+}
+
+/// Something to bind by name.
+pub(crate) enum Resource<'a> {
+    Tensor(&'a Tensor),
+    Texture(&'a wgpu::TextureView),
+}
+
+/// One dispatch while a program is being planned.
+pub(crate) struct Dispatch {
+    label: String,
+    kernel: Arc<Kernel>,
+    bound: Vec<(&'static str, Tensor)>,
+    uniforms: Vec<(&'static str, Vec<u8>)>,
+    grid: [u32; 3],
+    when: Option<When>,
+    flops: f64,
+    bytes: f64,
+}
+
+impl Dispatch {
+    pub(crate) fn new(label: impl Into<String>, kernel: &Arc<Kernel>) -> Self {
+        Self {
+            label: label.into(),
+            kernel: kernel.clone(),
+            bound: Vec::new(),
+            uniforms: Vec::new(),
+            grid: [1; 3],
+            when: None,
+            flops: 0.0,
+            bytes: 0.0,
+        }
+    }
+
+    /// Binds a tensor to a name of the kernel.
+    pub(crate) fn bind(mut self, name: &'static str, tensor: &Tensor) -> Self {
+        self.bound.push((name, tensor.clone()));
+        self
+    }
+
+    /// Binds a constant uniform struct.
+    pub(crate) fn uniform(mut self, name: &'static str, value: impl bytemuck::Pod) -> Self {
+        self.uniforms
+            .push((name, bytemuck::bytes_of(&value).to_vec()));
+        self
+    }
+
+    /// Workgroups along x, y and z.
+    pub(crate) fn grid(mut self, grid: [u32; 3]) -> Self {
+        self.grid = grid;
+        self
+    }
+
+    pub(crate) fn when(mut self, when: When) -> Self {
+        self.when = Some(when);
+        self
+    }
+
+    /// Floating-point operations and bytes moved at least, for profiles.
+    pub(crate) fn cost(mut self, flops: f64, bytes: f64) -> Self {
+        (self.flops, self.bytes) = (flops, bytes);
+        self
+    }
+}
+
+/// Workgroups for `count` of them in a row, folded where one dimension would be too long; the
+/// kernel unfolds `y * num_workgroups.x + x`.
+pub(crate) fn linear_grid(count: u32) -> [u32; 3] {
+    const LONGEST: u32 = 32768;
+    [count.min(LONGEST), count.div_ceil(LONGEST).max(1), 1]
+}
+
+/// Plans a program: working memory, parameters, bind groups.
+pub(crate) struct ProgramBuilder<'a> {
+    gpu: &'a Gpu,
+    stage: &'static str,
+    /// Keeps every tensor and its name instead of reusing memory.
+    trace: bool,
+    free: Vec<Tensor>,
+    dispatches: Vec<(&'static str, Dispatch)>,
+    taps: HashMap<String, Tensor>,
+    bytes: u64,
+}
+
+impl<'a> ProgramBuilder<'a> {
+    pub(crate) fn new(gpu: &'a Gpu, trace: bool) -> Self {
+        Self {
+            gpu,
+            stage: "",
+            trace,
+            free: Vec::new(),
+            dispatches: Vec::new(),
+            taps: HashMap::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn gpu(&self) -> &'a Gpu {
+        self.gpu
+    }
+
+    /// Whether tensors are kept for inspection.
+    pub(crate) fn trace(&self) -> bool {
+        self.trace
+    }
+
+    /// Names the stage of the dispatches that follow.
+    pub(crate) fn stage(&mut self, stage: &'static str) {
+        self.stage = stage;
+    }
+
+    /// Working memory for `elements` f32, from what has been released if something fits.
+    pub(crate) fn tensor(&mut self, label: &str, elements: u64) -> Result<Tensor> {
+        let bytes = elements * 4;
+        let fits = |tensor: &Tensor| tensor.buffer.size() >= bytes;
+        let best = (0..self.free.len())
+            .filter(|&i| fits(&self.free[i]))
+            .min_by_key(|&i| self.free[i].buffer.size());
+        if let Some(best) = best {
+            let mut tensor = self.free.swap_remove(best);
+            tensor.bytes = bytes;
+            return Ok(tensor);
+        }
+        let tensor = Tensor::empty(self.gpu, label, bytes)?;
+        self.bytes += tensor.bytes;
+        Ok(tensor)
+    }
+
+    /// Gives working memory back to the steps that follow.
+    pub(crate) fn release(&mut self, tensor: Tensor) {
+        if !self.trace {
+            self.free.push(tensor);
+        }
+    }
+
+    /// Names a result for inspection.
+    pub(crate) fn tap(&mut self, name: impl Into<String>, tensor: &Tensor) {
+        if self.trace {
+            self.taps.insert(name.into(), tensor.clone());
+        }
+    }
+
+    pub(crate) fn dispatch(&mut self, dispatch: Dispatch) {
+        self.dispatches.push((self.stage, dispatch));
+    }
+
+    /// Uploads all parameters and creates all bind groups.
+    pub(crate) fn finish(self) -> Result<Program> {
+        let alignment = self
+            .gpu
+            .device()
+            .limits()
+            .min_uniform_buffer_offset_alignment as usize;
+        let mut parameters = Vec::new();
+        let mut offsets = Vec::new();
+        for (_, dispatch) in &self.dispatches {
+            for (_, value) in &dispatch.uniforms {
+                parameters.resize(parameters.len().next_multiple_of(alignment), 0);
+                offsets.push(parameters.len());
+                parameters.extend_from_slice(value);
+            }
+        }
+        let parameters = Tensor::uniform(self.gpu, "parameters", &parameters)?;
+        let mut offsets = offsets.into_iter();
+        let mut steps = Vec::with_capacity(self.dispatches.len());
+        for (stage, dispatch) in self.dispatches {
+            let mut bound = dispatch.bound;
+            for (name, value) in &dispatch.uniforms {
+                let offset = offsets.next().map_or(0, |offset| offset as u64);
+                let bytes = (value.len() as u64).next_multiple_of(16);
+                bound.push((
+                    name,
+                    Tensor {
+                        offset,
+                        bytes,
+                        ..parameters.clone()
+                    },
+                ));
+            }
+            let find = |name: &str| {
+                bound
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, tensor)| Resource::Tensor(tensor))
+            };
+            let group = bind_group(self.gpu, &dispatch.kernel, 0, find)
+                .ok_or_else(|| unbound(&dispatch.kernel, 0))?;
+            steps.push(Step {
+                label: dispatch.label,
+                stage,
+                kernel: dispatch.kernel,
+                group,
+                grid: dispatch.grid,
+                when: dispatch.when,
+                flops: dispatch.flops,
+                bytes: dispatch.bytes,
+            });
+        }
+        Ok(Program {
+            steps,
+            taps: self.taps,
+            bytes: self.bytes + parameters.bytes,
+        })
+    }
+}
+
+/// The bind group of a kernel, or nothing if `find` does not know all of its names.
+fn bind_group<'r>(
+    gpu: &Gpu,
+    kernel: &Kernel,
+    group: u32,
+    find: impl Fn(&str) -> Option<Resource<'r>>,
+) -> Option<wgpu::BindGroup> {
+    let mut resources = Vec::new();
+    for binding in kernel.source.bindings.iter().filter(|b| b.group == group) {
+        let resource = find(binding.name)?;
+        debug_assert!(
+            matches!(resource, Resource::Texture(_))
+                == (binding.kind == BindingKind::StorageTexture)
+        );
+        resources.push((binding.index, resource));
+    }
+    let entries: Vec<_> = resources
+        .iter()
+        .map(|(index, resource)| wgpu::BindGroupEntry {
+            binding: *index,
+            resource: match resource {
+                Resource::Tensor(tensor) => tensor.binding(),
+                Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
+            },
+        })
+        .collect();
+    Some(gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(kernel.source.name),
+        layout: &kernel.layouts[group as usize],
+        entries: &entries,
+    }))
+}
+
+fn unbound(kernel: &Kernel, group: u32) -> Error {
+    let names: Vec<_> = kernel
+        .source
+        .bindings
+        .iter()
+        .filter(|b| b.group == group)
+        .map(|b| b.name)
+        .collect();
+    Error::argument(
+        format!("bindings of {}", kernel.name()),
+        format!("{names:?}"),
+        "fewer",
+    )
+}
+
+/// Where and under which circumstances a program is recorded.
+pub(crate) struct Recording<'a> {
+    pub encoder: &'a mut wgpu::CommandEncoder,
+    /// Bindings of group 1, from an avatar and from a frame.
+    pub bindings: &'a [&'a Bindings],
+    pub conditions: Conditions,
+    /// Times each dispatch, in a pass of its own.
+    pub timer: Option<&'a mut Timer>,
+}
+
+impl Program {
+    /// Binds `resources` to the steps whose group 1 they cover.
+    pub(crate) fn bind(&self, gpu: &Gpu, resources: &[(&str, Resource<'_>)]) -> Bindings {
+        let find = |name: &str| {
+            resources
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, resource)| match resource {
+                    Resource::Tensor(tensor) => Resource::Tensor(tensor),
+                    Resource::Texture(view) => Resource::Texture(view),
+                })
+        };
+        let groups = self
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.kernel.layouts.len() > 1)
+            .filter_map(|(index, step)| Some((index, bind_group(gpu, &step.kernel, 1, find)?)))
+            .collect();
+        Bindings { groups }
+    }
+
+    /// Records all steps whose circumstances hold.
+    pub(crate) fn record(&self, recording: Recording<'_>) -> Result<()> {
+        let Recording {
+            encoder,
+            bindings,
+            conditions,
+            timer,
+        } = recording;
+        let active = self
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| conditions.hold(s.when));
+        match timer {
+            Some(timer) => {
+                for (index, step) in active {
+                    timer.pass(encoder, step, |pass| step.dispatch(index, bindings, pass))?;
+                }
+            }
+            None => {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some("gpavatar"),
+                    timestamp_writes: None,
+                });
+                for (index, step) in active {
+                    step.dispatch(index, bindings, &mut pass)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    fn dispatch(
+        &self,
+        index: usize,
+        bindings: &[&Bindings],
+        pass: &mut wgpu::ComputePass<'_>,
+    ) -> Result<()> {
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        if self.kernel.layouts.len() > 1 {
+            let group = bindings
+                .iter()
+                .find_map(|bindings| bindings.groups.get(&index))
+                .ok_or_else(|| unbound(&self.kernel, 1))?;
+            pass.set_bind_group(1, group, &[]);
+        }
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! Buffers of numbers on the device.
+
+use super::Gpu;
+use crate::{Error, Result};
+
+/// A range of a buffer on the device. Cloning shares the buffer.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+/// Buffers are bound and copied in whole vec4s.
+const GRANULE: u64 = 16;
+
+enum Contents<'a> {
+    Undefined,
+    /// NaN everywhere.
+    Poison,
+    Copy(&'a [u8]),
+}
+
+impl Tensor {
+    const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+        .union(wgpu::BufferUsages::COPY_SRC)
+        .union(wgpu::BufferUsages::COPY_DST);
+
+    /// Uninitialised storage for `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if the device binds no buffer of that size.
+    pub(crate) fn empty(gpu: &Gpu, label: &str, bytes: u64) -> Result<Self> {
+        let contents = if gpu.poison() {
+            Contents::Poison
+        } else {
+            Contents::Undefined
+        };
+        Self::create(gpu, label, bytes, Self::USAGE, contents)
+    }
+
+    /// Storage holding a copy of `data`.
+    ///
+    /// # Errors
+    /// See [`Tensor::empty`].
+    pub(crate) fn from_slice<T: bytemuck::Pod>(gpu: &Gpu, label: &str, data: &[T]) -> Result<Self> {
+        let data = bytemuck::cast_slice(data);
+        Self::create(
+            gpu,
+            label,
+            data.len() as u64,
+            Self::USAGE,
+            Contents::Copy(data),
+        )
+    }
+
+    /// A uniform buffer holding a copy of `data`.
+    ///
+    /// # Errors
+    /// See [`Tensor::empty`].
+    pub(crate) fn uniform(gpu: &Gpu, label: &str, data: &[u8]) -> Result<Self> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        Self::create(gpu, label, data.len() as u64, usage, Contents::Copy(data))
+    }
+
+    fn create(
+        gpu: &Gpu,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+        contents: Contents<'_>,
+    ) -> Result<Self> {
+        let bytes = bytes.max(1).next_multiple_of(GRANULE);
+        let limits = gpu.device().limits();
+        let found = limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size);
+        if bytes > found {
+            return Err(Error::Limit {
+                what: format!("the tensor {label}"),
+                limit: "max_storage_buffer_binding_size",
+                expected: bytes,
+                found,
+            });
+        }
+        let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage,
+            mapped_at_creation: !matches!(contents, Contents::Undefined),
+        });
+        if !matches!(contents, Contents::Undefined) {
+            let mut view = buffer
+                .get_mapped_range_mut(..)
+                .map_err(|error| Error::Gpu {
+                    what: format!("uploading {label}"),
+                    reason: error.to_string(),
+                })?;
+            match contents {
+                Contents::Copy(data) => view.slice(..data.len()).copy_from_slice(data),
+                _ => view.slice(..).fill(0xff),
+            }
+            drop(view);
+            buffer.unmap();
+        }
+        Ok(Self {
+            buffer,
+            offset: 0,
+            bytes,
+        })
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The wgpu buffer.
+    #[must_use]
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+
+    /// The bytes `offset..offset + bytes`; `offset` is a multiple of 256.
+    pub(crate) fn slice(&self, offset: u64, bytes: u64) -> Self {
+        debug_assert!(offset.is_multiple_of(256) && offset + bytes <= self.bytes);
+        Self {
+            buffer: self.buffer.clone(),
+            offset: self.offset + offset,
+            bytes,
+        }
+    }
+
+    pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.buffer,
+            offset: self.offset,
+            size: wgpu::BufferSize::new(self.bytes),
+        })
+    }
+
+    /// Records a copy of this tensor's bytes into the beginning of `target`.
+    pub(crate) fn copy_to(&self, encoder: &mut wgpu::CommandEncoder, target: &Tensor) {
+        let bytes = self.bytes.min(target.bytes);
+        encoder.copy_buffer_to_buffer(
+            &self.buffer,
+            self.offset,
+            &target.buffer,
+            target.offset,
+            bytes,
+        );
+    }
+
+    /// Reads the tensor back as `T`, waiting for all work submitted before.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
+        let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read-back"),
+            size: self.bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, self.bytes);
+        gpu.queue().submit([encoder.finish()]);
+        map(gpu, &staging).await?;
+        let view = staging.get_mapped_range(..).map_err(|error| Error::Gpu {
+            what: "reading back".into(),
+            reason: error.to_string(),
+        })?;
+        Ok(bytemuck::pod_collect_to_vec(&view))
+    }
+}
+
+/// Maps a staging buffer for reading.
+pub(crate) async fn map(gpu: &Gpu, staging: &wgpu::Buffer) -> Result<()> {
+    const WHAT: &str = "reading back";
+    let (sender, receiver) = futures_channel::oneshot::channel();
+    staging.map_async(wgpu::MapMode::Read, .., move |result| {
+        // The receiver is gone only if the reading future was dropped.
+        let _ = sender.send(result);
+    });
+    // A browser completes the mapping by itself; natively somebody has to poll.
+    gpu.wait(WHAT)?;
+    let failed = |reason: String| Error::Gpu {
+        what: WHAT.into(),
+        reason,
+    };
+    receiver
+        .await
+        .map_err(|_| failed("the device dropped the request".into()))?
+        .map_err(|error| failed(error.to_string()))
+}
