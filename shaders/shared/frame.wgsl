@@ -15,4 +15,6 @@ struct Frame {
     noise_gain: f32,
     // Seed of generated noise, low and high word.
     seed: vec2<u32>,
+    // 1 gives pictures straight alpha, 0 makes them opaque on black.
+    transparent: u32,
 }

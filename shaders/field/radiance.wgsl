@@ -1,0 +1,458 @@
+// The radiance field at a pass' samples: tri-plane features, features of the nearest points, and
+// the multi-layer perceptron that turns both into opacity and values.
+//
+// A workgroup of 64 threads owns 32 consecutive samples. Their activations stay in workgroup
+// memory, [c][sample]; every layer is computed in registers and written back in place. In a layer,
+// a thread owns 8 samples (every fourth one) times 4 or 8 output channels.
+
+#import gpavatar::activation::{sigmoid_wide, softplus}
+#import gpavatar::frame::Frame
+#import gpavatar::harmonic::{Octave, OCTAVES, first_octave, next_octave}
+#import gpavatar::rays::Rays
+#import gpavatar::tile::mac
+
+// Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
+// A matrix is [inputs][outputs][4 inputs], each vec4 four outputs.
+struct Field {
+    // Samples per ray in this pass, and of all rays.
+    samples: u32,
+    count: u32,
+    // Width and height of a plane.
+    plane_size: u32,
+    plane_channels: u32,
+    point_hidden: u32,
+    point_output: u32,
+    feature_hidden: u32,
+    rgb_hidden: u32,
+    // Per point: the first point layer applied to its feature, bias included [point][hidden].
+    vertex_table: u32,
+    // The first point layer's half for the embedded direction [27][hidden].
+    offset_layer: u32,
+    point_out: u32,
+    feature_in: u32,
+    feature_out: u32,
+    density: u32,
+    rgb_in: u32,
+    rgb_out: u32,
+}
+
+// Nearest points that count, at most 8.
+override NEIGHBOURS: u32 = 8u;
+// 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
+// network); 0 by 1/d over the sum of the sample's points (the paper).
+override GLOBAL_WEIGHTS: u32 = 1u;
+
+@group(0) @binding(0) var<uniform> march: Rays;
+@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(2) var<uniform> field: Field;
+@group(0) @binding(3) var<storage, read> rays: array<vec4<f32>>; // [ray][stride]
+@group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
+@group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
+// Eight 16-bit indices per sample; then the bits of the weight sums.
+@group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples], [2]
+@group(0) @binding(7) var<storage, read> weights: array<vec4<f32>>; // see Field
+@group(0) @binding(8) var<storage, read_write> opacities: array<f32>; // [ray][samples]
+@group(0) @binding(9) var<storage, read_write> values: array<vec4<f32>>; // [ray][samples][c]
+@group(1) @binding(0) var<storage, read> planes: array<vec4<f32>>; // [v][u][plane][c]
+
+const SAMPLES = 32u;
+const THREADS = 64u;
+// Row of `activations` that keeps the sum of a sample's point weights while features are gathered.
+const WEIGHT_ROW = 31u;
+
+var<workgroup> activations: array<vec4<f32>, 1024>; // [c][sample]
+
+// Eight samples times four channels.
+struct Tile {
+    a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>,
+    e: vec4<f32>, f: vec4<f32>, g: vec4<f32>, h: vec4<f32>,
+}
+
+fn filled(value: vec4<f32>) -> Tile {
+    return Tile(value, value, value, value, value, value, value, value);
+}
+
+fn row(c: u32, sample: u32) -> u32 {
+    return c * SAMPLES + sample;
+}
+
+// Output channels 4o..4o+4 of a layer for the samples `sample`, `sample + 4`, ….
+fn product(matrix: u32, inputs: u32, outputs: u32, o: u32, sample: u32, start: Tile) -> Tile {
+    var tile = start;
+    for (var k = 0u; k < inputs; k++) {
+        let w = matrix + (k * outputs + o) * 4u;
+        let a = mat4x4<f32>(weights[w], weights[w + 1u], weights[w + 2u], weights[w + 3u]);
+        let x = row(k, sample);
+        tile.a = mac(tile.a, a, activations[x + 0u]);
+        tile.b = mac(tile.b, a, activations[x + 4u]);
+        tile.c = mac(tile.c, a, activations[x + 8u]);
+        tile.d = mac(tile.d, a, activations[x + 12u]);
+        tile.e = mac(tile.e, a, activations[x + 16u]);
+        tile.f = mac(tile.f, a, activations[x + 20u]);
+        tile.g = mac(tile.g, a, activations[x + 24u]);
+        tile.h = mac(tile.h, a, activations[x + 28u]);
+    }
+    return tile;
+}
+
+fn relu(tile: Tile) -> Tile {
+    let zero = vec4<f32>();
+    return Tile(
+        max(tile.a, zero), max(tile.b, zero), max(tile.c, zero), max(tile.d, zero),
+        max(tile.e, zero), max(tile.f, zero), max(tile.g, zero), max(tile.h, zero),
+    );
+}
+
+fn keep(tile: Tile, o: u32, sample: u32) {
+    let at = row(o, sample);
+    activations[at] = tile.a;
+    activations[at + 4u] = tile.b;
+    activations[at + 8u] = tile.c;
+    activations[at + 12u] = tile.d;
+    activations[at + 16u] = tile.e;
+    activations[at + 20u] = tile.f;
+    activations[at + 24u] = tile.g;
+    activations[at + 28u] = tile.h;
+}
+
+// ---- tri-plane features --------------------------------------------------------------------
+
+// The four texels around a position in a plane and their weights; texels outside weigh nothing.
+struct Texels {
+    index: vec4<u32>,
+    weight: vec4<f32>,
+}
+
+fn texels(uv: vec2<f32>) -> Texels {
+    let size = f32(field.plane_size);
+    // Far outside, all four weights are zero anyway: the clamp keeps the conversion defined.
+    let at = clamp(((uv + 1.0) * size - 1.0) / 2.0, vec2<f32>(-2.0), vec2<f32>(size + 1.0));
+    let low = floor(at);
+    let high_weight = at - low;
+    let inside_low = step(vec2<f32>(0.0), low) * step(low, vec2<f32>(size - 1.0));
+    let inside_high = step(vec2<f32>(0.0), low + 1.0) * step(low + 1.0, vec2<f32>(size - 1.0));
+    let wl = (1.0 - high_weight) * inside_low;
+    let wh = high_weight * inside_high;
+    let last = vec2<f32>(size - 1.0);
+    let il = vec2<u32>(clamp(low, vec2<f32>(0.0), last));
+    let ih = vec2<u32>(clamp(low + 1.0, vec2<f32>(0.0), last));
+    let width = field.plane_size;
+    return Texels(
+        vec4<u32>(il.y * width + il.x, il.y * width + ih.x, ih.y * width + il.x, ih.y * width + ih.x),
+        vec4<f32>(wl.y * wl.x, wl.y * wh.x, wh.y * wl.x, wh.y * wh.x),
+    );
+}
+
+fn fetch(t: Texels, plane: u32, c: u32) -> vec4<f32> {
+    let stride = 3u * field.plane_channels;
+    let at = t.index * stride + plane * field.plane_channels + c;
+    return t.weight.x * planes[at.x] + t.weight.y * planes[at.y]
+        + t.weight.z * planes[at.z] + t.weight.w * planes[at.w];
+}
+
+// Mean over the planes of the features at (x, y), (x, z), (z, y).
+fn gather_planes(at: vec3<f32>, sample: u32, lane: u32, lanes: u32) {
+    let xy = texels(at.xy);
+    let xz = texels(at.xz);
+    let zy = texels(at.zy);
+    for (var c = lane; c < field.plane_channels; c += lanes) {
+        let sum = fetch(xy, 0u, c) + fetch(xz, 1u, c) + fetch(zy, 2u, c);
+        activations[row(c, sample)] = sum / 3.0;
+    }
+}
+
+// ---- point features ------------------------------------------------------------------------
+
+// Four neighbours of a sample at once.
+struct Neighbours {
+    index: vec4<u32>,
+    weight: vec4<f32>,
+    // Offsets as unit vectors, by component.
+    x: vec4<f32>,
+    y: vec4<f32>,
+    z: vec4<f32>,
+}
+
+fn neighbour(at: vec3<f32>, index: u32) -> vec4<f32> {
+    let offset = at - points[index].xyz;
+    return vec4<f32>(offset, dot(offset, offset));
+}
+
+// The first (batch 0) or second four neighbours, with the weights of those that count.
+fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32) -> Neighbours {
+    let packed = neighbours[sample];
+    let words = select(packed.xy, packed.zw, batch == 1u);
+    let listed = vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
+    let counts = vec4<u32>(0u, 1u, 2u, 3u) + batch * 4u < vec4<u32>(NEIGHBOURS);
+    // There may be fewer than eight points in all.
+    let index = select(vec4<u32>(), listed, counts);
+    let a = neighbour(at, index.x);
+    let b = neighbour(at, index.y);
+    let c = neighbour(at, index.z);
+    let d = neighbour(at, index.w);
+    let squared = vec4<f32>(a.w, b.w, c.w, d.w);
+    let scale = 1.0 / max(sqrt(squared), vec4<f32>(1e-12));
+    var weight = 1.0 / max(squared, vec4<f32>(1e-12));
+    if GLOBAL_WEIGHTS == 1u {
+        weight /= bitcast<vec4<f32>>(neighbours[field.count + batch]);
+    } else {
+        weight = sqrt(weight);
+    }
+    return Neighbours(
+        index,
+        select(vec4<f32>(), weight, counts),
+        vec4<f32>(a.x, b.x, c.x, d.x) * scale,
+        vec4<f32>(a.y, b.y, c.y, d.y) * scale,
+        vec4<f32>(a.z, b.z, c.z, d.z) * scale,
+    );
+}
+
+// Four neighbours times 16 channels of the first point layer.
+struct Hidden {
+    a: mat4x4<f32>,
+    b: mat4x4<f32>,
+    c: mat4x4<f32>,
+    d: mat4x4<f32>,
+}
+
+// Adds one embedded number per neighbour times its row of the layer.
+fn embed(hidden: Hidden, value: vec4<f32>, at: u32) -> Hidden {
+    let w = mat4x4<f32>(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+    return Hidden(
+        hidden.a + value.x * w, hidden.b + value.y * w,
+        hidden.c + value.z * w, hidden.d + value.w * w,
+    );
+}
+
+fn table(point: u32, c: u32) -> mat4x4<f32> {
+    let at = field.vertex_table + point * field.point_hidden + c;
+    return mat4x4<f32>(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+}
+
+fn activated(m: mat4x4<f32>) -> mat4x4<f32> {
+    let zero = vec4<f32>();
+    return mat4x4<f32>(max(m[0], zero), max(m[1], zero), max(m[2], zero), max(m[3], zero));
+}
+
+// Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours.
+fn point_hidden(n: Neighbours, c: u32) -> mat4x4<f32> {
+    var hidden = Hidden(
+        table(n.index.x, c), table(n.index.y, c), table(n.index.z, c), table(n.index.w, c)
+    );
+    let stride = field.point_hidden;
+    let first = field.offset_layer + c;
+    var a = first_octave(vec3<f32>(n.x.x, n.y.x, n.z.x));
+    var b = first_octave(vec3<f32>(n.x.y, n.y.y, n.z.y));
+    var g = first_octave(vec3<f32>(n.x.z, n.y.z, n.z.z));
+    var d = first_octave(vec3<f32>(n.x.w, n.y.w, n.z.w));
+    for (var octave = 0u; octave < OCTAVES; octave++) {
+        let sine = first + octave * stride;
+        let cosine = sine + 3u * OCTAVES * stride;
+        let next = OCTAVES * stride;
+        hidden = embed(hidden, vec4<f32>(a.sine.x, b.sine.x, g.sine.x, d.sine.x), sine);
+        hidden = embed(hidden, vec4<f32>(a.sine.y, b.sine.y, g.sine.y, d.sine.y), sine + next);
+        hidden = embed(hidden, vec4<f32>(a.sine.z, b.sine.z, g.sine.z, d.sine.z), sine + 2u * next);
+        hidden = embed(hidden, vec4<f32>(a.cosine.x, b.cosine.x, g.cosine.x, d.cosine.x), cosine);
+        hidden = embed(hidden, vec4<f32>(a.cosine.y, b.cosine.y, g.cosine.y, d.cosine.y), cosine + next);
+        hidden = embed(hidden, vec4<f32>(a.cosine.z, b.cosine.z, g.cosine.z, d.cosine.z), cosine + 2u * next);
+        a = next_octave(a);
+        b = next_octave(b);
+        g = next_octave(g);
+        d = next_octave(d);
+    }
+    let plain = first + 6u * OCTAVES * stride;
+    hidden = embed(hidden, n.x, plain);
+    hidden = embed(hidden, n.y, plain + stride);
+    hidden = embed(hidden, n.z, plain + 2u * stride);
+    return n.weight.x * activated(hidden.a) + n.weight.y * activated(hidden.b)
+        + n.weight.z * activated(hidden.c) + n.weight.w * activated(hidden.d);
+}
+
+// The weighted hidden features of all neighbours, behind the planes' features.
+fn gather_points(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
+    let near = neighbours_of(at, sample, 0u);
+    let far = neighbours_of(at, sample, 1u);
+    var sum = dot(near.weight + far.weight, vec4<f32>(1.0));
+    var scale = 1.0;
+    if GLOBAL_WEIGHTS == 0u {
+        scale = 1.0 / sum;
+        sum = 1.0;
+    }
+    for (var c = lane * 4u; c < field.point_hidden; c += lanes * 4u) {
+        var hidden = point_hidden(near, c);
+        if NEIGHBOURS > 4u {
+            hidden += point_hidden(far, c);
+        }
+        hidden = scale * hidden;
+        let first = field.plane_channels + c;
+        activations[row(first, local)] = hidden[0];
+        activations[row(first + 1u, local)] = hidden[1];
+        activations[row(first + 2u, local)] = hidden[2];
+        activations[row(first + 3u, local)] = hidden[3];
+    }
+    if lane == 0u {
+        activations[row(WEIGHT_ROW, local)] = vec4<f32>(sum);
+    }
+}
+
+// ---- the whole -----------------------------------------------------------------------------
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let first = (group.y * groups.x + group.x) * SAMPLES;
+
+    // Gathering: two threads per sample.
+    let local = thread % SAMPLES;
+    let lane = thread / SAMPLES;
+    let gathered = min(first + local, field.count - 1u);
+    let direction = rays[gathered / field.samples * march.stride].xyz;
+    let at = frame.origin.xyz + depths[gathered] * direction;
+    gather_planes(at, local, lane, THREADS / SAMPLES);
+    gather_points(at, gathered, local, lane, THREADS / SAMPLES);
+    workgroupBarrier();
+
+    // Layers: sixteen groups of channels times four of samples.
+    let o = thread / 4u;
+    let s = thread % 4u;
+
+    // Second point layer, on the weighted sum; its bias as often as the weights say.
+    var tile = filled(vec4<f32>());
+    if o < field.point_output {
+        let matrix = field.point_out;
+        let bias = weights[matrix + field.point_hidden * field.point_output * 4u + o];
+        let sums = row(WEIGHT_ROW, s);
+        tile = Tile(
+            bias * activations[sums], bias * activations[sums + 4u],
+            bias * activations[sums + 8u], bias * activations[sums + 12u],
+            bias * activations[sums + 16u], bias * activations[sums + 20u],
+            bias * activations[sums + 24u], bias * activations[sums + 28u],
+        );
+        // The hidden features begin behind the planes' rows.
+        let offset = field.plane_channels * SAMPLES;
+        tile = product(matrix, field.point_hidden, field.point_output, o, offset + s, tile);
+    }
+    workgroupBarrier();
+    if o < field.point_output {
+        keep(tile, field.plane_channels + o, s);
+    }
+    workgroupBarrier();
+
+    // Two hidden layers of eight channels a thread.
+    hidden_layer(field.feature_in, field.plane_channels + field.point_output, o * 2u, s);
+    hidden_layer(field.feature_out, field.feature_hidden, o * 2u, s);
+
+    // Opacity, and the hidden layer of the values; both read the same features.
+    if thread < SAMPLES && first + thread < field.count {
+        var density = weights[field.density + field.feature_hidden].x;
+        for (var k = 0u; k < field.feature_hidden; k++) {
+            density += dot(weights[field.density + k], activations[row(k, thread)]);
+        }
+        // Threads below SAMPLES have gathered their own sample.
+        let inside = all(abs(at) < vec3<f32>(1.0));
+        opacities[first + thread] = select(0.0, 1.0 - exp(-softplus(density)), inside);
+    }
+    tile = filled(vec4<f32>());
+    if o < field.rgb_hidden {
+        let bias = filled(weights[field.rgb_in + field.feature_hidden * field.rgb_hidden * 4u + o]);
+        tile = product(field.rgb_in, field.feature_hidden, field.rgb_hidden, o, s, bias);
+        tile = relu(with_view(tile, first + s, o));
+    }
+    workgroupBarrier();
+    if o < field.rgb_hidden {
+        keep(tile, o, s);
+    }
+    workgroupBarrier();
+
+    if o < march.channels {
+        let bias = filled(weights[field.rgb_out + field.rgb_hidden * march.channels * 4u + o]);
+        tile = product(field.rgb_out, field.rgb_hidden, march.channels, o, s, bias);
+        emit(tile.a, first + s, o);
+        emit(tile.b, first + s + 4u, o);
+        emit(tile.c, first + s + 8u, o);
+        emit(tile.d, first + s + 12u, o);
+        emit(tile.e, first + s + 16u, o);
+        emit(tile.f, first + s + 20u, o);
+        emit(tile.g, first + s + 24u, o);
+        emit(tile.h, first + s + 28u, o);
+    }
+}
+
+// A layer of `feature_hidden` channels with ReLU, in place; the thread owns the channels of o and
+// o + 1.
+fn hidden_layer(matrix: u32, inputs: u32, o: u32, s: u32) {
+    let outputs = field.feature_hidden;
+    var low = filled(vec4<f32>());
+    var high = low;
+    if o < outputs {
+        let bias = matrix + inputs * outputs * 4u + o;
+        low = filled(weights[bias]);
+        high = filled(weights[bias + 1u]);
+        for (var k = 0u; k < inputs; k++) {
+            let w = matrix + (k * outputs + o) * 4u;
+            let p = mat4x4<f32>(weights[w], weights[w + 1u], weights[w + 2u], weights[w + 3u]);
+            let q = mat4x4<f32>(weights[w + 4u], weights[w + 5u], weights[w + 6u], weights[w + 7u]);
+            let x = row(k, s);
+            let xa = activations[x + 0u];
+            low.a = mac(low.a, p, xa);
+            high.a = mac(high.a, q, xa);
+            let xb = activations[x + 4u];
+            low.b = mac(low.b, p, xb);
+            high.b = mac(high.b, q, xb);
+            let xc = activations[x + 8u];
+            low.c = mac(low.c, p, xc);
+            high.c = mac(high.c, q, xc);
+            let xd = activations[x + 12u];
+            low.d = mac(low.d, p, xd);
+            high.d = mac(high.d, q, xd);
+            let xe = activations[x + 16u];
+            low.e = mac(low.e, p, xe);
+            high.e = mac(high.e, q, xe);
+            let xf = activations[x + 20u];
+            low.f = mac(low.f, p, xf);
+            high.f = mac(high.f, q, xf);
+            let xg = activations[x + 24u];
+            low.g = mac(low.g, p, xg);
+            high.g = mac(high.g, q, xg);
+            let xh = activations[x + 28u];
+            low.h = mac(low.h, p, xh);
+            high.h = mac(high.h, q, xh);
+        }
+    }
+    workgroupBarrier();
+    if o < outputs {
+        keep(relu(low), o, s);
+        keep(relu(high), o + 1u, s);
+    }
+    workgroupBarrier();
+}
+
+// Adds the viewing direction's half of the layer, computed once per ray.
+fn with_view(tile: Tile, sample: u32, o: u32) -> Tile {
+    return Tile(
+        tile.a + view(sample, o), tile.b + view(sample + 4u, o),
+        tile.c + view(sample + 8u, o), tile.d + view(sample + 12u, o),
+        tile.e + view(sample + 16u, o), tile.f + view(sample + 20u, o),
+        tile.g + view(sample + 24u, o), tile.h + view(sample + 28u, o),
+    );
+}
+
+fn view(sample: u32, o: u32) -> vec4<f32> {
+    let ray = min(sample, field.count - 1u) / field.samples;
+    return rays[ray * march.stride + 1u + o];
+}
+
+// Stores values 4o..4o+4 of a sample; the first three are colours.
+fn emit(value: vec4<f32>, sample: u32, o: u32) {
+    if sample >= field.count {
+        return;
+    }
+    var result = value;
+    if o == 0u {
+        result = vec4<f32>(sigmoid_wide(value).xyz, value.w);
+    }
+    values[sample * march.channels + o] = result;
+}

@@ -1,0 +1,32 @@
+// Queries of the multi tri-planes attention, from the learned query planes. They depend on no
+// input: this runs once per model.
+//
+// One thread per texel and plane.
+
+#import gpavatar::projection::{Texel, project}
+
+struct Query {
+    // Texels times planes.
+    count: u32,
+    // Of a plane, divided by four.
+    channels: u32,
+}
+
+@group(0) @binding(1) var<uniform> size: Query;
+@group(0) @binding(2) var<storage, read> input: array<vec4<f32>>; // [texel][plane][c]
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>; // [texel][plane][c]
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= size.count {
+        return;
+    }
+    var x: Texel;
+    for (var c = 0u; c < size.channels; c++) {
+        x.c[c] = input[id.x * size.channels + c];
+    }
+    let y = project(x, size.channels);
+    for (var c = 0u; c < size.channels; c++) {
+        output[id.x * size.channels + c] = y.c[c];
+    }
+}

@@ -1,0 +1,33 @@
+// Sums of the reciprocal squared distances over all samples of a pass, per rank of the neighbour.
+//
+// One workgroup; its threads stride over the partial sums of the search.
+
+struct WeightSums {
+    count: u32,
+}
+
+@group(0) @binding(0) var<uniform> size: WeightSums;
+@group(0) @binding(1) var<storage, read> partials: array<vec4<f32>>; // [count][2]
+@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>; // [2]
+
+var<workgroup> sums: array<vec4<f32>, 128>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) thread: u32) {
+    var near_sums = vec4<f32>();
+    var far_sums = vec4<f32>();
+    for (var i = thread; i < size.count; i += 64u) {
+        near_sums += partials[i * 2u];
+        far_sums += partials[i * 2u + 1u];
+    }
+    sums[thread] = near_sums;
+    sums[64u + thread] = far_sums;
+    workgroupBarrier();
+    if thread < 2u {
+        var total = vec4<f32>();
+        for (var i = 0u; i < 64u; i++) {
+            total += sums[thread * 64u + i];
+        }
+        output[thread] = total;
+    }
+}

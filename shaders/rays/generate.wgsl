@@ -1,0 +1,73 @@
+// Camera rays, their entry into and exit from the cube [-1, 1]³, and the coarse depths.
+//
+// One thread per ray; row 0 is the top of the image. The outermost rays are the outermost pixels'
+// centres: x and y run linearly over [1, -1] / focal.
+
+#import gpavatar::frame::Frame
+#import gpavatar::rays::Rays
+
+@group(0) @binding(0) var<uniform> march: Rays;
+@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(2) var<storage, read_write> rays: array<vec4<f32>>; // [ray][stride]
+@group(0) @binding(3) var<storage, read_write> depths: array<f32>; // [ray][coarse]
+
+// Larger than any depth.
+const FAR = 1e30;
+
+// Element `i` of `count` numbers from 1 to -1, exactly antisymmetric.
+fn grid(i: u32, count: u32) -> f32 {
+    let step = -2.0 / f32(count - 1u);
+    if i < count / 2u {
+        return 1.0 + step * f32(i);
+    }
+    return -1.0 - step * f32(count - 1u - i);
+}
+
+// Entry and exit of one axis' slab; a ray parallel to it is always inside or never.
+fn slab(origin: f32, direction: f32) -> vec2<f32> {
+    if abs(direction) < 1e-30 {
+        let inside = abs(origin) <= 1.0;
+        return select(vec2<f32>(FAR, -FAR), vec2<f32>(-FAR, FAR), inside);
+    }
+    let a = (-1.0 - origin) / direction;
+    let b = (1.0 - origin) / direction;
+    return vec2<f32>(min(a, b), max(a, b));
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let ray = id.x;
+    if ray >= march.count {
+        return;
+    }
+    let x = grid(ray % march.side, march.side) / frame.focal;
+    let y = grid(ray / march.side, march.side) / frame.focal;
+    let camera = vec3<f32>(x, y, 1.0);
+    let direction = normalize(vec3<f32>(
+        dot(frame.rotation[0].xyz, camera),
+        dot(frame.rotation[1].xyz, camera),
+        dot(frame.rotation[2].xyz, camera),
+    ));
+    rays[ray * march.stride] = vec4<f32>(direction, 0.0);
+
+    let origin = frame.origin.xyz;
+    let sx = slab(origin.x, direction.x);
+    let sy = slab(origin.y, direction.y);
+    let sz = slab(origin.z, direction.z);
+    var near = max(max(sx.x, sy.x), sz.x);
+    var far = min(min(sx.y, sy.y), sz.y);
+    if near > far || far <= 0.0 {
+        // A miss: all samples behind the camera.
+        near = -1.0;
+        far = -1.0;
+    } else if frame.clamp_near == 1u {
+        near = max(near, 0.0);
+    }
+    let count = f32(march.coarse);
+    var edge = near;
+    for (var i = 0u; i < march.coarse; i++) {
+        let next = near + f32(i + 1u) / count * (far - near);
+        depths[ray * march.coarse + i] = (edge + next) / 2.0;
+        edge = next;
+    }
+}

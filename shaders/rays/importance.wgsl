@@ -1,0 +1,98 @@
+// Importance sampling of the fine depths where the coarse pass found something.
+//
+// The coarse depths count as the edges of intervals, and the inclusive cumulative sum of the
+// weights as their distribution; strata's centres are pulled through its inverse, their mid-points
+// become edges, and the mid-points of those the fine depths. One thread per ray walks along the
+// ray three times and keeps nothing but its place.
+
+#import gpavatar::rays::Rays
+
+// 1 also composites the coarse colours.
+override COARSE_COLOUR: u32 = 0u;
+
+@group(0) @binding(0) var<uniform> march: Rays;
+@group(0) @binding(1) var<storage, read> depths: array<f32>; // [ray][coarse]
+@group(0) @binding(2) var<storage, read> opacities: array<f32>; // [ray][coarse]
+@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>; // [ray][coarse][channels]
+@group(0) @binding(4) var<storage, read_write> fine: array<f32>; // [ray][fine]
+@group(0) @binding(5) var<storage, read_write> colours: array<vec4<f32>>; // [ray]
+
+// Added to every weight.
+const FLOOR = 1e-5;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let ray = id.x;
+    if ray >= march.count {
+        return;
+    }
+    let n = march.coarse;
+    let m = march.fine;
+    let first = ray * n;
+
+    var transmittance = 1.0;
+    var total = 0.0;
+    var colour = vec4<f32>();
+    for (var i = 0u; i < n; i++) {
+        let opacity = opacities[first + i];
+        let weight = opacity * transmittance;
+        total += weight + FLOOR;
+        if COARSE_COLOUR == 1u {
+            colour += weight * values[(first + i) * march.channels];
+        }
+        transmittance *= 1.0 - opacity;
+    }
+    if COARSE_COLOUR == 1u {
+        colours[ray] = colour;
+    }
+
+    transmittance = 1.0;
+    var end = 0.0;
+    for (var i = 0u; i < n; i++) {
+        let opacity = opacities[first + i];
+        end += (opacity * transmittance + FLOOR) / total;
+        transmittance *= 1.0 - opacity;
+    }
+
+    // Interval (low, high) of the distribution, its depths, and the place of `high`.
+    transmittance = 1.0 - opacities[first];
+    let start = (opacities[first] + FLOOR) / total;
+    var low = start;
+    var high = start;
+    var low_depth = depths[first];
+    var high_depth = depths[first];
+    var place = 0u;
+
+    let step = (end - start) / f32(m);
+    var previous = 0.0;
+    var edge = 0.0;
+    for (var j = 0u; j < m; j++) {
+        let u = start + (f32(j) + 0.5) * step;
+        while place + 1u < n && high <= u {
+            place++;
+            let opacity = opacities[first + place];
+            low = high;
+            low_depth = high_depth;
+            high += (opacity * transmittance + FLOOR) / total;
+            high_depth = depths[first + place];
+            transmittance *= 1.0 - opacity;
+        }
+        var depth = (u - low) * ((high_depth - low_depth) / (high - low)) + low_depth;
+        if high - low < 1e-10 {
+            depth = (low_depth + high_depth) / 2.0;
+        }
+        if j == 1u {
+            edge = max(previous - (depth - previous) / 2.0, depths[first]);
+        }
+        if j >= 1u {
+            let next = (previous + depth) / 2.0;
+            fine[ray * m + j - 1u] = (edge + next) / 2.0;
+            if j + 1u == m {
+                let last = min(depth + (depth - previous) / 2.0, depths[first + n - 1u]);
+                fine[ray * m + j] = (next + last) / 2.0;
+            }
+            edge = next;
+        }
+        previous = depth;
+    }
+}
