@@ -34,6 +34,8 @@ struct Field {
     density: u32,
     rgb_in: u32,
     rgb_out: u32,
+    // Place of the weight sums in `neighbours`.
+    weight_sums: u32,
 }
 
 // Nearest points that count, at most 8.
@@ -48,8 +50,8 @@ override GLOBAL_WEIGHTS: u32 = 1u;
 @group(0) @binding(3) var<storage, read> rays: array<vec4<f32>>; // [ray][stride]
 @group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
 @group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
-// Eight 16-bit indices per sample; then the bits of the weight sums.
-@group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples], [2]
+// Eight 16-bit indices per sample; then the bits of the weight sums [2].
+@group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples]
 @group(0) @binding(7) var<storage, read> weights: array<vec4<f32>>; // see Field
 @group(0) @binding(8) var<storage, read_write> opacities: array<f32>; // [ray][samples]
 @group(0) @binding(9) var<storage, read_write> values: array<vec4<f32>>; // [ray][samples][c]
@@ -194,7 +196,7 @@ fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32) -> Neighbours {
     let scale = 1.0 / max(sqrt(squared), vec4<f32>(1e-12));
     var weight = 1.0 / max(squared, vec4<f32>(1e-12));
     if GLOBAL_WEIGHTS == 1u {
-        weight /= bitcast<vec4<f32>>(neighbours[field.count + batch]);
+        weight /= bitcast<vec4<f32>>(neighbours[field.weight_sums + batch]);
     } else {
         weight = sqrt(weight);
     }

@@ -31,9 +31,9 @@ struct Source {
 @group(0) @binding(4) var<storage, read_write> sums: array<vec4<f32>>; // [1|2][texel][plane][c]
 // Softmax: maximum of the logits and sum of the exponentials. Ratio: unused, sum of the products.
 @group(0) @binding(5) var<storage, read_write> state: array<vec2<f32>>; // [texel][plane]
-@group(0) @binding(6) var<uniform> current: Source;
 @group(1) @binding(0) var<storage, read_write> planes: array<vec4<f32>>; // [texel][plane][c]
-@group(1) @binding(1) var<storage, read_write> logits: array<f32>; // [source][texel][plane]
+@group(1) @binding(1) var<uniform> current: Source;
+@group(1) @binding(2) var<storage, read_write> logits: array<f32>; // [source][texel][plane]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

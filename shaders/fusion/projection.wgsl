@@ -11,8 +11,8 @@ struct Texel {
     c: array<vec4<f32>, 16>,
 }
 
-// Normalisation weight and bias [c]; then per layer the matrix as 4x4 blocks [o/4][c/4][4 inputs]
-// (each vec4 holding four outputs) and its bias [o].
+// Normalisation weight and bias [c]; then per layer the matrix [inputs][outputs][4 inputs], each
+// vec4 four outputs, and its bias [o].
 @group(0) @binding(0) var<storage, read> projection: array<vec4<f32>>;
 
 fn project(input: Texel, channels: u32) -> Texel {
@@ -53,7 +53,7 @@ fn linear(x: Texel, channels: u32, first: u32) -> Texel {
     for (var o = 0u; o < channels; o++) {
         var sum = projection[first + 4u * channels * channels + o];
         for (var c = 0u; c < channels; c++) {
-            let at = first + (o * channels + c) * 4u;
+            let at = first + (c * channels + o) * 4u;
             let block = mat4x4<f32>(
                 projection[at], projection[at + 1u], projection[at + 2u], projection[at + 3u]
             );

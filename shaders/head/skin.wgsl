@@ -1,5 +1,5 @@
 // Linear blend skinning of an identity's template under expression and pose (SMPL, FLAME):
-// v = scale Σ_j w_j G_j (template + Σ_e c_e expression[e] + Σ_p f_p correctives[p]).
+// v = Σ_j w_j G_j (template + Σ_e c_e expression[e] + Σ_p f_p correctives[p]), scale within G.
 //
 // One thread per vertex.
 
@@ -10,7 +10,6 @@ struct Skin {
     joints: u32,
     // First float of the joint matrices in `coefficients`.
     matrices: u32,
-    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> size: Skin;
@@ -38,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         );
         posed += skinning[joint * size.vertices + id.x] * moved;
     }
-    points[id.x] = vec4<f32>(size.scale * posed, 0.0);
+    points[id.x] = vec4<f32>(posed, 0.0);
 }
 
 fn row(at: u32) -> vec4<f32> {

@@ -12,9 +12,9 @@ struct Warp {
     size: u32,
 }
 
-@group(0) @binding(0) var<uniform> warp: Warp;
-@group(0) @binding(1) var<storage, read> source: array<u32>; // [y][x], RGBA8 with straight alpha
-@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>; // [y][x]: R, G, B, 0
+@group(1) @binding(0) var<uniform> warp: Warp;
+@group(1) @binding(1) var<storage, read> source: array<u32>; // [y][x], RGBA8 with straight alpha
+@group(0) @binding(0) var<storage, read_write> output: array<vec4<f32>>; // [y][x]: R, G, B, 0
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

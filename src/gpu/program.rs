@@ -342,6 +342,19 @@ impl Program {
         Bindings { groups }
     }
 
+    /// Submits a program that needs nothing from outside.
+    pub(crate) fn run(&self, gpu: &Gpu) -> Result<()> {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        self.record(Recording {
+            encoder: &mut encoder,
+            bindings: &[],
+            conditions: Conditions::default(),
+            timer: None,
+        })?;
+        gpu.queue().submit([encoder.finish()]);
+        Ok(())
+    }
+
     /// Records all steps whose circumstances hold.
     pub(crate) fn record(&self, recording: Recording<'_>) -> Result<()> {
         let Recording {

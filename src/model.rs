@@ -1,0 +1,340 @@
+//! A model: weights on the device and the programs that run them.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::frame::{FramePool, FrameSlot};
+use crate::gpu::kernels::params;
+use crate::gpu::{Program, ProgramBuilder, Tensor};
+use crate::stage::field::Field;
+use crate::stage::fusion::Fusion;
+use crate::stage::head::Head;
+use crate::stage::points::Points;
+use crate::stage::rays::Rays;
+use crate::stage::style_unet::{FeatureMap, StyleUnet};
+use crate::stage::{output, source};
+use crate::{Error, Gpu, HeadModel, ModelConfig, Result, Weights};
+
+/// A network on a device, ready to build and render avatars. Cloning gives another handle.
+///
+/// Avatars of one model share its weights and working memory; it can be used from several threads.
+#[derive(Clone)]
+pub struct Model {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    gpu: Gpu,
+    config: ModelConfig,
+    trace: bool,
+    head: Option<Head>,
+    encoder: Encoder,
+    /// Built for the first avatar with several sources, from the weights kept for it.
+    fusion: OnceLock<Fusion>,
+    fusion_weights: Weights,
+    renderer: Renderer,
+    /// One recording at a time: recordings share working memory and upload slots.
+    recording: Mutex<()>,
+}
+
+/// How [`Model::with_options`] sets a model up.
+#[derive(Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// Head model to use instead of the one in the weights file, if that has any.
+    pub head: Option<HeadModel>,
+    /// Keeps every intermediate result of the networks for [`Model::taps`], in memory of its own.
+    /// For tests and debugging.
+    pub trace: bool,
+}
+
+/// Pictures to planes.
+pub(crate) struct Encoder {
+    pub program: Program,
+    pub frame: FrameUniform,
+    /// The planes of the source that was encoded last.
+    pub planes: FeatureMap,
+}
+
+/// A drive to a picture.
+pub(crate) struct Renderer {
+    pub program: Program,
+    pub frame: FrameUniform,
+    pub coefficients: Tensor,
+    pub points: Tensor,
+    pub uploads: Mutex<Uploads>,
+    pub frames: FramePool,
+    pub image: FeatureMap,
+    pub low_res: FeatureMap,
+    pub depth: Tensor,
+}
+
+/// The uniform with what changes between recordings, and where its noise maps begin.
+pub(crate) struct FrameUniform {
+    pub tensor: Tensor,
+    pub noise_elements: u32,
+}
+
+/// Staging memory for what a recording uploads, used in turn.
+///
+/// A recording copies from its slot, so recordings that have not been submitted keep their data
+/// until as many others follow.
+pub(crate) struct Uploads {
+    slots: Vec<wgpu::Buffer>,
+    next: usize,
+}
+
+impl Uploads {
+    /// Recordings that may be pending at a time.
+    pub(crate) const SLOTS: usize = 8;
+
+    fn new(gpu: &Gpu, bytes: u64) -> Self {
+        let slot = |_| {
+            gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("upload"),
+                size: bytes,
+                usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        Self { slots: (0..Self::SLOTS).map(slot).collect(), next: 0 }
+    }
+
+    /// Records the upload of `parts`, each `(data, target)`.
+    pub(crate) fn record(
+        &mut self,
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        parts: &[(&[u8], &Tensor)],
+    ) {
+        let slot = &self.slots[self.next];
+        self.next = (self.next + 1) % self.slots.len();
+        let data: Vec<u8> = parts.iter().flat_map(|(data, _)| data.iter().copied()).collect();
+        gpu.queue().write_buffer(slot, 0, &data);
+        let mut offset = 0;
+        for (data, target) in parts {
+            let bytes = data.len() as u64;
+            encoder.copy_buffer_to_buffer(slot, offset, target.buffer(), 0, bytes);
+            offset += bytes;
+        }
+    }
+}
+
+impl Model {
+    /// Opens a weights file and sets the model up.
+    ///
+    /// # Errors
+    /// Those of [`Weights::open`] and [`Model::new`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(gpu: &Gpu, path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Self::new(gpu, Weights::open(path)?)
+    }
+
+    /// Uploads weights and compiles all kernels. A head model in the weights file is used.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if the device is too small, [`Error::Gpu`] if it failed, and those of a
+    /// head model that is not valid.
+    pub fn new(gpu: &Gpu, weights: Weights) -> Result<Self> {
+        Self::with_options(gpu, weights, ModelOptions::default())
+    }
+
+    /// Like [`Model::new`], with options.
+    ///
+    /// # Errors
+    /// Those of [`Model::new`]; [`Error::Argument`] if the head model has another number of
+    /// vertices than the network has points.
+    pub fn with_options(gpu: &Gpu, weights: Weights, options: ModelOptions) -> Result<Self> {
+        let config = weights.config().clone();
+        let head = match options.head {
+            Some(head) => Some(head),
+            None => HeadModel::embedded(&weights)?,
+        };
+        if let Some(head) = &head
+            && head.vertex_count() != config.points as usize
+        {
+            return Err(Error::argument(
+                "head model",
+                format!("{} vertices, one per point of the network", config.points),
+                format!("{}", head.vertex_count()),
+            ));
+        }
+        let head = head.map(|head| Head::new(gpu, &head)).transpose()?;
+        let encoder = Encoder::new(gpu, &weights, options.trace)?;
+        let renderer = Renderer::new(gpu, &weights, head.as_ref(), options.trace)?;
+        gpu.check("setting the model up")?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                gpu: gpu.clone(),
+                config,
+                trace: options.trace,
+                head,
+                encoder,
+                fusion: OnceLock::new(),
+                fusion_weights: weights,
+                renderer,
+                recording: Mutex::new(()),
+            }),
+        })
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.inner.gpu
+    }
+
+    /// All sizes of the network.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.inner.config
+    }
+
+    /// The head model that drives the points, if there is one.
+    #[must_use]
+    pub fn head(&self) -> Option<&HeadModel> {
+        self.inner.head.as_ref().map(|head| &head.model)
+    }
+
+    /// Which adapter runs the model, with which kernels, in how much working memory.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let inner = &self.inner;
+        let bytes = inner.encoder.program.bytes + inner.renderer.program.bytes;
+        let mut report = format!(
+            "{}\nworking memory: {:.1} MB\nkernels:",
+            inner.gpu.description(),
+            bytes as f64 / 1e6
+        );
+        let mut counts = std::collections::BTreeMap::<&str, u32>::new();
+        for name in inner.encoder.program.kernels().chain(inner.renderer.program.kernels()) {
+            *counts.entry(name).or_default() += 1;
+        }
+        for (name, count) in counts {
+            report.push_str(&format!("\n  {name}: {count} dispatches"));
+        }
+        report
+    }
+
+    /// Names and intermediate results of the last recording, if the model keeps them (see
+    /// [`ModelOptions::trace`]). Names are those of the network's modules; images are
+    /// `[y][x][channel]`, channels padded to a multiple of four.
+    #[must_use]
+    pub fn taps(&self) -> Vec<(&str, &Tensor)> {
+        let inner = &self.inner;
+        let (encoder, renderer) = (&inner.encoder.program.taps, &inner.renderer.program.taps);
+        encoder.iter().chain(renderer).map(|(name, tensor)| (name.as_str(), tensor)).collect()
+    }
+
+    pub(crate) fn trace(&self) -> bool {
+        self.inner.trace
+    }
+
+    pub(crate) fn head_stage(&self) -> Option<&Head> {
+        self.inner.head.as_ref()
+    }
+
+    pub(crate) fn encoder(&self) -> &Encoder {
+        &self.inner.encoder
+    }
+
+    pub(crate) fn renderer(&self) -> &Renderer {
+        &self.inner.renderer
+    }
+
+    pub(crate) fn fusion(&self) -> Result<&Fusion> {
+        let inner = &self.inner;
+        if let Some(fusion) = inner.fusion.get() {
+            return Ok(fusion);
+        }
+        // Two threads may both get here; one result is kept.
+        let fusion = Fusion::new(&inner.gpu, &inner.fusion_weights, &inner.encoder.planes)?;
+        Ok(inner.fusion.get_or_init(|| fusion))
+    }
+
+    pub(crate) fn recording(&self) -> MutexGuard<'_, ()> {
+        self.inner.recording.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("gpu", self.gpu()).field("config", self.config()).finish()
+    }
+}
+
+impl FrameUniform {
+    fn new(gpu: &Gpu, net: &StyleUnet) -> Result<Self> {
+        let zero = params::Frame::default();
+        let tensor = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&zero))?;
+        Ok(Self { tensor, noise_elements: net.noise_elements() })
+    }
+}
+
+impl Encoder {
+    fn new(gpu: &Gpu, weights: &Weights, trace: bool) -> Result<Self> {
+        let config = weights.config();
+        let net = StyleUnet::new(gpu, weights, config.encoder())?;
+        let frame = FrameUniform::new(gpu, &net)?;
+        let mut b = ProgramBuilder::new(gpu, trace);
+        let canonical = source::plan(&mut b, config.source_size)?;
+        b.stage("encoder");
+        let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
+        Ok(Self { program: b.finish()?, frame, planes })
+    }
+}
+
+impl Renderer {
+    fn new(gpu: &Gpu, weights: &Weights, head: Option<&Head>, trace: bool) -> Result<Self> {
+        let config = weights.config();
+        let net = StyleUnet::new(gpu, weights, config.super_resolver())?;
+        let field = Field::new(gpu, weights)?;
+        let frame = FrameUniform::new(gpu, &net)?;
+
+        let mut b = ProgramBuilder::new(gpu, trace);
+        let floats = head.map_or(0, Head::coefficients) as u64;
+        let coefficients = b.tensor("coefficients", floats)?;
+        let positions = b.tensor("points", u64::from(config.points) * 4)?;
+        if let Some(head) = head {
+            head.skin(&mut b, &coefficients, &positions)?;
+        }
+        let points = Points::cluster(&mut b, config, positions)?;
+        let (rays, coarse) = Rays::generate(&mut b, config, &frame.tensor)?;
+        field.view(&mut b, &rays)?;
+        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &coarse)?;
+        let coarse_samples =
+            field.radiance(&mut b, config, &frame.tensor, &rays, &coarse, (&points, &found))?;
+        b.release(found.tensor);
+        let fine = rays.importance(&mut b, &coarse, &coarse_samples)?;
+        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &fine)?;
+        let fine_samples =
+            field.radiance(&mut b, config, &frame.tensor, &rays, &fine, (&points, &found))?;
+        b.release(found.tensor);
+        let composite =
+            rays.merge(&mut b, config, (&coarse, &coarse_samples), (&fine, &fine_samples))?;
+        for samples in [coarse_samples, fine_samples] {
+            b.release(samples.values);
+            b.release(samples.opacities);
+        }
+        let depth = output::depth(&mut b, &rays, &composite)?;
+        b.stage("super-resolver");
+        let image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
+        output::display(&mut b, &frame.tensor, &image, &composite)?;
+
+        let uploads = size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
+        Ok(Self {
+            program: b.finish()?,
+            frame,
+            coefficients,
+            points: points.positions,
+            uploads: Mutex::new(Uploads::new(gpu, uploads)),
+            frames: FramePool::default(),
+            image,
+            low_res: composite.low_res,
+            depth,
+        })
+    }
+
+    /// Somewhere for a frame's results.
+    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<FrameSlot> {
+        self.frames.take(|| FrameSlot::new(gpu, self))
+    }
+}

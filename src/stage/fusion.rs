@@ -1,0 +1,96 @@
+//! Multi tri-planes attention: one set of planes from those of several sources.
+
+use super::style_unet::{FeatureMap, elements};
+use crate::gpu::kernels::{fusion as kernels, params};
+use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Tensor};
+use crate::weights::pack;
+use crate::{Attention, ModelConfig, Result, Weights};
+
+/// The attention, planned on the encoder's output.
+pub(crate) struct Fusion {
+    pub program: Program,
+    /// Texels times planes: the number of logits of a source.
+    pub count: u32,
+}
+
+impl Fusion {
+    /// Computes the queries and plans the fusion of `source` into an avatar's planes.
+    pub(crate) fn new(gpu: &Gpu, weights: &Weights, source: &FeatureMap) -> Result<Self> {
+        let config = weights.config();
+        let count = config.plane_size * config.plane_size * 3;
+        let channels = config.plane_channels / 4;
+        let elements = elements(config.plane_size, 3 * config.plane_channels);
+        let softmax = config.attention == Attention::Softmax;
+
+        let mut b = ProgramBuilder::new(gpu, false);
+        b.stage("fusion");
+        let query = queries(gpu, weights)?;
+        let planes_of_sums = if softmax { 1 } else { 2 };
+        let sums = b.tensor("fusion sums", planes_of_sums * elements)?;
+        let state = b.tensor("fusion state", u64::from(count) * 2)?;
+        let parameters = params::Fuse {
+            count,
+            channels,
+            scale: weights.f32("attn_module.scale")?[0],
+            softmax: softmax.into(),
+        };
+        let kernel = gpu.kernel(&kernels::FUSE, &[])?;
+        b.dispatch(
+            Dispatch::new("fuse", &kernel)
+                .uniform("size", parameters)
+                .bind("projection", &projection(gpu, weights, "to_k_")?)
+                .bind("source", &source.tensor)
+                .bind("query", &query)
+                .bind("sums", &sums)
+                .bind("state", &state)
+                .grid([count.div_ceil(64), 1, 1])
+                .cost(projection_flops(config), elements as f64 * 16.0),
+        );
+        Ok(Self { program: b.finish()?, count })
+    }
+}
+
+fn projection_flops(config: &ModelConfig) -> f64 {
+    let channels = f64::from(config.plane_channels);
+    let texels = f64::from(config.plane_size).powi(2) * 3.0;
+    texels * 6.0 * channels * channels
+}
+
+/// The projected query planes. They depend on no input.
+fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
+    let config = weights.config();
+    let count = config.plane_size * config.plane_size * 3;
+    let learned = pack::pixels(&weights.f32("query_style_tplane")?, 3 * config.plane_channels);
+    let learned = Tensor::from_slice(gpu, "query planes", &learned)?;
+    let query = Tensor::empty(gpu, "queries", learned.bytes())?;
+
+    let mut b = ProgramBuilder::new(gpu, false);
+    b.stage("fusion");
+    let kernel = gpu.kernel(&kernels::QUERY, &[])?;
+    let parameters =
+        params::Query { count, channels: config.plane_channels / 4, ..Default::default() };
+    b.dispatch(
+        Dispatch::new("queries", &kernel)
+            .uniform("size", parameters)
+            .bind("projection", &projection(gpu, weights, "to_q_")?)
+            .bind("input", &learned)
+            .bind("output", &query)
+            .grid([count.div_ceil(64), 1, 1])
+            .cost(projection_flops(config), 2.0 * learned.bytes() as f64),
+    );
+    b.finish()?.run(gpu)?;
+    Ok(query)
+}
+
+/// The weights in front of the attention as `shaders/fusion/projection.wgsl` reads them.
+fn projection(gpu: &Gpu, weights: &Weights, name: &str) -> Result<Tensor> {
+    let channels = weights.config().plane_channels;
+    let tensor = |part: &str| weights.f32(&format!("attn_module.{name}.{part}"));
+    let mut packed = [tensor("0.weight")?, tensor("0.bias")?].concat();
+    for layer in [1, 3, 5] {
+        let matrix = tensor(&format!("{layer}.weight"))?;
+        packed.extend(pack::blocks(&matrix, channels, channels));
+        packed.extend_from_slice(&tensor(&format!("{layer}.bias"))?);
+    }
+    Tensor::from_slice(gpu, name, &packed)
+}

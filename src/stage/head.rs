@@ -1,0 +1,120 @@
+//! The morphable head: blend shapes and linear blend skinning.
+
+use crate::gpu::kernels::{head as kernels, params};
+use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor, When};
+use crate::weights::pack;
+use crate::{Error, HeadModel, PosedJoints, Result};
+
+/// A head model on the device.
+pub(crate) struct Head {
+    pub model: HeadModel,
+    template: Tensor,
+    shape_basis: Tensor,
+    /// Expression directions, then pose correctives.
+    basis: Tensor,
+    skinning: Tensor,
+}
+
+impl Head {
+    pub(crate) fn new(gpu: &Gpu, model: &HeadModel) -> Result<Self> {
+        let parts = model.parts();
+        let basis: Vec<[f32; 3]> = [&parts.expression_basis[..], &parts.pose_basis].concat();
+        let joints = model.joint_count() as u32;
+        // By joint, so that neighbouring threads read neighbouring weights.
+        let skinning: Vec<f32> = (0..joints as usize)
+            .flat_map(|joint| {
+                parts.skinning_weights.iter().skip(joint).step_by(joints as usize).copied()
+            })
+            .collect();
+        Ok(Self {
+            template: Tensor::from_slice(gpu, "template", &pack::vec4s(&parts.template))?,
+            shape_basis: Tensor::from_slice(gpu, "shapes", &pack::vec4s(&parts.shape_basis))?,
+            basis: Tensor::from_slice(gpu, "expressions", &pack::vec4s(&basis))?,
+            skinning: Tensor::from_slice(gpu, "skinning", &skinning)?,
+            model: model.clone(),
+        })
+    }
+
+    /// Expression and pose corrective coefficients.
+    fn shapes(&self) -> usize {
+        let parts = self.model.parts();
+        (parts.expression_basis.len() + parts.pose_basis.len()) / parts.template.len()
+    }
+
+    /// Floats that a frame needs: coefficients, then 12 for each joint.
+    pub(crate) fn coefficients(&self) -> usize {
+        self.shapes() + 12 * self.model.joint_count()
+    }
+
+    /// What the kernel reads of a frame.
+    pub(crate) fn pack(&self, expression: &[f32], posed: &PosedJoints) -> Vec<f32> {
+        let mut packed = expression.to_vec();
+        if !self.model.parts().pose_basis.is_empty() {
+            packed.extend(&posed.feature);
+        }
+        packed.extend(posed.matrices.iter().flatten().flatten());
+        packed
+    }
+
+    /// The template of an identity, `[vertex]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the count of coefficients does not fit.
+    pub(crate) fn identity(&self, gpu: &Gpu, shape: &[f32]) -> Result<Tensor> {
+        let (vertices, shapes) = (self.model.vertex_count() as u32, self.model.shape_count());
+        if !shape.is_empty() && shape.len() != shapes {
+            let found = format!("{} coefficients", shape.len());
+            return Err(Error::argument("shape", format!("{shapes} or none"), found));
+        }
+        let output = Tensor::empty(gpu, "identity", u64::from(vertices) * 16)?;
+        let mut b = ProgramBuilder::new(gpu, false);
+        b.stage("head");
+        let kernel = gpu.kernel(&kernels::BLEND, &[])?;
+        let shapes = shape.len() as u32;
+        b.dispatch(
+            Dispatch::new("identity", &kernel)
+                .uniform("size", params::Blend { vertices, shapes, ..Default::default() })
+                .bind("base", &self.template)
+                .bind("basis", &self.shape_basis)
+                .bind("coefficients", &Tensor::from_slice(gpu, "shape", shape)?)
+                .bind("output", &output)
+                .grid([vertices.div_ceil(64), 1, 1]),
+        );
+        b.finish()?.run(gpu)?;
+        Ok(output)
+    }
+
+    /// Plans the skinning of an avatar's `identity`, bound later, into `points`.
+    pub(crate) fn skin(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        coefficients: &Tensor,
+        points: &Tensor,
+    ) -> Result<()> {
+        b.stage("head");
+        let vertices = self.model.vertex_count() as u32;
+        let parameters = params::Skin {
+            vertices,
+            shapes: self.shapes() as u32,
+            joints: self.model.joint_count() as u32,
+            matrices: self.shapes() as u32,
+        };
+        let per_vertex = 6.0 * self.shapes() as f64 + 24.0 * self.model.joint_count() as f64;
+        let kernel = b.gpu().kernel(&kernels::SKIN, &[])?;
+        b.dispatch(
+            Dispatch::new("skinning", &kernel)
+                .uniform("size", parameters)
+                .bind("basis", &self.basis)
+                .bind("skinning", &self.skinning)
+                .bind("coefficients", coefficients)
+                .bind("points", points)
+                .grid([vertices.div_ceil(64), 1, 1])
+                .when(When::HeadModel)
+                .cost(
+                    per_vertex * f64::from(vertices),
+                    (self.basis.bytes() + self.skinning.bytes() + 2 * points.bytes()) as f64,
+                ),
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! Pictures to look at.
+
+use super::rays::{Composite, Rays};
+use super::style_unet::FeatureMap;
+use crate::Result;
+use crate::gpu::kernels::{output as kernels, params};
+use crate::gpu::{Dispatch, ProgramBuilder, Tensor};
+
+/// Plans the depth picture, `[ray]` in 0..=1.
+pub(crate) fn depth(
+    b: &mut ProgramBuilder<'_>,
+    rays: &Rays,
+    composite: &Composite,
+) -> Result<Tensor> {
+    b.stage("output");
+    let count = rays.layout.count;
+    let depth = b.tensor("depth", count.into())?;
+    let kernel = b.gpu().kernel(&kernels::DEPTH, &[])?;
+    b.dispatch(
+        Dispatch::new("depth", &kernel)
+            .uniform("march", rays.layout)
+            .bind("extent", &composite.extent)
+            .bind("output", &depth)
+            .cost(f64::from(count) * 10.0, f64::from(count) * 52.0),
+    );
+    b.tap("depth", &depth);
+    Ok(depth)
+}
+
+/// Plans the 8-bit picture; the frame's texture is bound later as `output`.
+pub(crate) fn display(
+    b: &mut ProgramBuilder<'_>,
+    frame: &Tensor,
+    image: &FeatureMap,
+    composite: &Composite,
+) -> Result<()> {
+    b.stage("output");
+    let (size, low_res) = (image.size, composite.low_res.size);
+    let kernel = b.gpu().kernel(&kernels::DISPLAY, &[])?;
+    b.dispatch(
+        Dispatch::new("display", &kernel)
+            .uniform("display", params::Display { size, low_res, ..Default::default() })
+            .bind("frame", frame)
+            .bind("image", &image.tensor)
+            .bind("extent", &composite.extent)
+            .grid([size.div_ceil(8), size.div_ceil(8), 1])
+            .cost(30.0 * f64::from(size).powi(2), 20.0 * f64::from(size).powi(2)),
+    );
+    Ok(())
+}

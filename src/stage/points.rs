@@ -1,0 +1,169 @@
+//! The nearest points of every sample.
+
+use super::rays::{Pass, Rays};
+use crate::gpu::kernels::{params, points as kernels};
+use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor};
+use crate::{ModelConfig, PointWeighting, Result};
+
+/// Marks an unused place of a cluster.
+const NOBODY: u32 = u32::MAX;
+
+/// How points are spread over clusters.
+#[derive(Clone, Copy)]
+struct Layout {
+    clusters: u32,
+    /// Places of a cluster.
+    capacity: u32,
+}
+
+impl Layout {
+    /// Few enough places that a cluster is small in space, enough that there are few boxes to
+    /// test.
+    const MOST: u32 = 32;
+
+    fn new(points: u32) -> Self {
+        let clusters = points.div_ceil(Self::MOST);
+        Self { clusters, capacity: points.div_ceil(clusters) }
+    }
+}
+
+/// Distributes points over clusters of neighbours: `[cluster][place]`, for the kernel `cluster`.
+///
+/// The points are halved again and again along their longest extent, into parts in proportion to
+/// the clusters that they are to fill.
+pub(crate) fn members(points: &[[f32; 3]]) -> Vec<u32> {
+    let layout = Layout::new(points.len() as u32);
+    let mut order: Vec<u32> = (0..points.len() as u32).collect();
+    let mut members = Vec::with_capacity((layout.clusters * layout.capacity) as usize);
+    split(points, &mut order, layout.clusters, &mut |cluster| {
+        members.extend_from_slice(cluster);
+        members.resize(members.len().next_multiple_of(layout.capacity as usize), NOBODY);
+    });
+    members
+}
+
+fn split(points: &[[f32; 3]], order: &mut [u32], clusters: u32, emit: &mut dyn FnMut(&[u32])) {
+    if clusters == 1 {
+        order.sort_unstable();
+        return emit(order);
+    }
+    let coordinates = |axis: usize| order.iter().map(move |&i| points[i as usize][axis]);
+    let extent = |axis: usize| {
+        coordinates(axis).fold(f32::MIN, f32::max) - coordinates(axis).fold(f32::MAX, f32::min)
+    };
+    let extents = [0, 1, 2].map(extent);
+    let axis = (0..3).fold(0, |best, axis| if extents[axis] > extents[best] { axis } else { best });
+    // Rounded up on the left, so that no cluster gets more than its capacity.
+    let left = clusters / 2;
+    let middle = (order.len() * left as usize).div_ceil(clusters as usize);
+    order.select_nth_unstable_by(middle, |&a, &b| {
+        points[a as usize][axis].total_cmp(&points[b as usize][axis]).then(a.cmp(&b))
+    });
+    let (low, high) = order.split_at_mut(middle);
+    split(points, low, left, emit);
+    split(points, high, clusters - left, emit);
+}
+
+/// The head's points in clusters.
+pub(crate) struct Points {
+    layout: Layout,
+    /// `[point]`.
+    pub positions: Tensor,
+    clustered: Tensor,
+    bounds: Tensor,
+}
+
+impl Points {
+    /// Plans the clustering of `positions`; its `members` are bound later.
+    pub(crate) fn cluster(
+        b: &mut ProgramBuilder<'_>,
+        config: &ModelConfig,
+        positions: Tensor,
+    ) -> Result<Self> {
+        b.stage("points");
+        let layout = Layout::new(config.points);
+        let places = u64::from(layout.clusters * layout.capacity);
+        let clustered = b.tensor("clustered points", places * 4)?;
+        let bounds = b.tensor("cluster bounds", u64::from(layout.clusters) * 8)?;
+        let kernel = b.gpu().kernel(&kernels::CLUSTER, &[])?;
+        b.dispatch(
+            Dispatch::new("clusters", &kernel)
+                .uniform("size", params::Cluster { capacity: layout.capacity, ..Default::default() })
+                .bind("points", &positions)
+                .bind("clustered", &clustered)
+                .bind("bounds", &bounds)
+                .grid([layout.clusters, 1, 1])
+                .cost(places as f64 * 6.0, places as f64 * 32.0),
+        );
+        Ok(Self { layout, positions, clustered, bounds })
+    }
+
+    /// Plans the search for a pass: eight 16-bit indices per sample, then the weight sums.
+    pub(crate) fn nearest(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        config: &ModelConfig,
+        frame: &Tensor,
+        rays: &Rays,
+        pass: &Pass,
+    ) -> Result<Neighbours> {
+        b.stage("points");
+        let layout = rays.layout;
+        let count = layout.count * pass.samples;
+        // Bound by itself, so at a multiple of the alignment of storage bindings.
+        let sums_at = count.next_multiple_of(16);
+        let tensor = b.tensor("neighbours", u64::from(sums_at) * 4 + 8)?;
+        // Longer walks know more; shorter ones are more threads.
+        let segment = match b.gpu().kind() {
+            AdapterKind::Cpu => pass.samples,
+            AdapterKind::Gpu => pass.samples.min(8),
+        };
+        let workgroups = (layout.count * pass.samples.div_ceil(segment)).div_ceil(64);
+        let partials = b.tensor("partial weight sums", u64::from(workgroups) * 8)?;
+        let parameters = params::Search {
+            samples: pass.samples,
+            segment,
+            clusters: self.layout.clusters,
+            capacity: self.layout.capacity,
+        };
+        let released = config.point_weighting == PointWeighting::Released;
+        let kernel = b.gpu().kernel(&kernels::NEAREST, &[("WEIGHT_SUMS", released.into())])?;
+        b.dispatch(
+            Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
+                .uniform("march", layout)
+                .uniform("search", parameters)
+                .bind("frame", frame)
+                .bind("rays", &rays.tensor)
+                .bind("depths", &pass.depths)
+                .bind("points", &self.positions)
+                .bind("clustered", &self.clustered)
+                .bind("bounds", &self.bounds)
+                .bind("neighbours", &tensor)
+                .bind("partials", &partials)
+                .grid(crate::gpu::linear_grid(workgroups))
+                .cost(0.0, f64::from(count) * 20.0),
+        );
+        if released {
+            let kernel = b.gpu().kernel(&kernels::WEIGHT_SUMS, &[])?;
+            let sums = tensor.slice(u64::from(sums_at) * 16, 32);
+            b.dispatch(
+                Dispatch::new(format!("weight sums, {}", pass.name), &kernel)
+                    .uniform("size", params::WeightSums { count: workgroups, ..Default::default() })
+                    .bind("partials", &partials)
+                    .bind("output", &sums)
+                    .cost(f64::from(workgroups) * 8.0, f64::from(workgroups) * 32.0),
+            );
+        }
+        b.release(partials);
+        b.tap(format!("{}.neighbours", pass.name), &tensor);
+        Ok(Neighbours { tensor, sums_at })
+    }
+}
+
+/// The nearest points of a pass' samples.
+pub(crate) struct Neighbours {
+    /// `[ray][sample]` eight 16-bit indices, then at `sums_at` the bits of the weight sums.
+    pub tensor: Tensor,
+    /// In units of four words.
+    pub sums_at: u32,
+}

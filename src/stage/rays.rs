@@ -1,0 +1,148 @@
+//! Rays through the cube, importance sampling, and compositing.
+
+use super::style_unet::FeatureMap;
+use crate::gpu::kernels::{params, rays as kernels};
+use crate::gpu::{Dispatch, ProgramBuilder, Tensor};
+use crate::weights::pack;
+use crate::{ModelConfig, Result};
+
+/// The rays of a low-resolution image and how their samples are counted.
+pub(crate) struct Rays {
+    pub layout: params::Rays,
+    /// `[ray][stride]`: direction, then room for what depends on the ray alone.
+    pub tensor: Tensor,
+}
+
+/// One pass over all rays: where its samples lie and what the field gave there.
+pub(crate) struct Pass {
+    pub name: &'static str,
+    /// Samples per ray.
+    pub samples: u32,
+    /// `[ray][sample]`.
+    pub depths: Tensor,
+}
+
+/// The field's answer for a pass.
+pub(crate) struct Samples {
+    /// `[ray][sample]`.
+    pub opacities: Tensor,
+    /// `[ray][sample][channel]`.
+    pub values: Tensor,
+}
+
+/// The composited image.
+pub(crate) struct Composite {
+    pub low_res: FeatureMap,
+    /// `[ray]`: accumulated opacity, mean depth, largest depth.
+    pub extent: Tensor,
+}
+
+impl Rays {
+    /// Plans the rays and their coarse depths.
+    pub(crate) fn generate(
+        b: &mut ProgramBuilder<'_>,
+        config: &ModelConfig,
+        frame: &Tensor,
+    ) -> Result<(Self, Pass)> {
+        let layout = params::Rays {
+            side: config.low_res_size,
+            count: config.low_res_size * config.low_res_size,
+            coarse: config.coarse_samples,
+            fine: config.fine_samples,
+            stride: 1 + pack::padded(config.rgb_hidden) / 4,
+            channels: pack::padded(config.low_res_channels) / 4,
+            ..Default::default()
+        };
+        b.stage("rays");
+        let count = u64::from(layout.count);
+        let tensor = b.tensor("rays", count * u64::from(layout.stride) * 4)?;
+        let depths = b.tensor("coarse depths", count * u64::from(layout.coarse))?;
+        let kernel = b.gpu().kernel(&kernels::GENERATE, &[])?;
+        b.dispatch(
+            Dispatch::new("rays", &kernel)
+                .uniform("march", layout)
+                .bind("frame", frame)
+                .bind("rays", &tensor)
+                .bind("depths", &depths)
+                .grid([layout.count.div_ceil(64), 1, 1])
+                .cost(count as f64 * 60.0, (depths.bytes() + count * 16) as f64),
+        );
+        b.tap("rays", &tensor);
+        b.tap("coarse.depths", &depths);
+        let pass = Pass { name: "coarse", samples: layout.coarse, depths };
+        Ok((Self { layout, tensor }, pass))
+    }
+
+    /// Plans the fine depths.
+    pub(crate) fn importance(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        coarse: &Pass,
+        samples: &Samples,
+    ) -> Result<Pass> {
+        b.stage("rays");
+        let count = u64::from(self.layout.count);
+        let depths = b.tensor("fine depths", count * u64::from(self.layout.fine))?;
+        // Only looked at in traces.
+        let elements = if b.trace() { count * 4 } else { 4 };
+        let colours = b.tensor("coarse colours", elements)?;
+        let constants = [("COARSE_COLOUR", b.trace().into())];
+        let kernel = b.gpu().kernel(&kernels::IMPORTANCE, &constants)?;
+        b.dispatch(
+            Dispatch::new("importance sampling", &kernel)
+                .uniform("march", self.layout)
+                .bind("depths", &coarse.depths)
+                .bind("opacities", &samples.opacities)
+                .bind("values", &samples.values)
+                .bind("fine", &depths)
+                .bind("colours", &colours)
+                .grid([self.layout.count.div_ceil(64), 1, 1])
+                .cost(
+                    count as f64 * f64::from(20 * self.layout.coarse + 20 * self.layout.fine),
+                    (coarse.depths.bytes() + samples.opacities.bytes() + depths.bytes()) as f64,
+                ),
+        );
+        b.tap("coarse_image", &colours);
+        b.tap("fine.depths", &depths);
+        b.release(colours);
+        Ok(Pass { name: "fine", samples: self.layout.fine, depths })
+    }
+
+    /// Plans the composition of both passes.
+    pub(crate) fn merge(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        config: &ModelConfig,
+        coarse: (&Pass, &Samples),
+        fine: (&Pass, &Samples),
+    ) -> Result<Composite> {
+        b.stage("rays");
+        let layout = self.layout;
+        let threads = layout.count * layout.channels;
+        let low_res = b.tensor("low-resolution image", u64::from(threads) * 4)?;
+        let extent = b.tensor("extent", u64::from(layout.count) * 4)?;
+        let kernel = b.gpu().kernel(&kernels::MERGE, &[])?;
+        let samples = f64::from(threads) * f64::from(layout.coarse + layout.fine);
+        b.dispatch(
+            Dispatch::new("composite", &kernel)
+                .uniform("march", layout)
+                .bind("coarse_depths", &coarse.0.depths)
+                .bind("coarse_opacities", &coarse.1.opacities)
+                .bind("coarse_values", &coarse.1.values)
+                .bind("fine_depths", &fine.0.depths)
+                .bind("fine_opacities", &fine.1.opacities)
+                .bind("fine_values", &fine.1.values)
+                .bind("low_res", &low_res)
+                .bind("extent", &extent)
+                .grid([threads.div_ceil(64), 1, 1])
+                .cost(samples * 12.0, samples * 16.0),
+        );
+        b.tap("low_res", &low_res);
+        let low_res = FeatureMap {
+            tensor: low_res,
+            size: config.low_res_size,
+            channels: config.low_res_channels,
+        };
+        Ok(Composite { low_res, extent })
+    }
+}

@@ -1,0 +1,37 @@
+//! Source pictures into the encoder's canonical view.
+
+use super::style_unet::{FeatureMap, elements};
+use crate::gpu::kernels::{params, source as kernels};
+use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor};
+use crate::{ModelConfig, Result, SourceImage};
+
+/// Plans the warp of a picture that is bound later, as `source` and `warp`.
+pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<FeatureMap> {
+    b.stage("source");
+    let channels = ModelConfig::IMAGE_CHANNELS;
+    let tensor = b.tensor("canonical source", elements(size, channels))?;
+    let kernel = b.gpu().kernel(&kernels::WARP, &[])?;
+    b.dispatch(
+        Dispatch::new("warp", &kernel)
+            .bind("output", &tensor)
+            .grid([size.div_ceil(8), size.div_ceil(8), 1])
+            .cost(40.0 * f64::from(size) * f64::from(size), 2.0 * tensor.bytes() as f64),
+    );
+    b.tap("source", &tensor);
+    Ok(FeatureMap { tensor, size, channels })
+}
+
+/// A picture's pixels and the parameters of its warp on the device.
+pub(crate) fn upload(gpu: &Gpu, image: &SourceImage, size: u32) -> Result<(Tensor, Tensor)> {
+    let pixels = Tensor::from_slice(gpu, "source", image.pixels())?;
+    let homography = image.homography(size)?;
+    let row = |i: usize| homography[i].map(|value| value as f32);
+    let parameters = params::Warp {
+        homography: [0, 1, 2].map(|i| [row(i)[0], row(i)[1], row(i)[2], 0.0]),
+        source_width: image.width(),
+        source_height: image.height(),
+        size,
+        ..Default::default()
+    };
+    Ok((pixels, Tensor::uniform(gpu, "warp", bytemuck::bytes_of(&parameters))?))
+}

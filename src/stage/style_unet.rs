@@ -1,0 +1,738 @@
+//! The network that serves twice: images to tri-planes, and low-resolution values to the picture.
+//!
+//! A U-Net reads its input down to 4x4, from where a style and, on the way up, a scale and a shift
+//! per resolution steer a StyleGAN2 decoder. What is fused here: bias, activation, noise,
+//! demodulation, scale and shift and residual sums into the convolutions' epilogues; all
+//! modulations into one matrix product.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
+use crate::gpu::kernels::{params, style_unet as kernels};
+use crate::gpu::{
+    AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid,
+};
+use crate::weights::{fold, pack};
+use crate::{Result, Weights};
+
+/// A square feature map `[y][x][channel]` on the device, channels padded to vec4s.
+#[derive(Clone)]
+pub(crate) struct FeatureMap {
+    pub tensor: Tensor,
+    pub size: u32,
+    pub channels: u32,
+}
+
+/// Values that epilogue flags have in `shaders/style_unet/conv_epilogue.wgsl`.
+mod flag {
+    pub const DEMODULATE: u32 = 1;
+    pub const NOISE: u32 = 2;
+    pub const LRELU: u32 = 4;
+    pub const SCALE_SHIFT: u32 = 8;
+    pub const RESIDUAL: u32 = 16;
+    pub const RESIDUAL_UPSAMPLED: u32 = 32;
+    pub const SIGMOID: u32 = 64;
+}
+
+/// Weights of one such network on the device.
+pub(crate) struct StyleUnet {
+    config: StyleUnetConfig,
+    convs: HashMap<String, Conv>,
+    final_linear: Linear,
+    style_layers: Vec<Linear>,
+    modulation: Linear,
+    demodulation_rows: Tensor,
+    squares: Tensor,
+    constant: FeatureMap,
+    /// Stored maps of all layers, and as much room for generated ones.
+    noise: Tensor,
+    noise_elements: u32,
+    /// Stands in for what a kernel binds but does not use.
+    nothing: Tensor,
+}
+
+struct Conv {
+    weights: Tensor,
+    bias: Tensor,
+    kernel_size: u32,
+    inputs: u32,
+    outputs: u32,
+    style: Option<StyleOffsets>,
+}
+
+/// Where a modulated layer finds its share of what all layers have in common.
+#[derive(Clone, Copy, Default)]
+struct StyleOffsets {
+    modulation: u32,
+    /// Demodulation and noise, for those layers that have them.
+    demodulation: Option<u32>,
+    noise: u32,
+    noise_gain: f32,
+}
+
+struct Linear {
+    weights: Tensor,
+    bias: Tensor,
+    rows: u32,
+    /// Padded.
+    columns: u32,
+}
+
+impl Linear {
+    fn new(gpu: &Gpu, label: &str, weights: &[f32], bias: &[f32], columns: u32) -> Result<Self> {
+        Ok(Self {
+            weights: Tensor::from_slice(gpu, label, weights)?,
+            bias: Tensor::from_slice(gpu, label, bias)?,
+            rows: bias.len() as u32,
+            columns,
+        })
+    }
+}
+
+impl StyleUnet {
+    /// Folds, packs and uploads the weights of the network `config`.
+    pub(crate) fn new(gpu: &Gpu, weights: &Weights, config: StyleUnetConfig) -> Result<Self> {
+        let mut convs = HashMap::new();
+        let mut load = |name: String, style: Option<StyleOffsets>| -> Result<()> {
+            let conv = Conv::load(gpu, weights, &name, style)?;
+            convs.insert(name, conv);
+            Ok(())
+        };
+        load(config.first_conv(), None)?;
+        let blocks = (config.first_block().into_iter())
+            .chain(config.down_blocks())
+            .chain(config.up_blocks());
+        for block in blocks {
+            for part in ["conv1", "conv2", "skip"] {
+                load(format!("{}.{part}", block.name), None)?;
+            }
+        }
+        load(config.name("final_conv"), None)?;
+        for level in 0..config.levels() {
+            for condition in ["condition_scale", "condition_shift"] {
+                for part in [0, 2] {
+                    load(config.name(format_args!("{condition}.{level}.{part}")), None)?;
+                }
+            }
+        }
+
+        let mut styles = Styles::default();
+        for conv in config.style_convs() {
+            let map = weights.f32(&conv.noise)?;
+            let gain = weights.f32(&format!("{}.weight", conv.name))?[0];
+            let offsets = styles.add_demodulated(weights, &conv.name, &map, gain)?;
+            load(conv.name, Some(offsets))?;
+        }
+        for to_rgb in config.to_rgbs() {
+            let offsets = styles.add(weights, &to_rgb.name)?;
+            load(to_rgb.name, Some(offsets))?;
+        }
+
+        let style_layers = (0..config.style_layers)
+            .map(|layer| {
+                let name = config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * layer + 1));
+                let matrix = weights.f32(&format!("{name}.weight"))?;
+                let bias = weights.f32(&format!("{name}.bias"))?;
+                Linear::new(gpu, &name, &matrix, &bias, config.style_size)
+            })
+            .collect::<Result<_>>()?;
+        let constant = weights.f32(&config.name("stylegan_decoder.constant_input.weight"))?;
+        let channels = config.decoder_channels_at(4);
+        let label = config.prefix;
+        let noise_elements = styles.noise.len() as u32;
+        styles.noise.resize(2 * styles.noise.len(), 0.0);
+        Ok(Self {
+            final_linear: Self::final_linear(gpu, weights, &config)?,
+            style_layers,
+            modulation: Linear::new(
+                gpu,
+                label,
+                &styles.modulation,
+                &styles.modulation_bias,
+                config.style_size,
+            )?,
+            demodulation_rows: Tensor::from_slice(gpu, label, &styles.rows)?,
+            squares: Tensor::from_slice(gpu, label, &styles.squares)?,
+            constant: FeatureMap {
+                tensor: Tensor::from_slice(gpu, label, &pack::pixels(&constant, channels))?,
+                size: 4,
+                channels,
+            },
+            noise: Tensor::from_slice(gpu, label, &styles.noise)?,
+            noise_elements,
+            nothing: Tensor::from_slice(gpu, "nothing", &[0.0f32; 4])?,
+            convs,
+            config,
+        })
+    }
+
+    /// The layer from the 4x4 bottom to the style, its columns reordered from `[channel][pixel]`
+    /// to `[pixel][channel]`.
+    fn final_linear(gpu: &Gpu, weights: &Weights, config: &StyleUnetConfig) -> Result<Linear> {
+        let name = config.name("final_linear");
+        let channels = config.channels_at(4);
+        let matrix: Vec<f32> = weights
+            .f32(&format!("{name}.weight"))?
+            .chunks_exact(channels as usize * 16)
+            .flat_map(|row| pack::pixels(row, channels))
+            .collect();
+        let bias = weights.f32(&format!("{name}.bias"))?;
+        Linear::new(gpu, &name, &matrix, &bias, pack::padded(channels) * 16)
+    }
+
+    /// Elements of the noise maps of one kind: where generated ones begin.
+    pub(crate) fn noise_elements(&self) -> u32 {
+        self.noise_elements
+    }
+
+    /// Plans the network on `input`; `frame` is the uniform with the noise's settings. The final
+    /// activation is that of the super-resolver if `sigmoid`, else none. The input stays the
+    /// caller's, the result becomes it.
+    pub(crate) fn plan(
+        &self,
+        builder: &mut ProgramBuilder<'_>,
+        input: &FeatureMap,
+        frame: &Tensor,
+        sigmoid: bool,
+    ) -> Result<FeatureMap> {
+        let plan = Plan { net: self, frame, kernels: Kernels::new(builder.gpu())? };
+        plan.network(builder, input, sigmoid)
+    }
+}
+
+impl Conv {
+    fn load(
+        gpu: &Gpu,
+        weights: &Weights,
+        name: &str,
+        style: Option<StyleOffsets>,
+    ) -> Result<Self> {
+        let tensor = match style {
+            None => format!("{name}.weight"),
+            Some(_) => format!("{name}.modulated_conv.weight"),
+        };
+        // A modulated layer's shape begins with a 1.
+        let shape = weights.shape(&tensor)?;
+        let [outputs, inputs, kernel_size, _] =
+            [4, 3, 2, 1].map(|back| shape[shape.len() - back] as u32);
+        let matrix = weights.f32(&tensor)?;
+        let packed = pack::convolution(&matrix, outputs, inputs, kernel_size * kernel_size);
+        let bias = if name.ends_with(".skip") {
+            vec![0.0; outputs as usize]
+        } else {
+            weights.f32(&format!("{name}.bias"))?.into_owned()
+        };
+        Ok(Self {
+            weights: Tensor::from_slice(gpu, name, &packed)?,
+            bias: Tensor::from_slice(gpu, name, &pack::vector(&bias))?,
+            kernel_size,
+            inputs,
+            outputs,
+            style,
+        })
+    }
+}
+
+/// What all modulated layers share, while it is collected.
+#[derive(Default)]
+struct Styles {
+    /// `[layer][channel][style]`, channels padded.
+    modulation: Vec<f32>,
+    modulation_bias: Vec<f32>,
+    /// One for each demodulated output channel.
+    rows: Vec<[u32; 4]>,
+    /// `[layer][output][input]`, inputs padded.
+    squares: Vec<f32>,
+    /// `[layer][y][x]`
+    noise: Vec<f32>,
+}
+
+impl Styles {
+    fn add(&mut self, weights: &Weights, name: &str) -> Result<StyleOffsets> {
+        let name = format!("{name}.modulated_conv.modulation");
+        let offset = self.modulation_bias.len() as u32 / 4;
+        let bias = weights.f32(&format!("{name}.bias"))?;
+        let matrix = weights.f32(&format!("{name}.weight"))?;
+        let columns = matrix.len() / bias.len();
+        self.modulation.extend_from_slice(&matrix);
+        self.modulation_bias.extend(pack::vector(&bias));
+        self.modulation.resize(self.modulation_bias.len() * columns, 0.0);
+        Ok(StyleOffsets { modulation: offset, ..Default::default() })
+    }
+
+    fn add_demodulated(
+        &mut self,
+        weights: &Weights,
+        name: &str,
+        noise: &[f32],
+        noise_gain: f32,
+    ) -> Result<StyleOffsets> {
+        let offsets = self.add(weights, name)?;
+        let tensor = format!("{name}.modulated_conv.weight");
+        let inputs = weights.shape(&tensor)?[2] as u32;
+        let squares = pack::rows(&fold::squared_sums(weights, &tensor)?, inputs);
+        let channels = pack::padded(inputs) / 4;
+        let demodulation = self.rows.len() as u32 / 4;
+        let first = self.squares.len() as u32 / 4;
+        let outputs = squares.len() as u32 / (channels * 4);
+        self.rows.extend((0..outputs).map(|o| [first + o * channels, offsets.modulation, channels, 0]));
+        // A row of no channels: padding keeps layers at whole vec4s.
+        self.rows.resize(self.rows.len().next_multiple_of(4), [0; 4]);
+        self.squares.extend(squares);
+        let map = self.noise.len() as u32;
+        self.noise.extend_from_slice(noise);
+        let demodulation = Some(demodulation);
+        Ok(StyleOffsets { demodulation, noise: map, noise_gain, ..offsets })
+    }
+}
+
+/// The kernels that do not depend on a layer's size.
+struct Kernels {
+    resample: Arc<Kernel>,
+    add: Arc<Kernel>,
+    linear: Arc<Kernel>,
+    demodulation: Arc<Kernel>,
+    noise: Arc<Kernel>,
+}
+
+impl Kernels {
+    fn new(gpu: &Gpu) -> Result<Self> {
+        Ok(Self {
+            resample: gpu.kernel(&kernels::RESAMPLE, &[])?,
+            add: gpu.kernel(&kernels::ADD, &[])?,
+            linear: gpu.kernel(&kernels::LINEAR, &[])?,
+            demodulation: gpu.kernel(&kernels::DEMODULATION, &[])?,
+            noise: gpu.kernel(&kernels::NOISE, &[])?,
+        })
+    }
+}
+
+/// What happens to a convolution's sums.
+#[derive(Default)]
+struct Epilogue<'a> {
+    flags: u32,
+    operand: Option<&'a Tensor>,
+    /// Where the result goes, if not into a tensor of its own.
+    output: Option<Tensor>,
+}
+
+impl<'a> Epilogue<'a> {
+    const LINEAR: Self = Self { flags: 0, operand: None, output: None };
+
+    fn lrelu() -> Self {
+        Self { flags: flag::LRELU, ..Self::LINEAR }
+    }
+
+    fn with(self, flag: u32, operand: &'a Tensor) -> Self {
+        Self { flags: self.flags | flag, operand: Some(operand), ..self }
+    }
+}
+
+/// The modulation and demodulation of all layers for one style.
+struct Style {
+    modulation: Tensor,
+    demodulation: Tensor,
+}
+
+struct Plan<'a> {
+    net: &'a StyleUnet,
+    frame: &'a Tensor,
+    kernels: Kernels,
+}
+
+impl Plan<'_> {
+    fn network(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        input: &FeatureMap,
+        sigmoid: bool,
+    ) -> Result<FeatureMap> {
+        let config = &self.net.config;
+        let mut x = self.first(b, input)?;
+        if let Some(block) = config.first_block() {
+            let y = self.down_block(b, &block, &x)?;
+            b.release(std::mem::replace(&mut x, y).tensor);
+        }
+        let mut skips = Vec::new();
+        for block in config.down_blocks() {
+            let y = self.down_block(b, &block, &x)?;
+            if skips.is_empty() {
+                b.release(x.tensor);
+            }
+            skips.push(y.clone());
+            x = y;
+        }
+        let bottom = self.conv(b, &config.name("final_conv"), &x, None, Epilogue::lrelu())?;
+        let style = self.style(b, &bottom)?;
+
+        let mut x = bottom;
+        let mut decoder = Decoder { plan: self, style, convs: config.style_convs(), rgbs: config.to_rgbs() };
+        let (mut y, mut rgb) = decoder.first(b)?;
+        let last_level = config.levels() - 1;
+        for (level, block) in (0u32..).zip(config.up_blocks()) {
+            let sum = match skips.pop() {
+                Some(skip) => self.add(b, &block.name, x, skip)?,
+                None => x,
+            };
+            x = self.up_block(b, &block, &sum)?;
+            b.release(sum.tensor);
+            let condition = self.condition(b, level, &x)?;
+            (y, rgb) = decoder.level(b, level, y, rgb, condition, sigmoid && level == last_level)?;
+        }
+        b.release(x.tensor);
+        b.release(y.tensor);
+        b.release(decoder.style.modulation);
+        b.release(decoder.style.demodulation);
+        b.tap(config.prefix, &rgb.tensor);
+        Ok(rgb)
+    }
+
+    /// The 1x1 convolution in front. It commutes with the resize of an input that is smaller than
+    /// the output, so it runs at the smaller size.
+    fn first(&self, b: &mut ProgramBuilder<'_>, input: &FeatureMap) -> Result<FeatureMap> {
+        let config = &self.net.config;
+        let name = config.first_conv();
+        if input.size >= config.output {
+            return self.conv(b, &name, input, None, Epilogue::lrelu());
+        }
+        let small = self.conv(b, &name, input, None, Epilogue::LINEAR)?;
+        let resized = self.resample(b, &name, &small, config.output, true)?;
+        b.release(small.tensor);
+        b.tap(name, &resized.tensor);
+        Ok(resized)
+    }
+
+    fn down_block(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        block: &ResBlockConfig,
+        x: &FeatureMap,
+    ) -> Result<FeatureMap> {
+        let name = |part: &str| format!("{}.{part}", block.name);
+        let full = self.conv(b, &name("conv1"), x, None, Epilogue::lrelu())?;
+        let half = self.resample(b, &name("conv1"), &full, block.output, false)?;
+        b.release(full.tensor);
+        let small = self.resample(b, &name("skip"), x, block.output, false)?;
+        let skip = self.conv(b, &name("skip"), &small, None, Epilogue::LINEAR)?;
+        b.release(small.tensor);
+        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL, &skip.tensor);
+        let y = self.conv(b, &name("conv2"), &half, None, epilogue)?;
+        b.release(half.tensor);
+        b.release(skip.tensor);
+        b.tap(&block.name, &y.tensor);
+        Ok(y)
+    }
+
+    /// As the 1x1 convolution commutes with the resize here, too, it runs at the smaller size.
+    fn up_block(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        block: &ResBlockConfig,
+        x: &FeatureMap,
+    ) -> Result<FeatureMap> {
+        let name = |part: &str| format!("{}.{part}", block.name);
+        let small = self.conv(b, &name("conv1"), x, None, Epilogue::lrelu())?;
+        let double = self.resample(b, &name("conv1"), &small, block.output, false)?;
+        b.release(small.tensor);
+        let skip = self.conv(b, &name("skip"), x, None, Epilogue::LINEAR)?;
+        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL_UPSAMPLED, &skip.tensor);
+        let y = self.conv(b, &name("conv2"), &double, None, epilogue)?;
+        b.release(double.tensor);
+        b.release(skip.tensor);
+        b.tap(&block.name, &y.tensor);
+        Ok(y)
+    }
+
+    /// Scale and shift of a level, one behind the other.
+    fn condition(&self, b: &mut ProgramBuilder<'_>, level: u32, x: &FeatureMap) -> Result<Tensor> {
+        let config = &self.net.config;
+        let name = |kind, part| config.name(format_args!("{kind}.{level}.{part}"));
+        let channels = self.net.convs[&name("condition_scale", 2)].outputs;
+        let elements = elements(x.size, channels);
+        let both = b.tensor(&name("condition_scale", 2), 2 * elements)?;
+        for (kind, offset) in [("condition_scale", 0), ("condition_shift", elements * 4)] {
+            let hidden = self.conv(b, &name(kind, 0), x, None, Epilogue::lrelu())?;
+            let output = Some(both.slice(offset, elements * 4));
+            self.conv(b, &name(kind, 2), &hidden, None, Epilogue { output, ..Epilogue::LINEAR })?;
+            b.release(hidden.tensor);
+        }
+        Ok(both)
+    }
+
+    /// The style, and from it the modulation and demodulation of all layers.
+    fn style(&self, b: &mut ProgramBuilder<'_>, bottom: &FeatureMap) -> Result<Style> {
+        let (net, config) = (self.net, &self.net.config);
+        let mut x = self.linear(b, config.name("final_linear"), &net.final_linear, &bottom.tensor, false, false)?;
+        for (i, layer) in net.style_layers.iter().enumerate() {
+            let label = config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * i + 1));
+            let y = self.linear(b, label, layer, &x, true, i == 0)?;
+            b.release(x);
+            x = y;
+        }
+        let label = config.name("stylegan_decoder.modulation");
+        let modulation = self.linear(b, label, &net.modulation, &x, false, false)?;
+        b.release(x);
+
+        let rows = (net.demodulation_rows.bytes() / 16) as u32;
+        let demodulation = b.tensor("demodulation", rows.into())?;
+        let multiplied = (net.squares.bytes() / 4) as f64;
+        b.dispatch(
+            Dispatch::new(config.name("stylegan_decoder.demodulation"), &self.kernels.demodulation)
+                .uniform("size", params::Demodulation { rows, ..Default::default() })
+                .bind("rows", &net.demodulation_rows)
+                .bind("squares", &net.squares)
+                .bind("modulation", &modulation)
+                .bind("output", &demodulation)
+                .grid(linear_grid(rows.div_ceil(8)))
+                .cost(3.0 * multiplied, 4.0 * multiplied),
+        );
+        if net.noise_elements > 0 {
+            b.dispatch(
+                Dispatch::new(config.name("stylegan_decoder.noises"), &self.kernels.noise)
+                    .uniform("size", params::Noise { count: net.noise_elements, ..Default::default() })
+                    .bind("frame", self.frame)
+                    .bind("noise", &net.noise)
+                    .grid(linear_grid(net.noise_elements.div_ceil(64)))
+                    .when(When::GeneratedNoise)
+                    .cost(0.0, 4.0 * f64::from(net.noise_elements)),
+            );
+        }
+        Ok(Style { modulation, demodulation })
+    }
+
+    fn conv(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        name: &str,
+        input: &FeatureMap,
+        style: Option<&Style>,
+        epilogue: Epilogue<'_>,
+    ) -> Result<FeatureMap> {
+        let net = self.net;
+        let conv = &net.convs[name];
+        let size = input.size;
+        let output = match epilogue.output {
+            Some(output) => output,
+            None => b.tensor(name, elements(size, conv.outputs))?,
+        };
+        let offsets = conv.style.unwrap_or_default();
+        let mut flags = epilogue.flags;
+        if offsets.demodulation.is_some() {
+            flags |= flag::DEMODULATE | flag::NOISE;
+        }
+        let parameters = params::Conv {
+            width: size,
+            height: size,
+            input_channels: conv.inputs.div_ceil(4),
+            output_channels: conv.outputs.div_ceil(4),
+            modulation_offset: offsets.modulation,
+            demodulation_offset: offsets.demodulation.unwrap_or_default(),
+            noise_offset: offsets.noise,
+            noise_gain: offsets.noise_gain,
+            flags,
+            ..Default::default()
+        };
+        let (kernel, grid) = conv.kernel(b.gpu(), size)?;
+        let nothing = &net.nothing;
+        let pixels = f64::from(size) * f64::from(size);
+        let taps = f64::from(conv.kernel_size * conv.kernel_size);
+        let (inputs, outputs) = (f64::from(conv.inputs), f64::from(conv.outputs));
+        b.dispatch(
+            Dispatch::new(name, &kernel)
+                .uniform("conv", parameters)
+                .bind("frame", self.frame)
+                .bind("input", &input.tensor)
+                .bind("weights", &conv.weights)
+                .bind("bias", &conv.bias)
+                .bind("modulation", style.map_or(nothing, |style| &style.modulation))
+                .bind("demodulation", style.map_or(nothing, |style| &style.demodulation))
+                .bind("noise", &net.noise)
+                .bind("operand", epilogue.operand.unwrap_or(nothing))
+                .bind("output", &output)
+                .grid(grid)
+                .cost(
+                    2.0 * taps * inputs * outputs * pixels,
+                    4.0 * (pixels * (inputs + outputs) + taps * inputs * outputs),
+                ),
+        );
+        b.tap(name, &output);
+        Ok(FeatureMap { tensor: output, size, channels: conv.outputs })
+    }
+
+    fn resample(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        label: &str,
+        input: &FeatureMap,
+        size: u32,
+        activate: bool,
+    ) -> Result<FeatureMap> {
+        let channels = input.channels.div_ceil(4);
+        let output = b.tensor(label, elements(size, input.channels))?;
+        let parameters = params::Resample {
+            input_width: input.size,
+            input_height: input.size,
+            width: size,
+            height: size,
+            channels,
+            activate: activate.into(),
+            ..Default::default()
+        };
+        let moved = (input.tensor.bytes() + output.bytes()) as f64;
+        b.dispatch(
+            Dispatch::new(format!("{label} (resize)"), &self.kernels.resample)
+                .uniform("size", parameters)
+                .bind("input", &input.tensor)
+                .bind("output", &output)
+                .grid([(size * channels).div_ceil(64), size, 1])
+                .cost(output.bytes() as f64 * 7.0 / 4.0, moved),
+        );
+        Ok(FeatureMap { tensor: output, size, channels: input.channels })
+    }
+
+    /// Adds two maps and releases them.
+    fn add(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        label: &str,
+        left: FeatureMap,
+        right: FeatureMap,
+    ) -> Result<FeatureMap> {
+        let elements = elements(left.size, left.channels);
+        let output = b.tensor(label, elements)?;
+        let count = (elements / 4) as u32;
+        b.dispatch(
+            Dispatch::new(format!("{label} (add)"), &self.kernels.add)
+                .uniform("size", params::Add { count, ..Default::default() })
+                .bind("left", &left.tensor)
+                .bind("right", &right.tensor)
+                .bind("output", &output)
+                .grid(linear_grid(count.div_ceil(64)))
+                .cost(elements as f64, 12.0 * elements as f64),
+        );
+        b.release(left.tensor);
+        b.release(right.tensor);
+        Ok(FeatureMap { tensor: output, ..left })
+    }
+
+    fn linear(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        label: String,
+        layer: &Linear,
+        input: &Tensor,
+        activate: bool,
+        normalise: bool,
+    ) -> Result<Tensor> {
+        let output = b.tensor(&label, layer.rows.into())?;
+        let parameters = params::Linear {
+            rows: layer.rows,
+            columns: layer.columns / 4,
+            activate: activate.into(),
+            normalise: normalise.into(),
+        };
+        let weights = f64::from(layer.rows) * f64::from(layer.columns);
+        b.tap(&label, &output);
+        b.dispatch(
+            Dispatch::new(label, &self.kernels.linear)
+                .uniform("size", parameters)
+                .bind("input", input)
+                .bind("weights", &layer.weights)
+                .bind("bias", &layer.bias)
+                .bind("output", &output)
+                .grid([layer.rows.div_ceil(8), 1, 1])
+                .cost(2.0 * weights, 4.0 * weights),
+        );
+        Ok(output)
+    }
+}
+
+/// The style-based decoder, level by level as the U-Net's way up delivers scales and shifts.
+struct Decoder<'a> {
+    plan: &'a Plan<'a>,
+    style: Style,
+    convs: Vec<StyleConvConfig>,
+    rgbs: Vec<ToRgbConfig>,
+}
+
+impl Decoder<'_> {
+    /// Features and output at 4x4.
+    fn first(&mut self, b: &mut ProgramBuilder<'_>) -> Result<(FeatureMap, FeatureMap)> {
+        let style = Some(&self.style);
+        let constant = &self.plan.net.constant;
+        let y = self.plan.conv(b, &self.convs[0].name, constant, style, Epilogue::lrelu())?;
+        let rgb = self.plan.conv(b, &self.rgbs[0].name, &y, style, Epilogue::LINEAR)?;
+        Ok((y, rgb))
+    }
+
+    /// Features and output at twice the resolution of `y` and `rgb`.
+    fn level(
+        &mut self,
+        b: &mut ProgramBuilder<'_>,
+        level: u32,
+        y: FeatureMap,
+        rgb: FeatureMap,
+        condition: Tensor,
+        sigmoid: bool,
+    ) -> Result<(FeatureMap, FeatureMap)> {
+        let (plan, style) = (self.plan, Some(&self.style));
+        let index = 2 * level as usize + 1;
+        let [up, same] = &self.convs[index..index + 2] else { unreachable!("two per level") };
+        let double = plan.resample(b, &up.name, &y, up.resolution, false)?;
+        b.release(y.tensor);
+        let epilogue = Epilogue::lrelu().with(flag::SCALE_SHIFT, &condition);
+        let steered = plan.conv(b, &up.name, &double, style, epilogue)?;
+        b.release(double.tensor);
+        b.release(condition);
+        let y = plan.conv(b, &same.name, &steered, style, Epilogue::lrelu())?;
+        b.release(steered.tensor);
+
+        let mut epilogue = Epilogue::LINEAR.with(flag::RESIDUAL_UPSAMPLED, &rgb.tensor);
+        if sigmoid {
+            epilogue.flags |= flag::SIGMOID;
+        }
+        let next = plan.conv(b, &self.rgbs[level as usize + 1].name, &y, style, epilogue)?;
+        b.release(rgb.tensor);
+        Ok((y, next))
+    }
+}
+
+impl Conv {
+    /// The kernel for a map of `size` on this adapter, and its workgroups.
+    fn kernel(&self, gpu: &Gpu, size: u32) -> Result<(Arc<Kernel>, [u32; 3])> {
+        /// Below this the tile of a workgroup would mostly be empty.
+        const SMALLEST_TILED: u32 = 16;
+        let eighths = self.outputs.div_ceil(8);
+        let common =
+            [("KERNEL_SIZE", self.kernel_size), ("MODULATED", self.style.is_some().into())];
+        if gpu.kind() == AdapterKind::Cpu || size < SMALLEST_TILED {
+            let kernel = gpu.kernel(&kernels::CONV_REGISTER, &common)?;
+            return Ok((kernel, [size.div_ceil(64), eighths.div_ceil(4), size]));
+        }
+        let (channel_groups, column_groups) = match eighths {
+            0..=2 => (2, 4),
+            3..=4 => (4, 4),
+            _ => (8, 2),
+        };
+        let constants = [
+            common[0],
+            common[1],
+            ("CHANNEL_GROUPS", channel_groups),
+            ("COLUMN_GROUPS", column_groups),
+        ];
+        let kernel = gpu.kernel(&kernels::CONV_TILED, &constants)?;
+        let height = 128 / (channel_groups * column_groups);
+        let grid = [
+            size.div_ceil(column_groups * 8),
+            size.div_ceil(height),
+            eighths.div_ceil(channel_groups),
+        ];
+        Ok((kernel, grid))
+    }
+}
+
+/// Stored elements of a square map.
+pub(crate) fn elements(size: u32, channels: u32) -> u64 {
+    u64::from(size) * u64::from(size) * u64::from(pack::padded(channels))
+}
