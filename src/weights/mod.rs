@@ -1,6 +1,7 @@
 //! The numbers of a model, from a file or made up, checked against its configuration.
 
 mod file;
+pub mod fold;
 mod synthetic;
 mod writer;
 
