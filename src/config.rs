@@ -87,7 +87,8 @@ pub struct ModelConfig {
     /// Layers of the network that maps the style vector: 1..=64.
     pub style_layers: u32,
     /// Channels of the encoder's U-Net at each resolution, for all powers of two from 4 to
-    /// `source_size`: multiples of 4, at most 4096. Larger resolutions may be listed and are unused.
+    /// `source_size`: multiples of 4, at most 4096. Larger resolutions may be listed and are not
+    /// used.
     pub encoder_channels: BTreeMap<u32, u32>,
     /// Channels of the super-resolver's U-Net, likewise from 4 to `output_size`.
     pub super_resolver_channels: BTreeMap<u32, u32>,
@@ -148,6 +149,30 @@ impl ModelConfig {
     pub const PLANES: u32 = 3;
     /// Length of a 3-vector's harmonic embedding: sine and cosine of four octaves, and the vector.
     pub const HARMONICS: u32 = 27;
+
+    /// Reads a configuration from JSON and [validates](Self::validate) it; `what` names it in error
+    /// messages.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is no JSON object of known fields, [`Error::Config`] if a value is
+    /// out of its range.
+    pub fn from_json(what: impl Into<String>, json: &str) -> Result<Self> {
+        let config: Self = serde_json::from_str(json)
+            .map_err(|error| Error::format(what, "model configuration", error.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration as JSON, all fields listed.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is not [valid](Self::validate).
+    pub fn to_json(&self) -> Result<String> {
+        self.validate()?;
+        serde_json::to_string(self).map_err(|error| {
+            Error::format("model configuration", "JSON document", error.to_string())
+        })
+    }
 
     /// The network that turns a source image into a tri-plane.
     pub fn encoder(&self) -> StyleUnetConfig {

@@ -30,8 +30,8 @@ pub struct StyleUnetConfig {
 
 /// A residual block that halves or doubles the resolution.
 ///
-/// `h = lrelu(conv1 x); h = lrelu(conv2 resize(h)); h + skip resize(x)`: `conv1` keeps the channels,
-/// `conv2` (both 3x3 with bias) and `skip` (1x1 without) change them.
+/// `h = lrelu(conv1 x); h = lrelu(conv2 resize(h)); h + skip resize(x)`: `conv1` keeps the
+/// channels, `conv2` (both 3x3 with bias) and `skip` (1x1 without) change them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResBlockConfig {
     /// Prefix of its tensors, without the dot.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Error, Result};
+use crate::{Error, ModelConfig, PointWeighting, Result};
 
 const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -13,12 +13,26 @@ pub struct SyntheticRules(BTreeMap<String, Rule>);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rule {
-    pub(super) shape: Vec<usize>,
+    shape: Vec<usize>,
     scale: f32,
     offset: f32,
 }
 
 impl SyntheticRules {
+    /// Rules for a model of any size: what is learned in place of an input has unit variance, and
+    /// layers keep about the variance of their inputs.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration is not [valid](ModelConfig::validate).
+    pub fn new(config: &ModelConfig) -> Result<Self> {
+        let mut rules = BTreeMap::new();
+        for spec in config.tensors()? {
+            let rule = Rule::new(config, &spec.name, spec.shape);
+            rules.insert(spec.name, rule);
+        }
+        Ok(Self(rules))
+    }
+
     /// Reads rules from tab-separated lines of name, shape (`16x3x1x1`), scale and offset, after a
     /// header line with these four words.
     ///
@@ -58,24 +72,78 @@ impl SyntheticRules {
         Ok(Self(rules))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Rule> {
-        self.0.get(name)
+    pub(super) fn get(&self, name: &str) -> Result<&Rule> {
+        self.0.get(name).ok_or_else(|| {
+            Error::argument("tensor name", "a tensor of the synthetic weights", name)
+        })
+    }
+
+    /// Name and shape of all tensors.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.0
+            .iter()
+            .map(|(name, rule)| (name.as_str(), rule.shape()))
     }
 }
 
 impl Rule {
+    fn new(config: &ModelConfig, name: &str, shape: Vec<usize>) -> Self {
+        // Uniform values in [-1, 1) have a variance of 1/3.
+        let unit = f32::sqrt(3.0);
+        let ends_with = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+        let is_input = name.contains(".noises.")
+            || ends_with(&[
+                "query_style_tplane",
+                "points_feature.weight",
+                "constant_input.weight",
+            ]);
+        let is_factor = name.contains("condition_scale") && ends_with(&[".2.bias"])
+            || ends_with(&["modulation.bias", "to_q_.0.weight", "to_k_.0.weight"]);
+
+        let (scale, offset) = if is_input {
+            (unit, 0.0)
+        } else if is_factor {
+            (0.1, 1.0)
+        } else if name == "attn_module.scale" {
+            (0.0, 1.0 / (config.plane_channels as f32).sqrt())
+        } else if name == "nerf_mlp.density_layers.0.bias" {
+            // Lets rays see further than their first sample.
+            (0.0, -0.9)
+        } else if shape.len() == 1 || ends_with(&[".bias"]) {
+            (0.1, 0.0)
+        } else {
+            // Modulated convolutions are [1, out, in, …], other layers [out, in, …].
+            let outer = if shape.len() == 5 { 2 } else { 1 };
+            let inputs: usize = shape[outer..].iter().product();
+            (
+                unit / (inputs as f32).sqrt() * point_gain(config, name),
+                0.0,
+            )
+        };
+        Self {
+            shape,
+            scale,
+            offset,
+        }
+    }
+
     fn parse(line: &str) -> Option<(&str, Self)> {
         let mut fields = line.split('\t');
         let name = fields.next()?;
         let shape: Option<Vec<usize>> = fields.next()?.split('x').map(|d| d.parse().ok()).collect();
-        let mut number = || fields.next()?.parse().ok().filter(|x: &f32| x.is_finite());
-        let (scale, offset) = (number()?, number()?);
+        let mut number = || fields.next()?.parse().ok();
+        let (scale, offset): (f32, f32) = (number()?, number()?);
+        let complete = fields.next().is_none() && (scale.abs() + offset.abs()).is_finite();
         let rule = Self {
             shape: shape?,
             scale,
             offset,
         };
-        fields.next().is_none().then_some((name, rule))
+        complete.then_some((name, rule))
+    }
+
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
     }
 
     /// The values of tensor `name`, row-major.
@@ -88,11 +156,23 @@ impl Rule {
     }
 }
 
+/// What the last point layer needs where the neighbours' weights sum to one over a whole pass, most
+/// of it at the few samples that lie next to a point: all other weights are about the inverse.
+fn point_gain(config: &ModelConfig, name: &str) -> f32 {
+    let global = config.point_weighting == PointWeighting::Released;
+    if global && name.ends_with("point_layers.2.weight") {
+        let samples = config.low_res_size.pow(2) * config.coarse_samples;
+        samples as f32 / 100.0
+    } else {
+        1.0
+    }
+}
+
 /// An endless sequence of numbers in [-1, 1), every one a multiple of 2⁻²³.
 ///
 /// Number `i` (from 1) is SplitMix64's finaliser of `FNV-1a(name) + (seed + i)·φ`, its top 24 bits
 /// scaled.
-fn uniform(seed: u64, name: &str) -> impl Iterator<Item = f32> {
+pub(super) fn uniform(seed: u64, name: &str) -> impl Iterator<Item = f32> {
     let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
     });
@@ -112,6 +192,70 @@ fn split_mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_are_read_to_the_last_field() {
+        let header = "name\tshape\tscale\toffset";
+        let parse = |lines: &str| SyntheticRules::parse(&format!("{header}\n{lines}"));
+        let rules = parse("a\t2x3\t0.5\t1.0\nb\t4\t0.0\t-2.5\n").unwrap();
+        assert_eq!(
+            rules.shapes().collect::<Vec<_>>(),
+            [("a", [2, 3].as_slice()), ("b", &[4])]
+        );
+        assert_eq!(rules.get("b").unwrap().values(1, "b"), [-2.5; 4]);
+        let a = rules.get("a").unwrap().values(1, "a");
+        assert_eq!(a.len(), 6);
+        assert!(a.iter().all(|x| (0.5..1.5).contains(x)), "{a:?}");
+
+        assert!(SyntheticRules::parse("").is_err());
+        for wrong in [
+            "a\t2\t1.0",
+            "a\t2\t1.0\t0.0\t0.0",
+            "a\t2x\t1.0\t0.0",
+            "a\t-2\t1.0\t0.0",
+            "a\t2\tNaN\t0.0",
+            "a\t2\t3e38\t3e38",
+            "a\t2\t1.0\t0.0\na\t2\t1.0\t0.0",
+            "\n",
+        ] {
+            let error = parse(wrong).unwrap_err().to_string();
+            let line = 1 + wrong.lines().count();
+            assert!(
+                error.contains(&format!("line {line}:")),
+                "{wrong:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn own_rules_resemble_those_of_the_golden_data() {
+        for (point_weighting, golden) in [
+            (
+                PointWeighting::Released,
+                include_str!("../../tests/golden/checkpoint_released.tsv"),
+            ),
+            (
+                PointWeighting::Paper,
+                include_str!("../../tests/golden/checkpoint_paper.tsv"),
+            ),
+        ] {
+            let config = ModelConfig {
+                point_weighting,
+                ..ModelConfig::default()
+            };
+            let own = SyntheticRules::new(&config).unwrap();
+            let golden = SyntheticRules::parse(golden).unwrap();
+            assert!(own.shapes().eq(golden.shapes()));
+            for (name, _) in own.shapes() {
+                let (own, golden) = (own.get(name).unwrap(), golden.get(name).unwrap());
+                assert_eq!(own.offset, golden.offset, "{name}");
+                // The golden rules give layers gains from 0.3 to 2.5.
+                let ratio = own.scale / golden.scale;
+                let alike = own.scale == golden.scale || (0.3..3.2).contains(&ratio);
+                assert!(alike, "{name}: {} against {}", own.scale, golden.scale);
+            }
+        }
+    }
 
     #[test]
     fn generator_matches_the_known_sequence() {

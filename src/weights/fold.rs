@@ -1,0 +1,333 @@
+//! Algebra on the weights that is exact, and therefore done once instead of for every sample.
+//!
+//! All sums are taken in 64-bit floats and rounded once.
+
+use crate::{Error, Result, Weights};
+
+/// A linear layer, `y = weight · x + bias`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// `[outputs][inputs]`, row-major.
+    pub weight: Vec<f32>,
+    /// `[outputs]`.
+    pub bias: Vec<f32>,
+}
+
+/// The networks of the radiance field, folded into what is left to compute for a sample.
+///
+/// With `f` the features of a point, `r` the direction from it to the sample, `d` the direction of
+/// the ray and `γ` the harmonic embedding of a direction, of length
+/// [`HARMONICS`](crate::ModelConfig::HARMONICS), the checkpoint's layers evaluate
+///
+/// ```text
+/// pef     = Σ_k a_k point_layers.2(relu(point_layers.0[f_k ; γ(r_k)]))
+/// feature = feature_layers.4(relu(feature_layers.2(relu(feature_layers.0[tex ; pef]))))
+/// density = density_layers.0(feature)
+/// colour  = rgb_layers.2(relu(rgb_layers.0[feature ; γ(d)]))
+/// ```
+///
+/// which is, but for rounding,
+///
+/// ```text
+/// pef     = point_out.weight · Σ_k a_k relu(vertex_table[k] + offset_layer · γ(r_k))
+///         + point_out.bias · Σ_k a_k
+/// hidden  = relu(feature_1(relu(feature_0[tex ; pef])))
+/// density = density(hidden)
+/// colour  = rgb_1(relu(rgb_0(hidden) + view_layer · γ(d)))
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct RadianceWeights {
+    /// `[points][point_hidden]`: the first point layer applied to each point's features, bias
+    /// included.
+    pub vertex_table: Vec<f32>,
+    /// `[point_hidden][HARMONICS]`: the first point layer's part for the direction from the point.
+    pub offset_layer: Vec<f32>,
+    /// `point_hidden` to `point_output`: the second point layer. It is applied to the weighted sum
+    /// over the neighbours, and its bias must then be multiplied by the sum of the weights, which
+    /// is 1 only under [`PointWeighting::Paper`](crate::PointWeighting::Paper).
+    pub point_out: Linear,
+    /// `plane_channels + point_output` to `feature_hidden`, then ReLU.
+    pub feature_0: Linear,
+    /// `feature_hidden` to `feature_hidden`, then ReLU.
+    pub feature_1: Linear,
+    /// `feature_hidden` to 1: the density before softplus. Includes the last feature layer, which
+    /// has no activation.
+    pub density: Linear,
+    /// `feature_hidden` to `rgb_hidden`: the first colour layer, without the view direction's part.
+    /// Includes the last feature layer.
+    pub rgb_0: Linear,
+    /// `[rgb_hidden][HARMONICS]`: the first colour layer's part for the view direction.
+    pub view_layer: Vec<f32>,
+    /// `rgb_hidden` to `low_res_channels`: the second colour layer.
+    pub rgb_1: Linear,
+}
+
+impl RadianceWeights {
+    /// Folds the radiance field of a model.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a tensor does not exist; weights always have those of their
+    /// configuration.
+    pub fn new(weights: &Weights) -> Result<Self> {
+        let config = weights.config();
+        let layer = |name: &str| Linear::read(weights, &format!("nerf_mlp.{name}"));
+
+        let features = weights.f32("nerf_mlp.points_querier.points_feature.weight")?;
+        let (vertex_layer, offset_layer) =
+            layer("points_querier.point_layers.0")?.split(config.point_feature);
+        let vertex_table = features
+            .chunks_exact(config.point_feature as usize)
+            .flat_map(|feature| vertex_layer.apply(feature))
+            .collect();
+
+        let feature_2 = layer("feature_layers.4")?;
+        let (rgb_0, view_layer) = layer("rgb_layers.0")?.split(config.feature_hidden);
+        Ok(Self {
+            vertex_table,
+            offset_layer,
+            point_out: layer("points_querier.point_layers.2")?,
+            feature_0: layer("feature_layers.0")?,
+            feature_1: layer("feature_layers.2")?,
+            density: layer("density_layers.0")?.after(&feature_2),
+            rgb_0: rgb_0.after(&feature_2),
+            view_layer,
+            rgb_1: layer("rgb_layers.2")?,
+        })
+    }
+}
+
+impl Linear {
+    fn read(weights: &Weights, name: &str) -> Result<Self> {
+        Ok(Self {
+            weight: weights.f32(&format!("{name}.weight"))?.into_owned(),
+            bias: weights.f32(&format!("{name}.bias"))?.into_owned(),
+        })
+    }
+
+    /// The rows of the weight, one for each output.
+    fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.weight
+            .chunks_exact(self.weight.len() / self.bias.len())
+    }
+
+    /// The layer for the first `columns` inputs, and the weight for the others.
+    fn split(&self, columns: u32) -> (Self, Vec<f32>) {
+        let halves = self.rows().map(|row| row.split_at(columns as usize));
+        let (weight, rest): (Vec<&[f32]>, Vec<&[f32]>) = halves.unzip();
+        let first = Self {
+            weight: weight.concat(),
+            bias: self.bias.clone(),
+        };
+        (first, rest.concat())
+    }
+
+    /// The layer's outputs for `input`.
+    fn apply(&self, input: &[f32]) -> impl Iterator<Item = f32> {
+        self.rows().zip(&self.bias).map(move |(row, &bias)| {
+            let products = row
+                .iter()
+                .zip(input)
+                .map(|(&w, &x)| f64::from(w) * f64::from(x));
+            (f64::from(bias) + products.sum::<f64>()) as f32
+        })
+    }
+
+    /// One layer in place of two: `inner`, whose outputs are this one's inputs, and then this one.
+    fn after(&self, inner: &Self) -> Self {
+        let weight = self.rows().flat_map(|outer_row| {
+            let mut folded = vec![0.0; inner.weight.len() / inner.bias.len()];
+            for (&outer, inner_row) in outer_row.iter().zip(inner.rows()) {
+                for (sum, &inner) in folded.iter_mut().zip(inner_row) {
+                    *sum += f64::from(outer) * f64::from(inner);
+                }
+            }
+            folded.into_iter().map(|sum| sum as f32)
+        });
+        Self {
+            weight: weight.collect(),
+            bias: self.apply(&inner.bias).collect(),
+        }
+    }
+}
+
+/// Sums of the squares over each kernel of a modulated convolution, `[out][in]`, row-major.
+///
+/// A convolution whose input channels are scaled by a style `s` is demodulated by
+/// `rsqrt(Σ_in s_in² Σ_k W² + 1e-8)` for each output. With these sums, the inner ones, the weights
+/// themselves need not be touched when the style changes.
+///
+/// # Errors
+/// [`Error::Argument`] if tensor `name` does not exist or its shape is not
+/// `[1, out, in, height, width]`.
+pub fn squared_sums(weights: &Weights, name: &str) -> Result<Vec<f32>> {
+    let &[1, _, _, height, width] = weights.shape(name)? else {
+        return Err(Error::argument(
+            format!("shape of tensor {name}"),
+            "[1, out, in, height, width]",
+            format!("{:?}", weights.shape(name)?),
+        ));
+    };
+    let sum = |kernel: &[f32]| kernel.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() as f32;
+    Ok(weights
+        .f32(name)?
+        .chunks_exact(height * width)
+        .map(sum)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ModelConfig;
+    use crate::weights::tests::tiny_weights;
+
+    /// Values in [-1, 1) that differ from everything the weights hold.
+    fn random(name: &str, count: usize) -> Vec<f64> {
+        let values = crate::weights::synthetic::uniform(99, name);
+        values.take(count).map(f64::from).collect()
+    }
+
+    /// `layer` evaluated in 64-bit floats, and a bound on how far rounding its weights to 32 bits
+    /// can move each output.
+    fn evaluate(weight: &[f32], bias: &[f32], input: &[f64]) -> Vec<(f64, f64)> {
+        let rows = weight.chunks_exact(input.len());
+        rows.enumerate()
+            .map(|(i, row)| {
+                let bias = bias.get(i).map_or(0.0, |&bias| f64::from(bias));
+                let products = row.iter().zip(input).map(|(&w, x)| f64::from(w) * x);
+                let (sum, size) = products.fold((bias, bias.abs()), |(sum, size), product| {
+                    (sum + product, size + product.abs())
+                });
+                // Half a unit in the last of 24 places.
+                (sum, size * f64::powi(2.0, -24))
+            })
+            .collect()
+    }
+
+    fn values(outputs: &[(f64, f64)]) -> Vec<f64> {
+        outputs.iter().map(|(value, _)| *value).collect()
+    }
+
+    #[track_caller]
+    fn assert_within(found: &[(f64, f64)], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len());
+        for (i, ((found, bound), expected)) in found.iter().zip(expected).enumerate() {
+            // The sums themselves, in 64 bits, are good to 2^-29 of the bound.
+            let bound = bound * (1.0 + f64::powi(2.0, -20));
+            assert!(
+                (found - expected).abs() <= bound,
+                "output {i}: expected {expected} ± {bound:e}, found {found}"
+            );
+        }
+    }
+
+    #[test]
+    fn last_feature_layer_folds_into_density_and_colour() {
+        let weights = tiny_weights();
+        let config = weights.config();
+        let folded = RadianceWeights::new(&weights).unwrap();
+        let hidden = random("hidden", config.feature_hidden as usize);
+        let view = random("view", ModelConfig::HARMONICS as usize);
+
+        let layer = |name: &str| Linear::read(&weights, name).unwrap();
+        let last = layer("nerf_mlp.feature_layers.4");
+        let feature = values(&evaluate(&last.weight, &last.bias, &hidden));
+
+        let density = layer("nerf_mlp.density_layers.0");
+        assert_within(
+            &evaluate(&folded.density.weight, &folded.density.bias, &hidden),
+            &values(&evaluate(&density.weight, &density.bias, &feature)),
+        );
+
+        let rgb = layer("nerf_mlp.rgb_layers.0");
+        let viewed = [hidden, view.clone()].concat();
+        let folded_rgb = join(&folded.rgb_0, &folded.view_layer, view.len());
+        assert_within(
+            &evaluate(&folded_rgb, &folded.rgb_0.bias, &viewed),
+            &values(&evaluate(&rgb.weight, &rgb.bias, &[feature, view].concat())),
+        );
+    }
+
+    /// The weight of a layer that `split` cut, whole again.
+    fn join(first: &Linear, rest: &[f32], columns: usize) -> Vec<f32> {
+        let rows = first.rows().zip(rest.chunks_exact(columns));
+        rows.flat_map(|(first, rest)| [first, rest].concat())
+            .collect()
+    }
+
+    #[test]
+    fn vertex_table_and_offset_layer_are_the_first_point_layer() {
+        let weights = tiny_weights();
+        let config = weights.config();
+        let folded = RadianceWeights::new(&weights).unwrap();
+        let harmonics = random("harmonics", ModelConfig::HARMONICS as usize);
+
+        let layer = Linear::read(&weights, "nerf_mlp.points_querier.point_layers.0").unwrap();
+        let features = weights
+            .f32("nerf_mlp.points_querier.points_feature.weight")
+            .unwrap();
+        let features = features.chunks_exact(config.point_feature as usize);
+        let table = folded
+            .vertex_table
+            .chunks_exact(config.point_hidden as usize);
+        assert_eq!(table.len(), config.points as usize);
+        for (feature, table) in features.zip(table) {
+            let feature = feature.iter().copied().map(f64::from);
+            let input: Vec<f64> = feature.chain(harmonics.iter().copied()).collect();
+            assert_within(
+                &evaluate(&folded.offset_layer, table, &harmonics),
+                &values(&evaluate(&layer.weight, &layer.bias, &input)),
+            );
+        }
+    }
+
+    #[test]
+    fn other_layers_stay_as_they_are() {
+        let weights = tiny_weights();
+        let folded = RadianceWeights::new(&weights).unwrap();
+        for (name, layer) in [
+            ("points_querier.point_layers.2", &folded.point_out),
+            ("feature_layers.0", &folded.feature_0),
+            ("feature_layers.2", &folded.feature_1),
+            ("rgb_layers.2", &folded.rgb_1),
+        ] {
+            assert_eq!(
+                layer,
+                &Linear::read(&weights, &format!("nerf_mlp.{name}")).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn squared_sums_demodulate_without_touching_the_weights() {
+        let weights = tiny_weights();
+        let name = "up_renderer.stylegan_decoder.style_convs.0.modulated_conv.weight";
+        let &[1, out, input, 3, 3] = weights.shape(name).unwrap() else {
+            panic!("a modulated 3x3 convolution");
+        };
+        let style = random("style", input);
+        let sums = squared_sums(&weights, name).unwrap();
+        assert_eq!(sums.len(), out * input);
+        let squares: Vec<f64> = style.iter().map(|s| s * s).collect();
+
+        let weight = weights.f32(name).unwrap();
+        let scaled = weight.chunks_exact(input * 9).map(|filter| {
+            let kernels = filter.chunks_exact(9).zip(&style);
+            let scaled =
+                kernels.flat_map(|(kernel, s)| kernel.iter().map(move |&w| f64::from(w) * s));
+            scaled.map(|w| w * w).sum::<f64>()
+        });
+        assert_within(&evaluate(&sums, &[], &squares), &scaled.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn squared_sums_want_a_modulated_convolution() {
+        let weights = tiny_weights();
+        for name in ["style_tplane.final_conv.weight", "no such tensor"] {
+            assert!(matches!(
+                squared_sums(&weights, name),
+                Err(Error::Argument { .. })
+            ));
+        }
+    }
+}

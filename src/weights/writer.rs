@@ -1,0 +1,425 @@
+//! Writing safetensors files.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
+use serde_json::{Value, json};
+
+use super::TensorFile;
+use crate::{Error, Result};
+
+/// How floats are stored in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FloatFormat {
+    /// 32 bits: exactly as they are.
+    #[default]
+    F32,
+    /// 16 bits, 11 of them significant: up to ±65504.
+    F16,
+    /// The upper 16 of 32 bits, 8 of them significant.
+    Bf16,
+}
+
+impl FloatFormat {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+
+    /// The values as little-endian bytes.
+    ///
+    /// # Errors
+    /// The first finite value that would become infinite.
+    fn encode(self, values: &[f32]) -> Result<Vec<u8>, f32> {
+        let narrow = |to_bits: fn(f32) -> (u16, bool)| {
+            let mut bytes = Vec::with_capacity(2 * values.len());
+            for &value in values {
+                let (bits, finite) = to_bits(value);
+                if value.is_finite() && !finite {
+                    return Err(value);
+                }
+                bytes.extend(bits.to_le_bytes());
+            }
+            Ok(bytes)
+        };
+        match self {
+            Self::F32 => Ok(values.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            Self::F16 => narrow(|x| {
+                let x = f16::from_f32(x);
+                (x.to_bits(), x.is_finite())
+            }),
+            Self::Bf16 => narrow(|x| {
+                let x = bf16::from_f32(x);
+                (x.to_bits(), x.is_finite())
+            }),
+        }
+    }
+}
+
+/// A safetensors file in the making.
+///
+/// Tensors are announced one by one; their values are asked for only when the file is written, and
+/// one tensor at a time, so that a file needs no more memory than its largest tensor. The same
+/// tensors and metadata always give the same bytes.
+///
+/// ```
+/// use gpavatar::{FloatFormat, TensorFile, TensorWriter};
+///
+/// let mut writer = TensorWriter::new([("licence".into(), "CC0-1.0".into())].into());
+/// writer.floats("planes", &[1, 2], FloatFormat::F16, || Ok(vec![0.5, 2.0].into()));
+/// let file = TensorFile::from_bytes("example", writer.into_bytes()?)?;
+/// assert_eq!(file.metadata()["licence"], "CC0-1.0");
+/// assert_eq!(file.f32("planes")?, [0.5, 2.0].as_slice());
+/// # Ok::<(), gpavatar::Error>(())
+/// ```
+pub struct TensorWriter<'a> {
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) tensors: BTreeMap<String, Entry<'a>>,
+}
+
+pub(super) struct Entry<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Box<dyn FnOnce() -> Result<Cow<'a, [u8]>> + 'a>,
+}
+
+impl<'a> TensorWriter<'a> {
+    /// A file with this metadata and no tensors yet.
+    pub fn new(metadata: BTreeMap<String, String>) -> Self {
+        Self {
+            metadata,
+            tensors: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a tensor of floats, in place of an earlier one of that name. `values` gives its
+    /// elements, row-major; an error from it, or a finite element too large for the format, ends
+    /// the writing.
+    pub fn floats(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        format: FloatFormat,
+        values: impl FnOnce() -> Result<Cow<'a, [f32]>> + 'a,
+    ) {
+        let name = name.into();
+        let tensor = name.clone();
+        let bytes = move || {
+            let bytes = format.encode(&values()?).map_err(|value| {
+                Error::argument(
+                    format!("tensor {tensor}"),
+                    format!("values within the range of {}", format.dtype()),
+                    value.to_string(),
+                )
+            })?;
+            Ok(bytes.into())
+        };
+        self.add(name, format.dtype(), shape, bytes);
+    }
+
+    /// Adds a tensor of 32-bit integers, row-major, in place of an earlier one of that name.
+    pub fn ints(&mut self, name: impl Into<String>, shape: &[usize], values: &[i32]) {
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.add(name.into(), Dtype::I32, shape, || Ok(bytes.into()));
+    }
+
+    /// Adds tensor `name` of another file as it is.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no such tensor.
+    pub fn copy(&mut self, file: &'a TensorFile, name: &str) -> Result<()> {
+        let (info, bytes) = file.tensor(name)?;
+        self.add(name.into(), info.dtype, &info.shape, || Ok(bytes.into()));
+        Ok(())
+    }
+
+    /// The whole file in memory.
+    ///
+    /// # Errors
+    /// What the tensors' values gave instead of values; [`Error::Argument`] if a tensor's values
+    /// are not as many as its shape says or too large for its format.
+    pub fn into_bytes(self) -> Result<Vec<u8>> {
+        let mut file = Vec::new();
+        self.encode(|bytes| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(file)
+    }
+
+    /// Writes the file at `path`, in place of one that is there. It is written beside its place
+    /// and moved when complete: whatever fails, an earlier file stays as it was.
+    ///
+    /// # Errors
+    /// Those of [`into_bytes`](Self::into_bytes), and [`Error::Io`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn write(self, path: impl AsRef<std::path::Path>) -> Result<()> {
+        use std::io::Write;
+
+        let path = path.as_ref();
+        let failed = |source| Error::Io {
+            action: "write",
+            path: path.to_owned(),
+            source,
+        };
+        let (partial, file) = PartialFile::create_beside(path).map_err(failed)?;
+        let mut file = std::io::BufWriter::new(file);
+        self.encode(|bytes| file.write_all(bytes).map_err(failed))?;
+        file.into_inner()
+            .map_err(|error| failed(error.into_error()))?
+            .sync_all()
+            .map_err(failed)?;
+        std::fs::rename(&partial.0, path).map_err(failed)
+    }
+
+    fn add(
+        &mut self,
+        name: String,
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: impl FnOnce() -> Result<Cow<'a, [u8]>> + 'a,
+    ) {
+        let entry = Entry {
+            dtype,
+            shape: shape.to_vec(),
+            bytes: Box::new(bytes),
+        };
+        self.tensors.insert(name, entry);
+    }
+
+    fn encode(self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        // Wide elements first: then all are aligned, whatever the sizes of the narrow ones.
+        let mut tensors: Vec<(String, Entry)> = self.tensors.into_iter().collect();
+        tensors.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.dtype));
+
+        let mut header = BTreeMap::from([("__metadata__", json!(self.metadata))]);
+        let mut sizes = Vec::with_capacity(tensors.len());
+        let mut end = 0usize;
+        for (name, entry) in &tensors {
+            let start = end;
+            let size = entry.size();
+            end = size
+                .and_then(|size| start.checked_add(size))
+                .ok_or_else(|| {
+                    Error::argument(
+                        format!("shape of tensor {name}"),
+                        "a size in bytes that fits the address space",
+                        format!("{:?}", entry.shape),
+                    )
+                })?;
+            sizes.push(end - start);
+            header.insert(name, entry.describe((start, end)));
+        }
+        let mut header = json!(header).to_string();
+        header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+
+        write(&(header.len() as u64).to_le_bytes())?;
+        write(header.as_bytes())?;
+        for ((name, entry), size) in tensors.into_iter().zip(sizes) {
+            let bytes = (entry.bytes)()?;
+            if bytes.len() != size {
+                return Err(Error::argument(
+                    format!("values of tensor {name}"),
+                    format!("{size} bytes, for shape {:?}", entry.shape),
+                    format!("{}", bytes.len()),
+                ));
+            }
+            write(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Entry<'_> {
+    fn size(&self) -> Option<usize> {
+        let elements = self
+            .shape
+            .iter()
+            .try_fold(1usize, |product, &size| product.checked_mul(size))?;
+        elements
+            .checked_mul(self.dtype.bitsize())
+            .map(|bits| bits / 8)
+    }
+
+    fn describe(&self, data_offsets: (usize, usize)) -> Value {
+        json!(TensorInfo {
+            dtype: self.dtype,
+            shape: self.shape.clone(),
+            data_offsets,
+        })
+    }
+}
+
+/// A file on its way, removed unless it was moved to its place.
+#[cfg(not(target_arch = "wasm32"))]
+struct PartialFile(std::path::PathBuf);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl PartialFile {
+    fn create_beside(path: &std::path::Path) -> std::io::Result<(Self, std::fs::File)> {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        name.push(format!(".{}-{count}.partial", std::process::id()));
+        let path = path.with_file_name(name);
+        let file = std::fs::File::create_new(&path)?;
+        Ok((Self(path), file))
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for PartialFile {
+    fn drop(&mut self) {
+        // After the move there is nothing left to remove; before it, the first error is the one to
+        // report.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A directory that is gone after the test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(test: &str) -> Self {
+            let name = format!("gpavatar-{test}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn entries(&self) -> usize {
+            std::fs::read_dir(&self.0).unwrap().count()
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    /// One tensor of each type, the narrow ones of odd length, and two of the metadata.
+    fn example() -> TensorWriter<'static> {
+        let metadata = [("licence", "CC0-1.0"), ("name", "An \"example\" \u{1F600}")];
+        let metadata = metadata.map(|(key, value)| (key.into(), value.into()));
+        let mut writer = TensorWriter::new(metadata.into());
+        let values = || Ok(Cow::Borrowed([1.0, -0.5, 1.0e-3].as_slice()));
+        writer.floats("half", &[3], FloatFormat::F16, values);
+        writer.floats("brain", &[3, 1], FloatFormat::Bf16, values);
+        writer.floats("single", &[1, 3], FloatFormat::F32, values);
+        writer.floats("empty", &[0, 2], FloatFormat::F32, || {
+            Ok(Cow::Borrowed(&[]))
+        });
+        writer.ints("int", &[2], &[i32::MIN, 7]);
+        writer
+    }
+
+    #[test]
+    fn the_safetensors_crate_reads_what_is_written() {
+        let bytes = example().into_bytes().unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let mut names = file.names();
+        names.sort_unstable();
+        assert_eq!(names, ["brain", "empty", "half", "int", "single"]);
+        let single = file.tensor("single").unwrap();
+        assert_eq!(
+            (single.dtype(), single.shape()),
+            (Dtype::F32, [1, 3].as_slice())
+        );
+        let values = [1.0f32, -0.5, 1.0e-3].map(f32::to_le_bytes);
+        assert_eq!(single.data(), values.as_flattened());
+        let half = [0x3C00u16, 0xB800, 0x1419].map(u16::to_le_bytes);
+        assert_eq!(file.tensor("half").unwrap().data(), half.as_flattened());
+        let brain = [0x3F80u16, 0xBF00, 0x3A83].map(u16::to_le_bytes);
+        assert_eq!(file.tensor("brain").unwrap().data(), brain.as_flattened());
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata: BTreeMap<_, _> = header.metadata().clone().unwrap().into_iter().collect();
+        assert_eq!(metadata, example().metadata);
+    }
+
+    #[test]
+    fn a_copy_is_the_same_to_the_byte() {
+        let bytes = example().into_bytes().unwrap();
+        let file = TensorFile::from_bytes("example", bytes.clone()).unwrap();
+        let mut copy = TensorWriter::new(file.metadata().clone());
+        for name in file.tensor_names() {
+            copy.copy(&file, name).unwrap();
+        }
+        assert!(copy.copy(&file, "absent").is_err());
+        assert_eq!(copy.into_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn values_that_do_not_fit_their_format_or_shape_are_refused() {
+        let refused = |shape: &[usize], format, values: Vec<f32>| {
+            let mut writer = TensorWriter::new(BTreeMap::new());
+            writer.floats("t", shape, format, || Ok(values.into()));
+            match writer.into_bytes() {
+                Err(error @ Error::Argument { .. }) => Some(error.to_string()),
+                Err(error) => panic!("expected Error::Argument, found {error}"),
+                Ok(_) => None,
+            }
+        };
+        assert_eq!(
+            refused(&[2], FloatFormat::F16, vec![65504.0, f32::INFINITY]),
+            None
+        );
+        let error = refused(&[2], FloatFormat::F16, vec![0.0, -65536.0]).unwrap();
+        assert!(
+            error.contains("tensor t") && error.contains("-65536"),
+            "{error}"
+        );
+        assert!(refused(&[1], FloatFormat::Bf16, vec![f32::MAX]).is_some());
+        assert_eq!(refused(&[1], FloatFormat::F32, vec![f32::MAX]), None);
+        assert!(refused(&[2], FloatFormat::F32, vec![0.0]).is_some());
+        assert!(refused(&[usize::MAX, 2], FloatFormat::F32, vec![]).is_some());
+    }
+
+    #[test]
+    fn a_failed_writing_leaves_the_earlier_file_alone() {
+        let directory = Directory::new("writer");
+        let path = directory.0.join("file.safetensors");
+        example().write(&path).unwrap();
+        let complete = std::fs::read(&path).unwrap();
+        assert_eq!(complete, example().into_bytes().unwrap());
+
+        // The file to be replaced may be mapped and read from meanwhile.
+        let open = TensorFile::open(&path).unwrap();
+        let mut copy = TensorWriter::new(BTreeMap::new());
+        copy.copy(&open, "single").unwrap();
+        copy.floats("too large", &[1], FloatFormat::F16, || {
+            Ok(vec![1.0e9].into())
+        });
+        assert!(copy.write(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), complete);
+        assert_eq!(directory.entries(), 1);
+
+        let mut copy = TensorWriter::new(BTreeMap::new());
+        copy.copy(&open, "single").unwrap();
+        copy.write(&path).unwrap();
+        let names = |path| {
+            let file = TensorFile::open(path).unwrap();
+            file.tensor_names().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&path), ["single"]);
+        assert_eq!(directory.entries(), 1);
+
+        let missing = directory.0.join("missing").join("file.safetensors");
+        assert!(matches!(example().write(missing), Err(Error::Io { .. })));
+        assert!(matches!(example().write("/"), Err(Error::Io { .. })));
+    }
+}
