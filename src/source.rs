@@ -343,8 +343,8 @@ mod tests {
                 let weight = (1.0 - (at - texel).abs()).element_product();
                 let first = (texel.y as usize * source.width as usize + texel.x as usize) * 4;
                 coverage += weight;
-                for channel in 0..3 {
-                    colour[channel] += weight * f64::from(source.pixels[first + channel]) / 255.0;
+                for (colour, pixel) in colour.iter_mut().zip(&source.pixels[first..]) {
+                    *colour += weight * f64::from(*pixel) / 255.0;
                 }
             }
         }
