@@ -1,4 +1,5 @@
-//! The head's morphable model: blend shapes, joints and skinning, as data and per-frame joint maths.
+//! The head's morphable model: blend shapes, joints and skinning, as data and per-frame joint
+//! maths.
 
 use crate::{
     Error, Result,
@@ -319,7 +320,8 @@ impl HeadModel {
     ///
     /// # Errors
     /// [`Error::Tensors`] with everything that is wrong: sizes that contradict each other, values
-    /// that are not finite, joints out of order, weights that do not sum to 1 (±0.002), repeated names.
+    /// that are not finite, joints out of order, weights that do not sum to 1 (±0.002), repeated
+    /// names.
     pub fn new(parts: HeadModelParts) -> Result<Self> {
         Self::build("head model", parts)
     }
@@ -397,7 +399,7 @@ impl HeadModel {
     }
 
     /// The tensors of the file format, their names behind `prefix`.
-    fn tensors(&self, prefix: &str) -> Result<Vec<(String, TensorView<'_>)>> {
+    pub(crate) fn tensors(&self, prefix: &str) -> Result<Vec<(String, TensorView<'_>)>> {
         let parts = &self.parts;
         let (vertices, joints) = (self.vertex_count(), self.joint_count());
         let mut tensors = Vec::new();
@@ -438,7 +440,7 @@ impl HeadModel {
     }
 
     /// Key and value of the file format's metadata entry.
-    fn metadata(&self) -> (&'static str, String) {
+    pub(crate) fn metadata(&self) -> (&'static str, String) {
         let parts = &self.parts;
         let header = Header {
             version: VERSION,
@@ -567,7 +569,7 @@ impl HeadModel {
             return Err(Error::argument(
                 "pose",
                 format!(
-                    "3 values for each of the joints {driven:?}, or for each of all {joints}, or none"
+                    "3 values for each of the joints {driven:?}, for each of all {joints}, or none"
                 ),
                 format!("{} values", pose.len()),
             ));
@@ -632,9 +634,9 @@ pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<()> {
     }
 }
 
-/// Rotation matrix (for column vectors) of an axis-angle vector: `I + sin θ K + (1 - cos θ) K²` with
-/// `K` the cross-product matrix of the axis. As in SMPL, `θ` is the length of `r + 1e-8`, which
-/// keeps the axis `r / θ` finite at rest.
+/// Rotation matrix (for column vectors) of an axis-angle vector: `I + sin θ K + (1 - cos θ) K²`
+/// with `K` the cross-product matrix of the axis. As in SMPL, `θ` is the length of `r + 1e-8`,
+/// which keeps the axis `r / θ` finite at rest.
 fn rodrigues(r: DVec3) -> DMat3 {
     let angle = (r + 1e-8).length();
     let axis = r / angle;
@@ -798,8 +800,8 @@ fn flame_columns(file: &Tensors<'_>, count: usize) -> Result<(Range<usize>, Rang
             file.what(),
             FORMAT,
             format!(
-                "expected metadata \"n_shape\" and \"n_expression\" that divide the {count} columns \
-                 of shapedirs, found {given:?}"
+                "expected metadata \"n_shape\" and \"n_expression\" that divide the {count} \
+                 columns of shapedirs, found {given:?}"
             ),
         )),
     }

@@ -212,9 +212,9 @@ impl MotionFrame {
 ///
 /// # JSON
 /// Made to be written by hand. Each of `expression`, `pose`, `orbit`, `transform`, `focal` and
-/// `clamp_near` is either **one value** for the whole motion or **a list** with one value per frame;
-/// all lists have the same length, and without any there is one frame. A motion of three frames in which the camera and the pose stay
-/// the same:
+/// `clamp_near` is either **one value** for the whole motion or **a list** with one value per
+/// frame; all lists have the same length, and without any there is one frame. A motion of three
+/// frames in which the camera and the pose stay the same:
 ///
 /// ```
 /// # let motion = gpavatar::Motion::from_json(r#"
@@ -253,10 +253,10 @@ impl MotionFrame {
 /// Other keys are an error, so that a misspelt one does not go unnoticed.
 ///
 /// # safetensors
-/// The same for programs: float tensors `expression` `[F, E]`, `pose` `[F, P]` (each may be absent),
-/// `transform` `[F, 3, 4]`, `focal` `[F]` and, if set in any frame, `clamp_near` `[F]` of U8. The
-/// metadata entry `motion` is the JSON above with only `version`, `name`, `licence`, `fps` and
-/// `channels`.
+/// The same for programs: float tensors `expression` `[F, E]`, `pose` `[F, P]` (each may be
+/// absent), `transform` `[F, 3, 4]`, `focal` `[F]` and, if set in any frame, `clamp_near` `[F]` of
+/// U8. The metadata entry `motion` is the JSON above with only `version`, `name`, `licence`, `fps`
+/// and `channels`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Motion {
     name: String,
@@ -602,7 +602,8 @@ impl Motion {
     /// Neural Networks", 2019). GPAvatar's `alpha` is 0.9; 1 changes nothing.
     ///
     /// # Errors
-    /// [`Error::Argument`] if `alpha` is not in `(0, 1]`, or two opposite rotations average to none.
+    /// [`Error::Argument`] if `alpha` is not in `(0, 1]`, or two opposite rotations average to
+    /// none.
     pub fn smooth(&self, alpha: f32) -> Result<Self> {
         if !(alpha > 0.0 && alpha <= 1.0) {
             return Err(Error::argument(
@@ -636,11 +637,11 @@ impl Motion {
 }
 
 /// The camera with the first two rows of its rotation made orthonormal by Gram and Schmidt, and the
-/// third their cross product.
+/// third their cross product; not a number where they do not span a plane.
 fn orthonormalised(camera: &Camera) -> Camera {
     let [a, b] = [0, 1].map(|i| Vec3::from_slice(&camera.transform[i]));
-    let first = a.normalize();
-    let second = (b - first * first.dot(b)).normalize();
+    let first = a.normalize_or(Vec3::NAN);
+    let second = (b - first * first.dot(b)).normalize_or(Vec3::NAN);
     let rows = [first, second, first.cross(second)];
     let mut result = *camera;
     for (row, values) in rows.into_iter().zip(&mut result.transform) {
@@ -657,8 +658,9 @@ fn interpolate(from: &MotionFrame, to: &MotionFrame, fraction: f32) -> MotionFra
             .map(|&r| Quat::from_scaled_axis(r.into()))
             .collect()
     };
-    let [axes, next_axes] = [from, to].map(|f| Quat::from_mat3(&f.camera.rotation()));
-    let axes = Mat3::from_quat(axes.slerp(next_axes, fraction));
+    // Normalised, because a valid camera's matrix may be a rotation only to a few digits.
+    let rotation = |f: &MotionFrame| Quat::from_mat3(&f.camera.rotation()).normalize();
+    let axes = Mat3::from_quat(rotation(from).slerp(rotation(to), fraction));
     let [translation, next] = [from, to].map(|f| f.camera.translation());
     MotionFrame {
         expression: (from.expression.iter().zip(&to.expression))
@@ -842,8 +844,8 @@ impl Document {
     }
 }
 
-/// JSON of an object whose lists of lists have a line per element, and everything else a line of its
-/// own: neither one endless line nor one number per line.
+/// JSON of an object whose lists of lists have a line per element, and everything else a line of
+/// its own: neither one endless line nor one number per line.
 #[derive(Default)]
 struct LineByLine {
     depth: usize,
