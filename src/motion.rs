@@ -1323,7 +1323,7 @@ mod tests {
         let turning = |angle: f32| MotionFrame {
             expression: vec![angle],
             pose: vec![0.0, angle.to_radians(), 0.0],
-            camera: Camera::orbit(10.0, 0.0, angle).with_focal(12.0 + angle),
+            camera: Camera::orbit(10.0 + angle / 10.0, 0.0, angle).with_focal(12.0 + angle),
         };
         let motion = Motion::new(2.0, vec![turning(0.0), turning(40.0)]).unwrap();
         assert_eq!(motion.duration(), 0.5);
