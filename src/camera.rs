@@ -17,8 +17,8 @@ use glam::{Affine3A, DMat3, DVec2, DVec3, Mat3, Vec3};
 /// so the camera stands at `-R · T`, a camera-space direction `d` points along `R · d` in the
 /// world, and the columns of `R` are the camera's axes in world coordinates.
 ///
-/// A point in front of the camera lands at `x_ndc = focal · x_camera / z_camera` (y likewise), which
-/// is pixel `W/2 · (1 - x_ndc)` of a picture `W` wide: `±1` are the picture's edges.
+/// A point in front of the camera lands at `x_ndc = focal · x_camera / z_camera` (y likewise),
+/// which is pixel `W/2 · (1 - x_ndc)` of a picture `W` wide: `±1` are the picture's edges.
 ///
 /// The fields are plain data, so a host may fill them in directly; whatever takes a camera checks
 /// it with [`Camera::validate`] first.
@@ -80,14 +80,19 @@ impl Camera {
     /// A camera at `eye` that looks at `target` and has `up` point upwards in its picture.
     ///
     /// All three are world coordinates. `up` need not be perpendicular to the view; when it is
-    /// parallel to it, the picture's roll is arbitrary. `eye` and `target` must differ.
+    /// parallel to it, the picture's roll is arbitrary. `eye` and `target` must differ, otherwise
+    /// this is no camera and [`Camera::validate`] says so.
     pub fn look_at(eye: impl Into<Vec3>, target: impl Into<Vec3>, up: impl Into<Vec3>) -> Self {
         let [eye, target, up] = [eye.into(), target.into(), up.into()].map(Vec3::as_dvec3);
         Self::facing(eye, target, up)
     }
 
     fn facing(eye: DVec3, target: DVec3, up: DVec3) -> Self {
-        let z = (target - eye).normalize();
+        let z = match (target - eye).try_normalize() {
+            Some(z) if up.is_finite() => z,
+            // No direction to look in: what `validate` then refuses.
+            _ => return Self::from_transform([[f32::NAN; 4]; 3]),
+        };
         let x = (up.cross(z))
             .try_normalize()
             .unwrap_or_else(|| z.any_orthonormal_vector());
@@ -141,8 +146,8 @@ impl Camera {
     /// Checks that this is a camera at all.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a value is not finite, the focal length is not positive, or `R` is not
-    /// a rotation: rows of length 1 at right angles, each product of two rows within
+    /// [`Error::Argument`] if a value is not finite, the focal length is not positive, or `R` is
+    /// not a rotation: rows of length 1 at right angles, each product of two rows within
     /// [`Camera::ORTHONORMAL_TOLERANCE`], and not a mirror image.
     pub fn validate(&self) -> Result<()> {
         if !self.transform.as_flattened().iter().all(|v| v.is_finite()) {
@@ -300,6 +305,8 @@ mod tests {
             Camera::orbit(0.0, 0.0, 0.0),
             Camera::orbit(f32::NAN, 0.0, 0.0),
             Camera::look_at([1.0; 3], [1.0; 3], [0.0, 1.0, 0.0]),
+            Camera::look_at([f32::INFINITY; 3], [1.0; 3], [0.0, 1.0, 0.0]),
+            Camera::look_at([1.0; 3], [0.0; 3], [f32::NAN; 3]),
             good.with_focal(0.0),
             good.with_focal(-12.0),
             good.with_focal(f32::NAN),

@@ -229,8 +229,8 @@ fn composite_on_black(rgba: &mut [u8]) {
     }
 }
 
-/// Whether pixel `corners` go round a convex quadrilateral, as a square seen through a pinhole does,
-/// of which every corner spans at least a pixel (beyond that, truncation decides its shape).
+/// Whether pixel `corners` go round a convex quadrilateral, as a square seen through a pinhole
+/// does, of which every corner spans at least a pixel (beyond that, truncation decides its shape).
 fn is_quadrilateral(corners: &[DVec2; 4]) -> bool {
     let turns = [0, 1, 2, 3].map(|i| {
         let [a, b, c] = [0, 1, 2].map(|k| corners[(i + k) % 4]);
@@ -239,8 +239,8 @@ fn is_quadrilateral(corners: &[DVec2; 4]) -> bool {
     turns.iter().all(|turn| *turn >= 1.0) || turns.iter().all(|turn| *turn <= -1.0)
 }
 
-/// The homography that takes (0,0), (1,0), (1,1), (0,1) to the corners of a quadrilateral (Heckbert,
-/// "Fundamentals of Texture Mapping and Image Warping", 1989, section 2.2.3).
+/// The homography that takes (0,0), (1,0), (1,1), (0,1) to the corners of a quadrilateral
+/// (Heckbert, "Fundamentals of Texture Mapping and Image Warping", 1989, section 2.2.3).
 fn unit_square_to([p0, p1, p2, p3]: [DVec2; 4]) -> DMat3 {
     let (along, up, rest) = (p1 - p2, p3 - p2, p0 - p1 + p2 - p3);
     let determinant = along.perp_dot(up);
@@ -343,8 +343,8 @@ mod tests {
                 let weight = (1.0 - (at - texel).abs()).element_product();
                 let first = (texel.y as usize * source.width as usize + texel.x as usize) * 4;
                 coverage += weight;
-                for channel in 0..3 {
-                    colour[channel] += weight * f64::from(source.pixels[first + channel]) / 255.0;
+                for (colour, pixel) in colour.iter_mut().zip(&source.pixels[first..]) {
+                    *colour += weight * f64::from(*pixel) / 255.0;
                 }
             }
         }
