@@ -1,1 +1,312 @@
-//! To be written.
+//! The pinhole camera every ray, warp and render goes through.
+
+use crate::{Error, Result};
+use glam::{Affine3A, DMat3, DVec2, DVec3, Mat3, Vec3};
+
+/// A pinhole camera looking at the head.
+///
+/// World: the head sits in the cube `[-1, 1]³`, +Y is up, and a face looks along +Z. Camera space,
+/// as in PyTorch3D: +X points **left**, +Y up, +Z into the scene.
+///
+/// `transform` is the world-to-camera matrix `[R | T]`, 3 rows of 4, for **row** vectors:
+///
+/// ```text
+/// x_camera = x_world · R + T          R = the first three columns, T = the fourth
+/// ```
+///
+/// so the camera stands at `-R · T`, a camera-space direction `d` points along `R · d` in the
+/// world, and the columns of `R` are the camera's axes in world coordinates.
+///
+/// A point in front of the camera lands at `x_ndc = focal · x_camera / z_camera` (y likewise), which
+/// is pixel `W/2 · (1 - x_ndc)` of a picture `W` wide: `±1` are the picture's edges.
+///
+/// The fields are plain data, so a host may fill them in directly; whatever takes a camera checks
+/// it with [`Camera::validate`] first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Camera {
+    /// World-to-camera matrix `[R | T]` for row vectors.
+    pub transform: [[f32; 4]; 3],
+    /// Focal length in units of half the picture's width. Positive.
+    pub focal: f32,
+    /// What to do when the camera stands inside the head's cube: rays start at the camera when
+    /// set; otherwise they also cover the part of the cube behind it, which is what GPAvatar was
+    /// trained with.
+    pub clamp_near: bool,
+}
+
+impl Default for Camera {
+    /// [`Camera::orbit`] at distance 10, straight in front of the face.
+    fn default() -> Self {
+        Self::orbit(10.0, 0.0, 0.0)
+    }
+}
+
+impl Camera {
+    /// GPAvatar's focal length: the head's cube fills the picture at a distance of 12.
+    pub const FOCAL: f32 = 12.0;
+
+    /// How far `R · Rᵀ` may be from the identity, per entry. Wide enough for matrices that were
+    /// written down with four digits, far below what would show in a picture.
+    pub const ORTHONORMAL_TOLERANCE: f32 = 1e-3;
+
+    /// A camera with the world-to-camera matrix `transform` (see [`Camera`]) and the default focal
+    /// length.
+    pub const fn from_transform(transform: [[f32; 4]; 3]) -> Self {
+        Self {
+            transform,
+            focal: Self::FOCAL,
+            clamp_near: false,
+        }
+    }
+
+    /// A camera on a sphere around the origin, looking at it.
+    ///
+    /// `distance` is in world units (the head's cube has half-width 1); the angles are degrees.
+    /// Positive `elevation_deg` looks down from above and positive `azimuth_deg` moves the camera
+    /// towards the world's +X. With both zero it faces the face.
+    ///
+    /// ```text
+    /// position = distance · (cos e · sin a, sin e, cos e · cos a)
+    /// ```
+    pub fn orbit(distance: f32, elevation_deg: f32, azimuth_deg: f32) -> Self {
+        // f64, so that a camera exactly above the head still has a well-defined azimuth: the
+        // cosine of 90° is then tiny instead of zero.
+        let (sin_e, cos_e) = f64::from(elevation_deg).to_radians().sin_cos();
+        let (sin_a, cos_a) = f64::from(azimuth_deg).to_radians().sin_cos();
+        let eye = f64::from(distance) * DVec3::new(cos_e * sin_a, sin_e, cos_e * cos_a);
+        Self::facing(eye, DVec3::ZERO, DVec3::Y)
+    }
+
+    /// A camera at `eye` that looks at `target` and has `up` point upwards in its picture.
+    ///
+    /// All three are world coordinates. `up` need not be perpendicular to the view; when it is
+    /// parallel to it, the picture's roll is arbitrary. `eye` and `target` must differ.
+    pub fn look_at(eye: impl Into<Vec3>, target: impl Into<Vec3>, up: impl Into<Vec3>) -> Self {
+        let [eye, target, up] = [eye.into(), target.into(), up.into()].map(Vec3::as_dvec3);
+        Self::facing(eye, target, up)
+    }
+
+    fn facing(eye: DVec3, target: DVec3, up: DVec3) -> Self {
+        let z = (target - eye).normalize();
+        let x = (up.cross(z))
+            .try_normalize()
+            .unwrap_or_else(|| z.any_orthonormal_vector());
+        let y = z.cross(x);
+        let translation = -DVec3::new(eye.dot(x), eye.dot(y), eye.dot(z));
+        Self::from_axes(DMat3::from_cols(x, y, z).as_mat3(), translation.as_vec3())
+    }
+
+    /// `axes`: the camera's axes in world coordinates, as columns.
+    pub(crate) fn from_axes(axes: Mat3, translation: Vec3) -> Self {
+        Self::from_transform(std::array::from_fn(|i| {
+            axes.row(i).extend(translation[i]).to_array()
+        }))
+    }
+
+    /// The same camera with another focal length (in half picture widths, positive).
+    pub const fn with_focal(mut self, focal: f32) -> Self {
+        self.focal = focal;
+        self
+    }
+
+    /// The same camera with [`Camera::clamp_near`] set or cleared.
+    pub const fn with_clamp_near(mut self, clamp_near: bool) -> Self {
+        self.clamp_near = clamp_near;
+        self
+    }
+
+    /// The matrix `R`: it takes a camera-space direction `d` to `R · d` in the world.
+    pub fn rotation(&self) -> Mat3 {
+        let [a, b, c] = self.transform.map(|[x, y, z, _]| Vec3::new(x, y, z));
+        Mat3::from_cols(a, b, c).transpose()
+    }
+
+    /// The vector `T`: where the world's origin lies in camera space.
+    pub fn translation(&self) -> Vec3 {
+        Vec3::from_array(self.transform.map(|row| row[3]))
+    }
+
+    /// Where the camera stands in the world, `-R · T`.
+    pub fn origin(&self) -> Vec3 {
+        -(self.rotation() * self.translation())
+    }
+
+    /// Normalised device coordinates of a world point (`±1` = the picture's edges, +x left, +y up),
+    /// or `None` unless it lies in front of the camera.
+    pub(crate) fn project(&self, point: DVec3) -> Option<DVec2> {
+        let camera = self.rotation().as_dmat3().transpose() * point + self.translation().as_dvec3();
+        (camera.z > 0.0).then(|| f64::from(self.focal) * camera.truncate() / camera.z)
+    }
+
+    /// Checks that this is a camera at all.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a value is not finite, the focal length is not positive, or `R` is not
+    /// a rotation: rows of length 1 at right angles, each product of two rows within
+    /// [`Camera::ORTHONORMAL_TOLERANCE`], and not a mirror image.
+    pub fn validate(&self) -> Result<()> {
+        if !self.transform.as_flattened().iter().all(|v| v.is_finite()) {
+            return Err(Error::argument(
+                "camera transform",
+                "finite values",
+                format!("{:?}", self.transform),
+            ));
+        }
+        if !(self.focal.is_finite() && self.focal > 0.0) {
+            return Err(Error::argument(
+                "camera focal length",
+                "a positive number",
+                self.focal.to_string(),
+            ));
+        }
+        let rotation = self.rotation();
+        let product = rotation * rotation.transpose();
+        if !product.abs_diff_eq(Mat3::IDENTITY, Self::ORTHONORMAL_TOLERANCE)
+            || rotation.determinant() < 0.0
+        {
+            return Err(Error::argument(
+                "camera transform",
+                "a rotation in its first three columns (orthonormal rows, determinant 1)",
+                format!(
+                    "{:?} with determinant {}",
+                    self.transform,
+                    rotation.determinant()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl From<[[f32; 4]; 3]> for Camera {
+    /// [`Camera::from_transform`].
+    fn from(transform: [[f32; 4]; 3]) -> Self {
+        Self::from_transform(transform)
+    }
+}
+
+impl From<Affine3A> for Camera {
+    /// From glam's world-to-camera transform, which multiplies **column** vectors.
+    fn from(world_to_camera: Affine3A) -> Self {
+        Self::from_axes(
+            Mat3::from(world_to_camera.matrix3).transpose(),
+            world_to_camera.translation.into(),
+        )
+    }
+}
+
+impl From<Camera> for Affine3A {
+    /// The world-to-camera transform for column vectors.
+    fn from(camera: Camera) -> Self {
+        Self::from_mat3_translation(camera.rotation().transpose(), camera.translation())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Tensors;
+
+    fn max_difference(a: &[[f32; 4]; 3], b: &[[f32; 4]; 3]) -> f32 {
+        let pairs = a.as_flattened().iter().zip(b.as_flattened());
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn orbit_matches_the_authors() {
+        let golden = Tensors::golden("geometry.safetensors");
+        let parameters = golden.f32("orbit.parameters", &[None, Some(3)]).unwrap();
+        let transforms = golden
+            .f32("orbit.transforms", &[None, Some(3), Some(4)])
+            .unwrap();
+        let transforms: &[[[f32; 4]; 3]] = bytemuck::cast_slice(&transforms);
+        assert_eq!(parameters.len() / 3, transforms.len());
+        for (p, expected) in parameters.chunks_exact(3).zip(transforms) {
+            let camera = Camera::orbit(p[0], p[1], p[2]);
+            camera.validate().unwrap();
+            // One rounding step at the distance of 10; the authors computed in f32.
+            assert!(max_difference(&camera.transform, expected) < 2e-6, "{p:?}");
+        }
+    }
+
+    #[test]
+    fn orbit_stands_where_it_says_and_looks_at_the_origin() {
+        for elevation in [-90.0, -89.9, -30.0, 0.0, 45.0, 90.0] {
+            for azimuth in [-180.0, -60.0, 0.0, 90.0] {
+                let camera = Camera::orbit(9.0, elevation, azimuth);
+                camera.validate().unwrap();
+                let (e, a) = (elevation.to_radians(), azimuth.to_radians());
+                let position = 9.0 * Vec3::new(e.cos() * a.sin(), e.sin(), e.cos() * a.cos());
+                // Angles in f32 are off by 1e-7 of up to π, times the distance.
+                assert!(camera.origin().abs_diff_eq(position, 1e-5));
+                let centre = camera.project(DVec3::ZERO).unwrap();
+                assert!(centre.abs_diff_eq(DVec2::ZERO, 1e-6), "{centre}");
+            }
+        }
+    }
+
+    #[test]
+    fn projection_has_x_left_and_y_up() {
+        let camera = Camera::look_at([0.0, 0.0, 12.0], [0.0; 3], [0.0, 1.0, 0.0]);
+        // The world's +X is on the right-hand side of a camera that faces the face.
+        let projected = camera.project(DVec3::new(0.5, 0.25, 0.0)).unwrap();
+        assert!(projected.abs_diff_eq(DVec2::new(-0.5, 0.25), 1e-6));
+        assert_eq!(camera.project(DVec3::new(0.0, 0.0, 13.0)), None);
+    }
+
+    #[test]
+    fn looking_along_the_up_vector_is_still_a_camera() {
+        let camera = Camera::look_at([0.0, 7.0, 0.0], [0.0; 3], [0.0, 1.0, 0.0]);
+        camera.validate().unwrap();
+        assert!(camera.origin().abs_diff_eq(Vec3::new(0.0, 7.0, 0.0), 1e-5));
+    }
+
+    #[test]
+    fn affine_round_trip_and_meaning() {
+        let camera = Camera::orbit(11.0, 20.0, -50.0);
+        let affine = Affine3A::from(camera);
+        assert_eq!(Camera::from(affine), camera);
+        let point = Vec3::new(0.3, -0.2, 0.9);
+        let by_affine = affine.transform_point3(point);
+        // The definition, row vector times matrix, spelled out.
+        let by_rows = Vec3::from_array(std::array::from_fn(|j| {
+            let t = &camera.transform;
+            point.x * t[0][j] + point.y * t[1][j] + point.z * t[2][j] + t[j][3]
+        }));
+        // Rounding at magnitude 11.
+        assert!(by_affine.abs_diff_eq(by_rows, 2e-6));
+    }
+
+    #[test]
+    fn what_is_no_camera_is_an_error() {
+        let good = Camera::default();
+        good.validate().unwrap();
+        let with = |row: usize, column: usize, value: f32| {
+            let mut camera = good;
+            camera.transform[row][column] = value;
+            camera
+        };
+        let mut singular = good;
+        singular.transform[1] = singular.transform[0];
+        let mut mirrored = good;
+        mirrored.transform[0] = mirrored.transform[0].map(|v| -v);
+        let bad = [
+            with(0, 0, f32::NAN),
+            with(2, 3, f32::INFINITY),
+            with(1, 1, 1.01),
+            singular,
+            mirrored,
+            Camera::from_transform([[0.0; 4]; 3]),
+            Camera::orbit(0.0, 0.0, 0.0),
+            Camera::orbit(f32::NAN, 0.0, 0.0),
+            Camera::look_at([1.0; 3], [1.0; 3], [0.0, 1.0, 0.0]),
+            good.with_focal(0.0),
+            good.with_focal(-12.0),
+            good.with_focal(f32::NAN),
+        ];
+        for camera in bad {
+            let error = camera.validate().unwrap_err();
+            assert!(matches!(error, Error::Argument { .. }), "{error}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod camera;
 mod config;
 mod error;
+mod file;
 mod gpu;
 mod head;
 mod motion;
