@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{Case, Difference, Transform, vectors};
+use common::{Case, Difference, vectors};
 use glam::{Mat3, Vec3};
 use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
-use gpavatar::reference::pipeline::{Pass, Rendering, build, render};
+use gpavatar::reference::pipeline::{build, prepare, render};
 use gpavatar::reference::points::{Neighbour, nearest, weight_sums};
 use gpavatar::reference::style_unet::{Conv, Noise, Residual, conv, resample, style_unet};
 use gpavatar::reference::{Tensor, fusion, head, output, rays, shared, source};
-use gpavatar::{Attention, Error, ModelConfig, PointWeighting, SyntheticRules, Weights};
+use gpavatar::{Attention, Camera, Error, ModelConfig, PointWeighting, SourceImage};
 
 /// Deterministic test data in [-1, 1).
 fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -27,17 +27,21 @@ fn noise_tensor<const N: usize>(shape: [usize; N], seed: u64) -> Tensor {
     Tensor::new(shape, noise(shape.iter().product(), seed))
 }
 
-/// The camera at the origin, looking along +z.
-const AT_ORIGIN: Transform = [
-    [1.0, 0.0, 0.0, 0.0],
-    [0.0, 1.0, 0.0, 0.0],
-    [0.0, 0.0, 1.0, 0.0],
-];
+/// A camera looking along +z from `position`.
+fn ahead_from(position: [f32; 3]) -> Camera {
+    let [x, y, z] = position;
+    Camera::from_transform([
+        [1.0, 0.0, 0.0, -x],
+        [0.0, 1.0, 0.0, -y],
+        [0.0, 0.0, 1.0, -z],
+    ])
+}
 
 #[test]
 fn camera_inside_the_cube_keeps_or_clamps_near() {
-    let inside = rays::generate(&AT_ORIGIN, 12.0, 5, false);
-    let clamped = rays::generate(&AT_ORIGIN, 12.0, 5, true);
+    let camera = ahead_from([0.0; 3]);
+    let inside = rays::generate(&camera, 5);
+    let clamped = rays::generate(&camera.with_clamp_near(true), 5);
     for ray in 0..25 {
         // From the centre the cube reaches as far back as ahead, 1/|d_z|.
         let reach = 1.0 / inside.directions[ray].z;
@@ -54,23 +58,17 @@ fn camera_inside_the_cube_keeps_or_clamps_near() {
 
 #[test]
 fn rays_that_miss_the_cube_or_leave_it_behind_are_marked() {
-    // At z = 5, still looking along +z: the cube is behind.
-    let mut transform = AT_ORIGIN;
-    transform[2][3] = -5.0;
-    let behind = rays::generate(&transform, 12.0, 4, true);
-    assert!(behind.near.iter().chain(&behind.far).all(|t| *t == -1.0));
-    assert!(rays::coarse_depths(&behind, 8).iter().all(|t| *t == -1.0));
-
-    // At z = -5, five units off axis: the cube is beside the view.
-    let mut transform = AT_ORIGIN;
-    (transform[0][3], transform[2][3]) = (-5.0, 5.0);
-    let beside = rays::generate(&transform, 12.0, 4, false);
-    assert!(beside.near.iter().chain(&beside.far).all(|t| *t == -1.0));
+    let behind = rays::generate(&ahead_from([0.0, 0.0, 5.0]).with_clamp_near(true), 4);
+    let beside = rays::generate(&ahead_from([5.0, 0.0, -5.0]), 4);
+    for rays in [behind, beside] {
+        assert!(rays.near.iter().chain(&rays.far).all(|t| *t == -1.0));
+        assert!(rays::coarse_depths(&rays, 8).iter().all(|t| *t == -1.0));
+    }
 }
 
 #[test]
 fn rays_run_left_to_right_and_top_to_bottom() {
-    let rays = rays::generate(&AT_ORIGIN, 2.0, 3, false);
+    let rays = rays::generate(&ahead_from([0.0; 3]).with_focal(2.0), 3);
     // +x is left and +y up, so the first pixel looks to (+½, +½, 1).
     let corner = Vec3::new(0.5, 0.5, 1.0).normalize();
     assert!(rays.directions[0].abs_diff_eq(corner, 1e-7));
@@ -411,37 +409,28 @@ fn display_rounds_clamps_and_divides_by_alpha() {
 }
 
 #[test]
-fn transparent_sources_are_composited_on_black() {
-    let image = Tensor::new([1, 2, 4], vec![0.5, 1.0, 0.0, 0.5, 1.0, 1.0, 1.0, 0.0]);
-    let expected = Tensor::new([1, 2, 3], vec![0.25, 0.5, 0.0, 0.0, 0.0, 0.0]);
-    assert_eq!(source::composite_on_black(&image), expected);
+fn a_warp_fades_at_the_border_with_the_square_of_the_coverage() {
+    let picture = Tensor::new([4, 4, 3], vec![1.0; 48]);
+    // A quarter of a pixel to the left: column 0 of the view samples ¾ of the picture's.
+    let homography = [[1.0, 0.0, -0.25], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    let view = source::warp(&picture, &homography, 4);
+    assert_eq!(view.pixel(2, 0), [0.75 * 0.75; 3]);
+    assert_eq!(view.pixel(2, 1), [1.0; 3]);
 }
 
 #[test]
-fn warp_rejects_a_camera_that_does_not_see_the_square() {
-    // An odd width, so that a distant square lies within one pixel.
-    let image = Tensor::zeros([9, 9, 3]);
-    let facing = [
-        [-1.0, 0.0, 0.0, 0.0],
-        [0.0, 1.0, 0.0, 0.0],
-        [0.0, 0.0, -1.0, 12.0],
-    ];
-    assert!(source::warp(&image, &facing, 12.0, 8).is_ok());
-
-    let mut behind = facing;
-    behind[2][3] = -12.0;
-    let mut edge_on = facing;
-    (edge_on[0], edge_on[2]) = ([0.0, 0.0, -1.0, 0.0], [-1.0, 0.0, 0.0, 12.0]);
-    let mut tiny = facing;
-    tiny[2][3] = 1e6;
-    let not_finite = [[f32::NAN; 4]; 3];
-    for transform in [behind, edge_on, tiny, not_finite] {
-        let result = source::warp(&image, &transform, 12.0, 8);
-        assert!(
-            matches!(result, Err(Error::Argument { .. })),
-            "{transform:?}"
-        );
-    }
+fn a_canonical_source_of_the_right_size_passes_unchanged() {
+    let config = ModelConfig {
+        source_size: 8,
+        ..ModelConfig::default()
+    };
+    let pixels: Vec<u8> = (0..8 * 8).flat_map(|i| [i, 2 * i, 3 * i, 255]).collect();
+    let source = SourceImage::from_rgba8(8, 8, pixels).unwrap();
+    let view = prepare(&config, &source).unwrap();
+    let expected = (0..8 * 8)
+        .flat_map(|i| [i, 2 * i, 3 * i])
+        .map(|v| v as f32 / 255.0);
+    assert_eq!(view, Tensor::new([8, 8, 3], expected.collect()));
 }
 
 #[test]
@@ -479,22 +468,20 @@ fn unusable_input_is_an_error() {
     let mut not_a_number = case.sources[0].clone();
     not_a_number.data[5] = f32::NAN;
     let planes = Tensor::zeros([32, 32, 96]);
-    let render = |planes: &Tensor, points: &[Vec3], transform: &Transform| {
-        render(&case.weights, planes, points, transform, Noise::Stored).map(|_| ())
+    let render = |planes: &Tensor, points: &[Vec3], camera: &Camera| {
+        render(&case.weights, planes, points, camera, Noise::Stored).map(|_| ())
     };
     let mut infinite_points = case.points.clone();
     infinite_points[17].y = f32::INFINITY;
-    let mut infinite_transform = case.transform;
-    infinite_transform[1][3] = f32::NAN;
     let results = [
         build(&[]),
         build(&[Tensor::zeros([32, 64, 3])]),
         build(&[too_bright]),
         build(&[not_a_number]),
-        render(&Tensor::zeros([32, 32, 48]), &case.points, &case.transform),
-        render(&planes, &case.points[1..], &case.transform),
-        render(&planes, &infinite_points, &case.transform),
-        render(&planes, &case.points, &infinite_transform),
+        render(&Tensor::zeros([32, 32, 48]), &case.points, &case.camera),
+        render(&planes, &case.points[1..], &case.camera),
+        render(&planes, &infinite_points, &case.camera),
+        render(&planes, &case.points, &case.camera.with_focal(0.0)),
     ];
     for result in results {
         assert!(matches!(result, Err(Error::Argument { .. })), "{result:?}");

@@ -5,13 +5,14 @@
 
 mod common;
 
-use common::{Case, Difference, Golden, every, flat, picture, transform, vectors};
+use common::{Case, Difference, Golden, camera, every, flat, golden_path, vectors};
 use glam::Vec3;
 use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
-use gpavatar::reference::pipeline::{Pass, Rendering, build, render};
+use gpavatar::reference::pipeline::{Pass, Rendering, build, prepare, render};
 use gpavatar::reference::points::{nearest, weight_sums};
 use gpavatar::reference::style_unet::{Noise, style_unet};
-use gpavatar::reference::{Tensor, head, output, rays, shared, source};
+use gpavatar::reference::{Tensor, head, output, rays, shared};
+use gpavatar::{ModelConfig, SourceImage};
 
 /// Tolerances that depend on how strongly a case magnifies rounding.
 struct Tolerance {
@@ -43,7 +44,7 @@ impl Case {
             &self.weights,
             planes,
             &self.points,
-            &self.transform,
+            &self.camera,
             Noise::Stored,
         )
         .unwrap()
@@ -106,7 +107,7 @@ impl Case {
         let planes = golden("planes");
         let planes = Tensor::from_planar(self.golden.shape("planes").try_into().unwrap(), &planes);
         let networks = FieldWeights::load(&self.weights).unwrap();
-        let camera = rays::generate(&self.transform, config.focal, side, false);
+        let rays = rays::generate(&self.camera, side);
 
         let mut radiances = Vec::new();
         for stage in ["coarse", "fine"] {
@@ -126,7 +127,7 @@ impl Case {
                 &neighbours,
                 &weight_sums(&neighbours, count),
             );
-            let directions = &camera.directions;
+            let directions = &rays.directions;
             let mut found = field(
                 &networks,
                 &plane_features,
@@ -147,7 +148,7 @@ impl Case {
         };
 
         let samples = config.coarse_samples as usize;
-        let depths = rays::coarse_depths(&camera, samples);
+        let depths = rays::coarse_depths(&rays, samples);
         let shares = rays::composite(&coarse.opacity, samples);
         let image = rays::integrate(&shares, &coarse.values, samples);
         let image = Tensor::new([side, side, image.row_length()], image.data);
@@ -156,7 +157,7 @@ impl Case {
         // An interval of the distribution function may be as small as 1e-5, some hundred
         // roundings wide: the inverse is that much coarser than the depths themselves.
         let fine_depths = rays::importance(&depths, &shares, samples, config.fine_samples as usize);
-        let positions = flat(&rays::positions(&camera, &fine_depths));
+        let positions = flat(&rays::positions(&rays, &fine_depths));
         self.compare("fine.coords", &positions).all_within(1e-4);
 
         let merged = rays::merge((&depths, coarse), (&fine_depths, fine), side * side);
@@ -333,18 +334,9 @@ fn paper_pipeline_with_two_sources_matches_the_authors() {
 fn warp_matches_the_authors() {
     let golden = Golden::open("geometry.safetensors");
     for i in 0..2 {
-        let transform = transform(&golden.f32(&format!("warp{i}.transform")));
-        let image = picture(&format!("source_{i}.png"));
-        let corners = source::corners(&transform, 12.0, [512, 512]).unwrap();
-        let corners: Vec<f32> = corners
-            .iter()
-            .flat_map(|c| c.as_vec2().to_array())
-            .collect();
-        let name = format!("warp{i}.corners");
-        // Pixels up to 700, a few roundings of the authors' f32.
-        Difference::new(&name, &corners, &golden.f32(&name)).all_within(1e-3);
-
-        let warped = source::warp(&image, &transform, 12.0, 512).unwrap();
+        let camera = camera(&golden.f32(&format!("warp{i}.transform")));
+        let source = SourceImage::open(golden_path(&format!("source_{i}.png"))).unwrap();
+        let warped = prepare(&ModelConfig::default(), &source.tracked(camera)).unwrap();
         let name = format!("warp{i}.image_half");
         // An error of 1e-4 pixels in the authors' f32 homography, across the sharpest edges.
         Difference::new(&name, &every(&warped, [1, 2, 2]), &golden.f32(&name)).all_within(3e-4);

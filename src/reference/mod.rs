@@ -10,7 +10,7 @@
 //! quantities run ray by ray, sample by sample.
 //!
 //! Functions trust the shapes they are given (checked in debug builds only); values that come
-//! from a user are checked where they enter, in [`source::warp`] and [`pipeline`].
+//! from a user are checked where they enter, in [`pipeline`].
 
 pub mod field;
 pub mod fusion;

@@ -11,8 +11,24 @@ use super::rays::{
     Rays, coarse_depths, composite, generate, importance, integrate, merge, positions,
 };
 use super::shared::sigmoid_wide;
+use super::source::warp;
 use super::style_unet::{Noise, style_unet};
-use crate::{Error, ModelConfig, Result, Weights};
+use crate::{Camera, Error, ModelConfig, Result, SourceImage, Weights};
+
+/// A source picture in the canonical view of `config`, `[source_size, source_size, 3]`.
+///
+/// # Errors
+/// If the picture's camera has no such view ([`SourceImage::homography`]).
+pub fn prepare(config: &ModelConfig, source: &SourceImage) -> Result<Tensor> {
+    let homography = source.homography(config.source_size)?;
+    let (pixels, _) = source.pixels().as_chunks::<4>();
+    let rgb = pixels
+        .iter()
+        .flat_map(|[rgb @ .., _]| rgb.map(|v| f32::from(v) / 255.0));
+    let shape = [source.height() as usize, source.width() as usize, 3];
+    let picture = Tensor::new(shape, rgb.collect());
+    Ok(warp(&picture, &homography, config.source_size as usize))
+}
 
 /// The tri-planes of an avatar, `[plane_size, plane_size, 3 * plane_channels]` each.
 #[derive(Clone, Debug)]
@@ -26,8 +42,8 @@ pub struct Planes {
     pub fused: Tensor,
 }
 
-/// Encodes source images `[source_size, source_size, 3]` in [0, 1], already in the canonical view
-/// on black, upright, and fuses their planes.
+/// Encodes source images `[source_size, source_size, 3]` in [0, 1], in the canonical view
+/// ([`prepare`]), and fuses their planes.
 ///
 /// # Errors
 /// If there is no source image or one is not as described, or if the checkpoint lacks a tensor.
@@ -130,25 +146,25 @@ pub struct Rendering {
     pub image: Tensor,
 }
 
-/// Renders an avatar's fused planes with the head at `points` and the camera at `transform`, the
-/// world-to-camera matrix [R|T] for row vectors.
+/// Renders an avatar's fused planes with the head's vertices at `points`.
 ///
 /// # Errors
-/// If the planes or the number of points do not fit the model, if points or transform are not
-/// finite, or if the checkpoint lacks a tensor.
+/// If the planes or the number of points do not fit the model, if a point is not finite, if the
+/// camera is none ([`Camera::validate`]), or if the checkpoint lacks a tensor.
 pub fn render(
     weights: &Weights,
     planes: &Tensor,
     points: &[Vec3],
-    transform: &[[f32; 4]; 3],
+    camera: &Camera,
     noise: Noise,
 ) -> Result<Rendering> {
     let config = weights.config();
-    check_frame(config, planes, points, transform)?;
+    check_frame(config, planes, points)?;
+    camera.validate()?;
     let networks = FieldWeights::load(weights)?;
 
     let side = config.low_res_size as usize;
-    let rays = generate(transform, config.focal, side, false);
+    let rays = generate(camera, side);
     let query = |depths: Vec<f32>| {
         let positions = positions(&rays, &depths);
         let count = config.neighbours as usize;
@@ -205,12 +221,7 @@ pub fn render(
     })
 }
 
-fn check_frame(
-    config: &ModelConfig,
-    planes: &Tensor,
-    points: &[Vec3],
-    transform: &[[f32; 4]; 3],
-) -> Result<()> {
+fn check_frame(config: &ModelConfig, planes: &Tensor, points: &[Vec3]) -> Result<()> {
     let side = config.plane_size as usize;
     let shape = [side, side, 3 * config.plane_channels as usize];
     if planes.shape != shape {
@@ -236,10 +247,6 @@ fn check_frame(
             "finite coordinates",
             found,
         ));
-    }
-    if !transform.as_flattened().iter().all(|v| v.is_finite()) {
-        let found = format!("{transform:?}");
-        return Err(Error::argument("camera transform", "finite values", found));
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Camera rays, and volume rendering along them: compositing (NeRF, Mildenhall et al. 2020) with
 //! opacities that the field gives directly, hierarchical sampling, and the merged composite.
 
-use glam::{Mat3, Vec3};
+use glam::Vec3;
 
 use super::Tensor;
 use super::field::Radiance;
+use crate::Camera;
 
 /// The rays of a low-res image, row by row.
 #[derive(Clone, Debug)]
@@ -19,19 +20,11 @@ pub struct Rays {
     pub far: Vec<f32>,
 }
 
-/// Rays through the pixels of a `size` x `size` image.
-///
-/// `transform` is the world-to-camera matrix [R|T] for row vectors, x_cam = x_world · R + T, with
-/// +x to the left, +y up and +z into the scene; `focal` is in units of half the image's width,
-/// the outermost pixel *centres* being at ±1. A camera inside the cube has near < 0, samples
-/// behind it included, unless `clamp_near` raises near to 0.
-pub fn generate(transform: &[[f32; 4]; 3], focal: f32, size: usize, clamp_near: bool) -> Rays {
-    // From camera to world R acts on column vectors, as glam's matrices do.
-    let rows = transform.map(|row| [row[0], row[1], row[2]]);
-    let rotation = Mat3::from_cols_array_2d(&rows).transpose();
-    let translation = Vec3::from(transform.map(|row| row[3]));
-    let origin = -(rotation * translation);
-
+/// A camera's rays through the pixels of a `size` x `size` image, the outermost pixel *centres*
+/// being the picture's edges.
+pub fn generate(camera: &Camera, size: usize) -> Rays {
+    let rotation = camera.rotation();
+    let origin = -(rotation * camera.translation());
     let grid = |i: usize| 1.0 - 2.0 * i as f32 / (size - 1) as f32;
     let mut rays = Rays {
         origin,
@@ -41,9 +34,9 @@ pub fn generate(transform: &[[f32; 4]; 3], focal: f32, size: usize, clamp_near: 
     };
     for row in 0..size {
         for column in 0..size {
-            let camera = Vec3::new(grid(column) / focal, grid(row) / focal, 1.0);
-            let direction = (rotation * camera).normalize();
-            let (near, far) = cube(origin, direction, clamp_near);
+            let (x, y) = (grid(column) / camera.focal, grid(row) / camera.focal);
+            let direction = (rotation * Vec3::new(x, y, 1.0)).normalize();
+            let (near, far) = cube(origin, direction, camera.clamp_near);
             rays.directions.push(direction);
             rays.near.push(near);
             rays.far.push(far);
@@ -53,7 +46,8 @@ pub fn generate(transform: &[[f32; 4]; 3], focal: f32, size: usize, clamp_near: 
 }
 
 /// Entry and exit depth of a ray through the cube [-1, 1]³, by the slab method; -1 and -1 if it
-/// misses the cube or has it behind.
+/// misses the cube or has it behind. The entry of a camera inside the cube lies behind it, hence
+/// is negative, unless `clamp_near` raises it to 0.
 fn cube(origin: Vec3, direction: Vec3, clamp_near: bool) -> (f32, f32) {
     let (a, b) = ((-1.0 - origin) / direction, (1.0 - origin) / direction);
     let (near, far) = (a.min(b).max_element(), a.max(b).min_element());

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use glam::Vec3;
 use gpavatar::reference::Tensor;
-use gpavatar::{ModelConfig, PointWeighting, SyntheticRules, Weights};
+use gpavatar::reference::pipeline::prepare;
+use gpavatar::{Camera, ModelConfig, PointWeighting, SourceImage, SyntheticRules, Weights};
 use safetensors::{Dtype, SafeTensors};
-
-/// A world-to-camera matrix [R|T] for row vectors.
-pub type Transform = [[f32; 4]; 3];
 
 /// A file of `tests/golden`.
 pub fn golden_path(name: &str) -> PathBuf {
@@ -75,7 +73,7 @@ pub struct Case {
     pub weights: Weights,
     pub sources: Vec<Tensor>,
     pub points: Vec<Vec3>,
-    pub transform: Transform,
+    pub camera: Camera,
 }
 
 impl Case {
@@ -112,8 +110,13 @@ impl Case {
     pub fn full(name: &str) -> Self {
         let golden = Golden::open(&format!("{name}.safetensors"));
         let names: Vec<String> = serde_json::from_str(golden.metadata("sources")).unwrap();
-        let sources = names.iter().map(|name| picture(name)).collect();
-        Self::new(golden, ModelConfig::default(), "", sources)
+        let config = ModelConfig::default();
+        let source = |name| SourceImage::open(golden_path(name)).unwrap();
+        let sources = names
+            .iter()
+            .map(|name| prepare(&config, &source(name)).unwrap());
+        let sources = sources.collect();
+        Self::new(golden, config, "", sources)
     }
 
     fn new(golden: Golden, config: ModelConfig, size: &str, sources: Vec<Tensor>) -> Self {
@@ -132,7 +135,7 @@ impl Case {
             weights: Weights::synthetic(config, seed, rules).unwrap(),
             sources,
             points: vectors(&golden.f32("points")),
-            transform: transform(&golden.f32("transform")),
+            camera: camera(&golden.f32("transform")),
             golden,
         }
     }
@@ -140,13 +143,6 @@ impl Case {
     pub fn compare(&self, name: &str, found: &[f32]) -> Difference {
         Difference::new(name, found, &self.golden.f32(name))
     }
-}
-
-/// An RGB picture of the golden folder, values in [0, 1].
-pub fn picture(name: &str) -> Tensor {
-    let image = image::open(golden_path(name)).unwrap().to_rgb8();
-    let shape = [image.height() as usize, image.width() as usize, 3];
-    Tensor::new(shape, image.iter().map(|v| f32::from(*v) / 255.0).collect())
 }
 
 /// Every stride-th element of each axis of a `[height, width, channels]` map, channel-major.
@@ -257,7 +253,7 @@ pub fn flat(vectors: &[Vec3]) -> Vec<f32> {
     vectors.iter().flat_map(|v| v.to_array()).collect()
 }
 
-pub fn transform(flat: &[f32]) -> Transform {
-    let (rows, _) = flat.as_chunks::<4>();
-    rows.try_into().unwrap()
+pub fn camera(transform: &[f32]) -> Camera {
+    let (rows, _) = transform.as_chunks::<4>();
+    Camera::from_transform(rows.try_into().unwrap())
 }
