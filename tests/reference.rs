@@ -455,8 +455,9 @@ fn given_noise_maps_replace_the_stored_ones() {
     let stored = encode(Noise::Stored);
     assert_eq!(encode(Noise::Maps(&maps)), stored);
     let silent: Vec<Vec<f32>> = maps.iter().map(|map| vec![0.0; map.len()]).collect();
-    assert_eq!(encode(Noise::Maps(&silent)), encode(Noise::Zero));
-    assert_ne!(encode(Noise::Zero), stored);
+    let without = encode(Noise::Zero);
+    assert_eq!(encode(Noise::Maps(&silent)), without);
+    assert_ne!(without, stored);
 }
 
 #[test]

@@ -116,11 +116,9 @@ impl Conv<'_> {
             }
             Residual::Upsampled(map) => {
                 let [map_height, map_width, _] = map.image();
-                let (x, y_map) = (
-                    resized(column, map_width, width),
-                    resized(row, map_height, height),
-                );
-                add_bilinear_clamped(map, x, y_map, y);
+                let column = resized(column, map_width, width);
+                let row = resized(row, map_height, height);
+                add_bilinear_clamped(map, column, row, y);
             }
         }
     }
