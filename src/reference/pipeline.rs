@@ -1,0 +1,252 @@
+//! The whole model, and every value that passes from one stage to the next.
+
+use glam::Vec3;
+
+use super::Tensor;
+use super::field::{FieldWeights, Radiance, field, point_features, sample_planes};
+use super::fusion::{AttentionHead, attention, attention_head, fuse};
+use super::output::normalise_depth;
+use super::points::{Neighbour, nearest, weight_sums};
+use super::rays::{
+    Rays, coarse_depths, composite, generate, importance, integrate, merge, positions,
+};
+use super::shared::sigmoid_wide;
+use super::source::warp;
+use super::style_unet::{Noise, style_unet};
+use crate::{Camera, Error, ModelConfig, Result, SourceImage, Weights};
+
+/// A source picture in the canonical view of `config`, `[source_size, source_size, 3]`.
+///
+/// # Errors
+/// If the picture's camera has no such view ([`SourceImage::homography`]).
+pub fn prepare(config: &ModelConfig, source: &SourceImage) -> Result<Tensor> {
+    let homography = source.homography(config.source_size)?;
+    let (pixels, _) = source.pixels().as_chunks::<4>();
+    let rgb = pixels
+        .iter()
+        .flat_map(|[rgb @ .., _]| rgb.map(|v| f32::from(v) / 255.0));
+    let shape = [source.height() as usize, source.width() as usize, 3];
+    let picture = Tensor::new(shape, rgb.collect());
+    Ok(warp(&picture, &homography, config.source_size as usize))
+}
+
+/// The tri-planes of an avatar, `[plane_size, plane_size, 3 * plane_channels]` each.
+#[derive(Clone, Debug)]
+pub struct Planes {
+    /// What the encoder makes of each source image.
+    pub per_source: Vec<Tensor>,
+    /// The weight of each source image at each texel, `[plane_size, plane_size, 3, sources]`; a
+    /// single source image is not fused.
+    pub attention: Option<Tensor>,
+    /// The avatar's planes.
+    pub fused: Tensor,
+}
+
+/// Encodes source images `[source_size, source_size, 3]` in [0, 1], in the canonical view
+/// ([`prepare`]), and fuses their planes.
+///
+/// # Errors
+/// If there is no source image or one is not as described, or if the checkpoint lacks a tensor.
+pub fn build(weights: &Weights, sources: &[Tensor], noise: Noise) -> Result<Planes> {
+    let config = weights.config();
+    let side = config.source_size as usize;
+    let plane_side = config.plane_size as usize;
+    if sources.is_empty() {
+        return Err(Error::argument("source images", "at least one", "none"));
+    }
+    for (i, source) in sources.iter().enumerate() {
+        let valid = source.data.iter().all(|v| (0.0..=1.0).contains(v));
+        if source.shape != [side, side, 3] || !valid {
+            return Err(Error::argument(
+                format!("source image {i}"),
+                format!("shape [{side}, {side}, 3], values in [0, 1]"),
+                match valid {
+                    true => format!("shape {:?}", source.shape),
+                    false => "values outside [0, 1]".into(),
+                },
+            ));
+        }
+    }
+
+    let per_source = sources
+        .iter()
+        .map(|s| {
+            style_unet(
+                weights,
+                "style_tplane",
+                &s.flip_rows(),
+                side,
+                plane_side,
+                noise,
+            )
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if let [only] = &per_source[..] {
+        return Ok(Planes {
+            attention: None,
+            fused: only.clone(),
+            per_source,
+        });
+    }
+
+    let channels = 3 * config.plane_channels as usize;
+    let query = weights.f32("query_style_tplane")?;
+    let query = Tensor::from_planar([channels, plane_side, plane_side], &query);
+    let query = attention_head(&AttentionHead::load(weights, "to_q_")?, &query);
+    let to_key = AttentionHead::load(weights, "to_k_")?;
+    let keys: Vec<_> = per_source
+        .iter()
+        .map(|p| attention_head(&to_key, p))
+        .collect();
+    let scale = weights.f32("attn_module.scale")?[0];
+    let attention = attention(config.attention, &query, &keys, scale);
+    Ok(Planes {
+        fused: fuse(&per_source, &attention),
+        attention: Some(attention),
+        per_source,
+    })
+}
+
+/// The samples of one pass, coarse or fine.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// Distance from the camera, `[rays][samples]`.
+    pub depths: Vec<f32>,
+    /// `[rays][samples]`.
+    pub positions: Vec<Vec3>,
+    /// `[rays][samples][neighbours]`.
+    pub neighbours: Vec<Neighbour>,
+    /// `[rays * samples, plane_channels]`.
+    pub plane_features: Tensor,
+    /// `[rays * samples, point_output]`.
+    pub point_features: Tensor,
+    /// Opacity and values.
+    pub radiance: Radiance,
+}
+
+/// All stages of a frame. `rays` is `low_res_size * low_res_size`, row by row.
+#[derive(Clone, Debug)]
+pub struct Rendering {
+    /// The camera's rays.
+    pub rays: Rays,
+    /// The equidistant samples.
+    pub coarse: Pass,
+    /// The samples added where the coarse ones have weight.
+    pub fine: Pass,
+    /// The coarse samples alone, composited:
+    /// `[low_res_size, low_res_size, low_res_channels]`.
+    pub coarse_image: Tensor,
+    /// All samples composited, likewise.
+    pub low_res: Tensor,
+    /// Accumulated opacity in [0, 1], `[low_res_size, low_res_size, 1]`.
+    pub opacity: Tensor,
+    /// Depth, scaled to the range [0, 1] of the image, `[low_res_size, low_res_size, 1]`.
+    pub depth: Tensor,
+    /// The super-resolved image in (-0.001, 1.001), `[output_size, output_size, 3]`.
+    pub image: Tensor,
+}
+
+/// Renders an avatar's fused planes with the head's vertices at `points`.
+///
+/// # Errors
+/// If the planes or the number of points do not fit the model, if a point is not finite, if the
+/// camera is none ([`Camera::validate`]), or if the checkpoint lacks a tensor.
+pub fn render(
+    weights: &Weights,
+    planes: &Tensor,
+    points: &[Vec3],
+    camera: &Camera,
+    noise: Noise,
+) -> Result<Rendering> {
+    let config = weights.config();
+    check_frame(config, planes, points)?;
+    camera.validate()?;
+    let networks = FieldWeights::load(weights)?;
+
+    let side = config.low_res_size as usize;
+    let rays = generate(camera, side);
+    let query = |depths: Vec<f32>| {
+        let positions = positions(&rays, &depths);
+        let count = config.neighbours as usize;
+        let neighbours = nearest(&positions, points, count);
+        let sums = weight_sums(&neighbours, count);
+        let plane_features = sample_planes(planes, &positions);
+        let weighting = config.point_weighting;
+        let point_features =
+            point_features(&networks, weighting, &positions, points, &neighbours, &sums);
+        let directions = &rays.directions;
+        let radiance = field(
+            &networks,
+            &plane_features,
+            &point_features,
+            &positions,
+            directions,
+        );
+        Pass {
+            depths,
+            positions,
+            neighbours,
+            plane_features,
+            point_features,
+            radiance,
+        }
+    };
+
+    let samples = config.coarse_samples as usize;
+    let coarse = query(coarse_depths(&rays, samples));
+    let shares = composite(&coarse.radiance.opacity, samples);
+    let coarse_image = integrate(&shares, &coarse.radiance.values, samples);
+    let fine_samples = config.fine_samples as usize;
+    let fine = query(importance(&coarse.depths, &shares, samples, fine_samples));
+    let merged = merge(
+        (&coarse.depths, &coarse.radiance),
+        (&fine.depths, &fine.radiance),
+        side * side,
+    );
+    let depth = normalise_depth(&merged.depth, &merged.opacity, merged.farthest);
+
+    let channels = config.low_res_channels as usize;
+    let low_res = Tensor::new([side, side, channels], merged.values.data);
+    let output = config.output_size as usize;
+    let image = style_unet(weights, "up_renderer", &low_res, output, output, noise)?;
+    Ok(Rendering {
+        rays,
+        coarse,
+        fine,
+        coarse_image: Tensor::new([side, side, channels], coarse_image.data),
+        low_res,
+        opacity: Tensor::new([side, side, 1], merged.opacity),
+        depth: Tensor::new([side, side, 1], depth),
+        image: image.map(sigmoid_wide),
+    })
+}
+
+fn check_frame(config: &ModelConfig, planes: &Tensor, points: &[Vec3]) -> Result<()> {
+    let side = config.plane_size as usize;
+    let shape = [side, side, 3 * config.plane_channels as usize];
+    if planes.shape != shape {
+        let found = format!("{:?}", planes.shape);
+        return Err(Error::argument(
+            "shape of the planes",
+            format!("{shape:?}"),
+            found,
+        ));
+    }
+    if points.len() != config.points as usize {
+        let found = points.len().to_string();
+        return Err(Error::argument(
+            "number of points",
+            config.points.to_string(),
+            found,
+        ));
+    }
+    if let Some(i) = points.iter().position(|p| !p.is_finite()) {
+        let found = points[i].to_string();
+        return Err(Error::argument(
+            format!("point {i}"),
+            "finite coordinates",
+            found,
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,371 @@
+//! The scalar reference against golden data of the authors' PyTorch modules.
+//!
+//! `cargo test --test reference_parity -- --nocapture` prints the differences; `--ignored` adds
+//! the network at its released sizes.
+
+mod common;
+
+use common::{Case, Difference, Golden, camera, every, flat, golden_path, vectors};
+use glam::Vec3;
+use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
+use gpavatar::reference::pipeline::{Pass, Rendering, build, prepare, render};
+use gpavatar::reference::points::{nearest, weight_sums};
+use gpavatar::reference::style_unet::{Noise, style_unet};
+use gpavatar::reference::{Tensor, head, output, rays, shared};
+use gpavatar::{ModelConfig, SourceImage};
+
+/// Tolerances that depend on how strongly a case magnifies rounding.
+struct Tolerance {
+    /// Of the fine pass's values and of the low-res image, as a share of the golden range.
+    range: f32,
+    /// The share of elements that may be further off.
+    outliers: f32,
+    image: f32,
+}
+
+/// The sums of 1/d² over a whole pass are ruled by the few samples closest to a point, and the
+/// rounding of those samples' positions with them.
+const RELEASED: Tolerance = Tolerance {
+    range: 3e-4,
+    outliers: 1e-3,
+    image: 1e-3,
+};
+
+/// The paper's weights sum to one at every sample, which leaves nothing to magnify.
+const PAPER: Tolerance = Tolerance {
+    range: 1e-4,
+    outliers: 0.0,
+    image: 1e-5,
+};
+
+impl Case {
+    fn render(&self, planes: &Tensor) -> Rendering {
+        render(
+            &self.weights,
+            planes,
+            &self.points,
+            &self.camera,
+            Noise::Stored,
+        )
+        .unwrap()
+    }
+
+    /// Every stage boundary of a small case, each stage fed with the output of the one before.
+    fn check_pipeline(&self, tolerance: &Tolerance) -> Rendering {
+        let planes = build(&self.weights, &self.sources, Noise::Stored).unwrap();
+        // Sums of up to 4608 products in another order than PyTorch's, some thirty layers deep.
+        let per_source: Vec<f32> = planes
+            .per_source
+            .iter()
+            .flat_map(Tensor::to_planar)
+            .collect();
+        self.compare("planes_per_source", &per_source)
+            .all_within_range(3e-5);
+        self.compare("planes", &planes.fused.to_planar())
+            .all_within_range(3e-5);
+
+        let rendering = self.render(&planes.fused);
+        // Two roundings of a unit vector.
+        self.compare("ray_dirs", &flat(&rendering.rays.directions))
+            .all_within(1e-6);
+        // The camera stands some ten units away, where floats are 1e-6 apart; the fine depths also
+        // divide by small steps of the distribution function.
+        let Rendering { coarse, fine, .. } = &rendering;
+        for (stage, pass) in [("coarse", coarse), ("fine", fine)] {
+            self.compare(&format!("{stage}.coords"), &flat(&pass.positions))
+                .all_within(1e-4);
+            self.compare(&format!("{stage}.dist2"), &distances(pass))
+                .all_within(1e-4);
+        }
+        // The field changes by up to ten per unit length, so that coordinates within 1e-4 leave
+        // its opacity within 1e-3.
+        self.compare("coarse.opacity", &coarse.radiance.opacity)
+            .all_within(1e-4);
+        self.compare("fine.opacity", &fine.radiance.opacity)
+            .all_within(1e-3);
+        self.compare("coarse.values", &coarse.radiance.values.data)
+            .all_within_range(1e-4);
+        self.compare("fine.values", &fine.radiance.values.data)
+            .within_range(tolerance.range, tolerance.outliers);
+        self.compare("coarse_image", &rgb(&rendering.coarse_image))
+            .all_within(1e-4);
+        self.compare("low_res", &rendering.low_res.to_planar())
+            .within_range(tolerance.range, tolerance.outliers);
+        self.compare("depth", &rendering.depth.data)
+            .all_within(1e-3);
+        self.compare("image", &rendering.image.to_planar())
+            .all_within(tolerance.image);
+        rendering
+    }
+
+    /// Every stage of a small case on its own, fed with the authors' input. Nothing adds up, so
+    /// the tolerances are those of a stage's own rounding.
+    fn check_stages(&self) {
+        let config = self.weights.config();
+        let side = config.low_res_size as usize;
+        let golden = |name: &str| self.golden.f32(name);
+        let planes = golden("planes");
+        let planes = Tensor::from_planar(self.golden.shape("planes").try_into().unwrap(), &planes);
+        let networks = FieldWeights::load(&self.weights).unwrap();
+        let rays = rays::generate(&self.camera, side);
+
+        let mut radiances = Vec::new();
+        for stage in ["coarse", "fine"] {
+            let positions = vectors(&golden(&format!("{stage}.coords")));
+            let count = config.neighbours as usize;
+            let neighbours = nearest(&positions, &self.points, count);
+            let distances: Vec<f32> = neighbours.iter().map(|n| n.dist2).collect();
+            // Relative to the largest, 70, this is its last bit.
+            self.compare(&format!("{stage}.dist2"), &distances)
+                .all_within(1e-5);
+            let plane_features = sample_planes(&planes, &positions);
+            let point_features = point_features(
+                &networks,
+                config.point_weighting,
+                &positions,
+                &self.points,
+                &neighbours,
+                &weight_sums(&neighbours, count),
+            );
+            let directions = &rays.directions;
+            let mut found = field(
+                &networks,
+                &plane_features,
+                &point_features,
+                &positions,
+                directions,
+            );
+            self.compare(&format!("{stage}.opacity"), &found.opacity)
+                .all_within(1e-5);
+            self.compare(&format!("{stage}.values"), &found.values.data)
+                .all_within_range(1e-5);
+            found.opacity = golden(&format!("{stage}.opacity"));
+            found.values.data = golden(&format!("{stage}.values"));
+            radiances.push(found);
+        }
+        let [coarse, fine] = &radiances[..] else {
+            unreachable!()
+        };
+
+        let samples = config.coarse_samples as usize;
+        let depths = rays::coarse_depths(&rays, samples);
+        let shares = rays::composite(&coarse.opacity, samples);
+        let image = rays::integrate(&shares, &coarse.values, samples);
+        let image = Tensor::new([side, side, image.row_length()], image.data);
+        self.compare("coarse_image", &rgb(&image)).all_within(1e-6);
+
+        // An interval of the distribution function may be as small as 1e-5, some hundred
+        // roundings wide: the inverse is that much coarser than the depths themselves.
+        let fine_depths = rays::importance(&depths, &shares, samples, config.fine_samples as usize);
+        let positions = flat(&rays::positions(&rays, &fine_depths));
+        self.compare("fine.coords", &positions).all_within(1e-4);
+
+        let merged = rays::merge((&depths, coarse), (&fine_depths, fine), side * side);
+        let depth = output::normalise_depth(&merged.depth, &merged.opacity, merged.farthest);
+        let low_res = Tensor::new([side, side, merged.values.row_length()], merged.values.data);
+        self.compare("low_res", &low_res.to_planar())
+            .all_within_range(1e-6);
+        // Depths come with the fine samples' rounding, scaled by the image's range of about one.
+        self.compare("depth", &depth).all_within(1e-4);
+
+        let low_res = golden("low_res");
+        let low_res = Tensor::from_planar([low_res.len() / (side * side), side, side], &low_res);
+        let size = config.output_size as usize;
+        let image = style_unet(
+            &self.weights,
+            "up_renderer",
+            &low_res,
+            size,
+            size,
+            Noise::Stored,
+        );
+        let image = image.unwrap().map(shared::sigmoid_wide);
+        self.compare("image", &image.to_planar()).all_within(1e-5);
+    }
+}
+
+fn distances(pass: &Pass) -> Vec<f32> {
+    pass.neighbours.iter().map(|n| n.dist2).collect()
+}
+
+/// The first three channels, channel-major.
+fn rgb(image: &Tensor) -> Vec<f32> {
+    let mut planar = image.to_planar();
+    planar.truncate(3 * image.shape[0] * image.shape[1]);
+    planar
+}
+
+#[test]
+fn small_released_pipeline_matches_the_authors() {
+    Case::small("small_released_two_sources").check_pipeline(&RELEASED);
+}
+
+#[test]
+fn small_released_stages_match_the_authors() {
+    Case::small("small_released_two_sources").check_stages();
+}
+
+#[test]
+fn small_paper_pipeline_matches_the_authors() {
+    let rendering = Case::small("small_paper_one_source").check_pipeline(&PAPER);
+
+    // A fifth of this case's rays miss the cube: no opacity, no colour, depth at the far end.
+    let rays = &rendering.rays;
+    let missing: Vec<usize> = (0..rays.near.len())
+        .filter(|i| rays.near[*i] == -1.0)
+        .collect();
+    assert!(
+        missing.len() > rays.near.len() / 10,
+        "{} rays miss",
+        missing.len()
+    );
+    for ray in missing {
+        assert_eq!(rays.far[ray], -1.0);
+        assert_eq!(rendering.opacity.data[ray], 0.0);
+        assert_eq!(rendering.depth.data[ray], 1.0);
+        assert!(rendering.low_res.row(ray).iter().all(|v| *v == 0.0));
+    }
+}
+
+#[test]
+fn small_paper_stages_match_the_authors() {
+    Case::small("small_paper_one_source").check_stages();
+}
+
+/// A case at the released sizes; its goldens are every so many elements of a tensor, or some rays.
+fn check_full(name: &str, smallest_psnr: f32) {
+    let case = Case::full(name);
+    let planes = build(&case.weights, &case.sources, Noise::Stored).unwrap();
+    let stride = [4, 8, 8];
+    let per_source = planes.per_source.iter().flat_map(|p| every(p, stride));
+    case.compare("planes_per_source", &per_source.collect::<Vec<_>>())
+        .all_within_range(3e-5);
+    case.compare("planes", &every(&planes.fused, stride))
+        .all_within_range(3e-5);
+    if let Some(attention) = planes.attention {
+        let [height, width, planes, sources] = attention.shape[..] else {
+            unreachable!()
+        };
+        let attention = Tensor::new([height, width, planes * sources], attention.data);
+        let expected = case.golden.f32("attention");
+        let expected = expected
+            .chunks_exact(expected.len() / planes)
+            .flat_map(|p| Tensor::new([32, 32, sources], p.to_vec()).to_planar());
+        // Logits of order one to ten with the planes' relative error.
+        Difference::new(
+            "attention",
+            &every(&attention, [1, 8, 8]),
+            &expected.collect::<Vec<_>>(),
+        )
+        .all_within(1e-4);
+    }
+
+    let rendering = case.render(&planes.fused);
+    let rays = case.golden.i32("ray_ids");
+    let check = |name: &str, values: &[f32], rays: &[i32]| {
+        let length = values.len() / rendering.rays.directions.len();
+        let found = rays
+            .iter()
+            .flat_map(|ray| &values[*ray as usize * length..][..length]);
+        case.compare(name, &found.copied().collect::<Vec<_>>())
+    };
+    check("ray_dirs", &flat(&rendering.rays.directions), &rays).all_within(1e-6);
+    let Rendering { coarse, fine, .. } = &rendering;
+    check("coarse.coords", &flat(&coarse.positions), &rays).all_within(1e-5);
+    check("coarse.dist2", &distances(coarse), &rays).all_within(1e-5);
+    let features = &coarse.plane_features.data;
+    check("coarse.plane_features", features, &rays[..60]).all_within_range(3e-5);
+    // From here on a sample that lies almost on a point may be far off, because its distance to
+    // it, some 1e-3, is good to 1e-6 at best.
+    let features = &coarse.point_features.data;
+    check("coarse.point_features", features, &rays[..60]).within_range(3e-4, 1e-3);
+    check("coarse.opacity", &coarse.radiance.opacity, &rays).within(1e-3, 1e-3);
+    check("coarse.values", &coarse.radiance.values.data, &rays[..60]).within_range(3e-4, 1e-3);
+    check("fine.coords", &flat(&fine.positions), &rays).within(1e-3, 1e-3);
+    check("fine.dist2", &distances(fine), &rays).within(1e-3, 1e-3);
+    check("fine.opacity", &fine.radiance.opacity, &rays).within(1e-2, 1e-3);
+    check("fine.values", &fine.radiance.values.data, &rays[..60]).within_range(3e-3, 1e-3);
+
+    let coarse_image = rgb(&rendering.coarse_image);
+    case.compare("coarse_image", &coarse_image)
+        .within(1e-4, 1e-2)
+        .all_within(1e-2);
+    case.compare("low_res", &rendering.low_res.to_planar())
+        .within_range(3e-4, 1e-3);
+    case.compare("depth", &rendering.depth.data)
+        .within(3e-3, 1e-3);
+    let image = case.compare("image_half", &every(&rendering.image, [1, 2, 2]));
+    assert!(image.mean() < 1e-4, "mean error {:e}", image.mean());
+    assert!(image.psnr() > smallest_psnr, "PSNR {} dB", image.psnr());
+
+    let low_res = Tensor::from_planar([32, 128, 128], &case.golden.f32("low_res"));
+    let image = style_unet(
+        &case.weights,
+        "up_renderer",
+        &low_res,
+        512,
+        512,
+        Noise::Stored,
+    );
+    let image = image.unwrap().map(shared::sigmoid_wide);
+    case.compare("image_half", &every(&image, [1, 2, 2]))
+        .all_within(1e-5);
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn released_pipeline_with_one_source_matches_the_authors() {
+    check_full("released_one_source", 68.0);
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn released_pipeline_with_three_sources_matches_the_authors() {
+    check_full("released_three_sources", 68.0);
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn paper_pipeline_with_two_sources_matches_the_authors() {
+    check_full("paper_two_sources", 90.0);
+}
+
+#[test]
+fn warp_matches_the_authors() {
+    let golden = Golden::open("geometry.safetensors");
+    for i in 0..2 {
+        let camera = camera(&golden.f32(&format!("warp{i}.transform")));
+        let source = SourceImage::open(golden_path(&format!("source_{i}.png"))).unwrap();
+        let warped = prepare(&ModelConfig::default(), &source.tracked(camera)).unwrap();
+        let name = format!("warp{i}.image_half");
+        // An error of 1e-4 pixels in the authors' f32 homography, across the sharpest edges.
+        Difference::new(&name, &every(&warped, [1, 2, 2]), &golden.f32(&name)).all_within(3e-4);
+    }
+}
+
+#[test]
+fn head_model_matches_the_authors() {
+    let golden = Golden::open("head_model_512.safetensors");
+    let template = vectors(&golden.f32("v_template"));
+    let scale: f32 = golden.metadata("scale").parse().unwrap();
+    for case in ["case0", "case1", "case2"] {
+        let input = |name: &str| golden.f32(&format!("{case}.{name}"));
+        let coefficients = [input("shape"), input("expression")].concat();
+        let vertices = head::blend_shapes(&template, &golden.f32("shapedirs"), &coefficients);
+        let joints = head::joints(&golden.f32("J_regressor"), &vertices);
+        let pose = vectors(&input("pose"));
+        let pose = [pose[0], Vec3::ZERO, pose[1], Vec3::ZERO, Vec3::ZERO];
+        let rotations = pose.map(head::rodrigues);
+        let points = head::skin(
+            &vertices,
+            &golden.f32("posedirs"),
+            &head::pose_feature(&rotations),
+            &golden.f32("lbs_weights"),
+            &head::joint_motions(&joints, &golden.i32("parents"), &rotations),
+            scale,
+        );
+        let name = format!("{case}.points");
+        // Coordinates of order one, sums of 150 and 36 terms.
+        Difference::new(&name, &flat(&points), &golden.f32(&name)).all_within(2e-6);
+    }
+}
