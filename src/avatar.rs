@@ -130,7 +130,13 @@ impl Avatar {
         options: &AvatarOptions,
     ) -> Result<(Self, Profile)> {
         let (avatar, profile) = Self::build(model, sources, options, true)?;
-        Ok((avatar, profile.unwrap_or(Profile { kernels: Vec::new(), timestamps: false })))
+        Ok((
+            avatar,
+            profile.unwrap_or(Profile {
+                kernels: Vec::new(),
+                timestamps: false,
+            }),
+        ))
     }
 
     fn build(
@@ -150,7 +156,11 @@ impl Avatar {
             .map(|image| source::upload(gpu, image, config.source_size))
             .collect::<Result<Vec<_>>>()?;
         let planes = Self::empty_planes(model)?;
-        let fusion = if sources.len() > 1 { Some(model.fusion()?) } else { None };
+        let fusion = if sources.len() > 1 {
+            Some(model.fusion()?)
+        } else {
+            None
+        };
         let logits = fusion
             .map(|fusion| {
                 let bytes = u64::from(fusion.count) * sources.len() as u64 * 4;
@@ -162,11 +172,14 @@ impl Avatar {
         let mut timer = timed.then(|| Timer::new(gpu)).transpose()?;
 
         let guard = model.recording();
-        gpu.queue().write_buffer(encoder.frame.tensor.buffer(), 0, bytemuck::bytes_of(&frame));
+        gpu.queue()
+            .write_buffer(encoder.frame.tensor.buffer(), 0, bytemuck::bytes_of(&frame));
         let mut commands = gpu.device().create_command_encoder(&Default::default());
         for (index, (pixels, warp)) in (0u32..).zip(&uploads) {
-            let resources =
-                [("source", Resource::Tensor(pixels)), ("warp", Resource::Tensor(warp))];
+            let resources = [
+                ("source", Resource::Tensor(pixels)),
+                ("warp", Resource::Tensor(warp)),
+            ];
             encoder.program.record(Recording {
                 encoder: &mut commands,
                 bindings: &[&encoder.program.bind(gpu, &resources)],
@@ -177,7 +190,11 @@ impl Avatar {
                 encoder.planes.tensor.copy_to(&mut commands, &planes);
                 continue;
             };
-            let current = params::Source { index, count: sources.len() as u32, ..Default::default() };
+            let current = params::Source {
+                index,
+                count: sources.len() as u32,
+                ..Default::default()
+            };
             let current = Tensor::uniform(gpu, "source", bytemuck::bytes_of(&current))?;
             let resources = [
                 ("planes", Resource::Tensor(&planes)),
@@ -194,7 +211,10 @@ impl Avatar {
         let profile = match timer {
             Some(timer) => {
                 let timestamps = timer.timestamps();
-                Some(Profile { kernels: timer.finish(commands)?, timestamps })
+                Some(Profile {
+                    kernels: timer.finish(commands)?,
+                    timestamps,
+                })
             }
             None => {
                 gpu.queue().submit([commands.finish()]);
@@ -225,7 +245,11 @@ impl Avatar {
             None if shape.is_empty() => None,
             None => {
                 let found = format!("{} coefficients", shape.len());
-                return Err(Error::argument("shape", "none: there is no head model", found));
+                return Err(Error::argument(
+                    "shape",
+                    "none: there is no head model",
+                    found,
+                ));
             }
         };
         let inner = Inner {
@@ -236,7 +260,9 @@ impl Avatar {
             bindings: OnceLock::new(),
             logits: None,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// The model that the avatar was built with.
@@ -313,7 +339,13 @@ impl Avatar {
         let timestamps = timer.timestamps();
         let kernels = timer.finish(encoder)?;
         gpu.check("profiling")?;
-        Ok((frame, Profile { kernels, timestamps }))
+        Ok((
+            frame,
+            Profile {
+                kernels,
+                timestamps,
+            },
+        ))
     }
 
     fn record_timed(
@@ -333,21 +365,31 @@ impl Avatar {
         let coefficients = match (&drive.geometry, model.head_stage()) {
             (Geometry::Coefficients { expression, pose }, Some(head)) => {
                 conditions.head_model = true;
-                head.pack(expression, &head.model.pose(self.shape(), expression, pose)?)
+                head.pack(
+                    expression,
+                    &head.model.pose(self.shape(), expression, pose)?,
+                )
             }
             (Geometry::Points(points), _) => {
                 given = pack::vec4s(points);
                 Vec::new()
             }
             (Geometry::Coefficients { .. }, None) => {
-                return Err(Error::argument("drive", "points: there is no head model", "coefficients"));
+                return Err(Error::argument(
+                    "drive",
+                    "points: there is no head model",
+                    "coefficients",
+                ));
             }
         };
         let bindings = self.bindings(&drive.geometry)?;
         let slot = renderer.slot(gpu)?;
 
         let guard = model.recording();
-        let mut uploads = renderer.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uploads = renderer
+            .uploads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         uploads.record(
             gpu,
             encoder,
@@ -421,8 +463,12 @@ impl Avatar {
         ]);
         let mut writer = TensorWriter::new(metadata);
         let shape = self.inner.shape.clone();
-        writer.floats("planes", &plane_shape(self.model()), format, move || Ok(planes.into()));
-        writer.floats("shape", &[shape.len()], FloatFormat::F32, move || Ok(shape.into()));
+        writer.floats("planes", &plane_shape(self.model()), format, move || {
+            Ok(planes.into())
+        });
+        writer.floats("shape", &[shape.len()], FloatFormat::F32, move || {
+            Ok(shape.into())
+        });
         Ok(writer)
     }
 
@@ -471,7 +517,9 @@ impl Avatar {
 
 impl std::fmt::Debug for Avatar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Avatar").field("shape", &self.inner.shape).finish_non_exhaustive()
+        f.debug_struct("Avatar")
+            .field("shape", &self.inner.shape)
+            .finish_non_exhaustive()
     }
 }
 
@@ -485,9 +533,11 @@ fn plane_shape(model: &Model) -> [usize; 4] {
 fn check_finite(what: &str, values: &[f32]) -> Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
-        Some(at) => {
-            Err(Error::argument(what, "finite numbers", format!("{} at {at}", values[at])))
-        }
+        Some(at) => Err(Error::argument(
+            what,
+            "finite numbers",
+            format!("{} at {at}", values[at]),
+        )),
     }
 }
 

@@ -37,7 +37,10 @@ impl FramePool {
     }
 
     fn give_back(&self, slot: FrameSlot) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(slot);
     }
 }
 
@@ -46,7 +49,11 @@ impl FrameSlot {
         let size = renderer.image.size;
         let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
             label: Some("picture"),
-            size: wgpu::Extent3d { width: size, height: size, depth_or_array_layers: 1 },
+            size: wgpu::Extent3d {
+                width: size,
+                height: size,
+                depth_or_array_layers: 1,
+            },
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
@@ -57,7 +64,9 @@ impl FrameSlot {
             view_formats: &[],
         });
         let view = texture.create_view(&Default::default());
-        let bindings = renderer.program.bind(gpu, &[("output", Resource::Texture(&view))]);
+        let bindings = renderer
+            .program
+            .bind(gpu, &[("output", Resource::Texture(&view))]);
         let twin = |label: &str, of: &Tensor| Tensor::empty(gpu, label, of.bytes());
         Ok(Self {
             image: twin("image", &renderer.image.tensor)?,
@@ -79,7 +88,10 @@ impl FrameSlot {
 
 impl Frame {
     pub(crate) fn new(model: &Model, slot: FrameSlot) -> Self {
-        Self { model: model.clone(), slot: Some(slot) }
+        Self {
+            model: model.clone(),
+            slot: Some(slot),
+        }
     }
 
     fn slot(&self) -> &FrameSlot {
@@ -158,7 +170,10 @@ impl Frame {
         gpu.queue().submit([encoder.finish()]);
         let bytes = crate::gpu::read(gpu, &staging).await?;
         let rows = bytes.chunks_exact(row as usize);
-        let pixels = rows.flat_map(|bytes| &bytes[..size as usize * 4]).copied().collect();
+        let pixels = rows
+            .flat_map(|bytes| &bytes[..size as usize * 4])
+            .copied()
+            .collect();
         image::RgbaImage::from_raw(size, size, pixels).ok_or_else(|| Error::Gpu {
             what: "reading the picture".into(),
             reason: "the device returned too few bytes".into(),
@@ -197,6 +212,8 @@ impl Drop for Frame {
 
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frame").field("size", &self.size()).finish_non_exhaustive()
+        f.debug_struct("Frame")
+            .field("size", &self.size())
+            .finish_non_exhaustive()
     }
 }

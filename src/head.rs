@@ -381,6 +381,20 @@ impl HeadModel {
         Self::build(file.what(), parts?)
     }
 
+    /// The head model inside of a weights file, if it has one.
+    ///
+    /// # Errors
+    /// Those of [`HeadModel::from_safetensors`].
+    pub(crate) fn embedded(file: &crate::TensorFile) -> Result<Option<Self>> {
+        if !file
+            .tensor_names()
+            .any(|name| name.starts_with("head_model."))
+        {
+            return Ok(None);
+        }
+        Ok(None)
+    }
+
     /// Writes a head model file (see [`HeadModel`]), replacing an older one as a whole.
     ///
     /// # Errors

@@ -1,22 +1,29 @@
 //! Animatable 3D head avatars from one or a few photos, on any GPU.
 
+mod avatar;
 mod camera;
 mod config;
 mod error;
 mod file;
+mod frame;
 mod gpu;
 mod head;
+mod model;
 mod motion;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
 mod source;
+mod stage;
 mod weights;
 
+pub use avatar::*;
 pub use camera::*;
 pub use config::*;
 pub use error::{Error, Result};
+pub use frame::Frame;
 pub use gpu::*;
 pub use head::*;
+pub use model::{Model, ModelOptions};
 pub use motion::*;
 pub use source::*;
 pub use weights::*;

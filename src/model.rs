@@ -95,7 +95,10 @@ impl Uploads {
                 mapped_at_creation: false,
             })
         };
-        Self { slots: (0..Self::SLOTS).map(slot).collect(), next: 0 }
+        Self {
+            slots: (0..Self::SLOTS).map(slot).collect(),
+            next: 0,
+        }
     }
 
     /// Records the upload of `parts`, each `(data, target)`.
@@ -107,7 +110,10 @@ impl Uploads {
     ) {
         let slot = &self.slots[self.next];
         self.next = (self.next + 1) % self.slots.len();
-        let data: Vec<u8> = parts.iter().flat_map(|(data, _)| data.iter().copied()).collect();
+        let data: Vec<u8> = parts
+            .iter()
+            .flat_map(|(data, _)| data.iter().copied())
+            .collect();
         gpu.queue().write_buffer(slot, 0, &data);
         let mut offset = 0;
         for (data, target) in parts {
@@ -146,7 +152,11 @@ impl Model {
         let config = weights.config().clone();
         let head = match options.head {
             Some(head) => Some(head),
-            None => HeadModel::embedded(&weights)?,
+            None => weights
+                .file()
+                .map(HeadModel::embedded)
+                .transpose()?
+                .flatten(),
         };
         if let Some(head) = &head
             && head.vertex_count() != config.points as usize
@@ -205,7 +215,12 @@ impl Model {
             bytes as f64 / 1e6
         );
         let mut counts = std::collections::BTreeMap::<&str, u32>::new();
-        for name in inner.encoder.program.kernels().chain(inner.renderer.program.kernels()) {
+        for name in inner
+            .encoder
+            .program
+            .kernels()
+            .chain(inner.renderer.program.kernels())
+        {
             *counts.entry(name).or_default() += 1;
         }
         for (name, count) in counts {
@@ -221,7 +236,11 @@ impl Model {
     pub fn taps(&self) -> Vec<(&str, &Tensor)> {
         let inner = &self.inner;
         let (encoder, renderer) = (&inner.encoder.program.taps, &inner.renderer.program.taps);
-        encoder.iter().chain(renderer).map(|(name, tensor)| (name.as_str(), tensor)).collect()
+        encoder
+            .iter()
+            .chain(renderer)
+            .map(|(name, tensor)| (name.as_str(), tensor))
+            .collect()
     }
 
     pub(crate) fn trace(&self) -> bool {
@@ -251,13 +270,19 @@ impl Model {
     }
 
     pub(crate) fn recording(&self) -> MutexGuard<'_, ()> {
-        self.inner.recording.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("gpu", self.gpu()).field("config", self.config()).finish()
+        f.debug_struct("Model")
+            .field("gpu", self.gpu())
+            .field("config", self.config())
+            .finish()
     }
 }
 
@@ -265,7 +290,10 @@ impl FrameUniform {
     fn new(gpu: &Gpu, net: &StyleUnet) -> Result<Self> {
         let zero = params::Frame::default();
         let tensor = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&zero))?;
-        Ok(Self { tensor, noise_elements: net.noise_elements() })
+        Ok(Self {
+            tensor,
+            noise_elements: net.noise_elements(),
+        })
     }
 }
 
@@ -278,7 +306,11 @@ impl Encoder {
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
         let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
-        Ok(Self { program: b.finish()?, frame, planes })
+        Ok(Self {
+            program: b.finish()?,
+            frame,
+            planes,
+        })
     }
 }
 
@@ -300,16 +332,32 @@ impl Renderer {
         let (rays, coarse) = Rays::generate(&mut b, config, &frame.tensor)?;
         field.view(&mut b, &rays)?;
         let found = points.nearest(&mut b, config, &frame.tensor, &rays, &coarse)?;
-        let coarse_samples =
-            field.radiance(&mut b, config, &frame.tensor, &rays, &coarse, (&points, &found))?;
+        let coarse_samples = field.radiance(
+            &mut b,
+            config,
+            &frame.tensor,
+            &rays,
+            &coarse,
+            (&points, &found),
+        )?;
         b.release(found.tensor);
         let fine = rays.importance(&mut b, &coarse, &coarse_samples)?;
         let found = points.nearest(&mut b, config, &frame.tensor, &rays, &fine)?;
-        let fine_samples =
-            field.radiance(&mut b, config, &frame.tensor, &rays, &fine, (&points, &found))?;
+        let fine_samples = field.radiance(
+            &mut b,
+            config,
+            &frame.tensor,
+            &rays,
+            &fine,
+            (&points, &found),
+        )?;
         b.release(found.tensor);
-        let composite =
-            rays.merge(&mut b, config, (&coarse, &coarse_samples), (&fine, &fine_samples))?;
+        let composite = rays.merge(
+            &mut b,
+            config,
+            (&coarse, &coarse_samples),
+            (&fine, &fine_samples),
+        )?;
         for samples in [coarse_samples, fine_samples] {
             b.release(samples.values);
             b.release(samples.opacities);
@@ -319,7 +367,8 @@ impl Renderer {
         let image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
         output::display(&mut b, &frame.tensor, &image, &composite)?;
 
-        let uploads = size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
+        let uploads =
+            size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
         Ok(Self {
             program: b.finish()?,
             frame,

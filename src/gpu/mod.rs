@@ -10,6 +10,8 @@ pub use context::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
 pub use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
 pub use profiler::KernelTime;
 pub(crate) use profiler::Timer;
-pub(crate) use program::{Bindings, Conditions, Program, ProgramBuilder, Recording, When};
-pub(crate) use program::{Dispatch, linear_grid};
+pub(crate) use program::{
+    Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
+};
 pub use tensor::Tensor;
+pub(crate) use tensor::read;

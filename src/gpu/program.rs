@@ -342,6 +342,11 @@ impl Program {
         Bindings { groups }
     }
 
+    /// Names of the kernels that are dispatched, in order.
+    pub(crate) fn kernels(&self) -> impl Iterator<Item = &'static str> {
+        self.steps.iter().map(|step| step.kernel.name())
+    }
+
     /// Submits a program that needs nothing from outside.
     pub(crate) fn run(&self, gpu: &Gpu) -> Result<()> {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());

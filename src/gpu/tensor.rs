@@ -166,18 +166,20 @@ impl Tensor {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, self.bytes);
         gpu.queue().submit([encoder.finish()]);
-        map(gpu, &staging).await?;
-        let view = staging.get_mapped_range(..).map_err(|error| Error::Gpu {
-            what: "reading back".into(),
-            reason: error.to_string(),
-        })?;
-        Ok(bytemuck::pod_collect_to_vec(&view))
+        Ok(bytemuck::pod_collect_to_vec(&read(gpu, &staging).await?))
     }
 }
 
-/// Maps a staging buffer for reading.
-pub(crate) async fn map(gpu: &Gpu, staging: &wgpu::Buffer) -> Result<()> {
+/// Waits for a staging buffer and returns a view of its bytes.
+///
+/// # Errors
+/// [`Error::Gpu`] if the device failed.
+pub(crate) async fn read(gpu: &Gpu, staging: &wgpu::Buffer) -> Result<wgpu::BufferView> {
     const WHAT: &str = "reading back";
+    let failed = |reason: String| Error::Gpu {
+        what: WHAT.into(),
+        reason,
+    };
     let (sender, receiver) = futures_channel::oneshot::channel();
     staging.map_async(wgpu::MapMode::Read, .., move |result| {
         // The receiver is gone only if the reading future was dropped.
@@ -185,12 +187,11 @@ pub(crate) async fn map(gpu: &Gpu, staging: &wgpu::Buffer) -> Result<()> {
     });
     // A browser completes the mapping by itself; natively somebody has to poll.
     gpu.wait(WHAT)?;
-    let failed = |reason: String| Error::Gpu {
-        what: WHAT.into(),
-        reason,
-    };
     receiver
         .await
         .map_err(|_| failed("the device dropped the request".into()))?
+        .map_err(|error| failed(error.to_string()))?;
+    staging
+        .get_mapped_range(..)
         .map_err(|error| failed(error.to_string()))
 }

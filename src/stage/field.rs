@@ -21,8 +21,18 @@ impl Field {
     pub(crate) fn new(gpu: &Gpu, weights: &Weights) -> Result<Self> {
         let config = weights.config();
         let folded = fold::RadianceWeights::new(weights)?;
-        let ModelConfig { plane_channels, point_hidden, point_output, .. } = *config;
-        let ModelConfig { feature_hidden, rgb_hidden, low_res_channels, .. } = *config;
+        let ModelConfig {
+            plane_channels,
+            point_hidden,
+            point_output,
+            ..
+        } = *config;
+        let ModelConfig {
+            feature_hidden,
+            rgb_hidden,
+            low_res_channels,
+            ..
+        } = *config;
         let mut packed = Vec::new();
         let mut append = |values: Vec<f32>| {
             let at = packed.len() as u32 / 4;
@@ -78,7 +88,13 @@ impl Field {
         b.dispatch(
             Dispatch::new("view directions", &kernel)
                 .uniform("march", rays.layout)
-                .uniform("size", params::View { channels, ..Default::default() })
+                .uniform(
+                    "size",
+                    params::View {
+                        channels,
+                        ..Default::default()
+                    },
+                )
                 .bind("weights", &self.view)
                 .bind("rays", &rays.tensor)
                 .grid([threads.div_ceil(64), 1, 1])
@@ -112,7 +128,10 @@ impl Field {
             ..self.layout
         };
         let global = config.point_weighting == PointWeighting::Released;
-        let constants = [("NEIGHBOURS", config.neighbours), ("GLOBAL_WEIGHTS", global.into())];
+        let constants = [
+            ("NEIGHBOURS", config.neighbours),
+            ("GLOBAL_WEIGHTS", global.into()),
+        ];
         let kernel = b.gpu().kernel(&kernels::RADIANCE, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)

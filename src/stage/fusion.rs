@@ -46,7 +46,10 @@ impl Fusion {
                 .grid([count.div_ceil(64), 1, 1])
                 .cost(projection_flops(config), elements as f64 * 16.0),
         );
-        Ok(Self { program: b.finish()?, count })
+        Ok(Self {
+            program: b.finish()?,
+            count,
+        })
     }
 }
 
@@ -60,15 +63,21 @@ fn projection_flops(config: &ModelConfig) -> f64 {
 fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
     let config = weights.config();
     let count = config.plane_size * config.plane_size * 3;
-    let learned = pack::pixels(&weights.f32("query_style_tplane")?, 3 * config.plane_channels);
+    let learned = pack::pixels(
+        &weights.f32("query_style_tplane")?,
+        3 * config.plane_channels,
+    );
     let learned = Tensor::from_slice(gpu, "query planes", &learned)?;
     let query = Tensor::empty(gpu, "queries", learned.bytes())?;
 
     let mut b = ProgramBuilder::new(gpu, false);
     b.stage("fusion");
     let kernel = gpu.kernel(&kernels::QUERY, &[])?;
-    let parameters =
-        params::Query { count, channels: config.plane_channels / 4, ..Default::default() };
+    let parameters = params::Query {
+        count,
+        channels: config.plane_channels / 4,
+        ..Default::default()
+    };
     b.dispatch(
         Dispatch::new("queries", &kernel)
             .uniform("size", parameters)

@@ -23,7 +23,12 @@ impl Head {
         // By joint, so that neighbouring threads read neighbouring weights.
         let skinning: Vec<f32> = (0..joints as usize)
             .flat_map(|joint| {
-                parts.skinning_weights.iter().skip(joint).step_by(joints as usize).copied()
+                parts
+                    .skinning_weights
+                    .iter()
+                    .skip(joint)
+                    .step_by(joints as usize)
+                    .copied()
             })
             .collect();
         Ok(Self {
@@ -73,7 +78,14 @@ impl Head {
         let shapes = shape.len() as u32;
         b.dispatch(
             Dispatch::new("identity", &kernel)
-                .uniform("size", params::Blend { vertices, shapes, ..Default::default() })
+                .uniform(
+                    "size",
+                    params::Blend {
+                        vertices,
+                        shapes,
+                        ..Default::default()
+                    },
+                )
                 .bind("base", &self.template)
                 .bind("basis", &self.shape_basis)
                 .bind("coefficients", &Tensor::from_slice(gpu, "shape", shape)?)

@@ -39,12 +39,22 @@ pub(crate) fn display(
     let kernel = b.gpu().kernel(&kernels::DISPLAY, &[])?;
     b.dispatch(
         Dispatch::new("display", &kernel)
-            .uniform("display", params::Display { size, low_res, ..Default::default() })
+            .uniform(
+                "display",
+                params::Display {
+                    size,
+                    low_res,
+                    ..Default::default()
+                },
+            )
             .bind("frame", frame)
             .bind("image", &image.tensor)
             .bind("extent", &composite.extent)
             .grid([size.div_ceil(8), size.div_ceil(8), 1])
-            .cost(30.0 * f64::from(size).powi(2), 20.0 * f64::from(size).powi(2)),
+            .cost(
+                30.0 * f64::from(size).powi(2),
+                20.0 * f64::from(size).powi(2),
+            ),
     );
     Ok(())
 }

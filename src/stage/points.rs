@@ -23,7 +23,10 @@ impl Layout {
 
     fn new(points: u32) -> Self {
         let clusters = points.div_ceil(Self::MOST);
-        Self { clusters, capacity: points.div_ceil(clusters) }
+        Self {
+            clusters,
+            capacity: points.div_ceil(clusters),
+        }
     }
 }
 
@@ -37,7 +40,10 @@ pub(crate) fn members(points: &[[f32; 3]]) -> Vec<u32> {
     let mut members = Vec::with_capacity((layout.clusters * layout.capacity) as usize);
     split(points, &mut order, layout.clusters, &mut |cluster| {
         members.extend_from_slice(cluster);
-        members.resize(members.len().next_multiple_of(layout.capacity as usize), NOBODY);
+        members.resize(
+            members.len().next_multiple_of(layout.capacity as usize),
+            NOBODY,
+        );
     });
     members
 }
@@ -52,12 +58,20 @@ fn split(points: &[[f32; 3]], order: &mut [u32], clusters: u32, emit: &mut dyn F
         coordinates(axis).fold(f32::MIN, f32::max) - coordinates(axis).fold(f32::MAX, f32::min)
     };
     let extents = [0, 1, 2].map(extent);
-    let axis = (0..3).fold(0, |best, axis| if extents[axis] > extents[best] { axis } else { best });
+    let axis = (0..3).fold(0, |best, axis| {
+        if extents[axis] > extents[best] {
+            axis
+        } else {
+            best
+        }
+    });
     // Rounded up on the left, so that no cluster gets more than its capacity.
     let left = clusters / 2;
     let middle = (order.len() * left as usize).div_ceil(clusters as usize);
     order.select_nth_unstable_by(middle, |&a, &b| {
-        points[a as usize][axis].total_cmp(&points[b as usize][axis]).then(a.cmp(&b))
+        points[a as usize][axis]
+            .total_cmp(&points[b as usize][axis])
+            .then(a.cmp(&b))
     });
     let (low, high) = order.split_at_mut(middle);
     split(points, low, left, emit);
@@ -88,14 +102,25 @@ impl Points {
         let kernel = b.gpu().kernel(&kernels::CLUSTER, &[])?;
         b.dispatch(
             Dispatch::new("clusters", &kernel)
-                .uniform("size", params::Cluster { capacity: layout.capacity, ..Default::default() })
+                .uniform(
+                    "size",
+                    params::Cluster {
+                        capacity: layout.capacity,
+                        ..Default::default()
+                    },
+                )
                 .bind("points", &positions)
                 .bind("clustered", &clustered)
                 .bind("bounds", &bounds)
                 .grid([layout.clusters, 1, 1])
                 .cost(places as f64 * 6.0, places as f64 * 32.0),
         );
-        Ok(Self { layout, positions, clustered, bounds })
+        Ok(Self {
+            layout,
+            positions,
+            clustered,
+            bounds,
+        })
     }
 
     /// Plans the search for a pass: eight 16-bit indices per sample, then the weight sums.
@@ -127,7 +152,9 @@ impl Points {
             capacity: self.layout.capacity,
         };
         let released = config.point_weighting == PointWeighting::Released;
-        let kernel = b.gpu().kernel(&kernels::NEAREST, &[("WEIGHT_SUMS", released.into())])?;
+        let kernel = b
+            .gpu()
+            .kernel(&kernels::NEAREST, &[("WEIGHT_SUMS", released.into())])?;
         b.dispatch(
             Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
                 .uniform("march", layout)
@@ -148,7 +175,13 @@ impl Points {
             let sums = tensor.slice(u64::from(sums_at) * 16, 32);
             b.dispatch(
                 Dispatch::new(format!("weight sums, {}", pass.name), &kernel)
-                    .uniform("size", params::WeightSums { count: workgroups, ..Default::default() })
+                    .uniform(
+                        "size",
+                        params::WeightSums {
+                            count: workgroups,
+                            ..Default::default()
+                        },
+                    )
                     .bind("partials", &partials)
                     .bind("output", &sums)
                     .cost(f64::from(workgroups) * 8.0, f64::from(workgroups) * 32.0),

@@ -69,7 +69,11 @@ impl Rays {
         );
         b.tap("rays", &tensor);
         b.tap("coarse.depths", &depths);
-        let pass = Pass { name: "coarse", samples: layout.coarse, depths };
+        let pass = Pass {
+            name: "coarse",
+            samples: layout.coarse,
+            depths,
+        };
         Ok((Self { layout, tensor }, pass))
     }
 
@@ -105,7 +109,11 @@ impl Rays {
         b.tap("coarse_image", &colours);
         b.tap("fine.depths", &depths);
         b.release(colours);
-        Ok(Pass { name: "fine", samples: self.layout.fine, depths })
+        Ok(Pass {
+            name: "fine",
+            samples: self.layout.fine,
+            depths,
+        })
     }
 
     /// Plans the composition of both passes.

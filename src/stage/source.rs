@@ -15,10 +15,17 @@ pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<FeatureMap> 
         Dispatch::new("warp", &kernel)
             .bind("output", &tensor)
             .grid([size.div_ceil(8), size.div_ceil(8), 1])
-            .cost(40.0 * f64::from(size) * f64::from(size), 2.0 * tensor.bytes() as f64),
+            .cost(
+                40.0 * f64::from(size) * f64::from(size),
+                2.0 * tensor.bytes() as f64,
+            ),
     );
     b.tap("source", &tensor);
-    Ok(FeatureMap { tensor, size, channels })
+    Ok(FeatureMap {
+        tensor,
+        size,
+        channels,
+    })
 }
 
 /// A picture's pixels and the parameters of its warp on the device.
@@ -33,5 +40,8 @@ pub(crate) fn upload(gpu: &Gpu, image: &SourceImage, size: u32) -> Result<(Tenso
         size,
         ..Default::default()
     };
-    Ok((pixels, Tensor::uniform(gpu, "warp", bytemuck::bytes_of(&parameters))?))
+    Ok((
+        pixels,
+        Tensor::uniform(gpu, "warp", bytemuck::bytes_of(&parameters))?,
+    ))
 }

@@ -10,9 +10,7 @@ use std::sync::Arc;
 
 use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{
-    AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid,
-};
+use crate::gpu::{AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid};
 use crate::weights::{fold, pack};
 use crate::{Result, Weights};
 
@@ -112,7 +110,10 @@ impl StyleUnet {
         for level in 0..config.levels() {
             for condition in ["condition_scale", "condition_shift"] {
                 for part in [0, 2] {
-                    load(config.name(format_args!("{condition}.{level}.{part}")), None)?;
+                    load(
+                        config.name(format_args!("{condition}.{level}.{part}")),
+                        None,
+                    )?;
                 }
             }
         }
@@ -131,7 +132,8 @@ impl StyleUnet {
 
         let style_layers = (0..config.style_layers)
             .map(|layer| {
-                let name = config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * layer + 1));
+                let name =
+                    config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * layer + 1));
                 let matrix = weights.f32(&format!("{name}.weight"))?;
                 let bias = weights.f32(&format!("{name}.bias"))?;
                 Linear::new(gpu, &name, &matrix, &bias, config.style_size)
@@ -196,18 +198,17 @@ impl StyleUnet {
         frame: &Tensor,
         sigmoid: bool,
     ) -> Result<FeatureMap> {
-        let plan = Plan { net: self, frame, kernels: Kernels::new(builder.gpu())? };
+        let plan = Plan {
+            net: self,
+            frame,
+            kernels: Kernels::new(builder.gpu())?,
+        };
         plan.network(builder, input, sigmoid)
     }
 }
 
 impl Conv {
-    fn load(
-        gpu: &Gpu,
-        weights: &Weights,
-        name: &str,
-        style: Option<StyleOffsets>,
-    ) -> Result<Self> {
+    fn load(gpu: &Gpu, weights: &Weights, name: &str, style: Option<StyleOffsets>) -> Result<Self> {
         let tensor = match style {
             None => format!("{name}.weight"),
             Some(_) => format!("{name}.modulated_conv.weight"),
@@ -257,8 +258,12 @@ impl Styles {
         let columns = matrix.len() / bias.len();
         self.modulation.extend_from_slice(&matrix);
         self.modulation_bias.extend(pack::vector(&bias));
-        self.modulation.resize(self.modulation_bias.len() * columns, 0.0);
-        Ok(StyleOffsets { modulation: offset, ..Default::default() })
+        self.modulation
+            .resize(self.modulation_bias.len() * columns, 0.0);
+        Ok(StyleOffsets {
+            modulation: offset,
+            ..Default::default()
+        })
     }
 
     fn add_demodulated(
@@ -276,14 +281,21 @@ impl Styles {
         let demodulation = self.rows.len() as u32 / 4;
         let first = self.squares.len() as u32 / 4;
         let outputs = squares.len() as u32 / (channels * 4);
-        self.rows.extend((0..outputs).map(|o| [first + o * channels, offsets.modulation, channels, 0]));
+        self.rows
+            .extend((0..outputs).map(|o| [first + o * channels, offsets.modulation, channels, 0]));
         // A row of no channels: padding keeps layers at whole vec4s.
-        self.rows.resize(self.rows.len().next_multiple_of(4), [0; 4]);
+        self.rows
+            .resize(self.rows.len().next_multiple_of(4), [0; 4]);
         self.squares.extend(squares);
         let map = self.noise.len() as u32;
         self.noise.extend_from_slice(noise);
         let demodulation = Some(demodulation);
-        Ok(StyleOffsets { demodulation, noise: map, noise_gain, ..offsets })
+        Ok(StyleOffsets {
+            demodulation,
+            noise: map,
+            noise_gain,
+            ..offsets
+        })
     }
 }
 
@@ -318,14 +330,25 @@ struct Epilogue<'a> {
 }
 
 impl<'a> Epilogue<'a> {
-    const LINEAR: Self = Self { flags: 0, operand: None, output: None };
+    const LINEAR: Self = Self {
+        flags: 0,
+        operand: None,
+        output: None,
+    };
 
     fn lrelu() -> Self {
-        Self { flags: flag::LRELU, ..Self::LINEAR }
+        Self {
+            flags: flag::LRELU,
+            ..Self::LINEAR
+        }
     }
 
     fn with(self, flag: u32, operand: &'a Tensor) -> Self {
-        Self { flags: self.flags | flag, operand: Some(operand), ..self }
+        Self {
+            flags: self.flags | flag,
+            operand: Some(operand),
+            ..self
+        }
     }
 }
 
@@ -367,7 +390,12 @@ impl Plan<'_> {
         let style = self.style(b, &bottom)?;
 
         let mut x = bottom;
-        let mut decoder = Decoder { plan: self, style, convs: config.style_convs(), rgbs: config.to_rgbs() };
+        let mut decoder = Decoder {
+            plan: self,
+            style,
+            convs: config.style_convs(),
+            rgbs: config.to_rgbs(),
+        };
         let (mut y, mut rgb) = decoder.first(b)?;
         let last_level = config.levels() - 1;
         for (level, block) in (0u32..).zip(config.up_blocks()) {
@@ -378,7 +406,8 @@ impl Plan<'_> {
             x = self.up_block(b, &block, &sum)?;
             b.release(sum.tensor);
             let condition = self.condition(b, level, &x)?;
-            (y, rgb) = decoder.level(b, level, y, rgb, condition, sigmoid && level == last_level)?;
+            (y, rgb) =
+                decoder.level(b, level, y, rgb, condition, sigmoid && level == last_level)?;
         }
         b.release(x.tensor);
         b.release(y.tensor);
@@ -454,7 +483,16 @@ impl Plan<'_> {
         for (kind, offset) in [("condition_scale", 0), ("condition_shift", elements * 4)] {
             let hidden = self.conv(b, &name(kind, 0), x, None, Epilogue::lrelu())?;
             let output = Some(both.slice(offset, elements * 4));
-            self.conv(b, &name(kind, 2), &hidden, None, Epilogue { output, ..Epilogue::LINEAR })?;
+            self.conv(
+                b,
+                &name(kind, 2),
+                &hidden,
+                None,
+                Epilogue {
+                    output,
+                    ..Epilogue::LINEAR
+                },
+            )?;
             b.release(hidden.tensor);
         }
         Ok(both)
@@ -463,7 +501,14 @@ impl Plan<'_> {
     /// The style, and from it the modulation and demodulation of all layers.
     fn style(&self, b: &mut ProgramBuilder<'_>, bottom: &FeatureMap) -> Result<Style> {
         let (net, config) = (self.net, &self.net.config);
-        let mut x = self.linear(b, config.name("final_linear"), &net.final_linear, &bottom.tensor, false, false)?;
+        let mut x = self.linear(
+            b,
+            config.name("final_linear"),
+            &net.final_linear,
+            &bottom.tensor,
+            false,
+            false,
+        )?;
         for (i, layer) in net.style_layers.iter().enumerate() {
             let label = config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * i + 1));
             let y = self.linear(b, label, layer, &x, true, i == 0)?;
@@ -478,19 +523,34 @@ impl Plan<'_> {
         let demodulation = b.tensor("demodulation", rows.into())?;
         let multiplied = (net.squares.bytes() / 4) as f64;
         b.dispatch(
-            Dispatch::new(config.name("stylegan_decoder.demodulation"), &self.kernels.demodulation)
-                .uniform("size", params::Demodulation { rows, ..Default::default() })
-                .bind("rows", &net.demodulation_rows)
-                .bind("squares", &net.squares)
-                .bind("modulation", &modulation)
-                .bind("output", &demodulation)
-                .grid(linear_grid(rows.div_ceil(8)))
-                .cost(3.0 * multiplied, 4.0 * multiplied),
+            Dispatch::new(
+                config.name("stylegan_decoder.demodulation"),
+                &self.kernels.demodulation,
+            )
+            .uniform(
+                "size",
+                params::Demodulation {
+                    rows,
+                    ..Default::default()
+                },
+            )
+            .bind("rows", &net.demodulation_rows)
+            .bind("squares", &net.squares)
+            .bind("modulation", &modulation)
+            .bind("output", &demodulation)
+            .grid(linear_grid(rows.div_ceil(8)))
+            .cost(3.0 * multiplied, 4.0 * multiplied),
         );
         if net.noise_elements > 0 {
             b.dispatch(
                 Dispatch::new(config.name("stylegan_decoder.noises"), &self.kernels.noise)
-                    .uniform("size", params::Noise { count: net.noise_elements, ..Default::default() })
+                    .uniform(
+                        "size",
+                        params::Noise {
+                            count: net.noise_elements,
+                            ..Default::default()
+                        },
+                    )
                     .bind("frame", self.frame)
                     .bind("noise", &net.noise)
                     .grid(linear_grid(net.noise_elements.div_ceil(64)))
@@ -498,7 +558,10 @@ impl Plan<'_> {
                     .cost(0.0, 4.0 * f64::from(net.noise_elements)),
             );
         }
-        Ok(Style { modulation, demodulation })
+        Ok(Style {
+            modulation,
+            demodulation,
+        })
     }
 
     fn conv(
@@ -545,8 +608,14 @@ impl Plan<'_> {
                 .bind("input", &input.tensor)
                 .bind("weights", &conv.weights)
                 .bind("bias", &conv.bias)
-                .bind("modulation", style.map_or(nothing, |style| &style.modulation))
-                .bind("demodulation", style.map_or(nothing, |style| &style.demodulation))
+                .bind(
+                    "modulation",
+                    style.map_or(nothing, |style| &style.modulation),
+                )
+                .bind(
+                    "demodulation",
+                    style.map_or(nothing, |style| &style.demodulation),
+                )
                 .bind("noise", &net.noise)
                 .bind("operand", epilogue.operand.unwrap_or(nothing))
                 .bind("output", &output)
@@ -557,7 +626,11 @@ impl Plan<'_> {
                 ),
         );
         b.tap(name, &output);
-        Ok(FeatureMap { tensor: output, size, channels: conv.outputs })
+        Ok(FeatureMap {
+            tensor: output,
+            size,
+            channels: conv.outputs,
+        })
     }
 
     fn resample(
@@ -588,7 +661,11 @@ impl Plan<'_> {
                 .grid([(size * channels).div_ceil(64), size, 1])
                 .cost(output.bytes() as f64 * 7.0 / 4.0, moved),
         );
-        Ok(FeatureMap { tensor: output, size, channels: input.channels })
+        Ok(FeatureMap {
+            tensor: output,
+            size,
+            channels: input.channels,
+        })
     }
 
     /// Adds two maps and releases them.
@@ -604,7 +681,13 @@ impl Plan<'_> {
         let count = (elements / 4) as u32;
         b.dispatch(
             Dispatch::new(format!("{label} (add)"), &self.kernels.add)
-                .uniform("size", params::Add { count, ..Default::default() })
+                .uniform(
+                    "size",
+                    params::Add {
+                        count,
+                        ..Default::default()
+                    },
+                )
                 .bind("left", &left.tensor)
                 .bind("right", &right.tensor)
                 .bind("output", &output)
@@ -613,7 +696,10 @@ impl Plan<'_> {
         );
         b.release(left.tensor);
         b.release(right.tensor);
-        Ok(FeatureMap { tensor: output, ..left })
+        Ok(FeatureMap {
+            tensor: output,
+            ..left
+        })
     }
 
     fn linear(
@@ -661,8 +747,12 @@ impl Decoder<'_> {
     fn first(&mut self, b: &mut ProgramBuilder<'_>) -> Result<(FeatureMap, FeatureMap)> {
         let style = Some(&self.style);
         let constant = &self.plan.net.constant;
-        let y = self.plan.conv(b, &self.convs[0].name, constant, style, Epilogue::lrelu())?;
-        let rgb = self.plan.conv(b, &self.rgbs[0].name, &y, style, Epilogue::LINEAR)?;
+        let y = self
+            .plan
+            .conv(b, &self.convs[0].name, constant, style, Epilogue::lrelu())?;
+        let rgb = self
+            .plan
+            .conv(b, &self.rgbs[0].name, &y, style, Epilogue::LINEAR)?;
         Ok((y, rgb))
     }
 
@@ -678,7 +768,9 @@ impl Decoder<'_> {
     ) -> Result<(FeatureMap, FeatureMap)> {
         let (plan, style) = (self.plan, Some(&self.style));
         let index = 2 * level as usize + 1;
-        let [up, same] = &self.convs[index..index + 2] else { unreachable!("two per level") };
+        let [up, same] = &self.convs[index..index + 2] else {
+            unreachable!("two per level")
+        };
         let double = plan.resample(b, &up.name, &y, up.resolution, false)?;
         b.release(y.tensor);
         let epilogue = Epilogue::lrelu().with(flag::SCALE_SHIFT, &condition);
@@ -704,8 +796,10 @@ impl Conv {
         /// Below this the tile of a workgroup would mostly be empty.
         const SMALLEST_TILED: u32 = 16;
         let eighths = self.outputs.div_ceil(8);
-        let common =
-            [("KERNEL_SIZE", self.kernel_size), ("MODULATED", self.style.is_some().into())];
+        let common = [
+            ("KERNEL_SIZE", self.kernel_size),
+            ("MODULATED", self.style.is_some().into()),
+        ];
         if gpu.kind() == AdapterKind::Cpu || size < SMALLEST_TILED {
             let kernel = gpu.kernel(&kernels::CONV_REGISTER, &common)?;
             return Ok((kernel, [size.div_ceil(64), eighths.div_ceil(4), size]));

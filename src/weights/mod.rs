@@ -2,6 +2,7 @@
 
 mod file;
 pub mod fold;
+pub(crate) mod pack;
 mod synthetic;
 mod writer;
 

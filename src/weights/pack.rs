@@ -59,7 +59,10 @@ pub(crate) fn transposed(weight: &[f32], outputs: u32, inputs: u32) -> Vec<f32> 
 
 /// `rows` of `columns` values each, every row padded with zeros.
 pub(crate) fn rows(values: &[f32], columns: u32) -> Vec<f32> {
-    values.chunks_exact(columns as usize).flat_map(vector).collect()
+    values
+        .chunks_exact(columns as usize)
+        .flat_map(vector)
+        .collect()
 }
 
 /// Channel-major images `[channel][pixel]` as `[pixel][channel]`, channels padded with zeros.
