@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::frame::{FramePool, FrameSlot};
 use crate::gpu::kernels::params;
-use crate::gpu::{Program, ProgramBuilder, Tensor};
+use crate::gpu::{Program, ProgramBuilder, Tap, Tensor};
 use crate::stage::field::Field;
 use crate::stage::fusion::Fusion;
 use crate::stage::head::Head;
@@ -56,6 +56,7 @@ pub(crate) struct Encoder {
 
 /// A drive to a picture.
 pub(crate) struct Renderer {
+    net: StyleUnet,
     pub program: Program,
     pub frame: FrameUniform,
     pub coefficients: Tensor,
@@ -230,17 +231,55 @@ impl Model {
     }
 
     /// Names and intermediate results of the last recording, if the model keeps them (see
-    /// [`ModelOptions::trace`]). Names are those of the network's modules; images are
-    /// `[y][x][channel]`, channels padded to a multiple of four.
-    #[must_use]
-    pub fn taps(&self) -> Vec<(&str, &Tensor)> {
+    /// [`ModelOptions::trace`]). Names are those of the network's modules.
+    pub fn taps(&self) -> impl Iterator<Item = (&str, &Tap)> {
         let inner = &self.inner;
         let (encoder, renderer) = (&inner.encoder.program.taps, &inner.renderer.program.taps);
         encoder
             .iter()
             .chain(renderer)
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect()
+            .map(|(name, tap)| (name.as_str(), tap))
+    }
+
+    /// Runs the super-resolver alone, on a low-resolution image `[y][x][channel]` of the configured
+    /// size, and returns the picture `[y][x]` of red, green and blue, not clamped.
+    ///
+    /// This plans a program of its own for the one call: it is for looking at the stage by itself.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the size does not fit; [`Error::Limit`] and [`Error::Gpu`] from the
+    /// device.
+    pub async fn super_resolve(&self, low_res: &[f32]) -> Result<Vec<f32>> {
+        let (gpu, config, renderer) = (self.gpu(), self.config(), self.renderer());
+        let size = config.low_res_size;
+        let expected = (size * size * config.low_res_channels) as usize;
+        if low_res.len() != expected {
+            return Err(Error::argument(
+                "low-resolution image",
+                format!("{expected} numbers"),
+                format!("{}", low_res.len()),
+            ));
+        }
+        let tensor = Tensor::from_slice(gpu, "low-resolution image", low_res)?;
+        let input = FeatureMap {
+            tensor,
+            size,
+            channels: config.low_res_channels,
+        };
+        let frame = params::Frame {
+            noise_gain: 1.0,
+            ..Default::default()
+        };
+        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame))?;
+        let mut b = ProgramBuilder::new(gpu, false);
+        let image = renderer.net.plan(&mut b, &input, &frame, true)?;
+        b.finish()?.run(gpu)?;
+        let pixels: Vec<[f32; 4]> = image.tensor.read(gpu).await?;
+        Ok(pixels
+            .iter()
+            .flat_map(|pixel| &pixel[..3])
+            .copied()
+            .collect())
     }
 
     pub(crate) fn trace(&self) -> bool {
@@ -371,6 +410,7 @@ impl Renderer {
             size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
         Ok(Self {
             program: b.finish()?,
+            net,
             frame,
             coefficients,
             points: points.positions,

@@ -41,7 +41,7 @@ const PAPER: Tolerance = Tolerance {
 impl Case {
     fn render(&self, planes: &Tensor) -> Rendering {
         render(
-            &self.weights,
+            self.weights(),
             planes,
             &self.points,
             &self.camera,
@@ -52,7 +52,7 @@ impl Case {
 
     /// Every stage boundary of a small case, each stage fed with the output of the one before.
     fn check_pipeline(&self, tolerance: &Tolerance) -> Rendering {
-        let planes = build(&self.weights, &self.sources, Noise::Stored).unwrap();
+        let planes = build(self.weights(), &self.sources, Noise::Stored).unwrap();
         // Sums of up to 4608 products in another order than PyTorch's, some thirty layers deep.
         let per_source: Vec<f32> = planes
             .per_source
@@ -101,12 +101,12 @@ impl Case {
     /// Every stage of a small case on its own, fed with the authors' input. Nothing adds up, so
     /// the tolerances are those of a stage's own rounding.
     fn check_stages(&self) {
-        let config = self.weights.config();
+        let config = self.weights().config();
         let side = config.low_res_size as usize;
         let golden = |name: &str| self.golden.f32(name);
         let planes = golden("planes");
         let planes = Tensor::from_planar(self.golden.shape("planes").try_into().unwrap(), &planes);
-        let networks = FieldWeights::load(&self.weights).unwrap();
+        let networks = FieldWeights::load(self.weights()).unwrap();
         let rays = rays::generate(&self.camera, side);
 
         let mut radiances = Vec::new();
@@ -172,7 +172,7 @@ impl Case {
         let low_res = Tensor::from_planar([low_res.len() / (side * side), side, side], &low_res);
         let size = config.output_size as usize;
         let image = style_unet(
-            &self.weights,
+            self.weights(),
             "up_renderer",
             &low_res,
             size,
@@ -235,7 +235,7 @@ fn small_paper_stages_match_the_authors() {
 /// A case at the released sizes; its goldens are every so many elements of a tensor, or some rays.
 fn check_full(name: &str, smallest_psnr: f32) {
     let case = Case::full(name);
-    let planes = build(&case.weights, &case.sources, Noise::Stored).unwrap();
+    let planes = build(case.weights(), &case.sources, Noise::Stored).unwrap();
     let stride = [4, 8, 8];
     let per_source = planes.per_source.iter().flat_map(|p| every(p, stride));
     case.compare("planes_per_source", &per_source.collect::<Vec<_>>())
@@ -300,7 +300,7 @@ fn check_full(name: &str, smallest_psnr: f32) {
 
     let low_res = Tensor::from_planar([32, 128, 128], &case.golden.f32("low_res"));
     let image = style_unet(
-        &case.weights,
+        case.weights(),
         "up_renderer",
         &low_res,
         512,

@@ -10,6 +10,7 @@ pub use context::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
 pub use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
 pub use profiler::KernelTime;
 pub(crate) use profiler::Timer;
+pub use program::Tap;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };

@@ -11,9 +11,37 @@ use crate::{Error, Result};
 pub(crate) struct Program {
     steps: Vec<Step>,
     /// Named results, kept when the program was built for tracing.
-    pub(crate) taps: HashMap<String, Tensor>,
+    pub(crate) taps: HashMap<String, Tap>,
     /// Bytes of working memory.
     pub(crate) bytes: u64,
+}
+
+/// A named intermediate result of a model that keeps them
+/// ([`ModelOptions::trace`](crate::ModelOptions::trace)).
+#[derive(Clone, Debug)]
+pub struct Tap {
+    tensor: Tensor,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl Tap {
+    /// Rows (pixels, samples) and columns (channels).
+    #[must_use]
+    pub fn shape(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
+    /// Copies the values to the host, `[row][column]`.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
+        let stored: Vec<T> = self.tensor.read(gpu).await?;
+        let rows = stored.chunks(self.stride).take(self.rows);
+        Ok(rows.flat_map(|row| &row[..self.columns]).copied().collect())
+    }
 }
 
 pub(super) struct Step {
@@ -136,7 +164,7 @@ pub(crate) struct ProgramBuilder<'a> {
     trace: bool,
     free: Vec<Tensor>,
     dispatches: Vec<(&'static str, Dispatch)>,
-    taps: HashMap<String, Tensor>,
+    taps: HashMap<String, Tap>,
     bytes: u64,
 }
 
@@ -191,10 +219,21 @@ impl<'a> ProgramBuilder<'a> {
         }
     }
 
-    /// Names a result for inspection.
-    pub(crate) fn tap(&mut self, name: impl Into<String>, tensor: &Tensor) {
+    /// Names a result of `rows` times `columns` numbers for inspection; rows are `stride` apart.
+    pub(crate) fn tap(
+        &mut self,
+        name: impl Into<String>,
+        tensor: &Tensor,
+        [rows, columns, stride]: [u32; 3],
+    ) {
         if self.trace {
-            self.taps.insert(name.into(), tensor.clone());
+            let tap = Tap {
+                tensor: tensor.clone(),
+                rows: rows as usize,
+                columns: columns as usize,
+                stride: stride as usize,
+            };
+            self.taps.insert(name.into(), tap);
         }
     }
 

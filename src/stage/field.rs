@@ -151,8 +151,13 @@ impl Field {
                     (neighbours.tensor.bytes() + opacities.bytes() + values.bytes()) as f64,
                 ),
         );
-        b.tap(format!("{}.opacities", pass.name), &opacities);
-        b.tap(format!("{}.values", pass.name), &values);
+        b.tap(
+            format!("{}.opacities", pass.name),
+            &opacities,
+            [count, 1, 1],
+        );
+        let shape = [count, config.low_res_channels, channels];
+        b.tap(format!("{}.values", pass.name), &values, shape);
         Ok(Samples { opacities, values })
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn depth(
             .bind("output", &depth)
             .cost(f64::from(count) * 10.0, f64::from(count) * 52.0),
     );
-    b.tap("depth", &depth);
+    b.tap("depth", &depth, [count, 1, 1]);
     Ok(depth)
 }
 

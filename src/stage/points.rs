@@ -188,7 +188,7 @@ impl Points {
             );
         }
         b.release(partials);
-        b.tap(format!("{}.neighbours", pass.name), &tensor);
+        b.tap(format!("{}.neighbours", pass.name), &tensor, [count, 4, 4]);
         Ok(Neighbours { tensor, sums_at })
     }
 }

@@ -67,8 +67,12 @@ impl Rays {
                 .grid([layout.count.div_ceil(64), 1, 1])
                 .cost(count as f64 * 60.0, (depths.bytes() + count * 16) as f64),
         );
-        b.tap("rays", &tensor);
-        b.tap("coarse.depths", &depths);
+        b.tap("ray_dirs", &tensor, [layout.count, 3, layout.stride * 4]);
+        b.tap(
+            "coarse.depths",
+            &depths,
+            [layout.count, layout.coarse, layout.coarse],
+        );
         let pass = Pass {
             name: "coarse",
             samples: layout.coarse,
@@ -106,8 +110,13 @@ impl Rays {
                     (coarse.depths.bytes() + samples.opacities.bytes() + depths.bytes()) as f64,
                 ),
         );
-        b.tap("coarse_image", &colours);
-        b.tap("fine.depths", &depths);
+        b.tap("coarse_image", &colours, [self.layout.count, 3, 4]);
+        let Rays { layout, .. } = self;
+        b.tap(
+            "fine.depths",
+            &depths,
+            [layout.count, layout.fine, layout.fine],
+        );
         b.release(colours);
         Ok(Pass {
             name: "fine",
@@ -145,7 +154,11 @@ impl Rays {
                 .grid([threads.div_ceil(64), 1, 1])
                 .cost(samples * 12.0, samples * 16.0),
         );
-        b.tap("low_res", &low_res);
+        b.tap(
+            "low_res",
+            &low_res,
+            [layout.count, config.low_res_channels, layout.channels * 4],
+        );
         let low_res = FeatureMap {
             tensor: low_res,
             size: config.low_res_size,

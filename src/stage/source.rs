@@ -20,7 +20,7 @@ pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<FeatureMap> 
                 2.0 * tensor.bytes() as f64,
             ),
     );
-    b.tap("source", &tensor);
+    b.tap("source", &tensor, [size * size, channels, 4]);
     Ok(FeatureMap {
         tensor,
         size,

@@ -22,6 +22,17 @@ pub(crate) struct FeatureMap {
     pub channels: u32,
 }
 
+impl FeatureMap {
+    /// Pixels, channels, and stored channels.
+    fn shape(&self) -> [u32; 3] {
+        [
+            self.size * self.size,
+            self.channels,
+            pack::padded(self.channels),
+        ]
+    }
+}
+
 /// Values that epilogue flags have in `shaders/style_unet/conv_epilogue.wgsl`.
 mod flag {
     pub const DEMODULATE: u32 = 1;
@@ -413,7 +424,7 @@ impl Plan<'_> {
         b.release(y.tensor);
         b.release(decoder.style.modulation);
         b.release(decoder.style.demodulation);
-        b.tap(config.prefix, &rgb.tensor);
+        b.tap(config.prefix, &rgb.tensor, rgb.shape());
         Ok(rgb)
     }
 
@@ -428,7 +439,7 @@ impl Plan<'_> {
         let small = self.conv(b, &name, input, None, Epilogue::LINEAR)?;
         let resized = self.resample(b, &name, &small, config.output, true)?;
         b.release(small.tensor);
-        b.tap(name, &resized.tensor);
+        b.tap(name, &resized.tensor, resized.shape());
         Ok(resized)
     }
 
@@ -449,7 +460,7 @@ impl Plan<'_> {
         let y = self.conv(b, &name("conv2"), &half, None, epilogue)?;
         b.release(half.tensor);
         b.release(skip.tensor);
-        b.tap(&block.name, &y.tensor);
+        b.tap(&block.name, &y.tensor, y.shape());
         Ok(y)
     }
 
@@ -469,7 +480,7 @@ impl Plan<'_> {
         let y = self.conv(b, &name("conv2"), &double, None, epilogue)?;
         b.release(double.tensor);
         b.release(skip.tensor);
-        b.tap(&block.name, &y.tensor);
+        b.tap(&block.name, &y.tensor, y.shape());
         Ok(y)
     }
 
@@ -625,12 +636,13 @@ impl Plan<'_> {
                     4.0 * (pixels * (inputs + outputs) + taps * inputs * outputs),
                 ),
         );
-        b.tap(name, &output);
-        Ok(FeatureMap {
+        let output = FeatureMap {
             tensor: output,
             size,
             channels: conv.outputs,
-        })
+        };
+        b.tap(name, &output.tensor, output.shape());
+        Ok(output)
     }
 
     fn resample(
@@ -719,7 +731,7 @@ impl Plan<'_> {
             normalise: normalise.into(),
         };
         let weights = f64::from(layer.rows) * f64::from(layer.columns);
-        b.tap(&label, &output);
+        b.tap(&label, &output, [1, layer.rows, layer.rows]);
         b.dispatch(
             Dispatch::new(label, &self.kernels.linear)
                 .uniform("size", parameters)

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test uses its own part")]
 
+pub mod parity;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,19 @@ impl Golden {
 
     pub fn metadata(&self, key: &str) -> &str {
         &self.metadata[key]
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.names().any(|n| n == name)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        file.names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     pub fn shape(&self, name: &str) -> Vec<usize> {
@@ -70,8 +85,10 @@ impl Golden {
 /// A golden case with all its inputs.
 pub struct Case {
     pub golden: Golden,
-    pub weights: Weights,
+    /// There until a model takes them.
+    pub weights: Option<Weights>,
     pub sources: Vec<Tensor>,
+    pub pictures: Vec<SourceImage>,
     pub points: Vec<Vec3>,
     pub camera: Camera,
 }
@@ -94,16 +111,16 @@ impl Case {
             ..ModelConfig::default()
         };
         let shape = golden.shape("sources");
-        let pixels: Vec<f32> = golden
+        let pictures = golden
             .u8("sources")
-            .iter()
-            .map(|v| f32::from(*v) / 255.0)
-            .collect();
-        let sources = pixels
             .chunks_exact(shape[1] * shape[2] * 3)
-            .map(|s| Tensor::new([shape[1], shape[2], 3], s.to_vec()))
+            .map(|rgb| {
+                let rgba = rgb.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]);
+                let (width, height) = (shape[2] as u32, shape[1] as u32);
+                SourceImage::from_rgba8(width, height, rgba.collect()).unwrap()
+            })
             .collect();
-        Self::new(golden, config, "small_", sources)
+        Self::new(golden, config, "small_", pictures)
     }
 
     /// A case of the network at its released sizes; its sources are pictures beside the file.
@@ -111,15 +128,16 @@ impl Case {
         let golden = Golden::open(&format!("{name}.safetensors"));
         let names: Vec<String> = serde_json::from_str(golden.metadata("sources")).unwrap();
         let config = ModelConfig::default();
-        let source = |name| SourceImage::open(golden_path(name)).unwrap();
-        let sources = names
-            .iter()
-            .map(|name| prepare(&config, &source(name)).unwrap());
-        let sources = sources.collect();
-        Self::new(golden, config, "", sources)
+        let open = |name: &String| SourceImage::open(golden_path(name)).unwrap();
+        let pictures = names.iter().map(open).collect();
+        Self::new(golden, config, "", pictures)
     }
 
-    fn new(golden: Golden, config: ModelConfig, size: &str, sources: Vec<Tensor>) -> Self {
+    fn new(golden: Golden, config: ModelConfig, size: &str, pictures: Vec<SourceImage>) -> Self {
+        let sources = pictures
+            .iter()
+            .map(|picture| prepare(&config, picture).unwrap());
+        let sources = sources.collect();
         let weighting = golden.metadata("point_weighting");
         let table = golden_path(&format!("checkpoint_{size}{weighting}.tsv"));
         let rules = SyntheticRules::parse(&std::fs::read_to_string(table).unwrap()).unwrap();
@@ -132,12 +150,17 @@ impl Case {
         };
         let seed = golden.metadata("seed").parse().unwrap();
         Self {
-            weights: Weights::synthetic(config, seed, rules).unwrap(),
+            weights: Some(Weights::synthetic(config, seed, rules).unwrap()),
             sources,
+            pictures,
             points: vectors(&golden.f32("points")),
             camera: camera(&golden.f32("transform")),
             golden,
         }
+    }
+
+    pub fn weights(&self) -> &Weights {
+        self.weights.as_ref().unwrap()
     }
 
     pub fn compare(&self, name: &str, found: &[f32]) -> Difference {
@@ -198,6 +221,15 @@ impl Difference {
         difference
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Largest minus smallest golden value.
+    pub fn range(&self) -> f32 {
+        self.range
+    }
+
     pub fn max(&self) -> f32 {
         self.sorted[0]
     }
@@ -213,7 +245,7 @@ impl Difference {
     }
 
     /// The largest difference once a share of the elements, the worst, is left out.
-    fn beyond(&self, share: f32) -> f32 {
+    pub fn beyond(&self, share: f32) -> f32 {
         self.sorted[(self.sorted.len() as f32 * share) as usize]
     }
 

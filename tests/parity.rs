@@ -1,0 +1,66 @@
+//! The GPU pipeline against golden data of the authors' PyTorch modules, on whatever adapter is
+//! there.
+//!
+//! `cargo test --test parity -- --nocapture` prints every difference; `--ignored` adds the network
+//! at its released sizes.
+
+mod common;
+
+use common::{Case, parity};
+use gpavatar::{Gpu, GpuOptions, ShaderChecks};
+
+fn check(mut case: Case, shaders: ShaderChecks) {
+    let options = GpuOptions {
+        shaders: Some(shaders),
+        poison: true,
+        ..GpuOptions::default()
+    };
+    let gpu = Gpu::with_options(&options).unwrap();
+    println!("{}", gpu.description());
+    let rows = parity::compare(&gpu, &mut case).unwrap();
+    let failed: Vec<String> = rows
+        .iter()
+        .filter(|row| !row.passed)
+        .map(|row| {
+            format!(
+                "{}: {:e}, expected {}",
+                row.difference.name(),
+                row.difference.max(),
+                row.tolerance
+            )
+        })
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {} tensors:\n{}",
+        failed.len(),
+        rows.len(),
+        failed.join("\n")
+    );
+}
+
+#[test]
+fn small_released_case_with_trusted_shaders() {
+    check(
+        Case::small("small_released_two_sources"),
+        ShaderChecks::Trusted,
+    );
+}
+
+#[test]
+fn small_released_case_with_checked_shaders() {
+    check(
+        Case::small("small_released_two_sources"),
+        ShaderChecks::Checked,
+    );
+}
+
+#[test]
+fn small_paper_case_with_trusted_shaders() {
+    check(Case::small("small_paper_one_source"), ShaderChecks::Trusted);
+}
+
+#[test]
+fn small_paper_case_with_checked_shaders() {
+    check(Case::small("small_paper_one_source"), ShaderChecks::Checked);
+}
