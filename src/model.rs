@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::frame::{FramePool, FrameSlot};
 use crate::gpu::kernels::params;
-use crate::gpu::{Program, ProgramBuilder, Tap, Tensor};
+use crate::gpu::{Conditions, Program, ProgramBuilder, Recording, Tap, Tensor};
 use crate::stage::field::Field;
 use crate::stage::fusion::Fusion;
 use crate::stage::head::Head;
@@ -13,6 +13,9 @@ use crate::stage::rays::Rays;
 use crate::stage::style_unet::{FeatureMap, StyleUnet};
 use crate::stage::{output, source};
 use crate::{Error, Gpu, HeadModel, ModelConfig, Result, Weights};
+
+/// Name of the stage from the low-resolution image to the picture.
+const SUPER_RESOLVER: &str = "super-resolver";
 
 /// A network on a device, ready to build and render avatars. Cloning gives another handle.
 ///
@@ -56,7 +59,6 @@ pub(crate) struct Encoder {
 
 /// A drive to a picture.
 pub(crate) struct Renderer {
-    net: StyleUnet,
     pub program: Program,
     pub frame: FrameUniform,
     pub coefficients: Tensor,
@@ -244,8 +246,6 @@ impl Model {
     /// Runs the super-resolver alone, on a low-resolution image `[y][x][channel]` of the configured
     /// size, and returns the picture `[y][x]` of red, green and blue, not clamped.
     ///
-    /// This plans a program of its own for the one call: it is for looking at the stage by itself.
-    ///
     /// # Errors
     /// [`Error::Argument`] if the size does not fit; [`Error::Limit`] and [`Error::Gpu`] from the
     /// device.
@@ -260,21 +260,37 @@ impl Model {
                 format!("{}", low_res.len()),
             ));
         }
-        let tensor = Tensor::from_slice(gpu, "low-resolution image", low_res)?;
-        let input = FeatureMap {
-            tensor,
-            size,
-            channels: config.low_res_channels,
-        };
         let frame = params::Frame {
             noise_gain: 1.0,
             ..Default::default()
         };
-        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame))?;
-        let mut b = ProgramBuilder::new(gpu, false);
-        let image = renderer.net.plan(&mut b, &input, &frame, true)?;
-        b.finish()?.run(gpu)?;
-        let pixels: Vec<[f32; 4]> = image.tensor.read(gpu).await?;
+        let guard = self.recording();
+        let queue = gpu.queue();
+        queue.write_buffer(
+            renderer.frame.tensor.buffer(),
+            0,
+            bytemuck::bytes_of(&frame),
+        );
+        queue.write_buffer(
+            renderer.low_res.tensor.buffer(),
+            0,
+            bytemuck::cast_slice(low_res),
+        );
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        renderer.program.record(Recording {
+            encoder: &mut encoder,
+            bindings: &[],
+            conditions: Conditions {
+                stage: Some(SUPER_RESOLVER),
+                ..Default::default()
+            },
+            timer: None,
+        })?;
+        queue.submit([encoder.finish()]);
+        // Ordered before whatever the next recording does to the image.
+        let image = renderer.image.tensor.snapshot(gpu);
+        drop(guard);
+        let pixels: Vec<[f32; 4]> = image.read(gpu).await?;
         Ok(pixels
             .iter()
             .flat_map(|pixel| &pixel[..3])
@@ -402,7 +418,7 @@ impl Renderer {
             b.release(samples.opacities);
         }
         let depth = output::depth(&mut b, &rays, &composite)?;
-        b.stage("super-resolver");
+        b.stage(SUPER_RESOLVER);
         let image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
         output::display(&mut b, &frame.tensor, &image, &composite)?;
 
@@ -410,7 +426,6 @@ impl Renderer {
             size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
         Ok(Self {
             program: b.finish()?,
-            net,
             frame,
             coefficients,
             points: points.positions,

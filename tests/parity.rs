@@ -64,3 +64,21 @@ fn small_paper_case_with_trusted_shaders() {
 fn small_paper_case_with_checked_shaders() {
     check(Case::small("small_paper_one_source"), ShaderChecks::Checked);
 }
+
+#[test]
+#[ignore = "minutes of all cores"]
+fn released_case_with_one_source() {
+    check(Case::full("released_one_source"), ShaderChecks::Trusted);
+}
+
+#[test]
+#[ignore = "minutes of all cores"]
+fn released_case_with_three_sources() {
+    check(Case::full("released_three_sources"), ShaderChecks::Trusted);
+}
+
+#[test]
+#[ignore = "minutes of all cores"]
+fn paper_case_with_two_sources() {
+    check(Case::full("paper_two_sources"), ShaderChecks::Trusted);
+}

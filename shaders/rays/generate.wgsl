@@ -43,11 +43,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let x = grid(ray % march.side, march.side) / frame.focal;
     let y = grid(ray / march.side, march.side) / frame.focal;
     let camera = vec3<f32>(x, y, 1.0);
-    let direction = normalize(vec3<f32>(
+    let world = vec3<f32>(
         dot(frame.rotation[0].xyz, camera),
         dot(frame.rotation[1].xyz, camera),
         dot(frame.rotation[2].xyz, camera),
-    ));
+    );
+    // Not `normalize`, which may go through a coarser reciprocal square root.
+    let direction = world / sqrt(dot(world, world));
     rays[ray * march.stride] = vec4<f32>(direction, 0.0);
 
     let origin = frame.origin.xyz;

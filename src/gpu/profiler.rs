@@ -2,7 +2,9 @@
 
 use super::Gpu;
 use super::program::Step;
-use crate::{Error, Result};
+#[cfg(any(feature = "profiler", target_arch = "wasm32"))]
+use crate::Error;
+use crate::Result;
 
 /// What one dispatch took.
 #[derive(Clone, Debug)]

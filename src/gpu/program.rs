@@ -69,15 +69,18 @@ pub(crate) enum When {
 pub(crate) struct Conditions {
     pub generated_noise: bool,
     pub head_model: bool,
+    /// Only this stage runs.
+    pub stage: Option<&'static str>,
 }
 
 impl Conditions {
-    fn hold(self, when: Option<When>) -> bool {
-        match when {
+    fn hold(self, step: &Step) -> bool {
+        let wanted = match step.when {
             None => true,
             Some(When::GeneratedNoise) => self.generated_noise,
             Some(When::HeadModel) => self.head_model,
-        }
+        };
+        wanted && self.stage.is_none_or(|stage| stage == step.stage)
     }
 }
 
@@ -411,7 +414,7 @@ impl Program {
             .steps
             .iter()
             .enumerate()
-            .filter(|(_, s)| conditions.hold(s.when));
+            .filter(|(_, s)| conditions.hold(s));
         match timer {
             Some(timer) => {
                 for (index, step) in active {

@@ -157,6 +157,11 @@ impl Tensor {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
+        self.snapshot(gpu).read(gpu).await
+    }
+
+    /// Submits a copy of what the tensor holds now, to be read later.
+    pub(crate) fn snapshot(&self, gpu: &Gpu) -> Snapshot {
         let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("read-back"),
             size: self.bytes,
@@ -166,7 +171,20 @@ impl Tensor {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, self.bytes);
         gpu.queue().submit([encoder.finish()]);
-        Ok(bytemuck::pod_collect_to_vec(&read(gpu, &staging).await?))
+        Snapshot { staging }
+    }
+}
+
+/// The copy of a tensor on its way to the host.
+pub(crate) struct Snapshot {
+    staging: wgpu::Buffer,
+}
+
+impl Snapshot {
+    pub(crate) async fn read<T: bytemuck::Pod>(self, gpu: &Gpu) -> Result<Vec<T>> {
+        Ok(bytemuck::pod_collect_to_vec(
+            &read(gpu, &self.staging).await?,
+        ))
     }
 }
 
