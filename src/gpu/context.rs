@@ -18,6 +18,9 @@ pub struct GpuOptions {
     /// How shaders are compiled. Default: the environment variable `GPAVATAR_SHADERS`
     /// (`trusted` or `checked`), else trusted.
     pub shaders: Option<ShaderChecks>,
+    /// Which variants of the kernels run. Default: the environment variable `GPAVATAR_KERNELS`
+    /// (`gpu` or `cpu`), else those for the adapter's kind.
+    pub kernels: Option<AdapterKind>,
     /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
     /// shows. For tests.
     pub poison: bool,
@@ -60,6 +63,7 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     shaders: ShaderChecks,
+    kind: AdapterKind,
     poison: bool,
     kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     failure: Arc<Mutex<Option<String>>>,
@@ -96,20 +100,19 @@ impl Gpu {
                 .or_else(|| std::env::var(name).ok())
                 .filter(|value| !value.is_empty())
         };
-        let shaders = match options.shaders {
-            Some(shaders) => shaders,
-            None => match environment(&None, "GPAVATAR_SHADERS").as_deref() {
-                None | Some("trusted") => ShaderChecks::Trusted,
-                Some("checked") => ShaderChecks::Checked,
-                Some(other) => {
-                    return Err(Error::argument(
-                        "GPAVATAR_SHADERS",
-                        "trusted or checked",
-                        other,
-                    ));
-                }
-            },
-        };
+        let shaders = choice(
+            options.shaders,
+            "GPAVATAR_SHADERS",
+            &[
+                ("trusted", ShaderChecks::Trusted),
+                ("checked", ShaderChecks::Checked),
+            ],
+        )?;
+        let kernels = choice(
+            options.kernels,
+            "GPAVATAR_KERNELS",
+            &[("gpu", AdapterKind::Gpu), ("cpu", AdapterKind::Cpu)],
+        )?;
         let backend = environment(&options.backend, "GPAVATAR_BACKEND");
         let backends = match &backend {
             None => wgpu::Backends::PRIMARY | wgpu::Backends::GL,
@@ -135,7 +138,8 @@ impl Gpu {
                 adapter: format!("{} ({})", info.name, info.backend),
                 reason: error.to_string(),
             })?;
-        let gpu = Self::build(info, device, queue, shaders, options.poison);
+        let shaders = shaders.unwrap_or_default();
+        let gpu = Self::build(info, device, queue, shaders, kernels, options.poison);
         let failure = gpu.inner.failure.clone();
         gpu.inner
             .device
@@ -214,9 +218,15 @@ impl Gpu {
         device: wgpu::Device,
         queue: wgpu::Queue,
         shaders: ShaderChecks,
+        kernels: Option<AdapterKind>,
         poison: bool,
     ) -> Self {
+        let kind = kernels.unwrap_or(match info.device_type {
+            wgpu::DeviceType::Cpu => AdapterKind::Cpu,
+            _ => AdapterKind::Gpu,
+        });
         let inner = Inner {
+            kind,
             device,
             queue,
             info,
@@ -267,14 +277,10 @@ impl Gpu {
         )
     }
 
-    /// Kind of processor behind the adapter.
+    /// Kind of processor that the kernels are chosen for.
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
-        if self.inner.info.device_type == wgpu::DeviceType::Cpu {
-            AdapterKind::Cpu
-        } else {
-            AdapterKind::Gpu
-        }
+        self.inner.kind
     }
 
     /// The wgpu device.
@@ -365,6 +371,23 @@ fn note_failure(slot: &Mutex<Option<String>>, reason: String) {
     slot.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get_or_insert(reason);
+}
+
+/// What an option, else an environment variable says, if anything.
+fn choice<T: Copy>(given: Option<T>, variable: &str, known: &[(&str, T)]) -> Result<Option<T>> {
+    let named = std::env::var(variable)
+        .ok()
+        .filter(|value| !value.is_empty());
+    let (None, Some(named)) = (given, named) else {
+        return Ok(given);
+    };
+    match known.iter().find(|(name, _)| *name == named) {
+        Some((_, value)) => Ok(Some(*value)),
+        None => {
+            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+            Err(Error::argument(variable, names.join(" or "), named))
+        }
+    }
 }
 
 fn backends_by_name(name: &str) -> Result<wgpu::Backends> {
