@@ -209,6 +209,7 @@ impl Gpu {
             device,
             queue,
             shaders,
+            None,
             false,
         ))
     }
