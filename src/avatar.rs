@@ -1,10 +1,10 @@
 //! A person: planes built from pictures, rendered under any drive.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::gpu::kernels::params;
-use crate::gpu::{Bindings, Conditions, KernelTime, Recording, Resource, Tensor, Timer};
+use crate::gpu::{Bindings, Conditions, KernelTime, Recording, Resource, Tensor, Timer, Uploads};
 use crate::model::FrameUniform;
 use crate::stage::style_unet::elements;
 use crate::stage::{points, source};
@@ -92,6 +92,14 @@ pub struct Profile {
     pub timestamps: bool,
 }
 
+/// When a recording is submitted.
+enum Submission<'a> {
+    /// Before anything else that uses the model's memory, perhaps timed.
+    Next(Option<&'a mut Timer>),
+    /// When the host likes to.
+    Later,
+}
+
 /// Version of an avatar file.
 const VERSION: &str = "1";
 const FORMAT: &str = "avatar file";
@@ -171,10 +179,10 @@ impl Avatar {
         let (frame, conditions) = with_noise(frame, options.noise, &encoder.frame);
         let mut timer = timed.then(|| Timer::new(gpu)).transpose()?;
 
-        let guard = model.recording();
-        gpu.queue()
-            .write_buffer(encoder.frame.tensor.buffer(), 0, bytemuck::bytes_of(&frame));
+        let submission = model.submission();
         let mut commands = gpu.device().create_command_encoder(&Default::default());
+        let parts = [(bytemuck::bytes_of(&frame), &encoder.frame.tensor)];
+        Uploads::once(gpu, &mut commands, &parts)?;
         for (index, (pixels, warp)) in (0u32..).zip(&uploads) {
             let resources = [
                 ("source", Resource::Tensor(pixels)),
@@ -221,7 +229,7 @@ impl Avatar {
                 None
             }
         };
-        drop(guard);
+        drop(submission);
         gpu.check("building an avatar")?;
         let mut avatar = Self::assemble(model, planes, options.shape.clone())?;
         if model.trace()
@@ -305,14 +313,20 @@ impl Avatar {
     pub fn render_with(&self, drive: &Drive, options: &RenderOptions) -> Result<Frame> {
         let gpu = self.model().gpu();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let frame = self.record_timed(&mut encoder, drive, options, None)?;
+        let submission = self.model().submission();
+        let frame = self.record_for(&mut encoder, drive, options, Submission::Next(None))?;
         gpu.queue().submit([encoder.finish()]);
+        drop(submission);
         gpu.check("rendering")?;
         Ok(frame)
     }
 
     /// Records a frame into the host application's command encoder, to be submitted with the rest
-    /// of its work. Recordings have to be submitted in order, and at most eight may be pending.
+    /// of its work.
+    ///
+    /// Any number of recordings may be pending, to be submitted in any order or not at all. Each
+    /// holds the memory of its frame until the device has executed it, even if the frame is
+    /// dropped before; wgpu notices that when the host submits or polls.
     ///
     /// # Errors
     /// [`Error::Argument`] if the drive does not fit the model: unknown expressions, wrong counts,
@@ -324,10 +338,13 @@ impl Avatar {
         drive: &Drive,
         options: &RenderOptions,
     ) -> Result<Frame> {
-        self.record_timed(encoder, drive, options, None)
+        self.record_for(encoder, drive, options, Submission::Later)
     }
 
     /// Renders a frame, waits for it and returns the time of every kernel.
+    ///
+    /// Without timestamps that takes many submissions: recordings that the host submits itself
+    /// must not come in between.
     ///
     /// # Errors
     /// See [`Avatar::record`].
@@ -335,9 +352,12 @@ impl Avatar {
         let gpu = self.model().gpu();
         let mut timer = Timer::new(gpu)?;
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let frame = self.record_timed(&mut encoder, drive, options, Some(&mut timer))?;
+        let submission = self.model().submission();
+        let timed = Submission::Next(Some(&mut timer));
+        let frame = self.record_for(&mut encoder, drive, options, timed)?;
         let timestamps = timer.timestamps();
         let kernels = timer.finish(encoder)?;
+        drop(submission);
         gpu.check("profiling")?;
         Ok((
             frame,
@@ -348,12 +368,12 @@ impl Avatar {
         ))
     }
 
-    fn record_timed(
+    fn record_for(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         drive: &Drive,
         options: &RenderOptions,
-        timer: Option<&mut Timer>,
+        submission: Submission<'_>,
     ) -> Result<Frame> {
         let model = self.model();
         let (gpu, renderer) = (model.gpu(), model.renderer());
@@ -384,13 +404,11 @@ impl Avatar {
         };
         let bindings = self.bindings(&drive.geometry)?;
         let slot = renderer.slot(gpu)?;
-
-        let guard = model.recording();
-        let mut uploads = renderer
-            .uploads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        uploads.record(
+        let (timer, held) = match submission {
+            Submission::Next(timer) => (timer, None),
+            Submission::Later => (None, Some(slot.clone())),
+        };
+        renderer.uploads.record(
             gpu,
             encoder,
             &[
@@ -398,8 +416,8 @@ impl Avatar {
                 (bytemuck::cast_slice(&coefficients), &renderer.coefficients),
                 (bytemuck::cast_slice(&given), &renderer.points),
             ],
-        );
-        drop(uploads);
+            held,
+        )?;
         renderer.program.record(Recording {
             encoder,
             bindings: &[bindings, &slot.bindings],
@@ -407,7 +425,6 @@ impl Avatar {
             timer,
         })?;
         slot.keep(encoder, renderer);
-        drop(guard);
         Ok(Frame::new(model, slot))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::kernel::{Kernel, KernelKey, KernelSource};
+use super::kernel::{Kernel, KernelKey, KernelSource, kernels};
 use crate::{Error, Result};
 
 /// How [`Gpu::request`] chooses and opens an adapter.
@@ -73,7 +73,7 @@ impl Gpu {
     /// Opens the best adapter (or the one that the environment names) and waits for it.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] or [`Error::Device`], see [`Gpu::request`].
+    /// See [`Gpu::request`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new() -> Result<Self> {
         Self::with_options(&GpuOptions::default())
@@ -92,7 +92,8 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if none matches, [`Error::Device`] if it cannot be opened,
-    /// [`Error::Argument`] for an unknown backend or shader mode.
+    /// [`Error::Limit`] if it is too small for a kernel, [`Error::Argument`] for an unknown
+    /// backend, or an environment variable that says none of what it may.
     pub async fn request(options: &GpuOptions) -> Result<Self> {
         let environment = |given: &Option<String>, name: &str| {
             given
@@ -139,7 +140,7 @@ impl Gpu {
                 reason: error.to_string(),
             })?;
         let shaders = shaders.unwrap_or_default();
-        let gpu = Self::build(info, device, queue, shaders, kernels, options.poison);
+        let gpu = Self::build(info, device, queue, shaders, kernels, options.poison)?;
         let failure = gpu.inner.failure.clone();
         gpu.inner
             .device
@@ -160,58 +161,18 @@ impl Gpu {
 
     /// Runs on a device of the host application, which keeps its own error handlers.
     ///
-    /// The device needs [`Gpu::required_limits`]; [`Gpu::optional_features`] are used if enabled.
+    /// [`Gpu::required_limits`] are enough, and less where no kernel needs it;
+    /// [`Gpu::optional_features`] are used if enabled.
     ///
     /// # Errors
-    /// [`Error::Limit`] if a limit is too small.
+    /// [`Error::Limit`] if a limit is too small for a kernel.
     pub fn from_device(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
         queue: wgpu::Queue,
         shaders: ShaderChecks,
     ) -> Result<Self> {
-        let (needs, has) = (Self::required_limits(), device.limits());
-        let pairs: [(&'static str, u64, u64); 4] = [
-            (
-                "max_storage_buffers_per_shader_stage",
-                needs.max_storage_buffers_per_shader_stage.into(),
-                has.max_storage_buffers_per_shader_stage.into(),
-            ),
-            (
-                "max_compute_workgroup_storage_size",
-                needs.max_compute_workgroup_storage_size.into(),
-                has.max_compute_workgroup_storage_size.into(),
-            ),
-            (
-                "max_compute_invocations_per_workgroup",
-                needs.max_compute_invocations_per_workgroup.into(),
-                has.max_compute_invocations_per_workgroup.into(),
-            ),
-            (
-                "max_compute_workgroups_per_dimension",
-                needs.max_compute_workgroups_per_dimension.into(),
-                has.max_compute_workgroups_per_dimension.into(),
-            ),
-        ];
-        for (limit, expected, found) in pairs {
-            if found < expected {
-                let what = "the device given to Gpu::from_device".to_string();
-                return Err(Error::Limit {
-                    what,
-                    limit,
-                    expected,
-                    found,
-                });
-            }
-        }
-        Ok(Self::build(
-            adapter.get_info(),
-            device,
-            queue,
-            shaders,
-            None,
-            false,
-        ))
+        Self::build(adapter.get_info(), device, queue, shaders, None, false)
     }
 
     fn build(
@@ -219,10 +180,14 @@ impl Gpu {
         device: wgpu::Device,
         queue: wgpu::Queue,
         shaders: ShaderChecks,
-        kernels: Option<AdapterKind>,
+        kind: Option<AdapterKind>,
         poison: bool,
-    ) -> Self {
-        let kind = kernels.unwrap_or(match info.device_type {
+    ) -> Result<Self> {
+        let limits = device.limits();
+        for kernel in kernels::ALL {
+            kernel.check(&limits)?;
+        }
+        let kind = kind.unwrap_or(match info.device_type {
             wgpu::DeviceType::Cpu => AdapterKind::Cpu,
             _ => AdapterKind::Gpu,
         });
@@ -236,9 +201,9 @@ impl Gpu {
             kernels: Mutex::default(),
             failure: Arc::default(),
         };
-        Self {
+        Ok(Self {
             inner: Arc::new(inner),
-        }
+        })
     }
 
     /// Limits that every kernel stays within: WebGPU's defaults.
@@ -437,14 +402,6 @@ async fn choose_adapter(
     backend: Option<&str>,
 ) -> Result<wgpu::Adapter> {
     let adapters = instance.enumerate_adapters(backends).await;
-    let describe = |adapter: &wgpu::Adapter| {
-        let info = adapter.get_info();
-        format!("{} ({})", info.name, info.backend)
-    };
-    let found = match adapters.as_slice() {
-        [] => "none".to_string(),
-        some => some.iter().map(describe).collect::<Vec<_>>().join(", "),
-    };
     // Real GPUs first; of equals, the backend with the least translation in between.
     let rank = |adapter: &wgpu::Adapter| {
         let info = adapter.get_info();
@@ -458,21 +415,38 @@ async fn choose_adapter(
         (device, info.backend == wgpu::Backend::Gl)
     };
     let wanted = name.map(str::to_lowercase);
-    adapters
+    let best = adapters
         .into_iter()
         .filter(|adapter| match &wanted {
             None => true,
             Some(wanted) => adapter.get_info().name.to_lowercase().contains(wanted),
         })
-        .min_by_key(rank)
-        .ok_or_else(|| {
-            let mut reason = match backend {
-                None => "none on any backend".to_string(),
-                Some(backend) => format!("none on the backend {backend:?}"),
-            };
-            if let Some(name) = name {
-                reason.push_str(&format!(" whose name contains {name:?}"));
-            }
-            Error::NoAdapter { reason, found }
-        })
+        .min_by_key(rank);
+    match best {
+        Some(adapter) => Ok(adapter),
+        None => Err(no_adapter(name, backend).await),
+    }
+}
+
+/// The error that says what was asked for, and what there is on any backend.
+#[cfg(not(target_arch = "wasm32"))]
+async fn no_adapter(name: Option<&str>, backend: Option<&str>) -> Error {
+    let mut reason = match backend {
+        None => "none on any backend".to_string(),
+        Some(backend) => format!("none on the backend {backend:?}"),
+    };
+    if let Some(name) = name {
+        reason.push_str(&format!(" whose name contains {name:?}"));
+    }
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    let describe = |adapter: &wgpu::Adapter| {
+        let info = adapter.get_info();
+        format!("{} ({})", info.name, info.backend)
+    };
+    let found = match adapters.as_slice() {
+        [] => "none".to_string(),
+        some => some.iter().map(describe).collect::<Vec<_>>().join(", "),
+    };
+    Error::NoAdapter { reason, found }
 }

@@ -245,12 +245,23 @@ impl<'a> ProgramBuilder<'a> {
     }
 
     /// Uploads all parameters and creates all bind groups.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a dispatch or the parameters are too large for the device.
     pub(crate) fn finish(self) -> Result<Program> {
-        let alignment = self
-            .gpu
-            .device()
-            .limits()
-            .min_uniform_buffer_offset_alignment as usize;
+        let limits = self.gpu.device().limits();
+        for (_, dispatch) in &self.dispatches {
+            let found = limits.max_compute_workgroups_per_dimension;
+            if let Some(&expected) = dispatch.grid.iter().find(|&&count| count > found) {
+                return Err(Error::Limit {
+                    what: format!("{} ({})", dispatch.label, dispatch.kernel.name()),
+                    limit: "max_compute_workgroups_per_dimension",
+                    expected: expected.into(),
+                    found: found.into(),
+                });
+            }
+        }
+        let alignment = limits.min_uniform_buffer_offset_alignment as usize;
         let mut parameters = Vec::new();
         let mut offsets = Vec::new();
         for (_, dispatch) in &self.dispatches {
