@@ -4,10 +4,12 @@ mod avatar;
 mod camera;
 mod config;
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod frame;
 mod gpu;
 mod head;
+mod json;
 mod model;
 mod motion;
 #[cfg(any(test, feature = "reference"))]
