@@ -68,8 +68,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// One or more tensors of a weights file are missing, superfluous, misshapen or of a wrong type.
-    #[error("{what} does not fit its configuration ({} problem{}):\n  {}", problems.len(), if problems.len() == 1 { "" } else { "s" }, problems.join("\n  "))]
+    /// One or more tensors of a file are missing, superfluous, misshapen, of a wrong type or hold
+    /// values that make no sense.
+    #[error("{what}: {} tensor problem{}:\n  {}", problems.len(), if problems.len() == 1 { "" } else { "s" }, problems.join("\n  "))]
     Tensors {
         /// File name or a description of the data.
         what: String,

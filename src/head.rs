@@ -1,18 +1,18 @@
 //! The head's morphable model: blend shapes, joints and skinning, as data and per-frame joint
 //! maths.
 
-use crate::{
-    Error, Result,
-    file::{self, Tensors},
-};
+use crate::{Error, FloatFormat, Result, TensorFile, TensorWriter, json, weights::HEAD_MODEL};
 use glam::{DAffine3, DMat3, DVec3};
-use safetensors::{Dtype, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, fmt, ops::Range, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    ops::Range,
+};
 
 const FORMAT: &str = "head model";
 const VERSION: u32 = 1;
-/// Metadata key, and with a dot the prefix of the tensors, in a file that holds more than this.
+/// Metadata key.
 const KEY: &str = "head_model";
 
 /// The data of a [`HeadModel`], to build one from.
@@ -356,23 +356,27 @@ impl HeadModel {
     /// Reads a head model file, or the head model inside a weights file (see [`HeadModel`]).
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, else those of [`HeadModel::from_safetensors`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = file::read(path)?;
-        Self::from_tensors(&Tensors::parse(path.display().to_string(), &bytes)?)
+    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is no safetensors file, else
+    /// those of [`HeadModel::from_file`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Self::from_file(&TensorFile::open(path)?)
     }
 
     /// Reads the content of a head model file.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no safetensors file or of an unknown version, [`Error::Tensors`]
-    /// if tensors are missing or do not fit together (see [`HeadModel::new`]).
-    pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
-        Self::from_tensors(&Tensors::parse(FORMAT, bytes)?)
+    /// [`Error::Format`] if it is no safetensors file, else those of [`HeadModel::from_file`].
+    pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
+        Self::from_file(&TensorFile::from_bytes(FORMAT, bytes)?)
     }
 
-    fn from_tensors(file: &Tensors<'_>) -> Result<Self> {
+    /// Reads a head model file, or the head model inside a weights file (see [`HeadModel`]).
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it holds no head model or one of an unknown version, [`Error::Tensors`]
+    /// if tensors are missing or do not fit together (see [`HeadModel::new`]).
+    pub fn from_file(file: &TensorFile) -> Result<Self> {
         let parts = if file.contains("v_template") {
             flame_parts(file)
         } else {
@@ -381,81 +385,96 @@ impl HeadModel {
         Self::build(file.what(), parts?)
     }
 
-    /// The head model inside of a weights file, if it has one.
+    /// The head model inside a weights file, if there is one.
     ///
     /// # Errors
-    /// Those of [`HeadModel::from_safetensors`].
-    pub(crate) fn embedded(file: &crate::TensorFile) -> Result<Option<Self>> {
-        if !file
-            .tensor_names()
-            .any(|name| name.starts_with("head_model."))
-        {
-            return Ok(None);
-        }
-        Ok(None)
+    /// Those of [`HeadModel::from_file`].
+    pub(crate) fn embedded(file: &TensorFile) -> Result<Option<Self>> {
+        is_embedded(file).then(|| Self::from_file(file)).transpose()
     }
 
     /// Writes a head model file (see [`HeadModel`]), replacing an older one as a whole.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        file::write(path.as_ref(), &self.to_safetensors()?)
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
+        self.writer().write(path)
     }
 
     /// The content of a head model file.
     ///
     /// # Errors
-    /// [`Error::Format`] if the names are too long for the format's header.
+    /// Those of [`TensorWriter::into_bytes`], of which a head model that is valid gives none.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
-        let (key, metadata) = self.metadata();
-        file::serialize(self.tensors("")?, key, metadata)
+        self.writer().into_bytes()
     }
 
-    /// The tensors of the file format, their names behind `prefix`.
-    pub(crate) fn tensors(&self, prefix: &str) -> Result<Vec<(String, TensorView<'_>)>> {
+    /// Adds the head model to a weights file in the making, in place of one that is there, its
+    /// floats in `format`.
+    ///
+    /// ```
+    /// # use gpavatar::{FloatFormat, HeadModel, Weights};
+    /// # fn example(weights: Weights, head: HeadModel) -> gpavatar::Result<()> {
+    /// let mut writer = weights.writer(FloatFormat::F16)?;
+    /// head.embed(&mut writer, FloatFormat::F16);
+    /// writer.write("weights.safetensors")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn embed<'a>(&'a self, writer: &mut TensorWriter<'a>, format: FloatFormat) {
+        writer.retain(|name| !name.starts_with(HEAD_MODEL));
+        self.add_to(writer, HEAD_MODEL, format);
+    }
+
+    fn writer(&self) -> TensorWriter<'_> {
+        let mut writer = TensorWriter::new(BTreeMap::new());
+        self.add_to(&mut writer, "", FloatFormat::F32);
+        writer
+    }
+
+    /// Adds the tensors of the file format, their names behind `prefix`, and its metadata.
+    fn add_to<'a>(&'a self, writer: &mut TensorWriter<'a>, prefix: &str, format: FloatFormat) {
         let parts = &self.parts;
         let (vertices, joints) = (self.vertex_count(), self.joint_count());
-        let mut tensors = Vec::new();
         for (name, shape, values) in [
-            ("template", vec![vertices, 3], parts.template.as_flattened()),
+            (
+                "template",
+                &[vertices, 3][..],
+                parts.template.as_flattened(),
+            ),
             (
                 "shape_basis",
-                vec![self.shape_count(), vertices, 3],
+                &[self.shape_count(), vertices, 3],
                 parts.shape_basis.as_flattened(),
             ),
             (
                 "expression_basis",
-                vec![self.expression_count(), vertices, 3],
+                &[self.expression_count(), vertices, 3],
                 parts.expression_basis.as_flattened(),
             ),
             (
                 "pose_basis",
-                vec![9 * (joints - 1), vertices, 3],
+                &[9 * (joints - 1), vertices, 3],
                 parts.pose_basis.as_flattened(),
             ),
             (
                 "joint_regressor",
-                vec![joints, vertices],
+                &[joints, vertices],
                 &parts.joint_regressor,
             ),
             (
                 "skinning_weights",
-                vec![vertices, joints],
+                &[vertices, joints],
                 &parts.skinning_weights,
             ),
         ] {
             if !values.is_empty() {
-                let view = file::view(Dtype::F32, shape, values)?;
-                tensors.push((format!("{prefix}{name}"), view));
+                writer.floats(format!("{prefix}{name}"), shape, format, || {
+                    Ok(values.into())
+                });
             }
         }
-        Ok(tensors)
-    }
-
-    /// Key and value of the file format's metadata entry.
-    pub(crate) fn metadata(&self) -> (&'static str, String) {
-        let parts = &self.parts;
         let header = Header {
             version: VERSION,
             scale: parts.scale,
@@ -465,7 +484,7 @@ impl HeadModel {
             shape_names: parts.shape_names.clone(),
         };
         let json = serde_json::to_string(&header).expect("numbers and strings are always JSON");
-        (KEY, json)
+        writer.metadata(KEY, json);
     }
 
     /// The model's data, with what was left out filled in.
@@ -706,49 +725,48 @@ struct Header {
     shape_names: Vec<String>,
 }
 
-fn own_parts(file: &Tensors<'_>) -> Result<HeadModelParts> {
-    let json = file.metadata(KEY).ok_or_else(|| {
+/// Whether a file holds a head model among other tensors.
+fn is_embedded(file: &TensorFile) -> bool {
+    file.tensor_names().any(|name| name.starts_with(HEAD_MODEL))
+}
+
+fn own_parts(file: &TensorFile) -> Result<HeadModelParts> {
+    let json = file.metadata().get(KEY).ok_or_else(|| {
         Error::format(
             file.what(),
             FORMAT,
             format!("expected a metadata entry {KEY:?} or a tensor \"v_template\", found neither"),
         )
     })?;
-    let header: Header = file::versioned_json(file.what(), FORMAT, json, VERSION)?;
-    let prefix = if file.contains("template") {
-        String::new()
-    } else {
-        format!("{KEY}.")
+    let header: Header = json::versioned(file.what(), FORMAT, json, VERSION)?;
+    let prefix = if is_embedded(file) { HEAD_MODEL } else { "" };
+    let tensor = |name: &str| format!("{prefix}{name}");
+
+    let template = tensor("template");
+    let [vertices, _] = file.expect_shape(&template, [None, Some(3)])?;
+    let basis = |name: &str, directions: Option<usize>| {
+        let name = tensor(name);
+        if !file.contains(&name) {
+            return Ok(Vec::new());
+        }
+        file.expect_shape(&name, [directions, Some(vertices), Some(3)])?;
+        vectors(file, &name)
     };
     let joints = header.parents.len();
-    let template = vectors(file.f32(&format!("{prefix}template"), &[None, Some(3)])?);
-    let vertices = template.len();
-    let read = |name: &str, required: bool, shape: &[Option<usize>]| {
-        let name = format!("{prefix}{name}");
-        if required || file.contains(&name) {
-            file.f32(&name, shape)
-        } else {
-            Ok(Vec::new())
+    let joint_matrix = |name: &str, shape: [usize; 2]| {
+        let name = tensor(name);
+        if joints == 0 && !file.contains(&name) {
+            return Ok(Vec::new());
         }
-    };
-    let basis = |name: &str, directions: Option<usize>| {
-        read(name, false, &[directions, Some(vertices), Some(3)]).map(vectors)
+        matrix(file, &name, shape)
     };
     Ok(HeadModelParts {
+        template: vectors(file, &template)?,
         shape_basis: basis("shape_basis", None)?,
         expression_basis: basis("expression_basis", None)?,
         pose_basis: basis("pose_basis", Some(9 * joints.saturating_sub(1)))?,
-        joint_regressor: read(
-            "joint_regressor",
-            joints > 0,
-            &[Some(joints), Some(vertices)],
-        )?,
-        skinning_weights: read(
-            "skinning_weights",
-            joints > 0,
-            &[Some(vertices), Some(joints)],
-        )?,
-        template,
+        joint_regressor: joint_matrix("joint_regressor", [joints, vertices])?,
+        skinning_weights: joint_matrix("skinning_weights", [vertices, joints])?,
         parents: header.parents,
         pose_joints: header.pose_joints,
         scale: header.scale,
@@ -758,11 +776,11 @@ fn own_parts(file: &Tensors<'_>) -> Result<HeadModelParts> {
 }
 
 /// The parts from the names and layouts of FLAME's own files.
-fn flame_parts(file: &Tensors<'_>) -> Result<HeadModelParts> {
-    let template = vectors(file.f32("v_template", &[None, Some(3)])?);
-    let vertices = template.len();
-    let parents = (file.i64("parents", &[None])?.into_iter())
-        .map(|parent| match parent {
+fn flame_parts(file: &TensorFile) -> Result<HeadModelParts> {
+    let [vertices, _] = file.expect_shape("v_template", [None, Some(3)])?;
+    let [joints] = file.expect_shape("parents", [None])?;
+    let parents = (file.i64("parents")?.iter())
+        .map(|&parent| match parent {
             // The original files are unsigned.
             0xffff_ffff => Ok(-1),
             parent => i32::try_from(parent).map_err(|_| {
@@ -770,36 +788,36 @@ fn flame_parts(file: &Tensors<'_>) -> Result<HeadModelParts> {
             }),
         })
         .collect::<Result<Vec<_>>>()?;
-    let joints = parents.len();
 
-    let directions = file.f32("shapedirs", &[Some(vertices), Some(3), None])?;
-    let count = file.shape("shapedirs")?[2];
+    let [.., count] = file.expect_shape("shapedirs", [Some(vertices), Some(3), None])?;
+    let directions = file.f32("shapedirs")?;
     let (shapes, expressions) = flame_columns(file, count)?;
 
     let pose_count = 9 * joints.saturating_sub(1);
     let pose_basis = if !file.contains("posedirs") {
         Vec::new()
     } else if file.shape("posedirs")?.len() == 2 {
-        vectors(file.f32("posedirs", &[Some(pose_count), Some(3 * vertices)])?)
+        file.expect_shape("posedirs", [Some(pose_count), Some(3 * vertices)])?;
+        vectors(file, "posedirs")?
     } else {
-        let shape = [Some(vertices), Some(3), Some(pose_count)];
-        columns(&file.f32("posedirs", &shape)?, pose_count, 0..pose_count)
+        file.expect_shape("posedirs", [Some(vertices), Some(3), Some(pose_count)])?;
+        columns(&file.f32("posedirs")?, pose_count, 0..pose_count)
     };
     Ok(HeadModelParts {
+        template: vectors(file, "v_template")?,
         shape_basis: columns(&directions, count, shapes),
         expression_basis: columns(&directions, count, expressions),
         pose_basis,
-        joint_regressor: file.f32("J_regressor", &[Some(joints), Some(vertices)])?,
-        skinning_weights: file.f32("lbs_weights", &[Some(vertices), Some(joints)])?,
-        scale: flame_number(file, "scale")?.unwrap_or(5.0),
-        template,
+        joint_regressor: matrix(file, "J_regressor", [joints, vertices])?,
+        skinning_weights: matrix(file, "lbs_weights", [vertices, joints])?,
         parents,
+        scale: flame_number(file, "scale")?.unwrap_or(5.0),
         ..Default::default()
     })
 }
 
 /// Which of `count` columns are identity and which are expression.
-fn flame_columns(file: &Tensors<'_>, count: usize) -> Result<(Range<usize>, Range<usize>)> {
+fn flame_columns(file: &TensorFile, count: usize) -> Result<(Range<usize>, Range<usize>)> {
     let given = (
         flame_number::<usize>(file, "n_shape")?,
         flame_number::<usize>(file, "n_expression")?,
@@ -821,8 +839,8 @@ fn flame_columns(file: &Tensors<'_>, count: usize) -> Result<(Range<usize>, Rang
     }
 }
 
-fn flame_number<T: std::str::FromStr>(file: &Tensors<'_>, key: &str) -> Result<Option<T>> {
-    let parse = |text: &str| {
+fn flame_number<T: std::str::FromStr>(file: &TensorFile, key: &str) -> Result<Option<T>> {
+    let parse = |text: &String| {
         (text.parse()).map_err(|_| {
             Error::format(
                 file.what(),
@@ -831,12 +849,16 @@ fn flame_number<T: std::str::FromStr>(file: &Tensors<'_>, key: &str) -> Result<O
             )
         })
     };
-    file.metadata(key).map(parse).transpose()
+    file.metadata().get(key).map(parse).transpose()
 }
 
 /// Some columns of a `[V, 3, count]` tensor, each as `V` vectors.
 fn columns(values: &[f32], count: usize, columns: Range<usize>) -> Vec<[f32; 3]> {
-    let vertices = || values.chunks_exact(3 * count.max(1));
+    if values.is_empty() {
+        // The other sizes of an empty tensor may be any.
+        return Vec::new();
+    }
+    let vertices = || values.chunks_exact(3 * count);
     columns
         .flat_map(|column| {
             vertices().map(move |v| std::array::from_fn(|axis| v[axis * count + column]))
@@ -844,14 +866,20 @@ fn columns(values: &[f32], count: usize, columns: Range<usize>) -> Vec<[f32; 3]>
         .collect()
 }
 
-fn vectors(values: Vec<f32>) -> Vec<[f32; 3]> {
-    values.as_chunks().0.to_vec()
+fn matrix(file: &TensorFile, name: &str, shape: [usize; 2]) -> Result<Vec<f32>> {
+    file.expect_shape(name, shape.map(Some))?;
+    Ok(file.f32(name)?.into_owned())
+}
+
+fn vectors(file: &TensorFile, name: &str) -> Result<Vec<[f32; 3]>> {
+    Ok(file.f32(name)?.as_chunks().0.to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::Scratch;
+    use crate::{Weights, file::Scratch, weights::tests::tiny_weights};
+    use std::iter;
 
     /// Every vertex in the world, by the definition and in f32 as a GPU would: the joints come from
     /// the shaped vertices here, not from the prepared tables.
@@ -891,25 +919,24 @@ mod tests {
     }
 
     fn golden_model() -> HeadModel {
-        HeadModel::from_tensors(&Tensors::golden("head_model_512.safetensors")).unwrap()
+        HeadModel::from_file(&TensorFile::golden("head_model_512.safetensors")).unwrap()
     }
 
     #[test]
     fn points_match_the_authors() {
-        let golden = Tensors::golden("head_model_512.safetensors");
+        let golden = TensorFile::golden("head_model_512.safetensors");
         let head = golden_model();
         assert_eq!(head.vertex_count(), 512);
         assert_eq!((head.shape_count(), head.expression_count()), (100, 50));
         assert_eq!(head.parts().scale, 5.0);
         for case in 0..3 {
-            let read = |name| golden.f32(&format!("case{case}.{name}"), &[None]).unwrap();
+            let read = |name| golden.f32(&format!("case{case}.{name}")).unwrap();
             let (shape, expression) = (read("shape"), read("expression"));
             let joints = head.pose(&shape, &expression, &read("pose")).unwrap();
             let found = vertices(&head, &joints, &[shape, expression].concat());
-            let expected = golden
-                .f32(&format!("case{case}.points"), &[Some(512), Some(3)])
-                .unwrap();
-            let worst = (found.as_flattened().iter().zip(&expected))
+            let expected = read("points");
+            assert_eq!(expected.len(), 3 * 512);
+            let worst = iter::zip(found.as_flattened(), &*expected)
                 .map(|(a, b)| (a - b).abs())
                 .fold(0.0, f32::max);
             // Points reach 1.5; both sides sum 186 products of f32, scaled by 5.
@@ -919,11 +946,11 @@ mod tests {
 
     #[test]
     fn joint_tables_agree_with_the_regressor() {
-        let golden = Tensors::golden("head_model_512.safetensors");
+        let golden = TensorFile::golden("head_model_512.safetensors");
         let head = golden_model();
         let parts = head.parts();
-        let shape = golden.f32("case1.shape", &[None]).unwrap();
-        let expression = golden.f32("case1.expression", &[None]).unwrap();
+        let shape = golden.f32("case1.shape").unwrap();
+        let expression = golden.f32("case1.expression").unwrap();
         let positions = head.joint_positions(&shape, &expression);
         let mut shaped: Vec<DVec3> = (parts.template.iter())
             .map(|v| DVec3::from_array(v.map(f64::from)))
@@ -932,7 +959,7 @@ mod tests {
             (&parts.shape_basis, &shape),
             (&parts.expression_basis, &expression),
         ] {
-            for (direction, &coefficient) in basis.chunks_exact(512).zip(coefficients) {
+            for (direction, &coefficient) in basis.chunks_exact(512).zip(&**coefficients) {
                 for (v, d) in shaped.iter_mut().zip(direction) {
                     *v += f64::from(coefficient) * DVec3::from_array(d.map(f64::from));
                 }
@@ -1045,26 +1072,74 @@ mod tests {
     }
 
     #[test]
-    fn a_model_inside_another_file_is_found() {
+    fn a_model_inside_a_weights_file_is_found() {
+        let weights = tiny_weights();
+        let reopened =
+            |writer: TensorWriter| Weights::from_bytes(writer.into_bytes().unwrap()).unwrap();
+        let without = reopened(weights.writer(FloatFormat::F32).unwrap());
+        let found = HeadModel::embedded(without.file().unwrap()).unwrap();
+        assert!(found.is_none(), "{found:?}");
+        let error = HeadModel::from_file(without.file().unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error}");
+
+        // One that has parts which the next one lacks, so that none of its may be left over.
+        let earlier = golden_model();
+        let head = HeadModel::new(HeadModelParts {
+            pose_basis: Vec::new(),
+            ..tiny_parts()
+        })
+        .unwrap();
+        let mut writer = without.writer(FloatFormat::F32).unwrap();
+        earlier.embed(&mut writer, FloatFormat::F32);
+        head.embed(&mut writer, FloatFormat::F32);
+        let once = reopened(writer);
+        // Weights in another format keep the head model as it is.
+        let twice = reopened(once.writer(FloatFormat::F16).unwrap());
+        for weights in [once, twice] {
+            let read = HeadModel::embedded(weights.file().unwrap()).unwrap();
+            assert_eq!(read.unwrap().parts(), head.parts());
+        }
+    }
+
+    #[test]
+    fn half_precision_keeps_a_head_model_valid() {
+        let head = golden_model();
+        let mut writer = TensorWriter::new(BTreeMap::new());
+        head.embed(&mut writer, FloatFormat::F16);
+        let read = HeadModel::from_safetensors(writer.into_bytes().unwrap()).unwrap();
+        let pairs = iter::zip(&read.parts().template, &head.parts().template);
+        for (found, expected) in pairs.flat_map(|(a, b)| iter::zip(a, b)) {
+            // Half a unit in the last of 11 places, of values below 1/2.
+            assert!(
+                (found - expected).abs() <= f32::exp2(-13.0),
+                "{found} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_embedded_model_that_is_broken_is_an_error_not_none() {
         let head = HeadModel::new(tiny_parts()).unwrap();
-        let mut tensors = head.tensors("head_model.").unwrap();
-        let other = [1.0f32];
-        let view = file::view(Dtype::F32, vec![1], &other).unwrap();
-        tensors.push(("style_tplane.weight".into(), view));
-        let (key, metadata) = head.metadata();
-        let bytes = file::serialize(tensors, key, metadata).unwrap();
-        let read = HeadModel::from_safetensors(&bytes).unwrap();
-        assert_eq!(read.parts(), head.parts());
+        let mut writer = TensorWriter::new(BTreeMap::new());
+        head.embed(&mut writer, FloatFormat::F32);
+        writer.retain(|name| name != "head_model.template");
+        let file = TensorFile::from_bytes("test", writer.into_bytes().unwrap()).unwrap();
+        match HeadModel::embedded(&file) {
+            Err(Error::Tensors { problems, .. }) => assert_eq!(
+                problems,
+                ["head_model.template: expected shape [any, 3], found nothing"]
+            ),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn flame_columns_are_chosen_by_metadata_or_count() {
         let columns_of = |count: usize, metadata: &str| {
             let (key, value) = metadata.split_once('=').unwrap();
-            let data = vec![0.0f32; 1];
-            let tensors = vec![("x".into(), file::view(Dtype::F32, vec![1], &data).unwrap())];
-            let bytes = file::serialize(tensors, key, value.into()).unwrap();
-            flame_columns(&Tensors::parse("test", &bytes).unwrap(), count)
+            let writer = TensorWriter::new([(key.into(), value.into())].into());
+            let bytes = writer.into_bytes().unwrap();
+            flame_columns(&TensorFile::from_bytes("test", bytes).unwrap(), count)
         };
         assert_eq!(columns_of(400, "a=b").unwrap(), (0..100, 300..350));
         assert_eq!(columns_of(150, "a=b").unwrap(), (0..100, 100..150));
@@ -1086,38 +1161,54 @@ mod tests {
             .flat_map(|v| (0..3).flat_map(move |a| (0..count).map(move |d| (d, v, a))))
             .map(|(d, v, a)| (100 * d + 10 * v + a) as f32)
             .collect();
-        assert_eq!(columns(&deep, count, 0..count), vectors(flat.clone()));
+        let expected = flat.as_chunks().0;
+        assert_eq!(columns(&deep, count, 0..count), expected);
 
         let parts = tiny_parts();
-        let directions = vec![0.0f32; 2 * 3 * 150];
-        let parents = [u32::MAX, 0];
-        for (shape, values) in [(vec![9, 6], &flat), (vec![2, 3, 9], &deep)] {
-            let view = |shape: Vec<usize>, values| file::view(Dtype::F32, shape, values).unwrap();
-            let tensors = vec![
-                (
-                    "v_template".into(),
-                    view(vec![2, 3], parts.template.as_flattened()),
-                ),
-                ("shapedirs".into(), view(vec![2, 3, 150], &directions)),
-                ("posedirs".into(), view(shape, values)),
-                (
-                    "J_regressor".into(),
-                    view(vec![2, 2], &parts.joint_regressor),
-                ),
-                (
-                    "lbs_weights".into(),
-                    view(vec![2, 2], &parts.skinning_weights),
-                ),
-                (
-                    "parents".into(),
-                    file::view(Dtype::U32, vec![2], &parents).unwrap(),
-                ),
-            ];
-            let bytes = file::serialize(tensors, "made by", "a test".into()).unwrap();
-            let head = HeadModel::from_safetensors(&bytes).unwrap();
-            assert_eq!(head.parts().pose_basis, vectors(flat.clone()));
-            assert_eq!(head.parts().parents, [-1, 0]);
-            assert_eq!(head.parts().scale, 5.0);
+        for (shape, values) in [(&[9, 6][..], &flat), (&[2, 3, 9], &deep)] {
+            let mut writer = TensorWriter::new(BTreeMap::new());
+            for (name, shape, values) in [
+                ("v_template", &[2, 3][..], parts.template.as_flattened()),
+                ("shapedirs", &[2, 3, 150], &[0.0; 2 * 3 * 150]),
+                ("posedirs", shape, values),
+                ("J_regressor", &[2, 2], &parts.joint_regressor),
+                ("lbs_weights", &[2, 2], &parts.skinning_weights),
+            ] {
+                writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
+            }
+            writer.ints("parents", &[2], &[-1, 0]);
+            let signed = writer.into_bytes().unwrap();
+            // -1 and the largest unsigned integer are the same bytes.
+            let mut unsigned = signed.clone();
+            let i32 = unsigned.windows(3).position(|name| name == b"I32").unwrap();
+            unsigned[i32] = b'U';
+            for bytes in [signed, unsigned] {
+                let head = HeadModel::from_safetensors(bytes).unwrap();
+                assert_eq!(head.parts().pose_basis, expected);
+                assert_eq!(head.parts().parents, [-1, 0]);
+                assert_eq!(head.parts().scale, 5.0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flame_file_without_vertices_is_refused_whatever_else_it_claims() {
+        let many = usize::MAX / 4;
+        let metadata = [("n_shape", many), ("n_expression", many)];
+        let metadata = metadata.map(|(key, count)| (key.into(), count.to_string()));
+        let mut writer = TensorWriter::new(metadata.into());
+        for (name, shape) in [
+            ("v_template", &[0, 3][..]),
+            ("shapedirs", &[0, 3, usize::MAX]),
+            ("J_regressor", &[0, 0]),
+            ("lbs_weights", &[0, 0]),
+        ] {
+            writer.floats(name, shape, FloatFormat::F32, || Ok(vec![].into()));
+        }
+        writer.ints("parents", &[0], &[]);
+        match HeadModel::from_safetensors(writer.into_bytes().unwrap()) {
+            Err(Error::Tensors { problems, .. }) => assert_eq!(problems, ["template: no vertices"]),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -1219,45 +1310,55 @@ mod tests {
         let head = HeadModel::new(tiny_parts()).unwrap();
         let bytes = head.to_safetensors().unwrap();
         for cut in 0..bytes.len() {
-            let error = HeadModel::from_safetensors(&bytes[..cut]).unwrap_err();
+            let error = HeadModel::from_safetensors(bytes[..cut].to_vec()).unwrap_err();
             assert!(matches!(error, Error::Format { .. }), "{error}");
         }
         for i in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[i] ^= 0x41;
             // Some bytes only change a value; that it returns is the test.
-            let _ = HeadModel::from_safetensors(&flipped);
+            let _ = HeadModel::from_safetensors(flipped);
         }
     }
 
     #[test]
     fn missing_tensors_and_metadata_are_named() {
         let head = HeadModel::new(tiny_parts()).unwrap();
-        let (key, metadata) = head.metadata();
+        let refused = |writer: TensorWriter| {
+            HeadModel::from_safetensors(writer.into_bytes().unwrap())
+                .unwrap_err()
+                .to_string()
+        };
         for name in ["template", "joint_regressor", "skinning_weights"] {
-            let mut tensors = head.tensors("").unwrap();
-            tensors.retain(|(tensor, _)| tensor != name);
-            let bytes = file::serialize(tensors, key, metadata.clone()).unwrap();
-            let error = HeadModel::from_safetensors(&bytes).unwrap_err().to_string();
-            assert!(error.contains(&format!("{name}: missing")), "{error}");
+            let mut writer = head.writer();
+            writer.retain(|tensor| tensor != name);
+            let error = refused(writer);
+            assert!(
+                error.contains(&format!("{name}: expected shape [")),
+                "{error}"
+            );
+            assert!(error.contains("found nothing"), "{error}");
         }
-        for (key, metadata, expected) in [
-            ("other", metadata.clone(), "expected a metadata entry"),
+        let file = TensorFile::from_bytes("test", head.to_safetensors().unwrap()).unwrap();
+        let header = &file.metadata()[KEY];
+        for (header, expected) in [
             (
-                key,
-                metadata.replace(r#""version":1"#, r#""version":7"#),
+                header.replace(r#""version":1"#, r#""version":7"#),
                 "found 7",
             ),
-            (key, metadata.replace("scale", "scales"), "unknown field"),
-            (
-                key,
-                metadata.replace("[-1,0]", "[-1,0,0]"),
-                "expected shape",
-            ),
+            (header.replace("scale", "scales"), "unknown field"),
+            (header.replace("[-1,0]", "[-1,0,0]"), "expected shape"),
         ] {
-            let bytes = file::serialize(head.tensors("").unwrap(), key, metadata).unwrap();
-            let error = HeadModel::from_safetensors(&bytes).unwrap_err().to_string();
+            let mut writer = head.writer();
+            writer.metadata(KEY, header);
+            let error = refused(writer);
             assert!(error.contains(expected), "{error}");
         }
+        let mut no_header = TensorWriter::new(BTreeMap::new());
+        for name in file.tensor_names() {
+            no_header.copy(&file, name).unwrap();
+        }
+        let error = refused(no_header);
+        assert!(error.contains("expected a metadata entry"), "{error}");
     }
 }

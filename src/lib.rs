@@ -4,10 +4,12 @@ mod avatar;
 mod camera;
 mod config;
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod frame;
 mod gpu;
 mod head;
+mod json;
 mod model;
 mod motion;
 #[cfg(any(test, feature = "reference"))]
@@ -21,6 +23,9 @@ pub use camera::*;
 pub use config::*;
 pub use error::{Error, Result};
 pub use frame::Frame;
+/// Vectors and matrices of this crate's API, in the version it was built with.
+#[doc(no_inline)]
+pub use glam;
 pub use gpu::*;
 pub use head::*;
 pub use model::{Model, ModelOptions};

@@ -1,15 +1,16 @@
 //! What drives an avatar: one frame of expression, pose and camera, or a sequence of them.
 
+#[cfg(not(target_arch = "wasm32"))]
+use crate::file;
 use crate::{
-    Camera, Error, HeadModel, Result,
-    file::{self, Tensors},
+    Camera, Error, FloatFormat, HeadModel, Result, TensorFile, TensorWriter,
     head::{check_coefficients, check_finite, first_repeated},
+    json,
 };
 use glam::{Mat3, Quat, Vec3};
-use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::{CompactFormatter, Formatter};
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 const FORMAT: &str = "motion";
 const VERSION: u32 = 1;
@@ -360,16 +361,18 @@ impl Motion {
     /// # Errors
     /// [`Error::Io`] if it cannot be read, [`Error::Argument`] for another extension, else those of
     /// [`Motion::from_json`] and [`Motion::from_safetensors`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        let encoding = Encoding::of(path)?;
-        let (what, bytes) = (path.display().to_string(), file::read(path)?);
-        match encoding {
-            Encoding::Json => match str::from_utf8(&bytes) {
-                Ok(json) => Self::parse_json(&what, json),
-                Err(error) => Err(Error::format(what, FORMAT, error.to_string())),
-            },
-            Encoding::Safetensors => Self::parse_safetensors(&what, &bytes),
+        match Encoding::of(path)? {
+            Encoding::Json => {
+                let (what, bytes) = (path.display().to_string(), file::read(path)?);
+                match str::from_utf8(&bytes) {
+                    Ok(json) => Self::parse_json(&what, json),
+                    Err(error) => Err(Error::format(what, FORMAT, error.to_string())),
+                }
+            }
+            Encoding::Safetensors => Self::from_file(&TensorFile::open(path)?),
         }
     }
 
@@ -385,23 +388,56 @@ impl Motion {
     /// Reads a motion from the content of a safetensors file (see [`Motion`]).
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no such file, of an unknown version, or what [`Motion::new`]
-    /// refuses; [`Error::Tensors`] if a tensor is missing or misshapen.
-    pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
-        Self::parse_safetensors("motion data", bytes)
+    /// [`Error::Format`] if it is no such file, else those of [`Motion::from_file`].
+    pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
+        Self::from_file(&TensorFile::from_bytes("motion data", bytes)?)
+    }
+
+    /// Reads a motion from a safetensors file (see [`Motion`]).
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it holds no motion, one of an unknown version, or what [`Motion::new`]
+    /// refuses; [`Error::Tensors`] if a tensor is missing, misshapen or of a wrong type.
+    pub fn from_file(file: &TensorFile) -> Result<Self> {
+        let what = file.what();
+        let header = (file.metadata().get(KEY))
+            .ok_or_else(|| Error::format(what, FORMAT, format!("no metadata entry {KEY:?}")))?;
+        let mut document: Document = json::versioned(what, FORMAT, header, VERSION)?;
+        let [frames, ..] = file.expect_shape("transform", [None, Some(3), Some(4)])?;
+        let rows = |name| -> Result<_> {
+            if !file.contains(name) {
+                return Ok(None);
+            }
+            let [_, columns] = file.expect_shape(name, [Some(frames), None])?;
+            let values = file.f32(name)?;
+            let row = |i| values[i * columns..][..columns].to_vec();
+            Ok(Some(PerFrame::Each((0..frames).map(row).collect())))
+        };
+        document.expression = rows("expression")?;
+        document.pose = rows("pose")?;
+        let transform = file.f32("transform")?;
+        document.transform = Some(PerFrame::Each(bytemuck::cast_slice(&transform).to_vec()));
+        file.expect_shape("focal", [Some(frames)])?;
+        document.focal = Some(PerFrame::Each(file.f32("focal")?.into_owned()));
+        if file.contains("clamp_near") {
+            file.expect_shape("clamp_near", [Some(frames)])?;
+            let flags = file.u8("clamp_near")?.iter().map(|&flag| flag != 0);
+            document.clamp_near = Some(PerFrame::Each(flags.collect()));
+        }
+        document.into_motion(what)
     }
 
     /// Writes a `.json` or `.safetensors` file, replacing an older one as a whole.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written, [`Error::Argument`] for another extension.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = match Encoding::of(path)? {
-            Encoding::Json => self.to_json().into_bytes(),
-            Encoding::Safetensors => self.to_safetensors()?,
-        };
-        file::write(path, &bytes)
+        match Encoding::of(path)? {
+            Encoding::Json => file::replace(path, |write| write(self.to_json().as_bytes())),
+            Encoding::Safetensors => self.writer().write(path),
+        }
     }
 
     /// The motion as JSON, one line per frame and value; what never changes is written once.
@@ -428,8 +464,12 @@ impl Motion {
     /// The motion as the content of a safetensors file.
     ///
     /// # Errors
-    /// [`Error::Format`] if the names are too long for the format's header.
+    /// Those of [`TensorWriter::into_bytes`], of which a motion that is valid gives none.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        self.writer().into_bytes()
+    }
+
+    fn writer(&self) -> TensorWriter<'static> {
         let (frames, count) = (&self.frames, self.len());
         let expression: Vec<_> = frames.iter().flat_map(|f| f.expression.clone()).collect();
         let pose: Vec<_> = frames.iter().flat_map(|f| f.pose.clone()).collect();
@@ -438,64 +478,30 @@ impl Motion {
         let clamp_near: Vec<_> = (frames.iter())
             .map(|f| u8::from(f.camera.clamp_near))
             .collect();
-        let mut tensors = Vec::new();
-        for (name, columns, values) in [
-            ("expression", vec![expression.len() / count], &*expression),
-            ("pose", vec![pose.len() / count], &pose),
+        let mut writer = TensorWriter::new(BTreeMap::new());
+        writer.metadata(KEY, self.header().to_json(CompactFormatter));
+        for (name, shape, values) in [
             (
-                "transform",
-                vec![3, 4],
-                transform.as_flattened().as_flattened(),
+                "expression",
+                &[count, expression.len() / count][..],
+                expression,
             ),
-            ("focal", vec![], &focal),
+            ("pose", &[count, pose.len() / count], pose),
+            ("transform", &[count, 3, 4], transform.concat().concat()),
+            ("focal", &[count], focal),
         ] {
             if !values.is_empty() {
-                let shape = [vec![count], columns].concat();
-                tensors.push((name.to_owned(), file::view(Dtype::F32, shape, values)?));
+                writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
             }
         }
         if clamp_near.contains(&1) {
-            let view = file::view(Dtype::U8, vec![count], &clamp_near)?;
-            tensors.push(("clamp_near".to_owned(), view));
+            writer.bytes("clamp_near", &[count], &clamp_near);
         }
-        file::serialize(tensors, KEY, self.header().to_json(CompactFormatter))
+        writer
     }
 
     fn parse_json(what: &str, json: &str) -> Result<Self> {
-        let document: Document = file::versioned_json(what, FORMAT, json, VERSION)?;
-        document.into_motion(what)
-    }
-
-    fn parse_safetensors(what: &str, bytes: &[u8]) -> Result<Self> {
-        let file = Tensors::parse(what, bytes)?;
-        let header = file
-            .metadata(KEY)
-            .ok_or_else(|| Error::format(what, FORMAT, format!("no metadata entry {KEY:?}")))?;
-        let mut document: Document = file::versioned_json(what, FORMAT, header, VERSION)?;
-        let transform = file.f32("transform", &[None, Some(3), Some(4)])?;
-        let transform: &[[[f32; 4]; 3]] = bytemuck::cast_slice(&transform);
-        let frames = transform.len();
-        let rows = |name| -> Result<_> {
-            if !file.contains(name) {
-                return Ok(None);
-            }
-            let values = file.f32(name, &[Some(frames), None])?;
-            let columns = values.len().checked_div(frames).unwrap_or(0);
-            let row = |i| values[i * columns..][..columns].to_vec();
-            Ok(Some(PerFrame::Each((0..frames).map(row).collect())))
-        };
-        document.expression = rows("expression")?;
-        document.pose = rows("pose")?;
-        document.focal = Some(PerFrame::Each(file.f32("focal", &[Some(frames)])?));
-        document.clamp_near = if file.contains("clamp_near") {
-            let flags = file.i64("clamp_near", &[Some(frames)])?;
-            Some(PerFrame::Each(
-                flags.iter().map(|&flag| flag != 0).collect(),
-            ))
-        } else {
-            None
-        };
-        document.transform = Some(PerFrame::Each(transform.to_vec()));
+        let document: Document = json::versioned(what, FORMAT, json, VERSION)?;
         document.into_motion(what)
     }
 
@@ -678,13 +684,15 @@ fn interpolate(from: &MotionFrame, to: &MotionFrame, fraction: f32) -> MotionFra
 }
 
 /// How a file is written.
+#[cfg(not(target_arch = "wasm32"))]
 enum Encoding {
     Json,
     Safetensors,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Encoding {
-    fn of(path: &Path) -> Result<Self> {
+    fn of(path: &std::path::Path) -> Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => Ok(Self::Json),
             Some("safetensors") => Ok(Self::Safetensors),
@@ -896,6 +904,7 @@ impl Formatter for LineByLine {
 mod tests {
     use super::*;
     use crate::{HeadModelParts, file::Scratch};
+    use std::fs;
 
     fn head() -> HeadModel {
         HeadModel::new(HeadModelParts {
@@ -1177,21 +1186,21 @@ mod tests {
             ));
         }
         for cut in 0..tensors.len() {
-            let error = Motion::from_safetensors(&tensors[..cut]).unwrap_err();
+            let error = Motion::from_safetensors(tensors[..cut].to_vec()).unwrap_err();
             assert!(matches!(error, Error::Format { .. }), "{error}");
         }
         for i in 0..tensors.len() {
             let mut flipped = tensors.clone();
             flipped[i] ^= 0x41;
             // Some bytes only change a value; that it returns is the test.
-            let _ = Motion::from_safetensors(&flipped);
+            let _ = Motion::from_safetensors(flipped);
         }
         for (name, bytes) in [
             ("cut.json", &json.as_bytes()[..99]),
             ("utf8.json", &[0xff, 0xfe][..]),
             ("cut.safetensors", &tensors[..99]),
         ] {
-            file::write(&scratch.path(name), bytes).unwrap();
+            fs::write(scratch.path(name), bytes).unwrap();
             let error = Motion::open(scratch.path(name)).unwrap_err();
             assert!(matches!(error, Error::Format { .. }), "{error}");
             assert!(error.to_string().contains(name), "{error}");
@@ -1205,18 +1214,16 @@ mod tests {
         let nan = [f32::NAN; 2];
         let transform = transform.as_flattened().as_flattened();
         let file = |key, transforms: &[f32], focal: &[f32], expression: &[f32]| {
-            let view = |shape, values| file::view(Dtype::F32, shape, values).unwrap();
-            let frames = transforms.len() / 12;
-            let tensors = vec![
-                ("transform".into(), view(vec![frames, 3, 4], transforms)),
-                ("focal".into(), view(vec![focal.len()], focal)),
-                (
-                    "expression".into(),
-                    view(vec![2, expression.len() / 2], expression),
-                ),
-            ];
-            let bytes = file::serialize(tensors, key, header.clone()).unwrap();
-            Motion::from_safetensors(&bytes)
+            let mut writer = TensorWriter::new(BTreeMap::new());
+            writer.metadata(key, header.as_str());
+            for (name, shape, values) in [
+                ("transform", &[transforms.len() / 12, 3, 4][..], transforms),
+                ("focal", &[focal.len()], focal),
+                ("expression", &[2, expression.len() / 2], expression),
+            ] {
+                writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
+            }
+            Motion::from_safetensors(writer.into_bytes().unwrap())
         };
         let good = file(KEY, transform, &[12.0; 2], &[0.0; 6]).unwrap();
         assert_eq!(good.len(), 2);
@@ -1353,11 +1360,11 @@ mod tests {
 
     #[test]
     fn smoothing_matches_the_authors() {
-        let golden = Tensors::golden("geometry.safetensors");
-        let read = |name: &str, shape: &[_]| golden.f32(name, shape).unwrap();
+        let golden = TensorFile::golden("geometry.safetensors");
+        let read = |name: &str| golden.f32(name).unwrap();
         let motion = |expression: &str, transform: &str| {
-            let expression = read(expression, &[None, Some(50)]);
-            let transform = read(transform, &[None, Some(3), Some(4)]);
+            let expression = read(expression);
+            let transform = read(transform);
             let transforms: &[[[f32; 4]; 3]] = bytemuck::cast_slice(&transform);
             let frames = (expression.chunks_exact(50).zip(transforms))
                 .map(|(expression, &transform)| MotionFrame {
@@ -1368,7 +1375,7 @@ mod tests {
                 .collect();
             Motion::new(25.0, frames).unwrap()
         };
-        let alpha: f32 = golden.metadata("smooth_alpha").unwrap().parse().unwrap();
+        let alpha: f32 = golden.metadata()["smooth_alpha"].parse().unwrap();
         let found = motion("smooth.expression_in", "smooth.transform_in").smooth(alpha);
         let found = found.unwrap();
         let expected = motion("smooth.expression_out", "smooth.transform_out");

@@ -1,9 +1,15 @@
 //! Pictures of a person, as an avatar is built from.
 
-use crate::{Camera, Error, Result, file};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::file;
+use crate::{Camera, Error, Result};
 use glam::{DMat3, DVec2, DVec3};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientation};
-use std::{fmt, io::Cursor, path::Path};
+use image::{
+    DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Rgba, RgbaImage,
+    imageops::{self, FilterType},
+    metadata::Orientation,
+};
+use std::{borrow::Cow, fmt, io::Cursor};
 
 const FORMAT: &str = "picture (PNG, JPEG, GIF, WebP, BMP or TIFF)";
 
@@ -14,7 +20,8 @@ const FORMAT: &str = "picture (PNG, JPEG, GIF, WebP, BMP or TIFF)";
 ///
 /// A picture is either *canonical* (the default) or *tracked*:
 /// - A canonical picture shows the head upright and frontal, filling most of it, as after
-///   GPAvatar's own preparation. It is only resized, keeping its aspect ratio, centred on black.
+///   GPAvatar's own preparation. It is only resized, keeping its aspect ratio, centred on black;
+///   where that shrinks it, every pixel counts.
 /// - A [tracked](SourceImage::tracked) picture comes with the camera a face tracker found for it,
 ///   and is warped to the canonical view: the homography that brings the square
 ///   `(±1, ±1, 0)` of the head's space to the whole output.
@@ -35,7 +42,8 @@ impl SourceImage {
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, else those of [`SourceImage::from_bytes`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::decode(&path.display().to_string(), &file::read(path)?)
     }
@@ -122,6 +130,33 @@ impl SourceImage {
     /// The camera of a [tracked](SourceImage::tracked) picture.
     pub fn camera(&self) -> Option<&Camera> {
         self.camera.as_ref()
+    }
+
+    /// This picture as the warp to a canonical view of `size` pixels a side takes it: a canonical
+    /// picture resized to just that view, a tracked one as it is.
+    ///
+    /// A warp reads four pixels for each of its own, so it would skip most of a large picture, and
+    /// it fades the border of one that it enlarges. What is fitted passes through it unchanged.
+    pub(crate) fn fitted(&self, size: u32) -> Cow<'_, Self> {
+        if self.camera.is_some() || (self.width, self.height) == (size, size) {
+            return Cow::Borrowed(self);
+        }
+        let scale = f64::from(size) / f64::from(self.width.max(self.height));
+        let [width, height] =
+            [self.width, self.height].map(|side| ((f64::from(side) * scale).round() as u32).max(1));
+        let picture: ImageBuffer<Rgba<u8>, &[u8]> =
+            ImageBuffer::from_raw(self.width, self.height, &*self.pixels)
+                .expect("there are four bytes for every pixel");
+        let resized = imageops::resize(&picture, width, height, FilterType::Triangle);
+        let mut view = RgbaImage::from_pixel(size, size, Rgba([0, 0, 0, 255]));
+        let [x, y] = [width, height].map(|side| (i64::from(size) - i64::from(side)) / 2);
+        imageops::replace(&mut view, &resized, x, y);
+        Cow::Owned(Self {
+            width: size,
+            height: size,
+            pixels: view.into_raw(),
+            camera: None,
+        })
     }
 
     /// The matrix that takes a pixel of the canonical view, `size` pixels a side, to the place in
@@ -256,8 +291,9 @@ fn unit_square_to([p0, p1, p2, p3]: [DVec2; 4]) -> DMat3 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::{Scratch, Tensors};
+    use crate::{TensorFile, file::Scratch};
     use image::{ExtendedColorType, ImageEncoder, codecs};
+    use std::fs;
 
     fn apply(homography: &[[f64; 3]; 3], x: f64, y: f64) -> DVec2 {
         let [x, y, w] = homography.map(|row| DVec3::from(row).dot(DVec3::new(x, y, 1.0)));
@@ -265,10 +301,8 @@ mod tests {
     }
 
     fn golden_source(i: usize) -> SourceImage {
-        let golden = Tensors::golden("geometry.safetensors");
-        let transform = golden
-            .f32(&format!("warp{i}.transform"), &[Some(3), Some(4)])
-            .unwrap();
+        let golden = TensorFile::golden("geometry.safetensors");
+        let transform = golden.f32(&format!("warp{i}.transform")).unwrap();
         let transform: [[f32; 4]; 3] = bytemuck::cast_slice(&transform).try_into().unwrap();
         let picture = format!("{}/tests/golden/source_{i}.png", env!("CARGO_MANIFEST_DIR"));
         SourceImage::open(picture).unwrap().tracked(transform)
@@ -280,12 +314,10 @@ mod tests {
 
     #[test]
     fn corners_match_the_authors() {
-        let golden = Tensors::golden("geometry.safetensors");
+        let golden = TensorFile::golden("geometry.safetensors");
         for i in 0..2 {
             let source = golden_source(i);
-            let expected = golden
-                .f32(&format!("warp{i}.corners"), &[Some(4), Some(2)])
-                .unwrap();
+            let expected = golden.f32(&format!("warp{i}.corners")).unwrap();
             let corners = source.corners(source.camera().unwrap()).unwrap();
             for (corner, expected) in corners.iter().zip(expected.chunks_exact(2)) {
                 let expected = DVec2::new(expected[0].into(), expected[1].into());
@@ -298,16 +330,11 @@ mod tests {
     /// Resamples as documented and compares with the picture the authors' code made.
     #[test]
     fn warped_pictures_match_the_authors() {
-        let golden = Tensors::golden("geometry.safetensors");
+        let golden = TensorFile::golden("geometry.safetensors");
         for i in 0..2 {
             let source = golden_source(i);
             let homography = source.homography(512).unwrap();
-            let half = golden
-                .f32(
-                    &format!("warp{i}.image_half"),
-                    &[Some(3), Some(256), Some(256)],
-                )
-                .unwrap();
+            let half = golden.f32(&format!("warp{i}.image_half")).unwrap();
             let (mut worst, mut total) = (0.0f64, 0.0);
             for row in 0..256 {
                 for column in 0..256 {
@@ -379,6 +406,99 @@ mod tests {
         assert_eq!(same, DMat3::IDENTITY.to_cols_array_2d());
     }
 
+    fn grey(width: u32, height: u32, value: impl Fn(u32, u32) -> u8) -> SourceImage {
+        let image = image::GrayImage::from_fn(width, height, |x, y| image::Luma([value(x, y)]));
+        let rgba = DynamicImage::from(image).into_rgba8();
+        SourceImage::from_rgba8(width, height, rgba.into_raw()).unwrap()
+    }
+
+    #[test]
+    fn a_fitted_picture_is_as_bright_at_its_border_as_inside() {
+        for (width, height, size, picture) in [
+            (40, 20, 10, [10, 5]),
+            (3, 5, 8, [5, 8]),
+            (8, 8, 7, [7, 7]),
+            (100, 1, 10, [10, 1]),
+        ] {
+            let fitted = grey(width, height, |_, _| 200).fitted(size).into_owned();
+            assert_eq!((fitted.width(), fitted.height()), (size, size));
+            let margin = picture.map(|side| (size - side) / 2);
+            for (i, pixel) in (0..).zip(fitted.pixels().as_chunks::<4>().0) {
+                let at = [i % size, i / size];
+                let inside = (0..2)
+                    .all(|axis| (margin[axis]..margin[axis] + picture[axis]).contains(&at[axis]));
+                let value = if inside { 200 } else { 0 };
+                assert_eq!(*pixel, [value, value, value, 255], "{at:?} of {fitted:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn shrinking_averages_over_all_pixels() {
+        // One bright column in eight, where bilinear samples eight columns apart never read.
+        let fitted = grey(64, 64, |x, _| if x % 8 == 0 { 255 } else { 0 })
+            .fitted(8)
+            .into_owned();
+        for row in fitted.pixels().chunks_exact(8 * 4) {
+            // A triangle that reaches over 16 columns gives each phase of the pattern the weight
+            // 1/8, except at the borders, where it is cut off.
+            for pixel in row[4..7 * 4].as_chunks::<4>().0 {
+                assert_eq!(*pixel, [32, 32, 32, 255]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fitted_picture_passes_the_warp_unchanged() {
+        for (width, height, size) in [(40, 20, 10), (512, 512, 512), (700, 900, 511), (7, 9, 1024)]
+        {
+            let fitted = grey(width, height, |x, y| (x * 7 + y * 31) as u8)
+                .fitted(size)
+                .into_owned();
+            let homography = fitted.homography(size).unwrap();
+            assert_eq!(homography, DMat3::IDENTITY.to_cols_array_2d());
+            // As the kernel computes, in f32: it reads one pixel, whose neighbours have no weight.
+            let rows = homography.map(|row| row.map(|value| value as f32));
+            for i in 0..size {
+                let centre = [i as f32 + 0.5, (size - i) as f32 - 0.5, 1.0];
+                let [x, y, w] = rows.map(|row| (0..3).map(|k| row[k] * centre[k]).sum::<f32>());
+                assert_eq!(
+                    (x / w - 0.5, y / w - 0.5),
+                    (i as f32, (size - 1 - i) as f32)
+                );
+            }
+        }
+        let config = crate::ModelConfig {
+            source_size: 32,
+            ..Default::default()
+        };
+        let source = grey(50, 40, |x, y| (x * 7 + y * 31) as u8);
+        let view = crate::reference::pipeline::prepare(&config, &source).unwrap();
+        let fitted = source.fitted(32);
+        let (pixels, _) = fitted.pixels().as_chunks::<4>();
+        let expected = pixels.iter().flat_map(|pixel| &pixel[..3]);
+        assert!(
+            view.data
+                .iter()
+                .copied()
+                .eq(expected.map(|&v| f32::from(v) / 255.0))
+        );
+    }
+
+    #[test]
+    fn a_tracked_picture_and_one_of_the_right_size_are_not_resampled() {
+        let tracked = golden_source(0);
+        for (source, size) in [(&tracked, 64), (&blank(64, 64), 64)] {
+            assert!(matches!(source.fitted(size), Cow::Borrowed(same) if same == source));
+        }
+    }
+
+    #[test]
+    fn a_view_without_pixels_is_an_error() {
+        let nothing = blank(8, 8).fitted(0).into_owned();
+        assert!(matches!(nothing.homography(0), Err(Error::Argument { .. })));
+    }
+
     #[test]
     fn a_camera_without_a_view_of_the_square_is_an_error() {
         let edge_on = Camera::look_at([10.0, 0.0, 0.0], [0.0; 3], [0.0, 1.0, 0.0]);
@@ -438,7 +558,7 @@ mod tests {
         let scratch = Scratch::new("source-formats");
         for (extension, bytes) in encoded() {
             let path = scratch.path("picture.wrong_extension");
-            file::write(&path, &bytes).unwrap();
+            fs::write(&path, &bytes).unwrap();
             let image = SourceImage::open(&path).unwrap();
             assert_eq!((image.width(), image.height()), (3, 2), "{extension}");
             assert_eq!(image, SourceImage::from_bytes(&bytes).unwrap());
@@ -462,7 +582,7 @@ mod tests {
         bad.push(png);
         for bytes in bad {
             let path = scratch.path("portrait.png");
-            file::write(&path, &bytes).unwrap();
+            fs::write(&path, &bytes).unwrap();
             let error = SourceImage::open(&path).unwrap_err();
             assert!(matches!(error, Error::Format { .. }), "{error}");
             assert!(error.to_string().contains("portrait.png"), "{error}");

@@ -20,6 +20,7 @@ use crate::{Camera, Error, ModelConfig, Result, SourceImage, Weights};
 /// # Errors
 /// If the picture's camera has no such view ([`SourceImage::homography`]).
 pub fn prepare(config: &ModelConfig, source: &SourceImage) -> Result<Tensor> {
+    let source = source.fitted(config.source_size);
     let homography = source.homography(config.source_size)?;
     let (pixels, _) = source.pixels().as_chunks::<4>();
     let rgb = pixels

@@ -30,6 +30,7 @@ pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<FeatureMap> 
 
 /// A picture's pixels and the parameters of its warp on the device.
 pub(crate) fn upload(gpu: &Gpu, image: &SourceImage, size: u32) -> Result<(Tensor, Tensor)> {
+    let image = image.fitted(size);
     let pixels = Tensor::from_slice(gpu, "source", image.pixels())?;
     let homography = image.homography(size)?;
     let row = |i: usize| homography[i].map(|value| value as f32);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::{fmt, iter};
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -11,6 +11,8 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use crate::{Error, Result};
 
 const FORMAT: &str = "safetensors file";
+const FLOATS: &str = "F16, BF16, F32 or F64";
+const INTEGERS: &str = "U8, I32, U32 or I64";
 
 /// A safetensors file, its header checked: every tensor it lists lies where and as large as listed.
 ///
@@ -89,65 +91,92 @@ impl TensorFile {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Whether there is a tensor `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// Dimensions of tensor `name`, outermost first.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such tensor.
+    /// [`Error::Tensors`] if there is no such tensor.
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
         Ok(&self.tensor(name)?.0.shape)
     }
 
-    /// Values of tensor `name`, row-major; 16-bit floats are widened. 32-bit ones are borrowed from
-    /// the file where they are aligned in it, as they are in files that [`TensorWriter`] wrote.
+    /// Dimensions of tensor `name`, which has to be of this shape; `None` stands for any size.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] if there is no such tensor, or it has another shape.
+    pub(crate) fn expect_shape<const N: usize>(
+        &self,
+        name: &str,
+        expected: [Option<usize>; N],
+    ) -> Result<[usize; N]> {
+        let found = self.tensors.get(name).map(|info| info.shape.as_slice());
+        if let Some(&shape) = found.and_then(<[usize]>::as_array)
+            && iter::zip(shape, expected).all(|(size, expected)| expected.is_none_or(|e| e == size))
+        {
+            return Ok(shape);
+        }
+        let expected = expected.map(|size| size.map_or("any".into(), |size| size.to_string()));
+        let found = found.map_or("nothing".into(), |shape| format!("{shape:?}"));
+        Err(self.problem(format!(
+            "{name}: expected shape [{}], found {found}",
+            expected.join(", ")
+        )))
+    }
+
+    /// Values of tensor `name`, row-major: 16-bit floats are widened, 64-bit ones rounded. 32-bit
+    /// ones are borrowed from the file where they are aligned in it, as they are in files that
+    /// [`TensorWriter`] wrote.
     ///
     /// [`TensorWriter`]: crate::TensorWriter
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such tensor, or its elements are no floats of 16 or 32
-    /// bits.
+    /// [`Error::Tensors`] if there is no such tensor, or its elements are no floats.
     pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>> {
         let (info, bytes) = self.tensor(name)?;
         match info.dtype {
-            Dtype::F32 => Ok(borrow_or_decode(bytes, f32::from_le_bytes)),
             Dtype::F16 => Ok(decode(bytes, |b| f16::from_le_bytes(b).to_f32()).into()),
             Dtype::BF16 => Ok(decode(bytes, |b| bf16::from_le_bytes(b).to_f32()).into()),
-            other => Err(self.wrong_type(name, "F32, F16 or BF16", other)),
+            Dtype::F32 => Ok(borrow_or_decode(bytes, f32::from_le_bytes)),
+            Dtype::F64 => Ok(decode(bytes, |b| f64::from_le_bytes(b) as f32).into()),
+            other => Err(self.problem(wrong_type(name, FLOATS, other))),
+        }
+    }
+
+    /// Values of tensor `name`, row-major: smaller integers than 64-bit ones are widened.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] if there is no such tensor, or its elements are no integers of type U8,
+    /// I32, U32 or I64.
+    pub fn i64(&self, name: &str) -> Result<Cow<'_, [i64]>> {
+        let (info, bytes) = self.tensor(name)?;
+        match info.dtype {
+            Dtype::U8 => Ok(decode(bytes, |[b]| b.into()).into()),
+            Dtype::I32 => Ok(decode(bytes, |b| i32::from_le_bytes(b).into()).into()),
+            Dtype::U32 => Ok(decode(bytes, |b| u32::from_le_bytes(b).into()).into()),
+            Dtype::I64 => Ok(borrow_or_decode(bytes, i64::from_le_bytes)),
+            other => Err(self.problem(wrong_type(name, INTEGERS, other))),
         }
     }
 
     /// Values of tensor `name`, row-major.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such tensor, or its elements are no 32-bit integers.
-    pub fn i32(&self, name: &str) -> Result<Cow<'_, [i32]>> {
-        match self.tensor(name)? {
-            (info, bytes) if info.dtype == Dtype::I32 => {
-                Ok(borrow_or_decode(bytes, i32::from_le_bytes))
-            }
-            (info, _) => Err(self.wrong_type(name, "I32", info.dtype)),
-        }
-    }
-
-    /// Values of tensor `name`, row-major.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if there is no such tensor, or its elements are no bytes.
+    /// [`Error::Tensors`] if there is no such tensor, or its elements are no bytes.
     pub fn u8(&self, name: &str) -> Result<&[u8]> {
         match self.tensor(name)? {
             (info, bytes) if info.dtype == Dtype::U8 => Ok(bytes),
-            (info, _) => Err(self.wrong_type(name, "U8", info.dtype)),
+            (info, _) => Err(self.problem(wrong_type(name, "U8", info.dtype))),
         }
     }
 
     /// What the header says of tensor `name`, and its bytes.
     pub(super) fn tensor(&self, name: &str) -> Result<(&TensorInfo, &[u8])> {
-        let info = self.tensors.get(name).ok_or_else(|| {
-            Error::argument(
-                format!("tensor name in {}", self.what),
-                "a tensor of the file",
-                name,
-            )
-        })?;
+        let info = (self.tensors.get(name))
+            .ok_or_else(|| self.problem(format!("{name}: expected a tensor, found nothing")))?;
         let (start, end) = info.data_offsets;
         let data = &(*self.bytes).as_ref()[self.data_start..];
         Ok((info, &data[start..end]))
@@ -164,27 +193,28 @@ impl TensorFile {
     pub(super) fn float_problem(&self, name: &str) -> Option<String> {
         let (info, bytes) = self.tensor(name).ok()?;
         let found = match info.dtype {
-            Dtype::F32 => position(bytes, |b| !f32::from_le_bytes(b).is_finite()),
             Dtype::F16 => position(bytes, |b| !f16::from_le_bytes(b).is_finite()),
             Dtype::BF16 => position(bytes, |b| !bf16::from_le_bytes(b).is_finite()),
-            other => {
-                return Some(format!(
-                    "{name}: expected type F32, F16 or BF16, found {other}"
-                ));
-            }
+            Dtype::F32 => position(bytes, |b| !f32::from_le_bytes(b).is_finite()),
+            // As it is read: what is beyond an f32 becomes infinite.
+            Dtype::F64 => position(bytes, |b| !(f64::from_le_bytes(b) as f32).is_finite()),
+            other => return Some(wrong_type(name, FLOATS, other)),
         };
         found.map(|i| {
             format!("{name}: expected finite values, found NaN or infinity at element {i}")
         })
     }
 
-    fn wrong_type(&self, name: &str, expected: &str, found: Dtype) -> Error {
-        Error::argument(
-            format!("tensor {name} in {}", self.what),
-            format!("elements of type {expected}"),
-            found.to_string(),
-        )
+    fn problem(&self, problem: String) -> Error {
+        Error::Tensors {
+            what: self.what.clone(),
+            problems: vec![problem],
+        }
     }
+}
+
+fn wrong_type(name: &str, expected: &str, found: Dtype) -> String {
+    format!("{name}: expected type {expected}, found {found}")
 }
 
 impl fmt::Debug for TensorFile {
@@ -248,11 +278,21 @@ fn position<const N: usize>(bytes: &[u8], wanted: impl Fn([u8; N]) -> bool) -> O
 }
 
 #[cfg(test)]
+impl TensorFile {
+    /// A file of the golden data.
+    pub(crate) fn golden(name: &str) -> Self {
+        let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+        Self::open(path).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::file::Scratch;
     use crate::{FloatFormat, TensorWriter};
 
     /// A file with this header, and this many zero bytes of data.
@@ -342,25 +382,90 @@ mod tests {
     }
 
     #[test]
-    fn only_the_asked_type_is_given() {
-        let mut tensors = serde_json::Map::new();
-        let types = [("F32", 4), ("I32", 4), ("U8", 1), ("F64", 8)];
-        let mut end = 0;
-        for (dtype, size) in types {
-            tensors.insert(dtype.into(), tensor(dtype, &[1], end, end + size));
-            end += size;
+    fn floats_and_integers_of_every_type_are_decoded() {
+        let floats = [1.5f32, -0.25];
+        let types = [
+            (
+                "F16",
+                floats.map(|x| f16::from_f32(x).to_le_bytes()).concat(),
+            ),
+            (
+                "BF16",
+                floats.map(|x| bf16::from_f32(x).to_le_bytes()).concat(),
+            ),
+            ("F32", floats.map(f32::to_le_bytes).concat()),
+            ("F64", floats.map(|x| f64::from(x).to_le_bytes()).concat()),
+            ("U8", vec![7, 9]),
+            ("I32", [7i32, 9].map(i32::to_le_bytes).concat()),
+            ("U32", [7u32, 9].map(u32::to_le_bytes).concat()),
+            ("I64", [7i64, 9].map(i64::to_le_bytes).concat()),
+            ("BOOL", vec![0, 1]),
+        ];
+        let (mut tensors, mut data) = (serde_json::Map::new(), Vec::new());
+        for (name, bytes) in &types {
+            let start = data.len() as u64;
+            data.extend(bytes);
+            tensors.insert((*name).into(), tensor(name, &[2], start, data.len() as u64));
         }
-        let file = TensorFile::from_bytes("test", file(&json!(tensors).to_string(), 17)).unwrap();
+        let bytes = [file(&json!(tensors).to_string(), 0), data].concat();
+        let file = TensorFile::from_bytes("test", bytes).unwrap();
+        #[track_caller]
+        fn refused<T: fmt::Debug>(result: Result<T>) {
+            assert!(matches!(result, Err(Error::Tensors { .. })), "{result:?}");
+        }
         for (name, _) in types {
-            assert_eq!(file.f32(name).is_ok(), name == "F32", "{name}");
-            assert_eq!(file.i32(name).is_ok(), name == "I32", "{name}");
-            assert_eq!(file.u8(name).is_ok(), name == "U8", "{name}");
+            if FLOATS.contains(name) {
+                assert_eq!(file.f32(name).unwrap(), floats.as_slice(), "{name}");
+            } else {
+                refused(file.f32(name));
+            }
+            if INTEGERS.contains(name) {
+                assert_eq!(file.i64(name).unwrap(), [7, 9].as_slice(), "{name}");
+            } else {
+                refused(file.i64(name));
+            }
+            if name == "U8" {
+                assert_eq!(file.u8(name).unwrap(), [7, 9], "{name}");
+            } else {
+                refused(file.u8(name));
+            }
         }
-        let error = file.f32("absent").unwrap_err().to_string();
-        assert!(
-            error.contains("absent") && error.contains("test"),
-            "{error}"
-        );
+    }
+
+    #[test]
+    fn missing_and_misshapen_tensors_are_named() {
+        let file = TensorFile::from_bytes("test", example()).unwrap();
+        assert!(file.contains("a") && !file.contains("absent"));
+        assert_eq!(file.expect_shape("a", [None]).unwrap(), [2]);
+        assert_eq!(file.expect_shape("b", [Some(3)]).unwrap(), [3]);
+        for (error, expected) in [
+            (
+                file.expect_shape("a", [Some(3)]).unwrap_err(),
+                "a: expected shape [3], found [2]",
+            ),
+            (
+                file.expect_shape("a", [Some(2), None]).unwrap_err(),
+                "a: expected shape [2, any], found [2]",
+            ),
+            (
+                file.expect_shape("absent", [Some(3)]).unwrap_err(),
+                "absent: expected shape [3], found nothing",
+            ),
+            (
+                file.f32("absent").unwrap_err(),
+                "absent: expected a tensor, found nothing",
+            ),
+        ] {
+            match error {
+                Error::Tensors { what, problems } => {
+                    assert_eq!(
+                        (what.as_str(), problems),
+                        ("test", vec![expected.to_owned()])
+                    );
+                }
+                other => panic!("{expected}: {other}"),
+            }
+        }
     }
 
     #[test]
@@ -389,15 +494,29 @@ mod tests {
     }
 
     #[test]
+    fn a_number_too_large_for_32_bits_is_not_finite() {
+        let mut bytes = file(&json!({"t": tensor("F64", &[2], 0, 16)}).to_string(), 0);
+        bytes.extend(
+            [f64::from(f32::MAX), 1e39]
+                .map(f64::to_le_bytes)
+                .as_flattened(),
+        );
+        let file = TensorFile::from_bytes("test", bytes).unwrap();
+        assert_eq!(file.f32("t").unwrap(), [f32::MAX, f32::INFINITY].as_slice());
+        let problem = file.float_problem("t").unwrap();
+        assert!(problem.ends_with("at element 1"), "{problem}");
+    }
+
+    #[test]
     fn files_that_cannot_be_opened_or_are_empty_are_errors() {
         let missing = TensorFile::open("no such directory/file.safetensors");
         assert!(matches!(missing, Err(Error::Io { .. })), "{missing:?}");
         let directory = TensorFile::open(std::env::temp_dir());
         assert!(matches!(directory, Err(Error::Io { .. })), "{directory:?}");
-        let path = std::env::temp_dir().join(format!("gpavatar-empty-{}", std::process::id()));
+        let scratch = Scratch::new("tensors-empty");
+        let path = scratch.path("file.safetensors");
         std::fs::write(&path, []).unwrap();
         let empty = TensorFile::open(&path);
-        std::fs::remove_file(&path).unwrap();
         assert!(matches!(empty, Err(Error::Format { .. })), "{empty:?}");
     }
 

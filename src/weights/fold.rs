@@ -66,7 +66,7 @@ impl RadianceWeights {
     /// Folds the radiance field of a model.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a tensor does not exist; weights always have those of their
+    /// [`Error::Tensors`] if a tensor does not exist; weights always have those of their
     /// configuration.
     pub fn new(weights: &Weights) -> Result<Self> {
         let config = weights.config();
@@ -157,15 +157,17 @@ impl Linear {
 /// themselves need not be touched when the style changes.
 ///
 /// # Errors
-/// [`Error::Argument`] if tensor `name` does not exist or its shape is not
+/// [`Error::Tensors`] if tensor `name` does not exist or its shape is not
 /// `[1, out, in, height, width]`.
 pub fn squared_sums(weights: &Weights, name: &str) -> Result<Vec<f32>> {
     let &[1, _, _, height, width] = weights.shape(name)? else {
-        return Err(Error::argument(
-            format!("shape of tensor {name}"),
-            "[1, out, in, height, width]",
-            format!("{:?}", weights.shape(name)?),
-        ));
+        return Err(Error::Tensors {
+            what: "weights".into(),
+            problems: vec![format!(
+                "{name}: expected shape [1, out, in, height, width], found {:?}",
+                weights.shape(name)?
+            )],
+        });
     };
     let sum = |kernel: &[f32]| kernel.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() as f32;
     Ok(weights
@@ -326,7 +328,7 @@ mod tests {
         for name in ["style_tplane.final_conv.weight", "no such tensor"] {
             assert!(matches!(
                 squared_sums(&weights, name),
-                Err(Error::Argument { .. })
+                Err(Error::Tensors { .. })
             ));
         }
     }

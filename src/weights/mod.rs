@@ -23,9 +23,9 @@ pub(crate) const HEAD_MODEL: &str = "head_model.";
 /// The weights of a model, with the names and shapes of the authors' checkpoint.
 ///
 /// In a file they are a safetensors file whose metadata holds the [`ModelConfig`] as JSON under
-/// `config`. It lists exactly the tensors of [`ModelConfig::tensors`], as 32-bit floats, 16-bit
-/// floats or bfloat16; beside them only names that start with `head_model.`, which are the head
-/// model's.
+/// `config`. It lists exactly the tensors of [`ModelConfig::tensors`], as floats of whatever type
+/// [`TensorFile::f32`] reads; beside them only names that start with `head_model.`, which are the
+/// [head model](crate::HeadModel)'s.
 #[derive(Debug)]
 pub struct Weights {
     config: ModelConfig,
@@ -115,7 +115,7 @@ impl Weights {
     /// Dimensions of tensor `name`, outermost first.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such tensor.
+    /// [`Error::Tensors`] if there is no such tensor.
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
         match &self.source {
             Source::File(file) => file.shape(name),
@@ -127,7 +127,7 @@ impl Weights {
     /// 32-bit floats, and otherwise made for this call.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such tensor.
+    /// [`Error::Tensors`] if there is no such tensor.
     pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>> {
         match &self.source {
             Source::File(file) => file.f32(name),
@@ -198,12 +198,12 @@ fn fits(what: &str, problems: Vec<String>) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Attention, PointWeighting};
 
     /// Weights of a model that is as small as the sizes allow.
-    pub(super) fn tiny_weights() -> Weights {
+    pub(crate) fn tiny_weights() -> Weights {
         let config = ModelConfig {
             source_size: 16,
             plane_size: 8,
@@ -281,7 +281,7 @@ mod tests {
         let file = twice.file().unwrap();
         assert_eq!(file.metadata()["licence"], "CC0-1.0");
         assert_eq!(
-            file.i32("head_model.parents").unwrap(),
+            file.i64("head_model.parents").unwrap(),
             [-1, 0, 1].as_slice()
         );
         assert!(file.f32("head_model.unchecked").unwrap()[0].is_nan());
@@ -361,7 +361,7 @@ mod tests {
                 "nerf_mlp.surprise: expected no such tensor, found shape [2]",
                 "nerf_mlp.density_layers.0.bias: expected finite values, \
                  found NaN or infinity at element 0",
-                "up_renderer.final_linear.bias: expected type F32, F16 or BF16, found I32",
+                "up_renderer.final_linear.bias: expected type F16, BF16, F32 or F64, found I32",
             ]
         );
     }

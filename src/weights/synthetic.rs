@@ -73,8 +73,9 @@ impl SyntheticRules {
     }
 
     pub(super) fn get(&self, name: &str) -> Result<&Rule> {
-        self.0.get(name).ok_or_else(|| {
-            Error::argument("tensor name", "a tensor of the synthetic weights", name)
+        self.0.get(name).ok_or_else(|| Error::Tensors {
+            what: "table of synthetic weights".into(),
+            problems: vec![format!("{name}: expected a tensor, found nothing")],
         })
     }
 
