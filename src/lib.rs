@@ -28,7 +28,14 @@ pub use frame::Frame;
 pub use glam;
 pub use gpu::*;
 pub use head::*;
+/// Decoded pictures, in the version this crate was built with.
+#[doc(no_inline)]
+pub use image;
 pub use model::{Model, ModelOptions};
 pub use motion::*;
 pub use source::*;
 pub use weights::*;
+/// The graphics API whose devices, encoders and textures a host shares with this crate, in the
+/// version it was built with.
+#[doc(no_inline)]
+pub use wgpu;

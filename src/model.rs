@@ -314,6 +314,15 @@ impl Encoder {
 impl Renderer {
     fn new(gpu: &Gpu, weights: &Weights, head: Option<&Head>, trace: bool) -> Result<Self> {
         let config = weights.config();
+        let found = gpu.device().limits().max_texture_dimension_2d;
+        if config.output_size > found {
+            return Err(Error::Limit {
+                what: "the picture".into(),
+                limit: "max_texture_dimension_2d",
+                expected: config.output_size.into(),
+                found: found.into(),
+            });
+        }
         let net = StyleUnet::new(gpu, weights, config.super_resolver())?;
         let field = Field::new(gpu, weights)?;
         let frame = FrameUniform::new(gpu, &net)?;

@@ -19,6 +19,9 @@ struct Skin {
 @group(0) @binding(4) var<storage, read_write> points: array<vec4<f32>>; // [vertex], w = 0
 @group(1) @binding(0) var<storage, read> identity: array<vec4<f32>>; // [vertex], w unused
 
+// Largest coordinate of a point, that of given points as well.
+const FARTHEST = 1e6;
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= size.vertices {
@@ -37,7 +40,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         );
         posed += skinning[joint * size.vertices + id.x] * moved;
     }
-    points[id.x] = vec4<f32>(posed, 0.0);
+    // Coefficients may be any numbers: what overflows, NaN included, goes where no ray looks.
+    let bounded = select(vec3<f32>(FARTHEST), posed, abs(posed) <= vec3<f32>(FARTHEST));
+    points[id.x] = vec4<f32>(bounded, 0.0);
 }
 
 fn row(at: u32) -> vec4<f32> {

@@ -95,12 +95,6 @@ impl Gpu {
     /// [`Error::Limit`] if it is too small for a kernel, [`Error::Argument`] for an unknown
     /// backend, or an environment variable that says none of what it may.
     pub async fn request(options: &GpuOptions) -> Result<Self> {
-        let environment = |given: &Option<String>, name: &str| {
-            given
-                .clone()
-                .or_else(|| std::env::var(name).ok())
-                .filter(|value| !value.is_empty())
-        };
         let shaders = choice(
             options.shaders,
             "GPAVATAR_SHADERS",
@@ -114,12 +108,15 @@ impl Gpu {
             "GPAVATAR_KERNELS",
             &[("gpu", AdapterKind::Gpu), ("cpu", AdapterKind::Cpu)],
         )?;
-        let backend = environment(&options.backend, "GPAVATAR_BACKEND");
+        let backend = (options.backend.clone().map(|name| ("backend", name)))
+            .or_else(|| variable("GPAVATAR_BACKEND"));
         let backends = match &backend {
             None => wgpu::Backends::PRIMARY | wgpu::Backends::GL,
-            Some(name) => backends_by_name(name)?,
+            Some((what, name)) => one_of(what, name, &BACKENDS)?,
         };
-        let name = environment(&options.adapter, "GPAVATAR_ADAPTER");
+        let backend = backend.map(|(_, name)| name);
+        let name = (options.adapter.clone())
+            .or_else(|| variable("GPAVATAR_ADAPTER").map(|(_, name)| name));
 
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = backends;
@@ -339,38 +336,44 @@ fn note_failure(slot: &Mutex<Option<String>>, reason: String) {
         .get_or_insert(reason);
 }
 
+const BACKENDS: [(&str, wgpu::Backends); 5] = [
+    ("vulkan", wgpu::Backends::VULKAN),
+    ("metal", wgpu::Backends::METAL),
+    ("dx12", wgpu::Backends::DX12),
+    ("gl", wgpu::Backends::GL),
+    ("webgpu", wgpu::Backends::BROWSER_WEBGPU),
+];
+
+/// An environment variable and its value, if it has one.
+fn variable(name: &'static str) -> Option<(&'static str, String)> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    Some((name, value))
+}
+
 /// What an option, else an environment variable says, if anything.
-fn choice<T: Copy>(given: Option<T>, variable: &str, known: &[(&str, T)]) -> Result<Option<T>> {
-    let named = std::env::var(variable)
-        .ok()
-        .filter(|value| !value.is_empty());
-    let (None, Some(named)) = (given, named) else {
-        return Ok(given);
-    };
-    match known.iter().find(|(name, _)| *name == named) {
-        Some((_, value)) => Ok(Some(*value)),
-        None => {
-            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            Err(Error::argument(variable, names.join(" or "), named))
-        }
+fn choice<T: Copy>(given: Option<T>, name: &'static str, known: &[(&str, T)]) -> Result<Option<T>> {
+    match (given, variable(name)) {
+        (None, Some((name, value))) => one_of(name, &value, known).map(Some),
+        _ => Ok(given),
     }
 }
 
-fn backends_by_name(name: &str) -> Result<wgpu::Backends> {
-    Ok(match name.to_ascii_lowercase().as_str() {
-        "vulkan" => wgpu::Backends::VULKAN,
-        "metal" => wgpu::Backends::METAL,
-        "dx12" => wgpu::Backends::DX12,
-        "gl" => wgpu::Backends::GL,
-        "webgpu" => wgpu::Backends::BROWSER_WEBGPU,
-        _ => {
-            return Err(Error::argument(
-                "backend",
-                "vulkan, metal, dx12, gl or webgpu",
+/// What `name` stands for, regardless of case.
+fn one_of<T: Copy>(what: &str, name: &str, known: &[(&str, T)]) -> Result<T> {
+    match known
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+    {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+            Err(Error::argument(
+                what,
+                format!("one of {}", names.join(", ")),
                 name,
-            ));
+            ))
         }
-    })
+    }
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -33,11 +33,15 @@ impl Tap {
         [self.rows, self.columns]
     }
 
-    /// Copies the values to the host, `[row][column]`.
+    /// Copies the values to the host, `[row][column]`: numbers of 32 bits each.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Argument`] if `T` is of another size, [`Error::Gpu`] if the device failed.
     pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
+        if size_of::<T>() != 4 {
+            let found = format!("{} bytes", size_of::<T>());
+            return Err(Error::argument("type of a tap's numbers", "4 bytes", found));
+        }
         let stored: Vec<T> = self.tensor.read(gpu).await?;
         let rows = stored.chunks(self.stride).take(self.rows);
         Ok(rows.flat_map(|row| &row[..self.columns]).copied().collect())

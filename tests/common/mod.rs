@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 
 pub mod parity;
+pub mod tiny;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
