@@ -92,14 +92,6 @@ pub struct Profile {
     pub timestamps: bool,
 }
 
-/// When a recording is submitted.
-enum Submission<'a> {
-    /// Before anything else that uses the model's memory, perhaps timed.
-    Next(Option<&'a mut Timer>),
-    /// When the host likes to.
-    Later,
-}
-
 /// Version of an avatar file.
 const VERSION: &str = "1";
 const FORMAT: &str = "avatar file";
@@ -314,7 +306,7 @@ impl Avatar {
         let gpu = self.model().gpu();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let submission = self.model().submission();
-        let frame = self.record_for(&mut encoder, drive, options, Submission::Next(None))?;
+        let frame = self.record_timed(&mut encoder, drive, options, None)?;
         gpu.queue().submit([encoder.finish()]);
         drop(submission);
         gpu.check("rendering")?;
@@ -324,9 +316,9 @@ impl Avatar {
     /// Records a frame into the host application's command encoder, to be submitted with the rest
     /// of its work.
     ///
-    /// Any number of recordings may be pending, to be submitted in any order or not at all. Each
-    /// holds the memory of its frame until the device has executed it, even if the frame is
-    /// dropped before; wgpu notices that when the host submits or polls.
+    /// Any number of recordings may be pending, to be submitted in any order or not at all: each
+    /// brings all of its own input. The frame is to be kept until whatever reads it, but for this
+    /// encoder, has been submitted: once dropped, its memory is for later recordings.
     ///
     /// # Errors
     /// [`Error::Argument`] if the drive does not fit the model: unknown expressions, wrong counts,
@@ -338,7 +330,7 @@ impl Avatar {
         drive: &Drive,
         options: &RenderOptions,
     ) -> Result<Frame> {
-        self.record_for(encoder, drive, options, Submission::Later)
+        self.record_timed(encoder, drive, options, None)
     }
 
     /// Renders a frame, waits for it and returns the time of every kernel.
@@ -353,8 +345,7 @@ impl Avatar {
         let mut timer = Timer::new(gpu)?;
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let submission = self.model().submission();
-        let timed = Submission::Next(Some(&mut timer));
-        let frame = self.record_for(&mut encoder, drive, options, timed)?;
+        let frame = self.record_timed(&mut encoder, drive, options, Some(&mut timer))?;
         let timestamps = timer.timestamps();
         let kernels = timer.finish(encoder)?;
         drop(submission);
@@ -368,12 +359,12 @@ impl Avatar {
         ))
     }
 
-    fn record_for(
+    fn record_timed(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         drive: &Drive,
         options: &RenderOptions,
-        submission: Submission<'_>,
+        timer: Option<&mut Timer>,
     ) -> Result<Frame> {
         let model = self.model();
         let (gpu, renderer) = (model.gpu(), model.renderer());
@@ -404,10 +395,7 @@ impl Avatar {
         };
         let bindings = self.bindings(&drive.geometry)?;
         let slot = renderer.slot(gpu)?;
-        let (timer, held) = match submission {
-            Submission::Next(timer) => (timer, None),
-            Submission::Later => (None, Some(slot.clone())),
-        };
+
         renderer.uploads.record(
             gpu,
             encoder,
@@ -416,7 +404,6 @@ impl Avatar {
                 (bytemuck::cast_slice(&coefficients), &renderer.coefficients),
                 (bytemuck::cast_slice(&given), &renderer.points),
             ],
-            held,
         )?;
         renderer.program.record(Recording {
             encoder,

@@ -8,7 +8,8 @@ use crate::{Error, Gpu, Model, Result};
 
 /// A rendered picture on the device, with what was rendered on the way.
 ///
-/// Its memory goes back to the model when it is dropped; frames that are kept keep theirs.
+/// Its memory goes back to the model when it is dropped, for a later frame to be rendered into;
+/// frames that are kept keep theirs.
 pub struct Frame {
     model: Model,
     slot: Arc<FrameSlot>,

@@ -305,8 +305,8 @@ fn recordings_into_a_hosts_encoders() {
         assert_eq!(Picture::of(frame, &gpu), *expected);
     }
 
-    // Many command buffers pending at a time, their frames dropped, every third never submitted,
-    // the others in reverse order, with a frame and an avatar of our own in between.
+    // Many command buffers pending at a time, their frames dropped, every third of them never
+    // submitted, the others in reverse order, with a frame and an avatar of our own in between.
     let mut pending = Vec::new();
     for i in 0..30 {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());

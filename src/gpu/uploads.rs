@@ -37,11 +37,10 @@ impl Uploads {
         parts: &[(&[u8], &Tensor)],
     ) -> Result<()> {
         let bytes: usize = parts.iter().map(|(data, _)| data.len()).sum();
-        Self::new(bytes as u64).record(gpu, encoder, parts, ())
+        Self::new(bytes as u64).record(gpu, encoder, parts)
     }
 
-    /// Records the upload of `parts`, each `(data, target)`. `held` is dropped when the device has
-    /// executed the recording, or when that is dropped itself.
+    /// Records the upload of `parts`, each `(data, target)`.
     ///
     /// # Errors
     /// [`Error::Gpu`] if there is no memory to stage the data in.
@@ -50,7 +49,6 @@ impl Uploads {
         gpu: &Gpu,
         encoder: &mut wgpu::CommandEncoder,
         parts: &[(&[u8], &Tensor)],
-        held: impl wgpu::WasmNotSend + 'static,
     ) -> Result<()> {
         let staging = self.mapped(gpu);
         let mut view = staging
@@ -71,7 +69,6 @@ impl Uploads {
         staging.unmap();
         let (free, returned) = (self.free.clone(), staging.clone());
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Write, .., move |result| {
-            drop(held);
             let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
             if result.is_ok() && free.len() < Self::KEPT {
                 free.push(returned);
