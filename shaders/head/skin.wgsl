@@ -3,6 +3,8 @@
 //
 // One thread per vertex.
 
+#import gpavatar::grid::thread_index
+
 struct Skin {
     vertices: u32,
     // Expression blend shapes and pose correctives, in this order in `basis` and `coefficients`.
@@ -20,13 +22,18 @@ struct Skin {
 @group(1) @binding(0) var<storage, read> identity: array<vec4<f32>>; // [vertex], w unused
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= size.vertices {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let vertex = thread_index(group, groups, local);
+    if vertex >= size.vertices {
         return;
     }
-    var position = identity[id.x].xyz;
+    var position = identity[vertex].xyz;
     for (var shape = 0u; shape < size.shapes; shape++) {
-        position += coefficients[shape] * basis[shape * size.vertices + id.x].xyz;
+        position += coefficients[shape] * basis[shape * size.vertices + vertex].xyz;
     }
     let homogeneous = vec4<f32>(position, 1.0);
     var posed = vec3<f32>();
@@ -35,9 +42,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let moved = vec3<f32>(
             dot(row(m), homogeneous), dot(row(m + 4u), homogeneous), dot(row(m + 8u), homogeneous)
         );
-        posed += skinning[joint * size.vertices + id.x] * moved;
+        posed += skinning[joint * size.vertices + vertex] * moved;
     }
-    points[id.x] = vec4<f32>(posed, 0.0);
+    points[vertex] = vec4<f32>(posed, 0.0);
 }
 
 fn row(at: u32) -> vec4<f32> {

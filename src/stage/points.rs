@@ -2,7 +2,7 @@
 
 use super::rays::{Pass, Rays};
 use crate::gpu::kernels::{params, points as kernels};
-use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor};
+use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor, linear_grid};
 use crate::{ModelConfig, PointWeighting, Result};
 
 /// Marks an unused place of a cluster.
@@ -167,7 +167,7 @@ impl Points {
                 .bind("bounds", &self.bounds)
                 .bind("neighbours", &tensor)
                 .bind("partials", &partials)
-                .grid(crate::gpu::linear_grid(workgroups))
+                .grid(linear_grid(workgroups))
                 .cost(0.0, f64::from(count) * 20.0),
         );
         if released {
