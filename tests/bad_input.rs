@@ -15,7 +15,7 @@ use gpavatar::reference::{rays, style_unet};
 use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Background, Camera, Drive, Error, FloatFormat, Gpu,
     GpuOptions, HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise, RenderOptions,
-    Result, ShaderChecks, SourceImage, SyntheticRules, TensorWriter, Weights, wgpu,
+    Result, ShaderChecks, SourceImage, TensorWriter, Weights, wgpu,
 };
 
 /// The error's message, of which `parts` are parts.
@@ -651,33 +651,6 @@ fn a_head_model_of_another_number_of_vertices() {
 
 // ---- devices -------------------------------------------------------------------------------
 
-#[test]
-fn configurations_that_the_device_cannot_run() {
-    // More rays than workgroups may count; the rest is as small as it gets.
-    let channels = |top: u32| (2..=top.ilog2()).map(|log| (1 << log, 4)).collect();
-    let many_rays = ModelConfig {
-        low_res_size: 384,
-        output_size: 512,
-        rgb_hidden: 128,
-        low_res_channels: 4,
-        coarse_samples: 2,
-        fine_samples: 2,
-        super_resolver_channels: channels(512),
-        super_resolver_decoder_channels: channels(512),
-        ..tiny::config()
-    };
-    let rules = SyntheticRules::new(&many_rays).unwrap();
-    let weights = Weights::synthetic(many_rays, 1, rules).unwrap();
-    let gpu = Gpu::new().unwrap();
-    let parts = [
-        "view directions",
-        "max_compute_workgroups_per_dimension",
-        "73728",
-        "65535",
-    ];
-    refused(Model::new(&gpu, weights), limit, &parts);
-}
-
 /// The adapter that [`Gpu::new`] prefers, with a device of the host's own limits.
 fn host_device(limits: wgpu::Limits) -> (wgpu::Adapter, wgpu::Device, wgpu::Queue) {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
@@ -714,7 +687,7 @@ fn devices_whose_limits_are_too_small() {
     ];
     refused(result, limit, &parts);
 
-    // Enough for every kernel, but not for the tensors and pictures of this network.
+    // Enough for every kernel, but not for the tensors, dispatches and pictures of this network.
     for (limits, parts) in [
         (
             wgpu::Limits {
@@ -722,6 +695,16 @@ fn devices_whose_limits_are_too_small() {
                 ..wgpu::Limits::default()
             },
             ["the tensor ", "max_storage_buffer_binding_size"],
+        ),
+        (
+            wgpu::Limits {
+                max_compute_workgroups_per_dimension: 8,
+                ..wgpu::Limits::default()
+            },
+            [
+                "max_compute_workgroups_per_dimension of at least ",
+                "the device has 8",
+            ],
         ),
         (
             wgpu::Limits {

@@ -7,43 +7,58 @@
 mod common;
 
 use common::{Case, parity};
-use gpavatar::{Gpu, GpuOptions, ShaderChecks};
+use gpavatar::{AdapterKind, Error, Gpu, GpuOptions, ShaderChecks};
 
-fn check(mut case: Case, shaders: ShaderChecks) {
-    let options = GpuOptions {
-        shaders: Some(shaders),
+fn check(mut case: Case, options: GpuOptions) {
+    let gpu = Gpu::with_options(&GpuOptions {
         poison: true,
-        ..GpuOptions::default()
-    };
-    let gpu = Gpu::with_options(&options).unwrap();
+        ..options
+    })
+    .unwrap();
     println!("{}", gpu.description());
     let rows = parity::compare(&gpu, &mut case).unwrap();
     let failed: Vec<String> = rows
         .iter()
         .filter(|row| !row.passed)
         .map(|row| {
+            let difference = &row.difference;
             format!(
                 "{}: {:e}, expected {}",
-                row.difference.name(),
-                row.difference.max(),
+                difference.name(),
+                difference.max(),
                 row.tolerance
             )
         })
         .collect();
+    let lines = failed.join("\n");
     assert!(
         failed.is_empty(),
-        "{} of {} tensors:\n{}",
+        "{} of {} tensors:\n{lines}",
         failed.len(),
-        rows.len(),
-        failed.join("\n")
+        rows.len()
     );
+}
+
+fn shaders(shaders: ShaderChecks) -> GpuOptions {
+    GpuOptions {
+        shaders: Some(shaders),
+        ..GpuOptions::default()
+    }
+}
+
+/// The kernels for graphics processors, whatever runs them.
+fn gpu_kernels() -> GpuOptions {
+    GpuOptions {
+        kernels: Some(AdapterKind::Gpu),
+        ..GpuOptions::default()
+    }
 }
 
 #[test]
 fn small_released_case_with_trusted_shaders() {
     check(
         Case::small("small_released_two_sources"),
-        ShaderChecks::Trusted,
+        shaders(ShaderChecks::Trusted),
     );
 }
 
@@ -51,34 +66,101 @@ fn small_released_case_with_trusted_shaders() {
 fn small_released_case_with_checked_shaders() {
     check(
         Case::small("small_released_two_sources"),
-        ShaderChecks::Checked,
+        shaders(ShaderChecks::Checked),
     );
 }
 
 #[test]
 fn small_paper_case_with_trusted_shaders() {
-    check(Case::small("small_paper_one_source"), ShaderChecks::Trusted);
+    check(
+        Case::small("small_paper_one_source"),
+        shaders(ShaderChecks::Trusted),
+    );
 }
 
 #[test]
 fn small_paper_case_with_checked_shaders() {
-    check(Case::small("small_paper_one_source"), ShaderChecks::Checked);
+    check(
+        Case::small("small_paper_one_source"),
+        shaders(ShaderChecks::Checked),
+    );
+}
+
+#[test]
+fn small_released_case_with_gpu_kernels() {
+    check(Case::small("small_released_two_sources"), gpu_kernels());
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn small_cases_on_gl() {
+    let gl = || GpuOptions {
+        backend: Some("gl".into()),
+        ..GpuOptions::default()
+    };
+    if let Err(Error::NoAdapter { found, .. }) = Gpu::with_options(&gl()) {
+        return println!("no GL adapter among {found}: not compared");
+    }
+    check(Case::small("small_released_two_sources"), gl());
+    check(Case::small("small_paper_one_source"), gl());
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn released_case_with_one_source_and_trusted_shaders() {
+    check(
+        Case::full("released_one_source"),
+        shaders(ShaderChecks::Trusted),
+    );
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn released_case_with_one_source_and_checked_shaders() {
+    check(
+        Case::full("released_one_source"),
+        shaders(ShaderChecks::Checked),
+    );
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn released_case_with_three_sources_and_trusted_shaders() {
+    check(
+        Case::full("released_three_sources"),
+        shaders(ShaderChecks::Trusted),
+    );
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn released_case_with_three_sources_and_checked_shaders() {
+    check(
+        Case::full("released_three_sources"),
+        shaders(ShaderChecks::Checked),
+    );
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn paper_case_with_two_sources_and_trusted_shaders() {
+    check(
+        Case::full("paper_two_sources"),
+        shaders(ShaderChecks::Trusted),
+    );
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn paper_case_with_two_sources_and_checked_shaders() {
+    check(
+        Case::full("paper_two_sources"),
+        shaders(ShaderChecks::Checked),
+    );
 }
 
 #[test]
 #[ignore = "minutes of all cores"]
-fn released_case_with_one_source() {
-    check(Case::full("released_one_source"), ShaderChecks::Trusted);
-}
-
-#[test]
-#[ignore = "minutes of all cores"]
-fn released_case_with_three_sources() {
-    check(Case::full("released_three_sources"), ShaderChecks::Trusted);
-}
-
-#[test]
-#[ignore = "minutes of all cores"]
-fn paper_case_with_two_sources() {
-    check(Case::full("paper_two_sources"), ShaderChecks::Trusted);
+fn released_case_with_one_source_and_gpu_kernels() {
+    check(Case::full("released_one_source"), gpu_kernels());
 }

@@ -258,6 +258,15 @@ impl Gpu {
         &self.inner.queue
     }
 
+    /// Whether timestamp queries can be had and trusted. Mesa's llvmpipe takes them late, once a
+    /// texture is in use, so on CPU implementations the wall clock is the better one.
+    #[cfg(feature = "profiler")]
+    pub(crate) fn has_timestamps(&self) -> bool {
+        let features = self.inner.device.features();
+        features.contains(wgpu::Features::TIMESTAMP_QUERY)
+            && self.inner.info.device_type != wgpu::DeviceType::Cpu
+    }
+
     pub(crate) fn shaders(&self) -> ShaderChecks {
         self.inner.shaders
     }

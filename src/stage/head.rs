@@ -1,7 +1,7 @@
 //! The morphable head: blend shapes and linear blend skinning.
 
 use crate::gpu::kernels::{head as kernels, params};
-use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor, When};
+use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor, When, linear_grid};
 use crate::weights::pack;
 use crate::{Error, HeadModel, PosedJoints, Result};
 
@@ -90,7 +90,7 @@ impl Head {
                 .bind("basis", &self.shape_basis)
                 .bind("coefficients", &Tensor::from_slice(gpu, "shape", shape)?)
                 .bind("output", &output)
-                .grid([vertices.div_ceil(64), 1, 1]),
+                .grid(linear_grid(vertices.div_ceil(64))),
         );
         b.finish()?.run(gpu)?;
         Ok(output)
@@ -120,7 +120,7 @@ impl Head {
                 .bind("skinning", &self.skinning)
                 .bind("coefficients", coefficients)
                 .bind("points", points)
-                .grid([vertices.div_ceil(64), 1, 1])
+                .grid(linear_grid(vertices.div_ceil(64)))
                 .when(When::HeadModel)
                 .cost(
                     per_vertex * f64::from(vertices),

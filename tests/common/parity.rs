@@ -345,7 +345,7 @@ impl Run<'_> {
                 .collect();
             let tolerance = match (self.small(), fine, self.released()) {
                 (true, false, _) => Tolerance::Range(1e-4),
-                (true, true, false) => Tolerance::Range(1e-4),
+                (true, true, false) => Tolerance::MostOfRange(1e-4, 1e-3),
                 (true, true, true) | (false, false, _) => Tolerance::MostOfRange(3e-4, 1e-3),
                 (false, true, _) => Tolerance::MostOfRange(3e-3, 1e-3),
             };
