@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::gpu::kernels::params;
 use crate::gpu::{Bindings, Conditions, KernelTime, Recording, Resource, Tensor, Timer, Uploads};
+use crate::head::check_finite;
 use crate::model::FrameUniform;
 use crate::stage::style_unet::elements;
 use crate::stage::{points, source};
@@ -107,11 +108,12 @@ impl Avatar {
 
     /// Builds an avatar: encodes every picture into tri-planes and fuses them.
     ///
-    /// The work is submitted, not waited for. Memory does not grow with the number of pictures.
+    /// The work is submitted, not waited for. What it needs beside the planes and the pictures
+    /// themselves does not grow with their number, but for a number per texel (the attention).
     ///
     /// # Errors
-    /// [`Error::Argument`] for no pictures, a tracked camera that does not see the head, or a wrong
-    /// number of shape coefficients; [`Error::Limit`] and [`Error::Gpu`] from the device.
+    /// [`Error::Argument`] for no pictures, a tracked camera that does not see the head, or shape
+    /// coefficients that are not finite or not as many as the head model has; [`Error::Limit`] and [`Error::Gpu`] from the device.
     pub fn with_options(
         model: &Model,
         sources: &[SourceImage],
@@ -239,7 +241,6 @@ impl Avatar {
     }
 
     fn assemble(model: &Model, planes: Tensor, shape: Vec<f32>) -> Result<Self> {
-        check_finite("shape", &shape)?;
         let identity = match model.head_stage() {
             Some(head) => Some(head.identity(model.gpu(), &shape)?),
             None if shape.is_empty() => None,
@@ -321,9 +322,8 @@ impl Avatar {
     /// encoder, has been submitted: once dropped, its memory is for later recordings.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the drive does not fit the model: unknown expressions, wrong counts,
-    /// values that are not finite, a singular camera; [`Error::Limit`] and [`Error::Gpu`] from the
-    /// device.
+    /// [`Error::Argument`] if the drive does not fit the model ([`Drive::resolve`]);
+    /// [`Error::Limit`] and [`Error::Gpu`] from the device.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -479,8 +479,10 @@ impl Avatar {
     /// Loads an avatar that [`Avatar::save`] wrote.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] if it is no avatar file; [`Error::Argument`] if it was
-    /// built with a model of other sizes.
+    /// [`Error::Io`]; [`Error::Format`] if it is no avatar file, [`Error::Tensors`] if it lacks a
+    /// tensor or one is not of floats; [`Error::Argument`] if it was built with a model of other
+    /// sizes or another head model, or holds values that are not finite; [`Error::Limit`] and
+    /// [`Error::Gpu`] from the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(model: &Model, path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::from_file(model, &TensorFile::open(path)?)
@@ -489,7 +491,7 @@ impl Avatar {
     /// Loads an avatar from the content of its file.
     ///
     /// # Errors
-    /// Those of [`Avatar::load`].
+    /// Those of [`Avatar::load`] but [`Error::Io`].
     pub fn from_bytes(model: &Model, bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(model, &TensorFile::from_bytes("avatar", bytes)?)
     }
@@ -532,17 +534,6 @@ fn plane_shape(model: &Model) -> [usize; 4] {
     let config = model.config();
     let size = config.plane_size as usize;
     [size, size, 3, config.plane_channels as usize]
-}
-
-fn check_finite(what: &str, values: &[f32]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::argument(
-            what,
-            "finite numbers",
-            format!("{} at {at}", values[at]),
-        )),
-    }
 }
 
 fn camera_uniform(camera: &Camera) -> params::Frame {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::frame::{FramePool, FrameSlot};
 use crate::gpu::kernels::params;
 use crate::gpu::{Conditions, Program, ProgramBuilder, Recording, Tap, Tensor, Uploads};
+use crate::head::check_finite;
 use crate::stage::field::Field;
 use crate::stage::fusion::Fusion;
 use crate::stage::head::Head;
@@ -196,8 +197,8 @@ impl Model {
     /// size, and returns the picture `[y][x]` of red, green and blue, not clamped.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the size does not fit; [`Error::Limit`] and [`Error::Gpu`] from the
-    /// device.
+    /// [`Error::Argument`] if the size does not fit or a number is not finite; [`Error::Gpu`] from
+    /// the device.
     pub async fn super_resolve(&self, low_res: &[f32]) -> Result<Vec<f32>> {
         let (gpu, config, renderer) = (self.gpu(), self.config(), self.renderer());
         let size = config.low_res_size;
@@ -209,6 +210,7 @@ impl Model {
                 format!("{}", low_res.len()),
             ));
         }
+        check_finite("low-resolution image", low_res)?;
         let frame = params::Frame {
             noise_gain: 1.0,
             ..Default::default()

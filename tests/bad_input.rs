@@ -152,7 +152,7 @@ fn shapes_that_do_not_fit_the_head() {
     refused(
         with_shape(&model, &[0.5]),
         argument,
-        &["shape", "2", "1 coefficients"],
+        &["shape", "2 coefficients or none", "found 1"],
     );
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let found = format!("{value} at");
@@ -621,7 +621,7 @@ fn avatar_files_that_are_none_or_another_models() {
     refused(
         made("1", &[0.0; 3], 0.0),
         argument,
-        &["shape", "2", "3 coefficients"],
+        &["shape", "2", "found 3"],
     );
     refused(
         made("1", &[0.0, f32::NAN], 0.0),
@@ -759,6 +759,42 @@ fn adapters_that_do_not_exist() {
     refused(request(None, Some("glide")), argument, &parts);
 }
 
+#[test]
+fn a_device_that_is_gone() {
+    let gpu = Gpu::new().unwrap();
+    let model = Model::new(&gpu, tiny::weights(&tiny::config())).unwrap();
+    let avatar = tiny::avatar(&model);
+    let options = RenderOptions::default();
+    let kept = avatar.render(&tiny::drive()).unwrap();
+    gpu.device().destroy();
+    let failed = |error: &Error| matches!(error, Error::Gpu { .. });
+    let parts = &["GPU failure during "];
+    refused(avatar.render(&tiny::drive()), failed, parts);
+    refused(avatar.profile(&tiny::drive(), &options), failed, parts);
+    refused(kept.to_image(), failed, parts);
+    refused(pollster::block_on(kept.depth()), failed, parts);
+    refused(
+        pollster::block_on(model.super_resolve(&[0.0; 648])),
+        failed,
+        parts,
+    );
+    refused(
+        pollster::block_on(avatar.to_bytes(FloatFormat::F32)),
+        failed,
+        parts,
+    );
+    refused(
+        Avatar::from_images(&model, &[tiny::picture(32, 32, 0)]),
+        failed,
+        parts,
+    );
+    refused(
+        Model::new(&gpu, tiny::weights(&tiny::config())),
+        failed,
+        parts,
+    );
+}
+
 /// Set in the processes that [`environment_variables_that_say_nothing_known`] starts.
 const CHILD: &str = "GPAVATAR_TEST_CHILD";
 
@@ -818,8 +854,15 @@ fn environment_variables_that_say_nothing_known() {
 }
 
 #[test]
-fn a_low_resolution_image_of_another_size() {
-    let result = pollster::block_on(tiny::model().super_resolve(&[0.0; 7]));
+fn low_resolution_images_that_do_not_fit() {
+    let model = tiny::model();
+    let not_finite = pollster::block_on(model.super_resolve(&[f32::NAN; 648]));
+    refused(
+        not_finite,
+        argument,
+        &["low-resolution image", "finite", "NaN at index 0"],
+    );
+    let result = pollster::block_on(model.super_resolve(&[0.0; 7]));
     refused(
         result,
         argument,

@@ -564,6 +564,13 @@ fn a_head_model_drives_the_points_that_it_computes() {
         ..ModelOptions::default()
     };
     let with_head = Model::with_options(gpu(), tiny::weights(&config), options).unwrap();
+    let from_file = {
+        let (weights, head) = (tiny::weights(&config), with_head.head().unwrap());
+        let mut writer = weights.writer(FloatFormat::F32).unwrap();
+        head.embed(&mut writer, FloatFormat::F32);
+        let weights = Weights::from_bytes(writer.into_bytes().unwrap()).unwrap();
+        Model::new(gpu(), weights).unwrap()
+    };
     let without = Model::new(gpu(), tiny::weights(&config)).unwrap();
     let given = tiny::avatar(&without);
     let mut pictures = Vec::new();
@@ -594,12 +601,14 @@ fn a_head_model_drives_the_points_that_it_computes() {
             shape: input("shape"),
             ..AvatarOptions::default()
         };
-        let avatar = Avatar::with_options(&with_head, &[tiny::picture(32, 32, 0)], &options);
+        let avatar =
+            |model| Avatar::with_options(model, &[tiny::picture(32, 32, 0)], &options).unwrap();
         let drive = Drive::neutral()
             .coefficients(input("expression"))
             .pose(input("pose"))
             .camera(camera);
-        let found = Picture::render(&avatar.unwrap(), &drive);
+        let found = Picture::render(&avatar(&with_head), &drive);
+        assert_eq!(Picture::render(&avatar(&from_file), &drive), found);
         // Points are 2e-6 apart: sums of 186 products, and the direction from a point to a sample
         // a hundredth away turns by 2e-4.
         let name = format!("{case}: low_res");
