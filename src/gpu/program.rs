@@ -205,7 +205,8 @@ impl<'a> ProgramBuilder<'a> {
     /// Working memory for `elements` f32, from what has been released if something fits.
     pub(crate) fn tensor(&mut self, label: &str, elements: u64) -> Result<Tensor> {
         let bytes = elements * 4;
-        let fits = |tensor: &Tensor| tensor.buffer.size() >= bytes;
+        // A huge buffer for a tiny tensor would leave nothing for the next large one.
+        let fits = |tensor: &Tensor| (bytes..=16 * bytes).contains(&tensor.buffer.size());
         let best = (0..self.free.len())
             .filter(|&i| fits(&self.free[i]))
             .min_by_key(|&i| self.free[i].buffer.size());
