@@ -9,7 +9,7 @@ mod common;
 use common::{Case, parity};
 use gpavatar::{Gpu, GpuOptions, ShaderChecks};
 
-fn check(mut case: Case, shaders: ShaderChecks) {
+fn check(name: &str, shaders: ShaderChecks) {
     let options = GpuOptions {
         shaders: Some(shaders),
         poison: true,
@@ -17,68 +17,45 @@ fn check(mut case: Case, shaders: ShaderChecks) {
     };
     let gpu = Gpu::with_options(&options).unwrap();
     println!("{}", gpu.description());
-    let rows = parity::compare(&gpu, &mut case).unwrap();
-    let failed: Vec<String> = rows
-        .iter()
-        .filter(|row| !row.passed)
-        .map(|row| {
-            format!(
-                "{}: {:e}, expected {}",
-                row.difference.name(),
-                row.difference.max(),
-                row.tolerance
-            )
-        })
-        .collect();
-    assert!(
-        failed.is_empty(),
-        "{} of {} tensors:\n{}",
-        failed.len(),
-        rows.len(),
-        failed.join("\n")
-    );
+    let table = parity::compare(&gpu, Case::named(name)).unwrap();
+    println!("{table}");
+    assert_eq!(table.failures(), 0, "of {} tensors", table.0.len());
 }
 
 #[test]
 fn small_released_case_with_trusted_shaders() {
-    check(
-        Case::small("small_released_two_sources"),
-        ShaderChecks::Trusted,
-    );
+    check("small_released_two_sources", ShaderChecks::Trusted);
 }
 
 #[test]
 fn small_released_case_with_checked_shaders() {
-    check(
-        Case::small("small_released_two_sources"),
-        ShaderChecks::Checked,
-    );
+    check("small_released_two_sources", ShaderChecks::Checked);
 }
 
 #[test]
 fn small_paper_case_with_trusted_shaders() {
-    check(Case::small("small_paper_one_source"), ShaderChecks::Trusted);
+    check("small_paper_one_source", ShaderChecks::Trusted);
 }
 
 #[test]
 fn small_paper_case_with_checked_shaders() {
-    check(Case::small("small_paper_one_source"), ShaderChecks::Checked);
+    check("small_paper_one_source", ShaderChecks::Checked);
 }
 
 #[test]
 #[ignore = "minutes of all cores"]
 fn released_case_with_one_source() {
-    check(Case::full("released_one_source"), ShaderChecks::Trusted);
+    check("released_one_source", ShaderChecks::Trusted);
 }
 
 #[test]
 #[ignore = "minutes of all cores"]
 fn released_case_with_three_sources() {
-    check(Case::full("released_three_sources"), ShaderChecks::Trusted);
+    check("released_three_sources", ShaderChecks::Trusted);
 }
 
 #[test]
 #[ignore = "minutes of all cores"]
 fn paper_case_with_two_sources() {
-    check(Case::full("paper_two_sources"), ShaderChecks::Trusted);
+    check("paper_two_sources", ShaderChecks::Trusted);
 }
