@@ -7,7 +7,7 @@
 mod common;
 
 use common::{Case, parity};
-use gpavatar::{Gpu, GpuOptions, ShaderChecks};
+use gpavatar::{Error, Gpu, GpuOptions, ShaderChecks};
 
 fn check(name: &str, shaders: ShaderChecks) {
     let options = GpuOptions {
@@ -58,4 +58,15 @@ fn released_case_with_three_sources() {
 #[ignore = "minutes of all cores"]
 fn paper_case_with_two_sources() {
     check("paper_two_sources", ShaderChecks::Trusted);
+}
+
+#[test]
+fn what_is_no_case_is_an_error() {
+    let open = |name: &str| Case::open(common::golden_path(name)).err();
+    assert!(matches!(open("none.safetensors"), Some(Error::Io { .. })));
+    assert!(matches!(open("source_0.png"), Some(Error::Format { .. })));
+    assert!(matches!(
+        open("geometry.safetensors"),
+        Some(Error::Format { .. })
+    ));
 }
