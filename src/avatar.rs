@@ -113,7 +113,8 @@ impl Avatar {
     ///
     /// # Errors
     /// [`Error::Argument`] for no pictures, a tracked camera that does not see the head, or shape
-    /// coefficients that are not finite or not as many as the head model has; [`Error::Limit`] and [`Error::Gpu`] from the device.
+    /// coefficients that are not finite or not as many as the head model has; [`Error::Limit`] and
+    /// [`Error::Gpu`] from the device.
     pub fn with_options(
         model: &Model,
         sources: &[SourceImage],
