@@ -296,7 +296,7 @@ fn reference(config: &ModelConfig, points: &[[f32; 3]], camera: &Camera) -> Vec<
 /// The field is steep beside a point, and the fine depths follow it: rounding shows in some rays.
 #[track_caller]
 fn close(name: &str, found: &[f32], expected: &[f32]) {
-    let difference = Difference::new(name, found, expected);
+    let difference = Difference::of(name, found, expected);
     difference.within_range(1e-4, 0.05).all_within_range(1e-2);
 }
 

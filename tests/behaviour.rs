@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use common::tiny::{self, Picture, gpu, largest_difference};
-use common::{Difference, Golden, vectors};
+use common::{Difference, golden, vectors};
 use glam::{Mat3, Vec3};
 use gpavatar::reference::pipeline::{Rendering, build, prepare, render};
 use gpavatar::reference::{Tensor, head, output, style_unet};
@@ -543,7 +543,7 @@ fn depth_runs_from_zero_to_one() {
         assert!(found.contains(&0.0) && found.iter().any(|d| *d > 0.999));
         let expected = reference_frame(&config, &points, &camera).depth.data;
         // Depths of ten, f32 apart, over a range of about two.
-        Difference::new("depth", &found, &expected)
+        Difference::of("depth", &found, &expected)
             .within(1e-4, 0.05)
             .all_within(1e-2);
     }
@@ -553,7 +553,9 @@ fn depth_runs_from_zero_to_one() {
 
 #[test]
 fn a_head_model_drives_the_points_that_it_computes() {
-    let golden = Golden::open("head_model_512.safetensors");
+    let golden = golden("head_model_512.safetensors");
+    let parents = golden.i64("parents").unwrap();
+    let parents: Vec<i32> = parents.iter().map(|parent| *parent as i32).collect();
     let head = HeadModel::open(common::golden_path("head_model_512.safetensors")).unwrap();
     let config = ModelConfig {
         points: 512,
@@ -575,24 +577,25 @@ fn a_head_model_drives_the_points_that_it_computes() {
     let given = tiny::avatar(&without);
     let mut pictures = Vec::new();
     for case in ["case0", "case1", "case2"] {
-        let input = |name: &str| golden.f32(&format!("{case}.{name}"));
+        let input = |name: &str| golden.f32(&format!("{case}.{name}")).unwrap().into_owned();
         let camera = Camera::orbit(10.0, 0.0, 15.0);
 
         let coefficients = [input("shape"), input("expression")].concat();
-        let template = vectors(&golden.f32("v_template"));
-        let vertices = head::blend_shapes(&template, &golden.f32("shapedirs"), &coefficients);
-        let joints = head::joints(&golden.f32("J_regressor"), &vertices);
+        let template = vectors(&golden.f32("v_template").unwrap());
+        let vertices =
+            head::blend_shapes(&template, &golden.f32("shapedirs").unwrap(), &coefficients);
+        let joints = head::joints(&golden.f32("J_regressor").unwrap(), &vertices);
         let pose = vectors(&input("pose"));
         let pose = [pose[0], Vec3::ZERO, pose[1], Vec3::ZERO, Vec3::ZERO];
         let rotations: [Mat3; 5] = pose.map(head::rodrigues);
-        let motions = head::joint_motions(&joints, &golden.i32("parents"), &rotations);
+        let motions = head::joint_motions(&joints, &parents, &rotations);
         let points = head::skin(
             &vertices,
-            &golden.f32("posedirs"),
+            &golden.f32("posedirs").unwrap(),
             &head::pose_feature(&rotations),
-            &golden.f32("lbs_weights"),
+            &golden.f32("lbs_weights").unwrap(),
             &motions,
-            golden.metadata("scale").parse().unwrap(),
+            golden.metadata()["scale"].parse().unwrap(),
         );
         let points = points.iter().map(|p| p.to_array()).collect();
         let expected = Picture::render(&given, &Drive::points(points).camera(camera));
@@ -612,7 +615,7 @@ fn a_head_model_drives_the_points_that_it_computes() {
         // Points are 2e-6 apart: sums of 186 products, and the direction from a point to a sample
         // a hundredth away turns by 2e-4.
         let name = format!("{case}: low_res");
-        Difference::new(&name, &found.low_res, &expected.low_res)
+        Difference::of(&name, &found.low_res, &expected.low_res)
             .within(1e-4, 0.05)
             .all_within(1e-2);
         assert!(found.distance(&expected) < 1e-2);
@@ -642,7 +645,7 @@ fn tracked_sources_and_sources_of_any_size_give_the_planes_of_the_reference() {
         let avatar = Avatar::from_images(&model, std::slice::from_ref(&source)).unwrap();
         let expected = reference_planes(&config, std::slice::from_ref(&source));
         // Homographies in f32: positions in a picture of 200 pixels are good to 1e-5 of a pixel.
-        Difference::new(&format!("{source:?}"), &planes(&avatar), &expected.data)
+        Difference::of(&format!("{source:?}"), &planes(&avatar), &expected.data)
             .all_within_range(1e-4);
     }
 }
@@ -668,8 +671,8 @@ fn fusion_does_not_depend_on_the_order_of_sources() {
         } else {
             0.0
         };
-        Difference::new(&name, &found, &expected).within_range(3e-5, outliers);
-        Difference::new(&name, &forth, &back).within_range(3e-5, outliers);
+        Difference::of(&name, &found, &expected).within_range(3e-5, outliers);
+        Difference::of(&name, &forth, &back).within_range(3e-5, outliers);
         let single = of(&sources[..1]);
         assert!(
             largest_difference(&single, &found) > 0.01,
@@ -731,13 +734,13 @@ fn a_small_trained_networks_sizes() {
 
     let model = Model::new(gpu(), weights()).unwrap();
     let avatar = Avatar::from_images(&model, &[picture]).unwrap();
-    Difference::new("planes", &planes(&avatar), &expected_planes.data).all_within_range(3e-5);
+    Difference::of("planes", &planes(&avatar), &expected_planes.data).all_within_range(3e-5);
     let found = Picture::render(&avatar, &Drive::points(points).camera(camera));
-    Difference::new("low_res", &found.low_res, &expected.low_res.data)
+    Difference::of("low_res", &found.low_res, &expected.low_res.data)
         .within_range(1e-4, 1e-3)
         .all_within_range(1e-2);
-    Difference::new("depth", &found.depth, &expected.depth.data).within(1e-3, 1e-3);
-    let image = Difference::new("image", &found.image, &expected.image.data);
+    Difference::of("depth", &found.depth, &expected.depth.data).within(1e-3, 1e-3);
+    let image = Difference::of("image", &found.image, &expected.image.data);
     image.within(1e-4, 1e-3).all_within(1e-3);
 }
 
@@ -764,13 +767,13 @@ fn another_backend_gives_the_same_pictures() {
             let model = Model::new(gpu, tiny::weights(&config)).unwrap();
             Avatar::from_images(&model, &sources).unwrap()
         });
-        Difference::new("planes", &planes(&there), &planes(&here)).all_within_range(3e-5);
+        Difference::of("planes", &planes(&there), &planes(&here)).all_within_range(3e-5);
         for drive in drives(2) {
             let [here, there] = [&here, &there].map(|avatar| Picture::render(avatar, &drive));
-            Difference::new("low_res", &there.low_res, &here.low_res)
+            Difference::of("low_res", &there.low_res, &here.low_res)
                 .within_range(3e-4, 0.02)
                 .all_within_range(1e-2);
-            Difference::new("image", &there.image, &here.image).all_within(1e-3);
+            Difference::of("image", &there.image, &here.image).all_within(1e-3);
         }
     }
 }

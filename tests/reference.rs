@@ -322,9 +322,7 @@ fn a_pointwise_convolution_commutes_with_resampling() {
     );
     let before = resample(&conv(&x, &pointwise), [12, 20], true);
     // Values of order one, a handful of roundings.
-    Difference::new("commuted", &before.data, &after.data)
-        .unwrap()
-        .all_within(1e-6);
+    Difference::of("commuted", &before.data, &after.data).all_within(1e-6);
 }
 
 #[test]

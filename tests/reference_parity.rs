@@ -252,12 +252,11 @@ fn check_full(name: &str, smallest_psnr: f32) {
             .chunks_exact(expected.len() / planes)
             .flat_map(|p| Tensor::new([32, 32, sources], p.to_vec()).to_planar());
         // Logits of order one to ten with the planes' relative error.
-        Difference::new(
+        Difference::of(
             "attention",
             &every(&attention, [1, 8, 8]),
             &expected.collect::<Vec<_>>(),
         )
-        .unwrap()
         .all_within(1e-4);
     }
 
@@ -340,12 +339,11 @@ fn warp_matches_the_authors() {
         let warped = prepare(&ModelConfig::default(), &source.tracked(camera)).unwrap();
         let name = format!("warp{i}.image_half");
         // An error of 1e-4 pixels in the authors' f32 homography, across the sharpest edges.
-        Difference::new(
+        Difference::of(
             &name,
             &every(&warped, [1, 2, 2]),
             &golden.f32(&name).unwrap(),
         )
-        .unwrap()
         .all_within(3e-4);
     }
 }
@@ -376,8 +374,6 @@ fn head_model_matches_the_authors() {
         );
         let name = format!("{case}.points");
         // Coordinates of order one, sums of 150 and 36 terms.
-        Difference::new(&name, &flat(&points), &f32(&name))
-            .unwrap()
-            .all_within(2e-6);
+        Difference::of(&name, &flat(&points), &f32(&name)).all_within(2e-6);
     }
 }

@@ -225,6 +225,12 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// The difference of two tensors that a test made, so that their lengths agree.
+    #[track_caller]
+    pub fn of(name: &str, found: &[f32], expected: &[f32]) -> Self {
+        Self::new(name, found, expected).unwrap()
+    }
+
     /// # Errors
     /// [`Error::Argument`] if there is nothing to compare, or not as much as expected.
     pub fn new(name: &str, found: &[f32], expected: &[f32]) -> Result<Self> {
