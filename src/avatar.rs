@@ -541,7 +541,7 @@ fn check_finite(what: &str, values: &[f32]) -> Result<()> {
     }
 }
 
-fn camera_uniform(camera: &Camera) -> params::Frame {
+pub(crate) fn camera_uniform(camera: &Camera) -> params::Frame {
     let origin = camera.origin();
     let transform = camera.transform;
     params::Frame {

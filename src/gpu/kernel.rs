@@ -179,3 +179,6 @@ fn layout(device: &wgpu::Device, source: &KernelSource, group: u32) -> wgpu::Bin
         entries: &entries,
     })
 }
+
+#[cfg(test)]
+mod tests;

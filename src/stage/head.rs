@@ -130,3 +130,6 @@ impl Head {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;
