@@ -296,6 +296,16 @@ impl Gpu {
         &self.inner.queue
     }
 
+    /// Whether the device tells when a pass begins and ends.
+    #[cfg(feature = "profiler")]
+    pub(super) fn has_timestamps(&self) -> bool {
+        // Those of llvmpipe under Vulkan do not wait for dispatches: they add up to a hundredth of
+        // the time that passes.
+        let features = self.inner.device.features();
+        features.contains(wgpu::Features::TIMESTAMP_QUERY)
+            && self.inner.info.device_type != wgpu::DeviceType::Cpu
+    }
+
     pub(crate) fn shaders(&self) -> ShaderChecks {
         self.inner.shaders
     }
