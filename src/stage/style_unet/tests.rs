@@ -4,6 +4,7 @@ use proptest::sample::select;
 use super::*;
 use crate::reference::{self, shared, style_unet as twin};
 use crate::stage::testing::*;
+use crate::weights::tests::tiny_weights;
 
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
@@ -85,10 +86,13 @@ impl Structure {
         let eighths = conv.outputs.div_ceil(8);
         let (source, grid) = match self {
             Self::Chosen => return conv.kernel(gpu, width).unwrap(),
-            Self::Register => (
-                &kernels::CONV_REGISTER,
-                [width.div_ceil(64), eighths.div_ceil(4), height],
-            ),
+            Self::Register => {
+                let [columns, rows, _] = linear_grid((width.div_ceil(8) * height).div_ceil(8));
+                (
+                    &kernels::CONV_REGISTER,
+                    [columns, eighths.div_ceil(4), rows],
+                )
+            }
             Self::Tiled {
                 channel_groups,
                 column_groups,
@@ -324,6 +328,56 @@ fn the_chosen_convolution_covers_every_square_map() {
         case.kernel_size = 3;
         convolve(software(), case, LAYERS[1], Structure::Chosen);
     });
+}
+
+/// The stage itself, from weights with the checkpoint's names.
+#[test]
+fn the_stage_plans_what_the_twin_computes() {
+    let weights = tiny_weights();
+    let config = weights.config();
+    // Both ways to begin: halving a picture, and enlarging the low-resolution image.
+    for (network, size) in [
+        (config.encoder(), config.source_size),
+        (config.super_resolver(), config.low_res_size),
+    ] {
+        let shape = [size as usize, size as usize, network.in_channels as usize];
+        let picture = random_map(8, network.prefix, shape);
+        let (input, output) = (network.input as usize, network.output as usize);
+        let prefix = network.prefix;
+        for noise in [twin::Noise::Stored, twin::Noise::Zero] {
+            let expected =
+                twin::style_unet(&weights, prefix, &picture, input, output, noise).unwrap();
+            let gain = if let twin::Noise::Stored = noise {
+                1.0
+            } else {
+                0.0
+            };
+            for gpu in [gpu(), software()] {
+                let net = StyleUnet::new(gpu, &weights, network.clone()).unwrap();
+                let frame = params::Frame {
+                    noise_gain: gain,
+                    ..Default::default()
+                };
+                let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+                let found = run(gpu, &[], |b| {
+                    let input = FeatureMap {
+                        tensor: input_map(gpu, &picture),
+                        size,
+                        channels: network.in_channels,
+                    };
+                    net.plan(b, &input, &frame, false).unwrap()
+                });
+                assert_eq!(
+                    (found.size, found.channels),
+                    (network.output, network.out_channels)
+                );
+                let values: Vec<f32> = read(gpu, &found.tensor);
+                let rounded = unpadded(&values, found.channels);
+                // Some thirty layers of numbers of order one.
+                assert_close(prefix, &rounded, &expected.data, |_| 3e-5);
+            }
+        }
+    }
 }
 
 // ---- resample, add -------------------------------------------------------------------------
