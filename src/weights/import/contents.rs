@@ -294,12 +294,13 @@ impl Listing {
         };
         *visits = left;
         let depth = name.matches('.').count();
-        match document.array(node) {
-            Ok(Some(array)) if array.len() != 1 || !array.shape().is_empty() => {
-                return self.array(name, Ok(array));
+        // A number by itself is shown as that.
+        if node.float().is_none() {
+            match document.array(node) {
+                Ok(Some(array)) => return self.array(name, Ok(array)),
+                Err(reason) => return self.array(name, Err(reason)),
+                Ok(None) => {}
             }
-            Err(reason) => return self.array(name, Err(reason)),
-            Ok(_) => {}
         }
         let child = |key: &str| match name.as_str() {
             "" => key.to_owned(),

@@ -142,13 +142,13 @@ fn flame_file(read: Read, options: &HeadOptions) -> Result<TensorWriter<'static>
         ))
     };
     let mut writer = TensorWriter::new(BTreeMap::new());
-    for (name, original) in [
-        ("v_template", "v_template"),
-        ("posedirs", "posedirs"),
-        ("J_regressor", "J_regressor"),
-        ("lbs_weights", "weights"),
+    for names in [
+        &["v_template"][..],
+        &["posedirs"],
+        &["J_regressor"],
+        &["lbs_weights", "weights"],
     ] {
-        let array = find(&[original, name])?;
+        let (name, array) = (names[0], find(names)?);
         let values = array.f32()?;
         writer.floats(name, array.shape(), FloatFormat::F32, || Ok(values.into()));
     }
