@@ -572,6 +572,35 @@ fn contents_of_every_file_are_listed() {
     }
 }
 
+/// The checkpoint that `make_full_size.py` writes.
+#[test]
+#[ignore = "needs a file of 419 MB, see tests/fixtures/make_full_size.py"]
+fn a_checkpoint_of_the_released_size_is_imported() {
+    let path = std::env::var_os("GPAVATAR_CHECKPOINT").expect("GPAVATAR_CHECKPOINT is a path");
+    let checkpoint = Checkpoint::open(path).unwrap();
+    let mut config = ModelConfig::default();
+    // The encoder's decoder ends at the planes' resolution; what the table says beyond is not used.
+    config.encoder_decoder_channels.remove(&512);
+    assert_eq!(*checkpoint.config(), config);
+    assert_eq!(checkpoint.ignored(), ["percep_loss.net.slice1.0.weight"]);
+    let scratch = Scratch::new("full-size");
+    let output = scratch.0.join("weights.safetensors");
+    checkpoint
+        .writer(FloatFormat::F32)
+        .unwrap()
+        .write(&output)
+        .unwrap();
+    let imported = Weights::open(&output).unwrap();
+    let rules = SyntheticRules::parse(include_str!("golden/checkpoint_released.tsv")).unwrap();
+    let expected = Weights::synthetic(config, 7, rules).unwrap();
+    let tensors = expected.config().tensors().unwrap();
+    assert_eq!(tensors.len(), 574);
+    for spec in tensors {
+        let same = imported.f32(&spec.name).unwrap() == expected.f32(&spec.name).unwrap();
+        assert!(same, "{}", spec.name);
+    }
+}
+
 #[test]
 fn no_cut_or_changed_byte_panics() {
     let names = [

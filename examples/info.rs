@@ -1,0 +1,51 @@
+//! Shows what a file holds: weights, head models, avatars and motions of this crate, the authors'
+//! checkpoints and tracked videos, pickles, `.npz` archives, recordings of faces.
+//!
+//! ```sh
+//! cargo run --release --features import --example info -- gpavatar.safetensors
+//! ```
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Parser;
+use gpavatar::import::{Contents, ContentsValue};
+
+/// Shows what a file holds.
+#[derive(Parser)]
+struct Arguments {
+    /// The file.
+    file: PathBuf,
+    /// Lists only entries whose names contain this.
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments { file, filter } = Arguments::parse();
+    let mut contents = Contents::open(&file)?;
+    let size = std::fs::metadata(&file)?.len();
+    let shapes = contents
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.value {
+            ContentsValue::Tensor { shape, .. } => Some(shape.iter().product::<usize>()),
+            _ => None,
+        });
+    let (tensors, numbers) = shapes.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
+    println!(
+        "{}: {size} bytes, {tensors} tensors of {numbers} numbers",
+        file.display()
+    );
+    contents
+        .entries
+        .retain(|entry| entry.name.contains(&filter));
+    let file = file.display();
+    let text = format!("{file}: {size} bytes, {tensors} tensors of {numbers} numbers\n{contents}");
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads the list may have seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
