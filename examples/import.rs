@@ -118,6 +118,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 checkpoint = checkpoint.with_config(|config| *config = changed)?;
             }
             let head = head.map(|head| directions.read(&head)).transpose()?;
+            let points = checkpoint.config().points;
+            if let Some(vertices) = head.as_ref().map(HeadModel::vertex_count)
+                && vertices != points as usize
+            {
+                return Err(format!("a network of {points} points, a head of {vertices}").into());
+            }
             let format = if f16 {
                 FloatFormat::F16
             } else {
