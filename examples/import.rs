@@ -1,15 +1,16 @@
 //! Turns files of the GPAvatar authors and of face trackers into files of this crate:
 //!
 //! ```sh
-//! cargo run --release --features import --example import -- \
+//! cargo run --release --example import -- \
 //!     checkpoint one_model.ckpt --head generic_model.pkl -o gpavatar.safetensors --f16
-//! cargo run --release --features import --example import -- head generic_model.pkl -o flame.safetensors
-//! cargo run --release --features import --example import -- motion smoothed.pkl -o motion.json
-//! cargo run --release --features import --example import -- sources tracked_result.pth -o sources
+//! cargo run --release --example import -- head generic_model.pkl -o flame.safetensors
+//! cargo run --release --example import -- motion smoothed.pkl -o motion.json
+//! cargo run --release --example import -- sources tracked_result.pth -o sources
 //! ```
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use gpavatar::import::{self, Checkpoint, HeadOptions, MotionOptions, Sources};
@@ -102,8 +103,18 @@ impl Directions {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
         Command::Checkpoint {
             file,
             output,

@@ -2,12 +2,13 @@
 //! checkpoints and tracked videos, pickles, `.npz` archives, recordings of faces.
 //!
 //! ```sh
-//! cargo run --release --features import --example info -- gpavatar.safetensors
+//! cargo run --release --example info -- gpavatar.safetensors
 //! ```
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use gpavatar::import::{Contents, ContentsValue};
@@ -22,7 +23,19 @@ struct Arguments {
     filter: String,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the list may have seen enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let Arguments { file, filter } = Arguments::parse();
     let mut contents = Contents::open(&file)?;
     let size = std::fs::metadata(&file)?.len();
@@ -34,18 +47,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => None,
         });
     let (tensors, numbers) = shapes.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
-    println!(
-        "{}: {size} bytes, {tensors} tensors of {numbers} numbers",
-        file.display()
-    );
     contents
         .entries
         .retain(|entry| entry.name.contains(&filter));
-    let file = file.display();
-    let text = format!("{file}: {size} bytes, {tensors} tensors of {numbers} numbers\n{contents}");
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads the list may have seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {size} bytes, {tensors} tensors of {numbers} numbers",
+        file.display()
+    )?;
+    write!(out, "{contents}")?;
+    Ok(())
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

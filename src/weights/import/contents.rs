@@ -7,7 +7,7 @@ use super::array::Array;
 use super::document::Document;
 use super::motion::{MotionOptions, motion_from_bytes};
 use super::numpy;
-use super::pickle::Node;
+use super::pickle::{Node, beginning};
 use super::torch::{self, TorchArchive};
 use crate::weights::CONFIG;
 use crate::{Error, Motion, Result, TensorFile};
@@ -17,9 +17,6 @@ const MAX_ENTRIES: usize = 1 << 16;
 
 /// How deeply containers are looked into.
 const MAX_DEPTH: usize = 8;
-
-/// Letters of a name in a file that are kept.
-const MAX_NAME: usize = 80;
 
 /// What is in a file: any that this module reads, or that this crate writes.
 ///
@@ -131,7 +128,7 @@ impl Contents {
             contents: Self::default(),
             budget: bytes.len().max(MAX_ENTRIES),
         };
-        let invalid = |reason| Error::format(what, "known file", reason);
+        let invalid = |reason| Error::format(what, "GPAvatar file", reason);
         let kind = if torch::is_legacy(bytes) {
             "PyTorch file in the format before version 1.6"
         } else if bytes.starts_with(b"\x80") || TorchArchive::is_torch(bytes) {
@@ -142,15 +139,18 @@ impl Contents {
             listing.safetensors(&TensorFile::parse(what.into(), file)?)?
         } else if bytes.first() == Some(&b'{') {
             let json = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
-            listing.motion(&Motion::from_json(json)?);
+            let motion = Motion::from_json(json).map_err(|error| invalid(error.to_string()))?;
+            listing.motion(&motion);
             "motion of this crate"
-        } else {
+        } else if std::str::from_utf8(bytes).is_ok() {
             let options = MotionOptions {
                 rotations: true,
                 ..MotionOptions::default()
             };
             listing.motion(&motion_from_bytes(what, bytes, &options)?);
             "recording of a face"
+        } else {
+            return Err(invalid("it begins like none that are known".into()));
         };
         listing.contents.kind = kind.to_owned();
         Ok(listing.contents)
@@ -312,7 +312,7 @@ impl Listing {
             for (key, value) in entries {
                 let key = key
                     .text()
-                    .map_or_else(|| key.describe(), |text| shortened(text).into());
+                    .map_or_else(|| key.describe(), |text| beginning(text).into());
                 self.node(document, value, child(&key), visits);
             }
         } else if depth < MAX_DEPTH
@@ -325,13 +325,6 @@ impl Listing {
             self.add(name, ContentsValue::Other(node.describe()));
         }
     }
-}
-
-/// The beginning of a text, which may be of any length.
-fn shortened(text: &str) -> &str {
-    text.char_indices()
-        .nth(MAX_NAME)
-        .map_or(text, |(end, _)| &text[..end])
 }
 
 impl fmt::Display for Contents {

@@ -171,7 +171,9 @@ impl<'a> Class<'a> {
 impl std::fmt::Display for Class<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Other { module, name } => write!(f, "{module}.{name}"),
+            Self::Other { module, name } => {
+                write!(f, "{}.{}", beginning(module), beginning(name))
+            }
             known => write!(f, "{known:?}"),
         }
     }
@@ -374,10 +376,10 @@ impl<'p, 'a> Node<'p, 'a> {
             Value::LongInt(bytes) => format!("an integer of {} bytes", bytes.len()),
             Value::Float(value) => value.to_string(),
             Value::Bytes(bytes) => match self.text() {
-                Some(text) => shortened(text),
+                Some(text) => format!("{:?}", beginning(text)),
                 None => format!("{} bytes", bytes.len()),
             },
-            Value::Text(text) => shortened(text),
+            Value::Text(text) => format!("{:?}", beginning(text)),
             Value::Sequence(ids) => format!("a sequence of {}", ids.len()),
             Value::Dict(ids) => format!("a dictionary of {}", ids.len()),
             Value::Class(class) => format!("the class {class}"),
@@ -387,12 +389,11 @@ impl<'p, 'a> Node<'p, 'a> {
     }
 }
 
-fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
+/// The first letters of a text that may be of any length.
+pub(super) fn beginning(text: &str) -> &str {
+    const MOST: usize = 80;
+    let end = text.char_indices().nth(MOST);
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 /// The stack machine.

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::array::Array;
 use super::document::Document;
-use super::pickle::Node;
+use super::pickle::{Node, beginning};
 use crate::{Camera, Error, Result, SourceImage};
 
-const FORMAT: &str = "tracked source pictures";
+const FORMAT: &str = "set of tracked source pictures";
 const VERSION: u32 = 1;
 
 /// The pictures of a person with what GPAvatar's tracker found out about them: its
@@ -171,14 +171,17 @@ impl Tracked {
             array.ok_or_else(|| format!("{name}: expected numbers, found {}", node.describe()))
         };
         let images = array("feature_image")?;
-        let &[count, 3, height, width] = images.shape() else {
-            let found = images.shape();
-            return Err(format!(
-                "feature_image: expected shape [any, 3, any, any], found {found:?}"
-            ));
+        let (count, height, width) = match *images.shape() {
+            [count, 3, height, width] if images.len() > 0 => (count, height, width),
+            ref found => {
+                return Err(format!(
+                    "feature_image: expected shape [any, 3, any, any], found {found:?}"
+                ));
+            }
         };
+        let pixels = pixels(&images, height * width);
+        let pixels = pixels.map_err(|reason| format!("feature_image: {reason}"))?;
         let [width, height] = [width, height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
-        let pixels = pixels(&images).map_err(|reason| format!("feature_image: {reason}"))?;
 
         let transforms = array("frame_trans")?;
         if transforms.shape() != [count, 3, 4] {
@@ -199,7 +202,7 @@ impl Tracked {
         let keys = document.root().get("frame_key").and_then(Node::elements);
         let mut keys = keys.into_iter().flatten();
         let frame = |i: usize| match keys.next().and_then(Node::text) {
-            Some(key) => key.to_owned(),
+            Some(key) => beginning(key).to_owned(),
             None => i.to_string(),
         };
         Ok(Self {
@@ -216,8 +219,8 @@ impl Tracked {
     }
 }
 
-/// Pictures of planes of red, green and blue, as pictures of pixels.
-fn pixels(images: &Array) -> Result<Vec<Vec<u8>>, String> {
+/// Pictures of planes of red, green and blue, of so many pixels each, as pictures of pixels.
+fn pixels(images: &Array, plane: usize) -> Result<Vec<Vec<u8>>, String> {
     let values = images.f32()?;
     let byte: &dyn Fn(f32) -> u8 = match images.dtype() {
         Dtype::U8 => &|value| value as u8,
@@ -229,11 +232,7 @@ fn pixels(images: &Array) -> Result<Vec<Vec<u8>>, String> {
             &|value| (value * 255.0).round() as u8
         }
     };
-    let [.., height, width] = images.shape() else {
-        return Err("expected width and height".into());
-    };
-    let plane = height * width;
-    let images = values.chunks_exact((3 * plane).max(1));
+    let images = values.chunks_exact(3 * plane);
     Ok(images
         .map(|image| {
             let channel = |c: usize, i: usize| byte(image[c * plane + i]);

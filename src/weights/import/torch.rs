@@ -15,6 +15,9 @@ const LEGACY_REFUSAL: &str = "it is in the format of PyTorch before version 1.6.
      again with any later version: python -c \"import torch; torch.save(torch.load('OLD', \
      map_location='cpu'), 'NEW')\"";
 
+/// Letters of a storage's key, which PyTorch makes of a number.
+const MAX_KEY: usize = 40;
+
 /// The integer that files of PyTorch before version 1.6 begin with, and its pickle.
 const LEGACY_MAGIC: &[u8] = &[0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
 
@@ -209,7 +212,10 @@ fn archived<'a>(reference: Node<'_, 'a>, big_endian: bool) -> Result<Stored<'a>,
         (Some("storage"), Some(class), Some(key)) => Ok(Stored {
             dtype: storage_type(class)?,
             big_endian,
-            storage: Storage::Archived(key.text().ok_or("a storage whose key is no text")?),
+            storage: Storage::Archived(
+                (key.text().filter(|key| key.len() <= MAX_KEY))
+                    .ok_or("a storage whose key is no short text")?,
+            ),
         }),
         _ => Err("expected a storage with class and key".into()),
     }
