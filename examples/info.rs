@@ -1,9 +1,9 @@
 //! Shows what a file holds: weights, head models, avatars and motions of this crate, the authors'
-//! checkpoints and tracked videos, pickles, `.npz` archives, recordings of faces.
+//! checkpoints and tracked videos, other pickles, `.npz` archives, recordings of faces.
 //!
-//! ```sh
-//! cargo run --release --example info -- gpavatar.safetensors
-//! ```
+//! `cargo run --release --example info -- gpavatar.safetensors`
+
+mod common;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -11,34 +11,26 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::cli;
 use gpavatar::import::{Contents, ContentsValue};
 
-/// Shows what a file holds.
+/// Shows what a file holds: its kind, configuration, licence, and its tensors with their statistics.
 #[derive(Parser)]
-struct Arguments {
-    /// The file.
+#[command(version)]
+struct Args {
     file: PathBuf,
-    /// Lists only entries whose names contain this.
+    /// Lists only what has this in its name
     #[arg(default_value = "")]
-    filter: String,
+    name: String,
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the list may have seen enough.
-        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::exit(run(Args::parse()))
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    let Arguments { file, filter } = Arguments::parse();
-    let mut contents = Contents::open(&file)?;
-    let size = std::fs::metadata(&file)?.len();
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut contents = Contents::open(&args.file)?;
+    let size = std::fs::metadata(&args.file)?.len();
     let shapes = contents
         .entries
         .iter()
@@ -49,18 +41,12 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (tensors, numbers) = shapes.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
     contents
         .entries
-        .retain(|entry| entry.name.contains(&filter));
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{}: {size} bytes, {tensors} tensors of {numbers} numbers",
-        file.display()
-    )?;
-    write!(out, "{contents}")?;
-    Ok(())
-}
-
-fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        .retain(|entry| entry.name.contains(&args.name));
+    let file = args.file.display();
+    let text = format!("{file}: {size} bytes, {tensors} tensors of {numbers} numbers\n{contents}");
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads the list may have seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
 }

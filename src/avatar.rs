@@ -1,10 +1,11 @@
 //! A person: planes built from pictures, rendered under any drive.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::gpu::kernels::params;
-use crate::gpu::{Bindings, Conditions, KernelTime, Recording, Resource, Tensor, Timer};
+use crate::gpu::{Bindings, Conditions, KernelTime, Recording, Resource, Tensor, Timer, Uploads};
+use crate::head::check_finite;
 use crate::model::FrameUniform;
 use crate::stage::style_unet::elements;
 use crate::stage::{points, source};
@@ -107,11 +108,13 @@ impl Avatar {
 
     /// Builds an avatar: encodes every picture into tri-planes and fuses them.
     ///
-    /// The work is submitted, not waited for. Memory does not grow with the number of pictures.
+    /// The work is submitted, not waited for. What it needs beside the planes and the pictures
+    /// themselves does not grow with their number, but for a number per texel (the attention).
     ///
     /// # Errors
-    /// [`Error::Argument`] for no pictures, a tracked camera that does not see the head, or a wrong
-    /// number of shape coefficients; [`Error::Limit`] and [`Error::Gpu`] from the device.
+    /// [`Error::Argument`] for no pictures, a tracked camera that does not see the head, or shape
+    /// coefficients that are not finite or not as many as the head model has; [`Error::Limit`] and
+    /// [`Error::Gpu`] from the device.
     pub fn with_options(
         model: &Model,
         sources: &[SourceImage],
@@ -171,10 +174,10 @@ impl Avatar {
         let (frame, conditions) = with_noise(frame, options.noise, &encoder.frame);
         let mut timer = timed.then(|| Timer::new(gpu)).transpose()?;
 
-        let guard = model.recording();
-        gpu.queue()
-            .write_buffer(encoder.frame.tensor.buffer(), 0, bytemuck::bytes_of(&frame));
+        let submission = model.submission();
         let mut commands = gpu.device().create_command_encoder(&Default::default());
+        let parts = [(bytemuck::bytes_of(&frame), &encoder.frame.tensor)];
+        Uploads::once(gpu, &mut commands, &parts)?;
         for (index, (pixels, warp)) in (0u32..).zip(&uploads) {
             let resources = [
                 ("source", Resource::Tensor(pixels)),
@@ -221,7 +224,7 @@ impl Avatar {
                 None
             }
         };
-        drop(guard);
+        drop(submission);
         gpu.check("building an avatar")?;
         let mut avatar = Self::assemble(model, planes, options.shape.clone())?;
         if model.trace()
@@ -239,7 +242,6 @@ impl Avatar {
     }
 
     fn assemble(model: &Model, planes: Tensor, shape: Vec<f32>) -> Result<Self> {
-        check_finite("shape", &shape)?;
         let identity = match model.head_stage() {
             Some(head) => Some(head.identity(model.gpu(), &shape)?),
             None if shape.is_empty() => None,
@@ -305,19 +307,24 @@ impl Avatar {
     pub fn render_with(&self, drive: &Drive, options: &RenderOptions) -> Result<Frame> {
         let gpu = self.model().gpu();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let submission = self.model().submission();
         let frame = self.record_timed(&mut encoder, drive, options, None)?;
         gpu.queue().submit([encoder.finish()]);
+        drop(submission);
         gpu.check("rendering")?;
         Ok(frame)
     }
 
     /// Records a frame into the host application's command encoder, to be submitted with the rest
-    /// of its work. Recordings have to be submitted in order, and at most eight may be pending.
+    /// of its work.
+    ///
+    /// Any number of recordings may be pending, to be submitted in any order or not at all: each
+    /// brings all of its own input. The frame is to be kept until whatever reads it, but for this
+    /// encoder, has been submitted: once dropped, its memory is for later recordings.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the drive does not fit the model: unknown expressions, wrong counts,
-    /// values that are not finite, a singular camera; [`Error::Limit`] and [`Error::Gpu`] from the
-    /// device.
+    /// [`Error::Argument`] if the drive does not fit the model ([`Drive::resolve`]);
+    /// [`Error::Limit`] and [`Error::Gpu`] from the device.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -329,15 +336,20 @@ impl Avatar {
 
     /// Renders a frame, waits for it and returns the time of every kernel.
     ///
+    /// Without timestamps that takes many submissions: recordings that the host submits itself
+    /// must not come in between.
+    ///
     /// # Errors
     /// See [`Avatar::record`].
     pub fn profile(&self, drive: &Drive, options: &RenderOptions) -> Result<(Frame, Profile)> {
         let gpu = self.model().gpu();
         let mut timer = Timer::new(gpu)?;
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let submission = self.model().submission();
         let frame = self.record_timed(&mut encoder, drive, options, Some(&mut timer))?;
         let timestamps = timer.timestamps();
         let kernels = timer.finish(encoder)?;
+        drop(submission);
         gpu.check("profiling")?;
         Ok((
             frame,
@@ -385,12 +397,7 @@ impl Avatar {
         let bindings = self.bindings(&drive.geometry)?;
         let slot = renderer.slot(gpu)?;
 
-        let guard = model.recording();
-        let mut uploads = renderer
-            .uploads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        uploads.record(
+        renderer.uploads.record(
             gpu,
             encoder,
             &[
@@ -398,8 +405,7 @@ impl Avatar {
                 (bytemuck::cast_slice(&coefficients), &renderer.coefficients),
                 (bytemuck::cast_slice(&given), &renderer.points),
             ],
-        );
-        drop(uploads);
+        )?;
         renderer.program.record(Recording {
             encoder,
             bindings: &[bindings, &slot.bindings],
@@ -407,7 +413,6 @@ impl Avatar {
             timer,
         })?;
         slot.keep(encoder, renderer);
-        drop(guard);
         Ok(Frame::new(model, slot))
     }
 
@@ -475,8 +480,10 @@ impl Avatar {
     /// Loads an avatar that [`Avatar::save`] wrote.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] if it is no avatar file; [`Error::Argument`] if it was
-    /// built with a model of other sizes.
+    /// [`Error::Io`]; [`Error::Format`] if it is no avatar file, [`Error::Tensors`] if it lacks a
+    /// tensor or one is not of floats; [`Error::Argument`] if it was built with a model of other
+    /// sizes or another head model, or holds values that are not finite; [`Error::Limit`] and
+    /// [`Error::Gpu`] from the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn load(model: &Model, path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::from_file(model, &TensorFile::open(path)?)
@@ -485,7 +492,7 @@ impl Avatar {
     /// Loads an avatar from the content of its file.
     ///
     /// # Errors
-    /// Those of [`Avatar::load`].
+    /// Those of [`Avatar::load`] but [`Error::Io`].
     pub fn from_bytes(model: &Model, bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(model, &TensorFile::from_bytes("avatar", bytes)?)
     }
@@ -528,17 +535,6 @@ fn plane_shape(model: &Model) -> [usize; 4] {
     let config = model.config();
     let size = config.plane_size as usize;
     [size, size, 3, config.plane_channels as usize]
-}
-
-fn check_finite(what: &str, values: &[f32]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(Error::argument(
-            what,
-            "finite numbers",
-            format!("{} at {at}", values[at]),
-        )),
-    }
 }
 
 fn camera_uniform(camera: &Camera) -> params::Frame {

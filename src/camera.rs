@@ -3,6 +3,10 @@
 use crate::{Error, Result};
 use glam::{Affine3A, DMat3, DVec2, DVec3, Mat3, Vec3};
 
+/// How far from the head, along each axis, points and cameras may be. Squared distances stay far
+/// from the end of the range of f32, and the cube is still wider than the steps between its numbers.
+pub(crate) const FARTHEST: f32 = 1e6;
+
 /// A pinhole camera looking at the head.
 ///
 /// World: the head sits in the cube `[-1, 1]³`, +Y is up, and a face looks along +Z. Camera space,
@@ -26,7 +30,7 @@ use glam::{Affine3A, DMat3, DVec2, DVec3, Mat3, Vec3};
 pub struct Camera {
     /// World-to-camera matrix `[R | T]` for row vectors.
     pub transform: [[f32; 4]; 3],
-    /// Focal length in units of half the picture's width. Positive.
+    /// Focal length in units of half the picture's width, from [`Camera::SHORTEST_FOCAL`].
     pub focal: f32,
     /// What to do when the camera stands inside the head's cube: rays start at the camera when
     /// set; otherwise they also cover the part of the cube behind it, which is what GPAvatar was
@@ -48,6 +52,9 @@ impl Camera {
     /// How far `R · Rᵀ` may be from the identity, per entry. Wide enough for matrices that were
     /// written down with four digits, far below what would show in a picture.
     pub const ORTHONORMAL_TOLERANCE: f32 = 1e-3;
+
+    /// Smallest focal length: a view of 179.9°.
+    pub const SHORTEST_FOCAL: f32 = 1e-3;
 
     /// A camera with the world-to-camera matrix `transform` (see [`Camera`]) and the default focal
     /// length.
@@ -108,7 +115,7 @@ impl Camera {
         }))
     }
 
-    /// The same camera with another focal length (in half picture widths, positive).
+    /// The same camera with another focal length (in half picture widths).
     pub const fn with_focal(mut self, focal: f32) -> Self {
         self.focal = focal;
         self
@@ -146,8 +153,9 @@ impl Camera {
     /// Checks that this is a camera at all.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a value is not finite, the focal length is not positive, or `R` is
-    /// not a rotation: rows of length 1 at right angles, each product of two rows within
+    /// [`Error::Argument`] if a value is not finite, the focal length is less than
+    /// [`Camera::SHORTEST_FOCAL`], an entry of `T` is beyond ±10⁶, or `R` is not a rotation: rows
+    /// of length 1 at right angles, each product of two rows within
     /// [`Camera::ORTHONORMAL_TOLERANCE`], and not a mirror image.
     pub fn validate(&self) -> Result<()> {
         if !self.transform.as_flattened().iter().all(|v| v.is_finite()) {
@@ -157,11 +165,18 @@ impl Camera {
                 format!("{:?}", self.transform),
             ));
         }
-        if !(self.focal.is_finite() && self.focal > 0.0) {
+        if !(self.focal.is_finite() && self.focal >= Self::SHORTEST_FOCAL) {
             return Err(Error::argument(
                 "camera focal length",
-                "a positive number",
+                format!("a number from {}", Self::SHORTEST_FOCAL),
                 self.focal.to_string(),
+            ));
+        }
+        if self.translation().abs().max_element() > FARTHEST {
+            return Err(Error::argument(
+                "camera transform",
+                format!("a translation within ±{FARTHEST} along each axis"),
+                self.translation().to_string(),
             ));
         }
         let rotation = self.rotation();
@@ -307,6 +322,8 @@ mod tests {
             Camera::look_at([1.0; 3], [0.0; 3], [f32::NAN; 3]),
             good.with_focal(0.0),
             good.with_focal(-12.0),
+            good.with_focal(1e-30),
+            Camera::orbit(2e6, 0.0, 0.0),
             good.with_focal(f32::NAN),
         ];
         for camera in bad {

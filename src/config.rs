@@ -56,7 +56,7 @@ pub struct ModelConfig {
     pub source_size: u32,
     /// Width and height of each of the three planes in texels: a power of two in 8..=4096.
     pub plane_size: u32,
-    /// Channels of each plane: a multiple of 4.
+    /// Channels of each plane: a multiple of 4, at most 64. With `point_hidden` at most 124.
     pub plane_channels: u32,
     /// Points that follow the head's expression: `neighbours`..=65535.
     pub points: u32,
@@ -66,11 +66,11 @@ pub struct ModelConfig {
     pub point_feature: u32,
     /// Hidden width of the point network: a multiple of 16, at most 128.
     pub point_hidden: u32,
-    /// Outputs of the point network: a multiple of 4. With `plane_channels` at most 128.
+    /// Outputs of the point network: a multiple of 4, at most 64.
     pub point_output: u32,
     /// Hidden width of the radiance network: a multiple of 8, at most 128.
     pub feature_hidden: u32,
-    /// Hidden width of its colour head: a multiple of 8, at most 128.
+    /// Hidden width of its colour head: a multiple of 8, at most 64.
     pub rgb_hidden: u32,
     /// Samples of a ray in the coarse pass: 2..=128.
     pub coarse_samples: u32,
@@ -243,25 +243,26 @@ impl ModelConfig {
             self.points,
         );
         for (field, value, step, most) in [
-            ("plane_channels", self.plane_channels, 4, 124),
+            ("plane_channels", self.plane_channels, 4, 64),
             ("neighbours", self.neighbours, 1, 8),
             ("point_feature", self.point_feature, 1, 1024),
             ("point_hidden", self.point_hidden, 16, 128),
-            ("point_output", self.point_output, 4, 124),
+            ("point_output", self.point_output, 4, 64),
             ("feature_hidden", self.feature_hidden, 8, 128),
-            ("rgb_hidden", self.rgb_hidden, 8, 128),
+            ("rgb_hidden", self.rgb_hidden, 8, 64),
             ("low_res_channels", self.low_res_channels, 4, 64),
             ("style_size", self.style_size, 4, 4096),
             ("style_layers", self.style_layers, 1, 64),
         ] {
             problems.expect_multiple(field, value, step, most);
         }
-        let radiance_inputs = self.plane_channels.saturating_add(self.point_output);
+        // The radiance kernel gathers both into 32 rows of four channels, one of them taken.
+        let gathered = self.plane_channels.saturating_add(self.point_hidden);
         problems.expect(
-            radiance_inputs <= 128,
-            "plane_channels + point_output",
-            "at most 128",
-            radiance_inputs,
+            gathered <= 124,
+            "plane_channels + point_hidden",
+            "at most 124",
+            gathered,
         );
         for (field, samples) in [
             ("coarse_samples", self.coarse_samples),

@@ -8,11 +8,11 @@ use crate::{Error, Gpu, Model, Result};
 
 /// A rendered picture on the device, with what was rendered on the way.
 ///
-/// Its memory goes back to the model when it is dropped; frames that are kept keep theirs.
+/// Its memory goes back to the model when it is dropped, for a later frame to be rendered into;
+/// frames that are kept keep theirs.
 pub struct Frame {
     model: Model,
-    /// Always there until the frame is dropped.
-    slot: Option<FrameSlot>,
+    slot: Arc<FrameSlot>,
 }
 
 /// Memory for the results of one frame.
@@ -26,21 +26,20 @@ pub(crate) struct FrameSlot {
     pub(crate) bindings: Bindings,
 }
 
-/// Slots that no frame uses.
-#[derive(Clone, Default)]
-pub(crate) struct FramePool(Arc<Mutex<Vec<FrameSlot>>>);
+/// All slots there are, of which those are free that nothing but the pool holds.
+#[derive(Default)]
+pub(crate) struct FramePool(Mutex<Vec<Arc<FrameSlot>>>);
 
 impl FramePool {
-    pub(crate) fn take(&self, new: impl FnOnce() -> Result<FrameSlot>) -> Result<FrameSlot> {
-        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.map_or_else(new, Ok)
-    }
-
-    fn give_back(&self, slot: FrameSlot) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(slot);
+    pub(crate) fn take(&self, new: impl FnOnce() -> Result<FrameSlot>) -> Result<Arc<FrameSlot>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = slots.iter().find(|slot| Arc::strong_count(slot) == 1);
+        if let Some(slot) = free {
+            return Ok(slot.clone());
+        }
+        let slot = Arc::new(new()?);
+        slots.push(slot.clone());
+        Ok(slot)
     }
 }
 
@@ -87,48 +86,44 @@ impl FrameSlot {
 }
 
 impl Frame {
-    pub(crate) fn new(model: &Model, slot: FrameSlot) -> Self {
+    pub(crate) fn new(model: &Model, slot: Arc<FrameSlot>) -> Self {
         Self {
             model: model.clone(),
-            slot: Some(slot),
+            slot,
         }
-    }
-
-    fn slot(&self) -> &FrameSlot {
-        self.slot.as_ref().expect("only drop takes the slot")
     }
 
     /// Width and height in pixels.
     #[must_use]
     pub fn size(&self) -> u32 {
-        self.slot().texture.width()
+        self.slot.texture.width()
     }
 
     /// The picture as an `rgba8unorm` texture, sRGB-encoded as the network was trained, row 0 on
     /// top.
     #[must_use]
     pub fn texture(&self) -> &wgpu::Texture {
-        &self.slot().texture
+        &self.slot.texture
     }
 
     /// A view of [`Frame::texture`], to draw with.
     #[must_use]
     pub fn view(&self) -> &wgpu::TextureView {
-        &self.slot().view
+        &self.slot.view
     }
 
     /// The picture before it is clamped and rounded, on the device: `[y][x]` of red, green, blue
     /// and an unused element.
     #[must_use]
     pub fn image_tensor(&self) -> &Tensor {
-        &self.slot().image
+        &self.slot.image
     }
 
     /// The radiance field's image on the device: `[y][x][channel]`, channels padded to a multiple
     /// of four; the first three are red, green and blue.
     #[must_use]
     pub fn low_res_tensor(&self) -> &Tensor {
-        &self.slot().low_res
+        &self.slot.low_res
     }
 
     /// Waits for the picture and copies it to the host.
@@ -186,7 +181,7 @@ impl Frame {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub async fn depth(&self) -> Result<Vec<f32>> {
-        let mut depth: Vec<f32> = self.slot().depth.read(self.model.gpu()).await?;
+        let mut depth: Vec<f32> = self.slot.depth.read(self.model.gpu()).await?;
         let side = self.model.config().low_res_size as usize;
         depth.truncate(side * side);
         Ok(depth)
@@ -198,15 +193,7 @@ impl Frame {
     /// [`Error::Gpu`] if the device failed.
     pub async fn low_res(&self) -> Result<Vec<f32>> {
         // Configured channels are a multiple of four: nothing is padded.
-        self.slot().low_res.read(self.model.gpu()).await
-    }
-}
-
-impl Drop for Frame {
-    fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            self.model.renderer().frames.give_back(slot);
-        }
+        self.slot.low_res.read(self.model.gpu()).await
     }
 }
 

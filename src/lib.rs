@@ -1,4 +1,64 @@
-//! Animatable 3D head avatars from one or a few photos, on any GPU.
+//! Animatable 3D head avatars from one or a few photos, on any GPU and in the browser.
+//!
+//! One forward pass reconstructs a head from photographs; after that it is driven with any
+//! expression, pose and camera. The method is GPAvatar (Chu et al., "Generalizable and Precise Head
+//! Avatar from Image(s)", ICLR 2024, [arXiv 2401.10215](https://arxiv.org/abs/2401.10215)); here
+//! every kernel of it is handwritten WGSL, run through [`wgpu`].
+//!
+//! ```text
+//! once per model   weights file ─→ Weights (checked) ─→ folded, packed ─→ Model
+//!
+//! once per avatar  pictures ─→ warp ─→ encoder ─→ attention ─→ Avatar
+//!                                                                │ tri-planes
+//! every frame      Drive ─→ head ─→ points ─────────┐            │
+//!                    └────→ rays ─→ nearest points ─┴─→ radiance field ─→ composite
+//!                             ↑                                              │   │
+//!                             └──────── importance sampling (fine pass) ─────┘   │
+//!                                                    Frame ←─ output ←─ super-resolver
+//! ```
+//!
+//! ```no_run
+//! use gpavatar::{Avatar, Camera, Drive, Gpu, Model, SourceImage};
+//!
+//! let gpu = Gpu::new()?;
+//! let model = Model::open(&gpu, "weights.safetensors")?;
+//! let avatar = Avatar::from_images(&model, &[SourceImage::open("me.png")?])?;
+//! for azimuth in (-40..=40).step_by(10) {
+//!     let drive = Drive::neutral()
+//!         .expression("jawOpen", 0.6)
+//!         .camera(Camera::orbit(10.0, 5.0, azimuth as f32));
+//!     let frame = avatar.render(&drive)?;
+//!     frame.to_image()?.save(format!("{azimuth}.png")).expect("a writable directory");
+//! }
+//! # Ok::<(), gpavatar::Error>(())
+//! ```
+//!
+//! # Embedding
+//!
+//! [`Gpu::from_device`] runs on the host application's device, [`Avatar::record`] records into its
+//! command encoder, and [`Frame::view`] is a texture to draw with: nothing polls, blocks or leaves
+//! the device. A frame is one command buffer, and after the first one nothing is allocated or
+//! compiled. Reading back is async ([`Frame::read`], [`Tensor::read`]); what blocks
+//! ([`Gpu::new`], [`Frame::to_image`]) exists natively only.
+//!
+//! # Where things live
+//!
+//! A kernel `shaders/STAGE/NAME.wgsl` is dispatched by `src/stage/STAGE.rs` and has a scalar twin in
+//! `src/reference/STAGE.rs` (feature `reference`). The build script composes and checks all WGSL
+//! and reflects bindings, constants and uniform structs, so that neither is written twice.
+//! Weights are folded (`weights::fold`) where the algebra is exact, then packed into the kernels'
+//! layouts. Only `gpu` talks to wgpu about pipelines and bind groups; a stage plans its dispatches
+//! into a program that is recorded anew for every frame.
+//!
+//! # Features
+//!
+//! - `import`: module `import` reads the GPAvatar authors' checkpoint, FLAME head models, tracked
+//!   videos and recordings of faces.
+//! - `profiler`: GPU timestamps in [`Avatar::profile`]; without it profiles use the wall clock.
+//! - `reference`: the scalar twins of all kernels.
+
+#![deny(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
 
 mod avatar;
 mod camera;
@@ -18,17 +78,29 @@ mod source;
 mod stage;
 mod weights;
 
-pub use avatar::*;
-pub use camera::*;
-pub use config::*;
+pub use avatar::{Avatar, AvatarOptions, Background, Noise, Profile, RenderOptions};
+pub use camera::Camera;
+pub use config::{
+    Attention, ModelConfig, PointWeighting, ResBlockConfig, StyleConvConfig, StyleUnetConfig,
+    TensorSpec, ToRgbConfig,
+};
 pub use error::{Error, Result};
 pub use frame::Frame;
 /// Vectors and matrices of this crate's API, in the version it was built with.
 #[doc(no_inline)]
 pub use glam;
-pub use gpu::*;
-pub use head::*;
+pub use gpu::{
+    AdapterKind, BindingInfo, BindingKind, Gpu, GpuOptions, Kernel, KernelSource, KernelTime,
+    ShaderChecks, Tap, Tensor, kernels,
+};
+pub use head::{HeadModel, HeadModelParts, PosedJoints};
+/// Decoded pictures, in the version this crate was built with.
+#[doc(no_inline)]
+pub use image;
 pub use model::{Model, ModelOptions};
-pub use motion::*;
-pub use source::*;
-pub use weights::*;
+pub use motion::{Drive, Geometry, Motion, MotionFrame, ResolvedDrive};
+pub use source::SourceImage;
+pub use weights::{FloatFormat, SyntheticRules, TensorFile, TensorWriter, Weights, fold};
+/// The GPU interface that this crate is built on, in the version it was built with.
+#[doc(no_inline)]
+pub use wgpu;

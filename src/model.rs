@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::frame::{FramePool, FrameSlot};
 use crate::gpu::kernels::params;
-use crate::gpu::{Conditions, Program, ProgramBuilder, Recording, Tap, Tensor};
+use crate::gpu::{Conditions, Program, ProgramBuilder, Recording, Tap, Tensor, Uploads};
+use crate::head::check_finite;
 use crate::stage::field::Field;
 use crate::stage::fusion::Fusion;
 use crate::stage::head::Head;
@@ -35,8 +36,8 @@ struct Inner {
     fusion: OnceLock<Fusion>,
     fusion_weights: Weights,
     renderer: Renderer,
-    /// One recording at a time: recordings share working memory and upload slots.
-    recording: Mutex<()>,
+    /// Held while something is submitted: profiles take several submissions, and all share memory.
+    submission: Mutex<()>,
 }
 
 /// How [`Model::with_options`] sets a model up.
@@ -63,7 +64,7 @@ pub(crate) struct Renderer {
     pub frame: FrameUniform,
     pub coefficients: Tensor,
     pub points: Tensor,
-    pub uploads: Mutex<Uploads>,
+    pub uploads: Uploads,
     pub frames: FramePool,
     pub image: FeatureMap,
     pub low_res: FeatureMap,
@@ -74,57 +75,6 @@ pub(crate) struct Renderer {
 pub(crate) struct FrameUniform {
     pub tensor: Tensor,
     pub noise_elements: u32,
-}
-
-/// Staging memory for what a recording uploads, used in turn.
-///
-/// A recording copies from its slot, so recordings that have not been submitted keep their data
-/// until as many others follow.
-pub(crate) struct Uploads {
-    slots: Vec<wgpu::Buffer>,
-    next: usize,
-}
-
-impl Uploads {
-    /// Recordings that may be pending at a time.
-    pub(crate) const SLOTS: usize = 8;
-
-    fn new(gpu: &Gpu, bytes: u64) -> Self {
-        let slot = |_| {
-            gpu.device().create_buffer(&wgpu::BufferDescriptor {
-                label: Some("upload"),
-                size: bytes,
-                usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        };
-        Self {
-            slots: (0..Self::SLOTS).map(slot).collect(),
-            next: 0,
-        }
-    }
-
-    /// Records the upload of `parts`, each `(data, target)`.
-    pub(crate) fn record(
-        &mut self,
-        gpu: &Gpu,
-        encoder: &mut wgpu::CommandEncoder,
-        parts: &[(&[u8], &Tensor)],
-    ) {
-        let slot = &self.slots[self.next];
-        self.next = (self.next + 1) % self.slots.len();
-        let data: Vec<u8> = parts
-            .iter()
-            .flat_map(|(data, _)| data.iter().copied())
-            .collect();
-        gpu.queue().write_buffer(slot, 0, &data);
-        let mut offset = 0;
-        for (data, target) in parts {
-            let bytes = data.len() as u64;
-            encoder.copy_buffer_to_buffer(slot, offset, target.buffer(), 0, bytes);
-            offset += bytes;
-        }
-    }
 }
 
 impl Model {
@@ -184,7 +134,7 @@ impl Model {
                 fusion: OnceLock::new(),
                 fusion_weights: weights,
                 renderer,
-                recording: Mutex::new(()),
+                submission: Mutex::new(()),
             }),
         })
     }
@@ -247,8 +197,8 @@ impl Model {
     /// size, and returns the picture `[y][x]` of red, green and blue, not clamped.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the size does not fit; [`Error::Limit`] and [`Error::Gpu`] from the
-    /// device.
+    /// [`Error::Argument`] if the size does not fit or a number is not finite; [`Error::Gpu`] from
+    /// the device.
     pub async fn super_resolve(&self, low_res: &[f32]) -> Result<Vec<f32>> {
         let (gpu, config, renderer) = (self.gpu(), self.config(), self.renderer());
         let size = config.low_res_size;
@@ -260,23 +210,17 @@ impl Model {
                 format!("{}", low_res.len()),
             ));
         }
+        check_finite("low-resolution image", low_res)?;
         let frame = params::Frame {
             noise_gain: 1.0,
             ..Default::default()
         };
-        let guard = self.recording();
-        let queue = gpu.queue();
-        queue.write_buffer(
-            renderer.frame.tensor.buffer(),
-            0,
-            bytemuck::bytes_of(&frame),
-        );
-        queue.write_buffer(
-            renderer.low_res.tensor.buffer(),
-            0,
-            bytemuck::cast_slice(low_res),
-        );
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let parts = [
+            (bytemuck::bytes_of(&frame), &renderer.frame.tensor),
+            (bytemuck::cast_slice(low_res), &renderer.low_res.tensor),
+        ];
+        Uploads::once(gpu, &mut encoder, &parts)?;
         renderer.program.record(Recording {
             encoder: &mut encoder,
             bindings: &[],
@@ -286,10 +230,10 @@ impl Model {
             },
             timer: None,
         })?;
-        queue.submit([encoder.finish()]);
-        // Ordered before whatever the next recording does to the image.
-        let image = renderer.image.tensor.snapshot(gpu);
-        drop(guard);
+        let image = renderer.image.tensor.snapshot(gpu, &mut encoder);
+        let submission = self.submission();
+        gpu.queue().submit([encoder.finish()]);
+        drop(submission);
         let pixels: Vec<[f32; 4]> = image.read(gpu).await?;
         Ok(pixels
             .iter()
@@ -324,9 +268,9 @@ impl Model {
         Ok(inner.fusion.get_or_init(|| fusion))
     }
 
-    pub(crate) fn recording(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn submission(&self) -> MutexGuard<'_, ()> {
         self.inner
-            .recording
+            .submission
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -372,6 +316,15 @@ impl Encoder {
 impl Renderer {
     fn new(gpu: &Gpu, weights: &Weights, head: Option<&Head>, trace: bool) -> Result<Self> {
         let config = weights.config();
+        let found = gpu.device().limits().max_texture_dimension_2d;
+        if config.output_size > found {
+            return Err(Error::Limit {
+                what: "the picture".into(),
+                limit: "max_texture_dimension_2d",
+                expected: config.output_size.into(),
+                found: found.into(),
+            });
+        }
         let net = StyleUnet::new(gpu, weights, config.super_resolver())?;
         let field = Field::new(gpu, weights)?;
         let frame = FrameUniform::new(gpu, &net)?;
@@ -429,7 +382,7 @@ impl Renderer {
             frame,
             coefficients,
             points: points.positions,
-            uploads: Mutex::new(Uploads::new(gpu, uploads)),
+            uploads: Uploads::new(uploads),
             frames: FramePool::default(),
             image,
             low_res: composite.low_res,
@@ -438,7 +391,7 @@ impl Renderer {
     }
 
     /// Somewhere for a frame's results.
-    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<FrameSlot> {
+    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<Arc<FrameSlot>> {
         self.frames.take(|| FrameSlot::new(gpu, self))
     }
 }

@@ -4,6 +4,7 @@
 use crate::file;
 use crate::{
     Camera, Error, FloatFormat, HeadModel, Result, TensorFile, TensorWriter,
+    camera::FARTHEST,
     head::{check_coefficients, check_finite, first_repeated},
     json,
 };
@@ -51,7 +52,7 @@ impl Drive {
     /// Explicit points, for hosts with a morphable model of their own.
     ///
     /// They take the place of expression and pose: as many as the model has points, in the meaning
-    /// and order it was trained with, in world coordinates (see [`Camera`]).
+    /// and order it was trained with, in world coordinates (see [`Camera`]) within ±10⁶.
     pub fn points(points: Vec<[f32; 3]>) -> Self {
         Self {
             points: Some(points),
@@ -95,8 +96,8 @@ impl Drive {
     ///
     /// # Errors
     /// [`Error::Argument`] if a channel is unknown (with the most similar names), a count does not
-    /// fit, a value is not finite, the camera is [no camera](Camera::validate), or points are given
-    /// together with an expression or pose.
+    /// fit, a value is not finite, a point lies beyond ±10⁶, the camera is
+    /// [no camera](Camera::validate), or points are given together with an expression or pose.
     pub fn resolve(&self, head: Option<&HeadModel>, points: usize) -> Result<ResolvedDrive<'_>> {
         self.camera.validate()?;
         let at_rest = self.coefficients.is_empty() && self.named.is_empty() && self.pose.is_empty();
@@ -116,7 +117,7 @@ impl Drive {
                         found.len().to_string(),
                     ));
                 }
-                check_finite("points of the drive", found.as_flattened())?;
+                check_points(found)?;
                 Geometry::Points(found)
             }
             (None, Some(head)) => {
@@ -161,6 +162,18 @@ impl Drive {
             expression[head.channel(channel)?] = *value;
         }
         Ok(expression)
+    }
+}
+
+fn check_points(points: &[[f32; 3]]) -> Result<()> {
+    let within = |point: &[f32; 3]| point.iter().all(|v| v.abs() <= FARTHEST);
+    match points.iter().position(|point| !within(point)) {
+        None => Ok(()),
+        Some(i) => Err(Error::argument(
+            "points of the drive",
+            format!("coordinates within ±{FARTHEST}"),
+            format!("{:?} at index {i}", points[i]),
+        )),
     }
 }
 

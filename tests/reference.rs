@@ -322,7 +322,7 @@ fn a_pointwise_convolution_commutes_with_resampling() {
     );
     let before = resample(&conv(&x, &pointwise), [12, 20], true);
     // Values of order one, a handful of roundings.
-    Difference::new("commuted", &before.data, &after.data).all_within(1e-6);
+    Difference::of("commuted", &before.data, &after.data).all_within(1e-6);
 }
 
 #[test]
@@ -435,17 +435,17 @@ fn a_canonical_source_of_the_right_size_passes_unchanged() {
 
 #[test]
 fn given_noise_maps_replace_the_stored_ones() {
-    let case = Case::small("small_paper_one_source");
+    let case = Case::named("small_paper_one_source");
     let side = 64;
     let maps: Vec<Vec<f32>> = (0..7)
         .map(|i| format!("style_tplane.stylegan_decoder.noises.noise{i}"))
-        .map(|name| case.weights().f32(&name).unwrap().into_owned())
+        .map(|name| case.weights.f32(&name).unwrap().into_owned())
         .collect();
     let encode = |noise| {
         let planes = style_unet(
-            case.weights(),
+            &case.weights,
             "style_tplane",
-            &case.sources[0],
+            &case.sources()[0],
             side,
             32,
             noise,
@@ -462,15 +462,15 @@ fn given_noise_maps_replace_the_stored_ones() {
 
 #[test]
 fn unusable_input_is_an_error() {
-    let case = Case::small("small_paper_one_source");
-    let build = |sources: &[Tensor]| build(case.weights(), sources, Noise::Stored).map(|_| ());
-    let mut too_bright = case.sources[0].clone();
+    let case = Case::named("small_paper_one_source");
+    let build = |sources: &[Tensor]| build(&case.weights, sources, Noise::Stored).map(|_| ());
+    let mut too_bright = case.sources()[0].clone();
     too_bright.data[5] = 1.5;
-    let mut not_a_number = case.sources[0].clone();
+    let mut not_a_number = case.sources()[0].clone();
     not_a_number.data[5] = f32::NAN;
     let planes = Tensor::zeros([32, 32, 96]);
     let render = |planes: &Tensor, points: &[Vec3], camera: &Camera| {
-        render(case.weights(), planes, points, camera, Noise::Stored).map(|_| ())
+        render(&case.weights, planes, points, camera, Noise::Stored).map(|_| ())
     };
     let mut infinite_points = case.points.clone();
     infinite_points[17].y = f32::INFINITY;

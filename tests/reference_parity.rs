@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Case, Difference, Golden, camera, every, flat, golden_path, vectors};
+use common::{Case, Difference, camera, every, flat, golden, golden_path, shape, vectors};
 use glam::Vec3;
 use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
 use gpavatar::reference::pipeline::{Pass, Rendering, build, prepare, render};
@@ -41,7 +41,7 @@ const PAPER: Tolerance = Tolerance {
 impl Case {
     fn render(&self, planes: &Tensor) -> Rendering {
         render(
-            self.weights(),
+            &self.weights,
             planes,
             &self.points,
             &self.camera,
@@ -52,7 +52,7 @@ impl Case {
 
     /// Every stage boundary of a small case, each stage fed with the output of the one before.
     fn check_pipeline(&self, tolerance: &Tolerance) -> Rendering {
-        let planes = build(self.weights(), &self.sources, Noise::Stored).unwrap();
+        let planes = build(&self.weights, &self.sources(), Noise::Stored).unwrap();
         // Sums of up to 4608 products in another order than PyTorch's, some thirty layers deep.
         let per_source: Vec<f32> = planes
             .per_source
@@ -101,12 +101,12 @@ impl Case {
     /// Every stage of a small case on its own, fed with the authors' input. Nothing adds up, so
     /// the tolerances are those of a stage's own rounding.
     fn check_stages(&self) {
-        let config = self.weights().config();
+        let config = self.weights.config();
         let side = config.low_res_size as usize;
-        let golden = |name: &str| self.golden.f32(name);
+        let golden = |name: &str| self.golden.f32(name).unwrap().into_owned();
         let planes = golden("planes");
-        let planes = Tensor::from_planar(self.golden.shape("planes").try_into().unwrap(), &planes);
-        let networks = FieldWeights::load(self.weights()).unwrap();
+        let planes = Tensor::from_planar(shape(&self.golden, "planes").unwrap(), &planes);
+        let networks = FieldWeights::load(&self.weights).unwrap();
         let rays = rays::generate(&self.camera, side);
 
         let mut radiances = Vec::new();
@@ -172,7 +172,7 @@ impl Case {
         let low_res = Tensor::from_planar([low_res.len() / (side * side), side, side], &low_res);
         let size = config.output_size as usize;
         let image = style_unet(
-            self.weights(),
+            &self.weights,
             "up_renderer",
             &low_res,
             size,
@@ -197,17 +197,17 @@ fn rgb(image: &Tensor) -> Vec<f32> {
 
 #[test]
 fn small_released_pipeline_matches_the_authors() {
-    Case::small("small_released_two_sources").check_pipeline(&RELEASED);
+    Case::named("small_released_two_sources").check_pipeline(&RELEASED);
 }
 
 #[test]
 fn small_released_stages_match_the_authors() {
-    Case::small("small_released_two_sources").check_stages();
+    Case::named("small_released_two_sources").check_stages();
 }
 
 #[test]
 fn small_paper_pipeline_matches_the_authors() {
-    let rendering = Case::small("small_paper_one_source").check_pipeline(&PAPER);
+    let rendering = Case::named("small_paper_one_source").check_pipeline(&PAPER);
 
     // A fifth of this case's rays miss the cube: no opacity, no colour, depth at the far end.
     let rays = &rendering.rays;
@@ -229,13 +229,13 @@ fn small_paper_pipeline_matches_the_authors() {
 
 #[test]
 fn small_paper_stages_match_the_authors() {
-    Case::small("small_paper_one_source").check_stages();
+    Case::named("small_paper_one_source").check_stages();
 }
 
 /// A case at the released sizes; its goldens are every so many elements of a tensor, or some rays.
 fn check_full(name: &str, smallest_psnr: f32) {
-    let case = Case::full(name);
-    let planes = build(case.weights(), &case.sources, Noise::Stored).unwrap();
+    let case = Case::named(name);
+    let planes = build(&case.weights, &case.sources(), Noise::Stored).unwrap();
     let stride = [4, 8, 8];
     let per_source = planes.per_source.iter().flat_map(|p| every(p, stride));
     case.compare("planes_per_source", &per_source.collect::<Vec<_>>())
@@ -247,12 +247,12 @@ fn check_full(name: &str, smallest_psnr: f32) {
             unreachable!()
         };
         let attention = Tensor::new([height, width, planes * sources], attention.data);
-        let expected = case.golden.f32("attention");
+        let expected = case.golden.f32("attention").unwrap();
         let expected = expected
             .chunks_exact(expected.len() / planes)
             .flat_map(|p| Tensor::new([32, 32, sources], p.to_vec()).to_planar());
         // Logits of order one to ten with the planes' relative error.
-        Difference::new(
+        Difference::of(
             "attention",
             &every(&attention, [1, 8, 8]),
             &expected.collect::<Vec<_>>(),
@@ -261,8 +261,8 @@ fn check_full(name: &str, smallest_psnr: f32) {
     }
 
     let rendering = case.render(&planes.fused);
-    let rays = case.golden.i32("ray_ids");
-    let check = |name: &str, values: &[f32], rays: &[i32]| {
+    let rays = case.golden.i64("ray_ids").unwrap();
+    let check = |name: &str, values: &[f32], rays: &[i64]| {
         let length = values.len() / rendering.rays.directions.len();
         let found = rays
             .iter()
@@ -298,9 +298,9 @@ fn check_full(name: &str, smallest_psnr: f32) {
     assert!(image.mean() < 1e-4, "mean error {:e}", image.mean());
     assert!(image.psnr() > smallest_psnr, "PSNR {} dB", image.psnr());
 
-    let low_res = Tensor::from_planar([32, 128, 128], &case.golden.f32("low_res"));
+    let low_res = Tensor::from_planar([32, 128, 128], &case.golden.f32("low_res").unwrap());
     let image = style_unet(
-        case.weights(),
+        &case.weights,
         "up_renderer",
         &low_res,
         512,
@@ -332,40 +332,48 @@ fn paper_pipeline_with_two_sources_matches_the_authors() {
 
 #[test]
 fn warp_matches_the_authors() {
-    let golden = Golden::open("geometry.safetensors");
+    let golden = golden("geometry.safetensors");
     for i in 0..2 {
-        let camera = camera(&golden.f32(&format!("warp{i}.transform")));
+        let camera = camera(&golden.f32(&format!("warp{i}.transform")).unwrap());
         let source = SourceImage::open(golden_path(&format!("source_{i}.png"))).unwrap();
         let warped = prepare(&ModelConfig::default(), &source.tracked(camera)).unwrap();
         let name = format!("warp{i}.image_half");
         // An error of 1e-4 pixels in the authors' f32 homography, across the sharpest edges.
-        Difference::new(&name, &every(&warped, [1, 2, 2]), &golden.f32(&name)).all_within(3e-4);
+        Difference::of(
+            &name,
+            &every(&warped, [1, 2, 2]),
+            &golden.f32(&name).unwrap(),
+        )
+        .all_within(3e-4);
     }
 }
 
 #[test]
 fn head_model_matches_the_authors() {
-    let golden = Golden::open("head_model_512.safetensors");
-    let template = vectors(&golden.f32("v_template"));
-    let scale: f32 = golden.metadata("scale").parse().unwrap();
+    let golden = golden("head_model_512.safetensors");
+    let f32 = |name: &str| golden.f32(name).unwrap();
+    let template = vectors(&f32("v_template"));
+    let parents = golden.i64("parents").unwrap();
+    let parents: Vec<i32> = parents.iter().map(|parent| *parent as i32).collect();
+    let scale: f32 = golden.metadata()["scale"].parse().unwrap();
     for case in ["case0", "case1", "case2"] {
-        let input = |name: &str| golden.f32(&format!("{case}.{name}"));
+        let input = |name: &str| f32(&format!("{case}.{name}")).into_owned();
         let coefficients = [input("shape"), input("expression")].concat();
-        let vertices = head::blend_shapes(&template, &golden.f32("shapedirs"), &coefficients);
-        let joints = head::joints(&golden.f32("J_regressor"), &vertices);
+        let vertices = head::blend_shapes(&template, &f32("shapedirs"), &coefficients);
+        let joints = head::joints(&f32("J_regressor"), &vertices);
         let pose = vectors(&input("pose"));
         let pose = [pose[0], Vec3::ZERO, pose[1], Vec3::ZERO, Vec3::ZERO];
         let rotations = pose.map(head::rodrigues);
         let points = head::skin(
             &vertices,
-            &golden.f32("posedirs"),
+            &f32("posedirs"),
             &head::pose_feature(&rotations),
-            &golden.f32("lbs_weights"),
-            &head::joint_motions(&joints, &golden.i32("parents"), &rotations),
+            &f32("lbs_weights"),
+            &head::joint_motions(&joints, &parents, &rotations),
             scale,
         );
         let name = format!("{case}.points");
         // Coordinates of order one, sums of 150 and 36 terms.
-        Difference::new(&name, &flat(&points), &golden.f32(&name)).all_within(2e-6);
+        Difference::of(&name, &flat(&points), &f32(&name)).all_within(2e-6);
     }
 }

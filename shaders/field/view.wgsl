@@ -2,6 +2,7 @@
 //
 // One thread per ray and four channels.
 
+#import gpavatar::grid::thread_index
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::rays::Rays
 
@@ -16,9 +17,14 @@ struct View {
 @group(0) @binding(3) var<storage, read_write> rays: array<vec4<f32>>; // [ray][stride]
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let ray = id.x / size.channels;
-    let c = id.x % size.channels;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = thread_index(group, groups, local);
+    let ray = index / size.channels;
+    let c = index % size.channels;
     if ray >= march.count {
         return;
     }

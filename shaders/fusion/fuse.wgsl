@@ -5,6 +5,7 @@
 // softmax keeps its running maximum and rescales when that grows; the ratio also keeps the plain
 // sum of the planes, for texels whose weights cancel. One thread per texel and plane.
 
+#import gpavatar::grid::thread_index
 #import gpavatar::projection::{Texel, project}
 
 struct Fuse {
@@ -36,11 +37,16 @@ struct Source {
 @group(1) @binding(2) var<storage, read_write> logits: array<f32>; // [source][texel][plane]
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= size.count {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = thread_index(group, groups, local);
+    if index >= size.count {
         return;
     }
-    let first = id.x * size.channels;
+    let first = index * size.channels;
     var x: Texel;
     for (var c = 0u; c < size.channels; c++) {
         x.c[c] = source[first + c];
@@ -53,9 +59,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if size.softmax == 1u {
         product *= size.scale;
     }
-    logits[current.index * size.count + id.x] = product;
+    logits[current.index * size.count + index] = product;
 
-    var previous = state[id.x];
+    var previous = state[index];
     if current.index == 0u {
         previous = vec2<f32>(product, 0.0);
     }
@@ -68,7 +74,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         weight = exp(product - highest);
         next = vec2<f32>(highest, previous.y * keep + weight);
     }
-    state[id.x] = next;
+    state[index] = next;
 
     let last = current.index + 1u == current.count;
     let plain = size.count * size.channels + first;

@@ -3,6 +3,7 @@
 //
 // One thread per texel and plane.
 
+#import gpavatar::grid::thread_index
 #import gpavatar::projection::{Texel, project}
 
 struct Query {
@@ -17,16 +18,21 @@ struct Query {
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>; // [texel][plane][c]
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= size.count {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = thread_index(group, groups, local);
+    if index >= size.count {
         return;
     }
     var x: Texel;
     for (var c = 0u; c < size.channels; c++) {
-        x.c[c] = input[id.x * size.channels + c];
+        x.c[c] = input[index * size.channels + c];
     }
     let y = project(x, size.channels);
     for (var c = 0u; c < size.channels; c++) {
-        output[id.x * size.channels + c] = y.c[c];
+        output[index * size.channels + c] = y.c[c];
     }
 }

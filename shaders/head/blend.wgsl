@@ -2,6 +2,8 @@
 //
 // One thread per vertex.
 
+#import gpavatar::grid::thread_index
+
 struct Blend {
     vertices: u32,
     // Blend shapes.
@@ -15,13 +17,18 @@ struct Blend {
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>; // [vertex], w = 0
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= size.vertices {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let vertex = thread_index(group, groups, local);
+    if vertex >= size.vertices {
         return;
     }
-    var position = base[id.x];
+    var position = base[vertex];
     for (var shape = 0u; shape < size.shapes; shape++) {
-        position += coefficients[shape] * basis[shape * size.vertices + id.x];
+        position += coefficients[shape] * basis[shape * size.vertices + vertex];
     }
-    output[id.x] = position;
+    output[vertex] = position;
 }

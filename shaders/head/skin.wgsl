@@ -3,6 +3,8 @@
 //
 // One thread per vertex.
 
+#import gpavatar::grid::thread_index
+
 struct Skin {
     vertices: u32,
     // Expression blend shapes and pose correctives, in this order in `basis` and `coefficients`.
@@ -19,14 +21,22 @@ struct Skin {
 @group(0) @binding(4) var<storage, read_write> points: array<vec4<f32>>; // [vertex], w = 0
 @group(1) @binding(0) var<storage, read> identity: array<vec4<f32>>; // [vertex], w unused
 
+// Largest coordinate of a point, that of given points as well.
+const FARTHEST = 1e6;
+
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= size.vertices {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let vertex = thread_index(group, groups, local);
+    if vertex >= size.vertices {
         return;
     }
-    var position = identity[id.x].xyz;
+    var position = identity[vertex].xyz;
     for (var shape = 0u; shape < size.shapes; shape++) {
-        position += coefficients[shape] * basis[shape * size.vertices + id.x].xyz;
+        position += coefficients[shape] * basis[shape * size.vertices + vertex].xyz;
     }
     let homogeneous = vec4<f32>(position, 1.0);
     var posed = vec3<f32>();
@@ -35,9 +45,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let moved = vec3<f32>(
             dot(row(m), homogeneous), dot(row(m + 4u), homogeneous), dot(row(m + 8u), homogeneous)
         );
-        posed += skinning[joint * size.vertices + id.x] * moved;
+        posed += skinning[joint * size.vertices + vertex] * moved;
     }
-    points[id.x] = vec4<f32>(posed, 0.0);
+    // Coefficients may be any numbers: what overflows, NaN included, goes where no ray looks.
+    let bounded = select(vec3<f32>(FARTHEST), posed, all(abs(posed) <= vec3<f32>(FARTHEST)));
+    points[vertex] = vec4<f32>(bounded, 0.0);
 }
 
 fn row(at: u32) -> vec4<f32> {

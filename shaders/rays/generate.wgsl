@@ -4,6 +4,7 @@
 // centres: x and y run linearly over [1, -1] / focal.
 
 #import gpavatar::frame::Frame
+#import gpavatar::grid::thread_index
 #import gpavatar::rays::Rays
 
 @group(0) @binding(0) var<uniform> march: Rays;
@@ -35,8 +36,12 @@ fn slab(origin: f32, direction: f32) -> vec2<f32> {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let ray = id.x;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let ray = thread_index(group, groups, local);
     if ray >= march.count {
         return;
     }

@@ -5,6 +5,7 @@
 // become edges, and the mid-points of those the fine depths. One thread per ray walks along the
 // ray three times and keeps nothing but its place.
 
+#import gpavatar::grid::thread_index
 #import gpavatar::rays::Rays
 
 // 1 also composites the coarse colours.
@@ -21,8 +22,12 @@ override COARSE_COLOUR: u32 = 0u;
 const FLOOR = 1e-5;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let ray = id.x;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let ray = thread_index(group, groups, local);
     if ray >= march.count {
         return;
     }

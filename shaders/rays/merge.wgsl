@@ -3,6 +3,7 @@
 // Both lists are sorted, so a merge visits all in order. One thread per ray and four channels;
 // the first of a ray also leaves its accumulated opacity, mean depth and largest depth.
 
+#import gpavatar::grid::thread_index
 #import gpavatar::rays::Rays
 
 @group(0) @binding(0) var<uniform> march: Rays;
@@ -17,9 +18,14 @@
 @group(0) @binding(8) var<storage, read_write> extent: array<vec4<f32>>; // [ray]
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let ray = id.x / march.channels;
-    let c = id.x % march.channels;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = thread_index(group, groups, local);
+    let ray = index / march.channels;
+    let c = index % march.channels;
     if ray >= march.count {
         return;
     }
@@ -56,7 +62,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             reached.x + weight, reached.y + weight * depth, max(reached.z, depth), 0.0
         );
     }
-    low_res[id.x] = sum;
+    low_res[index] = sum;
     if c == 0u {
         extent[ray] = reached;
     }

@@ -1,5 +1,7 @@
 // Sum of two feature maps of one shape. One thread per four elements.
 
+#import gpavatar::grid::thread_index
+
 struct Add {
     // Elements divided by four.
     count: u32,
@@ -14,9 +16,9 @@ struct Add {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 64u + thread;
+    let i = thread_index(group, groups, local);
     if i < size.count {
         output[i] = left[i] + right[i];
     }

@@ -1,7 +1,8 @@
 // Convolution, 3x3 with zero padding 1 or 1x1, register-tiled: no workgroup memory, no barriers.
 //
-// A thread owns 8 pixels of a row times 8 output channels; invocation x runs over tiles of a row,
-// y over output channel tiles, z over rows. For adapters whose workgroup memory costs more than
+// A thread owns a tile of 8 pixels in a row times 8 output channels. Workgroups along x, continued
+// along z, take 8 of the image's tiles each, row by row; along y 4 eighths of the output channels
+// each. For adapters whose workgroup memory costs more than
 // repeated loads (CPU implementations), and for images too small to fill a workgroup's tile.
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
@@ -32,17 +33,24 @@ fn block(at: u32) -> mat4x4<f32> {
 }
 
 @compute @workgroup_size(8, 4, 1)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let x = id.x * 8u;
-    let y = id.z;
-    let o = id.y * 2u;
-    if x >= conv.width || o >= conv.output_channels {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let tile = (group.z * groups.x + group.x) * 8u + local.x;
+    let eighth = group.y * 4u + local.y;
+    let tiles = (conv.width + 7u) / 8u;
+    let x = tile % tiles * 8u;
+    let y = tile / tiles;
+    let o = eighth * 2u;
+    if y >= conv.height || o >= conv.output_channels {
         return;
     }
     let taps = KERNEL_SIZE * KERNEL_SIZE;
     // vec4s between two taps, and the first weight of these output channels.
     let tap_stride = conv.input_channels * 8u;
-    let first = id.y * taps * tap_stride;
+    let first = eighth * taps * tap_stride;
 
     var a0 = vec4<f32>();
     var b0 = vec4<f32>();

@@ -3,6 +3,7 @@
 // One thread per element; the same seed gives the same numbers.
 
 #import gpavatar::frame::Frame
+#import gpavatar::grid::thread_index
 #import gpavatar::random::gaussian
 
 struct Noise {
@@ -18,9 +19,9 @@ struct Noise {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
+    @builtin(local_invocation_index) local: u32,
 ) {
-    let i = (group.y * groups.x + group.x) * 64u + thread;
+    let i = thread_index(group, groups, local);
     if i < size.count {
         noise[size.count + i] = gaussian(i, frame.seed);
     }

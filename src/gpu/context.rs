@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::kernel::{Kernel, KernelKey, KernelSource};
+use super::kernel::{Kernel, KernelKey, KernelSource, kernels};
 use crate::{Error, Result};
 
 /// How [`Gpu::request`] chooses and opens an adapter.
@@ -73,7 +73,7 @@ impl Gpu {
     /// Opens the best adapter (or the one that the environment names) and waits for it.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] or [`Error::Device`], see [`Gpu::request`].
+    /// See [`Gpu::request`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn new() -> Result<Self> {
         Self::with_options(&GpuOptions::default())
@@ -92,14 +92,9 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if none matches, [`Error::Device`] if it cannot be opened,
-    /// [`Error::Argument`] for an unknown backend or shader mode.
+    /// [`Error::Limit`] if it is too small for a kernel, [`Error::Argument`] for an unknown
+    /// backend, or an environment variable that says none of what it may.
     pub async fn request(options: &GpuOptions) -> Result<Self> {
-        let environment = |given: &Option<String>, name: &str| {
-            given
-                .clone()
-                .or_else(|| std::env::var(name).ok())
-                .filter(|value| !value.is_empty())
-        };
         let shaders = choice(
             options.shaders,
             "GPAVATAR_SHADERS",
@@ -113,12 +108,15 @@ impl Gpu {
             "GPAVATAR_KERNELS",
             &[("gpu", AdapterKind::Gpu), ("cpu", AdapterKind::Cpu)],
         )?;
-        let backend = environment(&options.backend, "GPAVATAR_BACKEND");
+        let backend = (options.backend.clone().map(|name| ("backend", name)))
+            .or_else(|| variable("GPAVATAR_BACKEND"));
         let backends = match &backend {
             None => wgpu::Backends::PRIMARY | wgpu::Backends::GL,
-            Some(name) => backends_by_name(name)?,
+            Some((what, name)) => one_of(what, name, &BACKENDS)?,
         };
-        let name = environment(&options.adapter, "GPAVATAR_ADAPTER");
+        let backend = backend.map(|(_, name)| name);
+        let name = (options.adapter.clone())
+            .or_else(|| variable("GPAVATAR_ADAPTER").map(|(_, name)| name));
 
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = backends;
@@ -139,7 +137,7 @@ impl Gpu {
                 reason: error.to_string(),
             })?;
         let shaders = shaders.unwrap_or_default();
-        let gpu = Self::build(info, device, queue, shaders, kernels, options.poison);
+        let gpu = Self::build(info, device, queue, shaders, kernels, options.poison)?;
         let failure = gpu.inner.failure.clone();
         gpu.inner
             .device
@@ -160,58 +158,18 @@ impl Gpu {
 
     /// Runs on a device of the host application, which keeps its own error handlers.
     ///
-    /// The device needs [`Gpu::required_limits`]; [`Gpu::optional_features`] are used if enabled.
+    /// [`Gpu::required_limits`] are enough, and less where no kernel needs it;
+    /// [`Gpu::optional_features`] are used if enabled.
     ///
     /// # Errors
-    /// [`Error::Limit`] if a limit is too small.
+    /// [`Error::Limit`] if a limit is too small for a kernel.
     pub fn from_device(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
         queue: wgpu::Queue,
         shaders: ShaderChecks,
     ) -> Result<Self> {
-        let (needs, has) = (Self::required_limits(), device.limits());
-        let pairs: [(&'static str, u64, u64); 4] = [
-            (
-                "max_storage_buffers_per_shader_stage",
-                needs.max_storage_buffers_per_shader_stage.into(),
-                has.max_storage_buffers_per_shader_stage.into(),
-            ),
-            (
-                "max_compute_workgroup_storage_size",
-                needs.max_compute_workgroup_storage_size.into(),
-                has.max_compute_workgroup_storage_size.into(),
-            ),
-            (
-                "max_compute_invocations_per_workgroup",
-                needs.max_compute_invocations_per_workgroup.into(),
-                has.max_compute_invocations_per_workgroup.into(),
-            ),
-            (
-                "max_compute_workgroups_per_dimension",
-                needs.max_compute_workgroups_per_dimension.into(),
-                has.max_compute_workgroups_per_dimension.into(),
-            ),
-        ];
-        for (limit, expected, found) in pairs {
-            if found < expected {
-                let what = "the device given to Gpu::from_device".to_string();
-                return Err(Error::Limit {
-                    what,
-                    limit,
-                    expected,
-                    found,
-                });
-            }
-        }
-        Ok(Self::build(
-            adapter.get_info(),
-            device,
-            queue,
-            shaders,
-            None,
-            false,
-        ))
+        Self::build(adapter.get_info(), device, queue, shaders, None, false)
     }
 
     fn build(
@@ -219,10 +177,14 @@ impl Gpu {
         device: wgpu::Device,
         queue: wgpu::Queue,
         shaders: ShaderChecks,
-        kernels: Option<AdapterKind>,
+        kind: Option<AdapterKind>,
         poison: bool,
-    ) -> Self {
-        let kind = kernels.unwrap_or(match info.device_type {
+    ) -> Result<Self> {
+        let limits = device.limits();
+        for kernel in kernels::ALL {
+            kernel.check(&limits)?;
+        }
+        let kind = kind.unwrap_or(match info.device_type {
             wgpu::DeviceType::Cpu => AdapterKind::Cpu,
             _ => AdapterKind::Gpu,
         });
@@ -236,9 +198,9 @@ impl Gpu {
             kernels: Mutex::default(),
             failure: Arc::default(),
         };
-        Self {
+        Ok(Self {
             inner: Arc::new(inner),
-        }
+        })
     }
 
     /// Limits that every kernel stays within: WebGPU's defaults.
@@ -294,6 +256,15 @@ impl Gpu {
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.inner.queue
+    }
+
+    /// Whether timestamp queries can be had and trusted. Mesa's llvmpipe takes them late, once a
+    /// texture is in use, so on CPU implementations the wall clock is the better one.
+    #[cfg(feature = "profiler")]
+    pub(crate) fn has_timestamps(&self) -> bool {
+        let features = self.inner.device.features();
+        features.contains(wgpu::Features::TIMESTAMP_QUERY)
+            && self.inner.info.device_type != wgpu::DeviceType::Cpu
     }
 
     pub(crate) fn shaders(&self) -> ShaderChecks {
@@ -374,38 +345,44 @@ fn note_failure(slot: &Mutex<Option<String>>, reason: String) {
         .get_or_insert(reason);
 }
 
+const BACKENDS: [(&str, wgpu::Backends); 5] = [
+    ("vulkan", wgpu::Backends::VULKAN),
+    ("metal", wgpu::Backends::METAL),
+    ("dx12", wgpu::Backends::DX12),
+    ("gl", wgpu::Backends::GL),
+    ("webgpu", wgpu::Backends::BROWSER_WEBGPU),
+];
+
+/// An environment variable and its value, if it has one.
+fn variable(name: &'static str) -> Option<(&'static str, String)> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+    Some((name, value))
+}
+
 /// What an option, else an environment variable says, if anything.
-fn choice<T: Copy>(given: Option<T>, variable: &str, known: &[(&str, T)]) -> Result<Option<T>> {
-    let named = std::env::var(variable)
-        .ok()
-        .filter(|value| !value.is_empty());
-    let (None, Some(named)) = (given, named) else {
-        return Ok(given);
-    };
-    match known.iter().find(|(name, _)| *name == named) {
-        Some((_, value)) => Ok(Some(*value)),
-        None => {
-            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            Err(Error::argument(variable, names.join(" or "), named))
-        }
+fn choice<T: Copy>(given: Option<T>, name: &'static str, known: &[(&str, T)]) -> Result<Option<T>> {
+    match (given, variable(name)) {
+        (None, Some((name, value))) => one_of(name, &value, known).map(Some),
+        _ => Ok(given),
     }
 }
 
-fn backends_by_name(name: &str) -> Result<wgpu::Backends> {
-    Ok(match name.to_ascii_lowercase().as_str() {
-        "vulkan" => wgpu::Backends::VULKAN,
-        "metal" => wgpu::Backends::METAL,
-        "dx12" => wgpu::Backends::DX12,
-        "gl" => wgpu::Backends::GL,
-        "webgpu" => wgpu::Backends::BROWSER_WEBGPU,
-        _ => {
-            return Err(Error::argument(
-                "backend",
-                "vulkan, metal, dx12, gl or webgpu",
+/// What `name` stands for, regardless of case.
+fn one_of<T: Copy>(what: &str, name: &str, known: &[(&str, T)]) -> Result<T> {
+    match known
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+    {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+            Err(Error::argument(
+                what,
+                format!("one of {}", names.join(", ")),
                 name,
-            ));
+            ))
         }
-    })
+    }
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -437,14 +414,6 @@ async fn choose_adapter(
     backend: Option<&str>,
 ) -> Result<wgpu::Adapter> {
     let adapters = instance.enumerate_adapters(backends).await;
-    let describe = |adapter: &wgpu::Adapter| {
-        let info = adapter.get_info();
-        format!("{} ({})", info.name, info.backend)
-    };
-    let found = match adapters.as_slice() {
-        [] => "none".to_string(),
-        some => some.iter().map(describe).collect::<Vec<_>>().join(", "),
-    };
     // Real GPUs first; of equals, the backend with the least translation in between.
     let rank = |adapter: &wgpu::Adapter| {
         let info = adapter.get_info();
@@ -458,21 +427,38 @@ async fn choose_adapter(
         (device, info.backend == wgpu::Backend::Gl)
     };
     let wanted = name.map(str::to_lowercase);
-    adapters
+    let best = adapters
         .into_iter()
         .filter(|adapter| match &wanted {
             None => true,
             Some(wanted) => adapter.get_info().name.to_lowercase().contains(wanted),
         })
-        .min_by_key(rank)
-        .ok_or_else(|| {
-            let mut reason = match backend {
-                None => "none on any backend".to_string(),
-                Some(backend) => format!("none on the backend {backend:?}"),
-            };
-            if let Some(name) = name {
-                reason.push_str(&format!(" whose name contains {name:?}"));
-            }
-            Error::NoAdapter { reason, found }
-        })
+        .min_by_key(rank);
+    match best {
+        Some(adapter) => Ok(adapter),
+        None => Err(no_adapter(name, backend).await),
+    }
+}
+
+/// The error that says what was asked for, and what there is on any backend.
+#[cfg(not(target_arch = "wasm32"))]
+async fn no_adapter(name: Option<&str>, backend: Option<&str>) -> Error {
+    let mut reason = match backend {
+        None => "none on any backend".to_string(),
+        Some(backend) => format!("none on the backend {backend:?}"),
+    };
+    if let Some(name) = name {
+        reason.push_str(&format!(" whose name contains {name:?}"));
+    }
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    let describe = |adapter: &wgpu::Adapter| {
+        let info = adapter.get_info();
+        format!("{} ({})", info.name, info.backend)
+    };
+    let found = match adapters.as_slice() {
+        [] => "none".to_string(),
+        some => some.iter().map(describe).collect::<Vec<_>>().join(", "),
+    };
+    Error::NoAdapter { reason, found }
 }

@@ -12,6 +12,7 @@ pub mod kernels {
 
 /// A kernel's self-contained WGSL and what it declares.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct KernelSource {
     /// Path below `shaders/`, without the extension.
     pub name: &'static str,
@@ -56,6 +57,83 @@ pub enum BindingKind {
     },
     /// A write-only `rgba8unorm` texture.
     StorageTexture,
+}
+
+impl KernelSource {
+    /// Checks that a device with these limits can run the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] with the first limit that is too small.
+    pub fn check(&self, limits: &wgpu::Limits) -> Result<()> {
+        let count = |of: fn(BindingKind) -> bool| {
+            self.bindings
+                .iter()
+                .filter(|binding| of(binding.kind))
+                .count() as u32
+        };
+        let [x, y, z] = self.workgroup_size;
+        for (limit, expected, found) in [
+            (
+                "max_bind_groups",
+                self.bindings
+                    .iter()
+                    .map(|binding| binding.group + 1)
+                    .max()
+                    .unwrap_or(0),
+                limits.max_bind_groups,
+            ),
+            (
+                "max_uniform_buffers_per_shader_stage",
+                count(|kind| matches!(kind, BindingKind::Uniform { .. })),
+                limits.max_uniform_buffers_per_shader_stage,
+            ),
+            (
+                "max_storage_buffers_per_shader_stage",
+                count(|kind| matches!(kind, BindingKind::Storage { .. })),
+                limits.max_storage_buffers_per_shader_stage,
+            ),
+            (
+                "max_storage_textures_per_shader_stage",
+                count(|kind| kind == BindingKind::StorageTexture),
+                limits.max_storage_textures_per_shader_stage,
+            ),
+            (
+                "max_compute_workgroup_storage_size",
+                self.workgroup_bytes,
+                limits.max_compute_workgroup_storage_size,
+            ),
+            (
+                "max_compute_invocations_per_workgroup",
+                x * y * z,
+                limits.max_compute_invocations_per_workgroup,
+            ),
+            (
+                "max_compute_workgroup_size_x",
+                x,
+                limits.max_compute_workgroup_size_x,
+            ),
+            (
+                "max_compute_workgroup_size_y",
+                y,
+                limits.max_compute_workgroup_size_y,
+            ),
+            (
+                "max_compute_workgroup_size_z",
+                z,
+                limits.max_compute_workgroup_size_z,
+            ),
+        ] {
+            if found < expected {
+                return Err(Error::Limit {
+                    what: format!("the kernel {}", self.name),
+                    limit,
+                    expected: expected.into(),
+                    found: found.into(),
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 pub(super) type KernelKey = (&'static str, Vec<(&'static str, u32)>);

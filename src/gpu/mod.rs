@@ -5,6 +5,7 @@ mod kernel;
 mod profiler;
 mod program;
 mod tensor;
+mod uploads;
 
 pub use context::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
 pub use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
@@ -16,3 +17,4 @@ pub(crate) use program::{
 };
 pub use tensor::Tensor;
 pub(crate) use tensor::read;
+pub(crate) use uploads::Uploads;

@@ -143,11 +143,7 @@ impl Clock {
     #[cfg_attr(not(feature = "profiler"), allow(unused_variables))]
     fn new(gpu: &Gpu) -> Result<Self> {
         #[cfg(feature = "profiler")]
-        if gpu
-            .device()
-            .features()
-            .contains(wgpu::Features::TIMESTAMP_QUERY)
-        {
+        if gpu.has_timestamps() {
             let settings = wgpu_profiler::GpuProfilerSettings {
                 enable_debug_groups: false,
                 ..Default::default()

@@ -33,11 +33,15 @@ impl Tap {
         [self.rows, self.columns]
     }
 
-    /// Copies the values to the host, `[row][column]`.
+    /// Copies the values to the host, `[row][column]`: numbers of 32 bits each.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Argument`] if `T` is of another size, [`Error::Gpu`] if the device failed.
     pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
+        if size_of::<T>() != 4 {
+            let found = format!("{} bytes", size_of::<T>());
+            return Err(Error::argument("type of a tap's numbers", "4 bytes", found));
+        }
         let stored: Vec<T> = self.tensor.read(gpu).await?;
         let rows = stored.chunks(self.stride).take(self.rows);
         Ok(rows.flat_map(|row| &row[..self.columns]).copied().collect())
@@ -201,7 +205,8 @@ impl<'a> ProgramBuilder<'a> {
     /// Working memory for `elements` f32, from what has been released if something fits.
     pub(crate) fn tensor(&mut self, label: &str, elements: u64) -> Result<Tensor> {
         let bytes = elements * 4;
-        let fits = |tensor: &Tensor| tensor.buffer.size() >= bytes;
+        // A huge buffer for a tiny tensor would leave nothing for the next large one.
+        let fits = |tensor: &Tensor| (bytes..=16 * bytes).contains(&tensor.buffer.size());
         let best = (0..self.free.len())
             .filter(|&i| fits(&self.free[i]))
             .min_by_key(|&i| self.free[i].buffer.size());
@@ -245,12 +250,23 @@ impl<'a> ProgramBuilder<'a> {
     }
 
     /// Uploads all parameters and creates all bind groups.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if a dispatch or the parameters are too large for the device.
     pub(crate) fn finish(self) -> Result<Program> {
-        let alignment = self
-            .gpu
-            .device()
-            .limits()
-            .min_uniform_buffer_offset_alignment as usize;
+        let limits = self.gpu.device().limits();
+        for (_, dispatch) in &self.dispatches {
+            let found = limits.max_compute_workgroups_per_dimension;
+            if let Some(&expected) = dispatch.grid.iter().find(|&&count| count > found) {
+                return Err(Error::Limit {
+                    what: format!("{} ({})", dispatch.label, dispatch.kernel.name()),
+                    limit: "max_compute_workgroups_per_dimension",
+                    expected: expected.into(),
+                    found: found.into(),
+                });
+            }
+        }
+        let alignment = limits.min_uniform_buffer_offset_alignment as usize;
         let mut parameters = Vec::new();
         let mut offsets = Vec::new();
         for (_, dispatch) in &self.dispatches {

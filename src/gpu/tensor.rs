@@ -157,20 +157,21 @@ impl Tensor {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
-        self.snapshot(gpu).read(gpu).await
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let snapshot = self.snapshot(gpu, &mut encoder);
+        gpu.queue().submit([encoder.finish()]);
+        snapshot.read(gpu).await
     }
 
-    /// Submits a copy of what the tensor holds now, to be read later.
-    pub(crate) fn snapshot(&self, gpu: &Gpu) -> Snapshot {
+    /// Records a copy of what the tensor then holds, to be read after the submission.
+    pub(crate) fn snapshot(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> Snapshot {
         let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("read-back"),
             size: self.bytes,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, self.bytes);
-        gpu.queue().submit([encoder.finish()]);
         Snapshot { staging }
     }
 }

@@ -97,7 +97,7 @@ impl Field {
                 )
                 .bind("weights", &self.view)
                 .bind("rays", &rays.tensor)
-                .grid([threads.div_ceil(64), 1, 1])
+                .grid(linear_grid(threads.div_ceil(64)))
                 .cost(
                     f64::from(threads) * f64::from(8 * ModelConfig::HARMONICS),
                     f64::from(threads) * 16.0,

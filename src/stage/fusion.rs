@@ -2,7 +2,7 @@
 
 use super::style_unet::{FeatureMap, elements};
 use crate::gpu::kernels::{fusion as kernels, params};
-use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Tensor};
+use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Tensor, linear_grid};
 use crate::weights::pack;
 use crate::{Attention, ModelConfig, Result, Weights};
 
@@ -43,7 +43,7 @@ impl Fusion {
                 .bind("query", &query)
                 .bind("sums", &sums)
                 .bind("state", &state)
-                .grid([count.div_ceil(64), 1, 1])
+                .grid(linear_grid(count.div_ceil(64)))
                 .cost(projection_flops(config), elements as f64 * 16.0),
         );
         Ok(Self {
@@ -84,7 +84,7 @@ fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
             .bind("projection", &projection(gpu, weights, "to_q_")?)
             .bind("input", &learned)
             .bind("output", &query)
-            .grid([count.div_ceil(64), 1, 1])
+            .grid(linear_grid(count.div_ceil(64)))
             .cost(projection_flops(config), 2.0 * learned.bytes() as f64),
     );
     b.finish()?.run(gpu)?;

@@ -1,9 +1,10 @@
 //! The morphable head: blend shapes and linear blend skinning.
 
 use crate::gpu::kernels::{head as kernels, params};
-use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor, When};
+use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor, When, linear_grid};
+use crate::head::check_coefficients;
 use crate::weights::pack;
-use crate::{Error, HeadModel, PosedJoints, Result};
+use crate::{HeadModel, PosedJoints, Result};
 
 /// A head model on the device.
 pub(crate) struct Head {
@@ -64,13 +65,11 @@ impl Head {
     /// The template of an identity, `[vertex]`.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the count of coefficients does not fit.
+    /// [`Error::Argument`](crate::Error::Argument) if the count of coefficients does not fit or one
+    /// is not finite.
     pub(crate) fn identity(&self, gpu: &Gpu, shape: &[f32]) -> Result<Tensor> {
-        let (vertices, shapes) = (self.model.vertex_count() as u32, self.model.shape_count());
-        if !shape.is_empty() && shape.len() != shapes {
-            let found = format!("{} coefficients", shape.len());
-            return Err(Error::argument("shape", format!("{shapes} or none"), found));
-        }
+        let vertices = self.model.vertex_count() as u32;
+        check_coefficients("shape", shape, self.model.shape_count())?;
         let output = Tensor::empty(gpu, "identity", u64::from(vertices) * 16)?;
         let mut b = ProgramBuilder::new(gpu, false);
         b.stage("head");
@@ -90,7 +89,7 @@ impl Head {
                 .bind("basis", &self.shape_basis)
                 .bind("coefficients", &Tensor::from_slice(gpu, "shape", shape)?)
                 .bind("output", &output)
-                .grid([vertices.div_ceil(64), 1, 1]),
+                .grid(linear_grid(vertices.div_ceil(64))),
         );
         b.finish()?.run(gpu)?;
         Ok(output)
@@ -120,7 +119,7 @@ impl Head {
                 .bind("skinning", &self.skinning)
                 .bind("coefficients", coefficients)
                 .bind("points", points)
-                .grid([vertices.div_ceil(64), 1, 1])
+                .grid(linear_grid(vertices.div_ceil(64)))
                 .when(When::HeadModel)
                 .cost(
                     per_vertex * f64::from(vertices),

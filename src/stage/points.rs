@@ -2,7 +2,7 @@
 
 use super::rays::{Pass, Rays};
 use crate::gpu::kernels::{params, points as kernels};
-use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor};
+use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor, linear_grid};
 use crate::{ModelConfig, PointWeighting, Result};
 
 /// Marks an unused place of a cluster.
@@ -144,6 +144,9 @@ impl Points {
             AdapterKind::Gpu => pass.samples.min(8),
         };
         let workgroups = (layout.count * pass.samples.div_ceil(segment)).div_ceil(64);
+        let grid = linear_grid(workgroups);
+        // The last row of workgroups may run over.
+        let workgroups = grid.iter().product();
         let partials = b.tensor("partial weight sums", u64::from(workgroups) * 8)?;
         let parameters = params::Search {
             samples: pass.samples,
@@ -167,7 +170,7 @@ impl Points {
                 .bind("bounds", &self.bounds)
                 .bind("neighbours", &tensor)
                 .bind("partials", &partials)
-                .grid(crate::gpu::linear_grid(workgroups))
+                .grid(grid)
                 .cost(0.0, f64::from(count) * 20.0),
         );
         if released {

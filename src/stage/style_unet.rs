@@ -814,7 +814,8 @@ impl Conv {
         ];
         if gpu.kind() == AdapterKind::Cpu || size < SMALLEST_TILED {
             let kernel = gpu.kernel(&kernels::CONV_REGISTER, &common)?;
-            return Ok((kernel, [size.div_ceil(64), eighths.div_ceil(4), size]));
+            let [columns, rows, _] = linear_grid((size.div_ceil(8) * size).div_ceil(8));
+            return Ok((kernel, [columns, eighths.div_ceil(4), rows]));
         }
         let (channel_groups, column_groups) = match eighths {
             0..=2 => (2, 4),

@@ -3,15 +3,17 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 
 pub mod parity;
+pub mod tiny;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use glam::Vec3;
 use gpavatar::reference::Tensor;
 use gpavatar::reference::pipeline::prepare;
-use gpavatar::{Camera, ModelConfig, PointWeighting, SourceImage, SyntheticRules, Weights};
-use safetensors::{Dtype, SafeTensors};
+use gpavatar::{
+    Camera, Error, ModelConfig, PointWeighting, Result, SourceImage, SyntheticRules, TensorFile,
+    Weights,
+};
 
 /// A file of `tests/golden`.
 pub fn golden_path(name: &str) -> PathBuf {
@@ -20,151 +22,184 @@ pub fn golden_path(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The tensors of one golden safetensors file.
-pub struct Golden {
-    bytes: Vec<u8>,
-    metadata: HashMap<String, String>,
+/// The tensors of a safetensors file of `tests/golden`.
+pub fn golden(name: &str) -> TensorFile {
+    TensorFile::open(golden_path(name)).unwrap()
 }
 
-impl Golden {
-    pub fn open(name: &str) -> Self {
-        let bytes = std::fs::read(golden_path(name)).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let metadata = header.metadata().clone().unwrap_or_default();
-        Self { bytes, metadata }
-    }
+/// Dimensions of a tensor that has to have `N` of them.
+pub fn shape<const N: usize>(file: &TensorFile, name: &str) -> Result<[usize; N]> {
+    let found = file.shape(name)?;
+    found
+        .try_into()
+        .map_err(|_| misfit(name, format!("{N} dimensions"), format!("shape {found:?}")))
+}
 
-    pub fn metadata(&self, key: &str) -> &str {
-        &self.metadata[key]
-    }
-
-    pub fn has(&self, name: &str) -> bool {
-        self.names().any(|n| n == name)
-    }
-
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        file.names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-            .into_iter()
-    }
-
-    pub fn shape(&self, name: &str) -> Vec<usize> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        file.tensor(name).unwrap().shape().to_vec()
-    }
-
-    pub fn f32(&self, name: &str) -> Vec<f32> {
-        self.elements(name, Dtype::F32, f32::from_le_bytes)
-    }
-
-    pub fn i32(&self, name: &str) -> Vec<i32> {
-        self.elements(name, Dtype::I32, i32::from_le_bytes)
-    }
-
-    pub fn u8(&self, name: &str) -> Vec<u8> {
-        self.elements(name, Dtype::U8, u8::from_le_bytes)
-    }
-
-    fn elements<T, const N: usize>(
-        &self,
-        name: &str,
-        dtype: Dtype,
-        from_le_bytes: impl Fn([u8; N]) -> T,
-    ) -> Vec<T> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(name).unwrap();
-        assert_eq!(tensor.dtype(), dtype, "{name}");
-        let (elements, _) = tensor.data().as_chunks::<N>();
-        elements.iter().map(|bytes| from_le_bytes(*bytes)).collect()
+/// Something of a case file does not go together with the rest, or with the weights.
+fn misfit(what: &str, expected: impl Into<String>, found: impl Into<String>) -> Error {
+    Error::Argument {
+        what: what.to_owned(),
+        expected: expected.into(),
+        found: found.into(),
     }
 }
 
-/// A golden case with all its inputs.
+/// A golden case: what the network was given and all that it computed.
 pub struct Case {
-    pub golden: Golden,
-    /// There until a model takes them.
-    pub weights: Option<Weights>,
-    pub sources: Vec<Tensor>,
+    /// What it computed.
+    pub golden: TensorFile,
+    pub weights: Weights,
     pub pictures: Vec<SourceImage>,
     pub points: Vec<Vec3>,
     pub camera: Camera,
 }
 
+/// Sizes of a case that is not of the released network's, in its metadata under `config`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sizes {
+    source: u32,
+    plane: u32,
+    points: u32,
+    neighbours: u32,
+    low_res: u32,
+    coarse: u32,
+    fine: u32,
+    image: u32,
+}
+
 impl Case {
-    /// A case of the small network; its sources are in the file.
-    pub fn small(name: &str) -> Self {
-        let golden = Golden::open(&format!("{name}.safetensors"));
-        let sizes: serde_json::Value = serde_json::from_str(golden.metadata("config")).unwrap();
-        let size = |key: &str| sizes[key].as_u64().unwrap() as u32;
-        let config = ModelConfig {
-            source_size: size("source"),
-            plane_size: size("plane"),
-            points: size("points"),
-            neighbours: size("neighbours"),
-            low_res_size: size("low_res"),
-            coarse_samples: size("coarse"),
-            fine_samples: size("fine"),
-            output_size: size("image"),
+    /// A case of `tests/golden`.
+    pub fn named(name: &str) -> Self {
+        Self::open(golden_path(&format!("{name}.safetensors"))).unwrap()
+    }
+
+    /// Reads a case file. The rules of its made-up weights lie beside it, and so do its pictures
+    /// unless they are inside.
+    ///
+    /// # Errors
+    /// Those of its files; [`Error::Format`] if its metadata is incomplete.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let golden = TensorFile::open(path)?;
+        let weights = Self::synthetic(&golden, path)?;
+        Self::new(golden, path, weights)
+    }
+
+    /// Reads a case file that was computed with real weights.
+    ///
+    /// # Errors
+    /// Those of its files.
+    pub fn with_weights(path: impl AsRef<Path>, weights: Weights) -> Result<Self> {
+        let path = path.as_ref();
+        Self::new(TensorFile::open(path)?, path, weights)
+    }
+
+    fn synthetic(golden: &TensorFile, path: &Path) -> Result<Weights> {
+        let invalid = |key: &str, reason: String| invalid(golden, key, reason);
+        let weighting = metadata(golden, "point_weighting")?;
+        let point_weighting = match weighting {
+            "released" => PointWeighting::Released,
+            "paper" => PointWeighting::Paper,
+            _ => return Err(invalid("point_weighting", format!("unknown: {weighting}"))),
+        };
+        let seed = metadata(golden, "seed")?
+            .parse()
+            .map_err(|error| invalid("seed", format!("{error}")))?;
+        let released = ModelConfig {
+            point_weighting,
             ..ModelConfig::default()
         };
-        let shape = golden.shape("sources");
-        let pictures = golden
-            .u8("sources")
-            .chunks_exact(shape[1] * shape[2] * 3)
-            .map(|rgb| {
-                let rgba = rgb.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]);
-                let (width, height) = (shape[2] as u32, shape[1] as u32);
-                SourceImage::from_rgba8(width, height, rgba.collect()).unwrap()
-            })
-            .collect();
-        Self::new(golden, config, "small_", pictures)
-    }
-
-    /// A case of the network at its released sizes; its sources are pictures beside the file.
-    pub fn full(name: &str) -> Self {
-        let golden = Golden::open(&format!("{name}.safetensors"));
-        let names: Vec<String> = serde_json::from_str(golden.metadata("sources")).unwrap();
-        let config = ModelConfig::default();
-        let open = |name: &String| SourceImage::open(golden_path(name)).unwrap();
-        let pictures = names.iter().map(open).collect();
-        Self::new(golden, config, "", pictures)
-    }
-
-    fn new(golden: Golden, config: ModelConfig, size: &str, pictures: Vec<SourceImage>) -> Self {
-        let sources = pictures
-            .iter()
-            .map(|picture| prepare(&config, picture).unwrap());
-        let sources = sources.collect();
-        let weighting = golden.metadata("point_weighting");
-        let table = golden_path(&format!("checkpoint_{size}{weighting}.tsv"));
-        let rules = SyntheticRules::parse(&std::fs::read_to_string(table).unwrap()).unwrap();
-        let config = ModelConfig {
-            point_weighting: match weighting {
-                "paper" => PointWeighting::Paper,
-                _ => PointWeighting::Released,
-            },
-            ..config
+        let (config, size) = match golden.metadata().get("config") {
+            None => (released, ""),
+            Some(json) => {
+                let sizes: Sizes = serde_json::from_str(json)
+                    .map_err(|error| invalid("config", error.to_string()))?;
+                let config = ModelConfig {
+                    source_size: sizes.source,
+                    plane_size: sizes.plane,
+                    points: sizes.points,
+                    neighbours: sizes.neighbours,
+                    low_res_size: sizes.low_res,
+                    coarse_samples: sizes.coarse,
+                    fine_samples: sizes.fine,
+                    output_size: sizes.image,
+                    ..released
+                };
+                (config, "small_")
+            }
         };
-        let seed = golden.metadata("seed").parse().unwrap();
-        Self {
-            weights: Some(Weights::synthetic(config, seed, rules).unwrap()),
-            sources,
-            pictures,
-            points: vectors(&golden.f32("points")),
-            camera: camera(&golden.f32("transform")),
-            golden,
-        }
+        let table = path.with_file_name(format!("checkpoint_{size}{weighting}.tsv"));
+        let table = std::fs::read_to_string(&table).map_err(|source| Error::Io {
+            action: "read",
+            path: table,
+            source,
+        })?;
+        Weights::synthetic(config, seed, SyntheticRules::parse(&table)?)
     }
 
-    pub fn weights(&self) -> &Weights {
-        self.weights.as_ref().unwrap()
+    fn new(golden: TensorFile, path: &Path, weights: Weights) -> Result<Self> {
+        let pictures = if golden.contains("sources") {
+            pictures_inside(&golden)?
+        } else {
+            let names: Vec<String> = serde_json::from_str(metadata(&golden, "sources")?)
+                .map_err(|error| invalid(&golden, "sources", error.to_string()))?;
+            let open = |name: &String| SourceImage::open(path.with_file_name(name));
+            names.iter().map(open).collect::<Result<_>>()?
+        };
+        let transform = golden.f32("transform")?;
+        if shape(&golden, "transform")? != [3, 4] {
+            let found = format!("{} numbers", transform.len());
+            return Err(misfit("transform", "3 rows of 4 numbers", found));
+        }
+        Ok(Self {
+            camera: camera(&transform),
+            points: vectors(&golden.f32("points")?),
+            pictures,
+            weights,
+            golden,
+        })
+    }
+
+    /// The source pictures in the canonical view, as the encoder gets them.
+    pub fn sources(&self) -> Vec<Tensor> {
+        let prepare = |picture| prepare(self.weights.config(), picture).unwrap();
+        self.pictures.iter().map(prepare).collect()
     }
 
     pub fn compare(&self, name: &str, found: &[f32]) -> Difference {
-        Difference::new(name, found, &self.golden.f32(name))
+        Difference::new(name, found, &self.golden.f32(name).unwrap()).unwrap()
+    }
+}
+
+/// The `[sources][y][x][rgb]` bytes of a small case.
+fn pictures_inside(golden: &TensorFile) -> Result<Vec<SourceImage>> {
+    let [_, height, width, channels] = shape(golden, "sources")?;
+    if channels != 3 {
+        let found = format!("{channels} channels");
+        return Err(misfit("sources", "red, green and blue", found));
+    }
+    let pictures = golden
+        .u8("sources")?
+        .chunks_exact((height * width * 3).max(1));
+    pictures
+        .map(|rgb| {
+            let rgba = rgb.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]);
+            SourceImage::from_rgba8(width as u32, height as u32, rgba.collect())
+        })
+        .collect()
+}
+
+fn metadata<'a>(golden: &'a TensorFile, key: &str) -> Result<&'a str> {
+    let value = golden.metadata().get(key).map(String::as_str);
+    value.ok_or_else(|| invalid(golden, key, "missing".into()))
+}
+
+fn invalid(golden: &TensorFile, key: &str, reason: String) -> Error {
+    Error::Format {
+        what: golden.what().to_owned(),
+        format: "golden case",
+        reason: format!("metadata entry {key:?}: {reason}"),
     }
 }
 
@@ -183,16 +218,29 @@ pub fn every(map: &Tensor, [channels, height, width]: [usize; 3]) -> Vec<f32> {
 /// How far one tensor is from its golden counterpart.
 pub struct Difference {
     name: String,
-    /// Absolute differences, largest first.
+    /// Absolute differences, largest first; NaN counts as infinitely far.
     sorted: Vec<f32>,
     /// Largest minus smallest golden value.
     range: f32,
 }
 
 impl Difference {
-    /// Prints a line of the parity table (`--nocapture` shows it). NaN counts as infinitely far.
-    pub fn new(name: &str, found: &[f32], expected: &[f32]) -> Self {
-        assert_eq!(found.len(), expected.len(), "{name}: number of elements");
+    /// The difference of two tensors that a test made, so that their lengths agree.
+    #[track_caller]
+    pub fn of(name: &str, found: &[f32], expected: &[f32]) -> Self {
+        Self::new(name, found, expected).unwrap()
+    }
+
+    /// # Errors
+    /// [`Error::Argument`] if there is nothing to compare, or not as much as expected.
+    pub fn new(name: &str, found: &[f32], expected: &[f32]) -> Result<Self> {
+        if found.len() != expected.len() || found.is_empty() {
+            return Err(misfit(
+                name,
+                format!("{} numbers, as the case has", expected.len()),
+                format!("{}", found.len()),
+            ));
+        }
         let differences = found.iter().zip(expected).map(|(found, expected)| {
             let difference = (found - expected).abs();
             if difference.is_nan() {
@@ -205,20 +253,11 @@ impl Difference {
         sorted.sort_by(|a, b| b.total_cmp(a));
         let low = expected.iter().copied().fold(f32::INFINITY, f32::min);
         let high = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let difference = Self {
+        Ok(Self {
             name: name.to_owned(),
             sorted,
             range: high - low,
-        };
-        println!(
-            "{name:24} max {:.1e}  99.9 % {:.1e}  mean {:.1e}  PSNR {:.0} dB  range {:.3}",
-            difference.max(),
-            difference.beyond(0.001),
-            difference.mean(),
-            difference.psnr(),
-            difference.range,
-        );
-        difference
+        })
     }
 
     pub fn name(&self) -> &str {
@@ -259,8 +298,18 @@ impl Difference {
         self.within(tolerance * self.range, 0.0)
     }
 
-    /// Fails unless all but a share of the elements are within `tolerance`.
+    /// Fails unless all but a share of the elements are within `tolerance`, and prints how far they
+    /// are (`--nocapture` shows it).
     pub fn within(&self, tolerance: f32, outliers: f32) -> &Self {
+        println!(
+            "{:24} max {:.1e}  99.9 % {:.1e}  mean {:.1e}  PSNR {:.0} dB  range {:.3}",
+            self.name,
+            self.max(),
+            self.beyond(0.001),
+            self.mean(),
+            self.psnr(),
+            self.range,
+        );
         let found = self.beyond(outliers);
         assert!(
             found <= tolerance,

@@ -1,10 +1,18 @@
 //! Every stage of the GPU pipeline beside the authors' numbers.
 
+use std::fmt;
+
 use glam::Vec3;
 use gpavatar::reference::{Tensor, shared};
-use gpavatar::{Avatar, Drive, Frame, Gpu, Model, ModelConfig, ModelOptions, PointWeighting};
+use gpavatar::{
+    Avatar, Camera, Drive, Frame, Gpu, Model, ModelConfig, ModelOptions, PointWeighting, Result,
+    TensorFile,
+};
 
-use super::{Case, Difference, Golden, every};
+use super::{Case, Difference, every, misfit, shape};
+
+/// All comparisons of a case, as a table.
+pub struct Table(pub Vec<Row>);
 
 /// A row of the parity table.
 pub struct Row {
@@ -13,6 +21,40 @@ pub struct Row {
     pub passed: bool,
     /// The tolerance, in words.
     pub tolerance: String,
+}
+
+impl Table {
+    /// Rows past their tolerance.
+    pub fn failures(&self) -> usize {
+        self.0.iter().filter(|row| !row.passed).count()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths = self.0.iter().map(|row| row.difference.name().len());
+        let width = widths.max().unwrap_or(0);
+        write!(
+            f,
+            "{:width$}  {:>7}  {:>7}  {:>7}  {:>5}  {:>7}        tolerance",
+            "tensor", "max", "99.9 %", "mean", "PSNR", "range"
+        )?;
+        for row in &self.0 {
+            let (difference, verdict) = (&row.difference, if row.passed { "ok" } else { "FAIL" });
+            write!(
+                f,
+                "\n{:width$}  {:7.1e}  {:7.1e}  {:7.1e}  {:5.1}  {:7.3}  {verdict:4}  {}",
+                difference.name(),
+                difference.max(),
+                difference.beyond(0.001),
+                difference.mean(),
+                difference.psnr(),
+                difference.range(),
+                row.tolerance,
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// How much of a tensor has to be how close.
@@ -67,87 +109,109 @@ impl Tolerance {
 /// The tolerances follow from float rounding, as three independent implementations have shown it:
 /// sums of thousands of products in another order, thirty layers deep, and a fine pass whose
 /// positions depend on the coarse pass.
-pub fn compare(gpu: &Gpu, case: &mut Case) -> gpavatar::Result<Vec<Row>> {
-    let weights = case.weights.take().expect("a case is compared once");
+///
+/// # Errors
+/// Those of the model; [`Error::Argument`](gpavatar::Error::Argument) where the case's tensors are
+/// not of the network's sizes.
+pub fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
+    let Case {
+        golden,
+        weights,
+        pictures,
+        points,
+        camera,
+    } = case;
     let options = ModelOptions {
         trace: true,
         ..Default::default()
     };
     let model = Model::with_options(gpu, weights, options)?;
-    let avatar = Avatar::from_images(&model, &case.pictures)?;
-    let points = case.points.iter().map(|p| p.to_array()).collect();
+    let avatar = Avatar::from_images(&model, &pictures)?;
+    let drive = Drive::points(points.iter().map(Vec3::to_array).collect()).camera(camera);
     let mut run = Run {
-        case,
+        golden: &golden,
+        points: &points,
+        camera,
+        sources: pictures.len(),
         config: model.config(),
         model: &model,
         rows: Vec::new(),
     };
     run.encoder(&avatar)?;
     run.taps("style_tplane")?;
-    let frame = avatar.render(&Drive::points(points).camera(run.case.camera))?;
+    let frame = avatar.render(&drive)?;
     run.field()?;
     run.pictures(&frame)?;
     run.taps("up_renderer")?;
-    Ok(run.rows)
+    Ok(Table(run.rows))
 }
 
 struct Run<'a> {
-    case: &'a Case,
+    golden: &'a TensorFile,
+    points: &'a [Vec3],
+    camera: Camera,
+    /// How many there are.
+    sources: usize,
     model: &'a Model,
     config: &'a ModelConfig,
     rows: Vec<Row>,
 }
 
 impl Run<'_> {
-    fn golden(&self) -> &Golden {
-        &self.case.golden
-    }
-
     /// Small cases hold whole tensors, full-size ones every so many elements.
     fn small(&self) -> bool {
-        self.golden().has("sources")
+        self.golden.contains("sources")
     }
 
     fn released(&self) -> bool {
         self.config.point_weighting == PointWeighting::Released
     }
 
-    fn check(&mut self, name: &str, found: &[f32], tolerance: Tolerance) {
-        if self.golden().has(name) {
-            let difference = Difference::new(name, found, &self.golden().f32(name));
-            self.rows.push(tolerance.check(difference));
-        }
+    /// Adds a row.
+    fn compare(
+        &mut self,
+        label: &str,
+        found: &[f32],
+        expected: &[f32],
+        tolerance: Tolerance,
+    ) -> Result<()> {
+        let difference = Difference::new(label, found, expected)?;
+        self.rows.push(tolerance.check(difference));
+        Ok(())
     }
 
-    fn tap(&self, name: &str) -> gpavatar::Result<Tensor> {
+    /// Compares with a golden tensor, if there is one of that name.
+    fn check(&mut self, name: &str, found: &[f32], tolerance: Tolerance) -> Result<()> {
+        if self.golden.contains(name) {
+            self.compare(name, found, &self.golden.f32(name)?, tolerance)?;
+        }
+        Ok(())
+    }
+
+    fn tap(&self, name: &str) -> Result<Tensor> {
         let (_, tap) = self.model.taps().find(|(n, _)| *n == name).expect(name);
         let values = pollster::block_on(tap.read(self.model.gpu()))?;
         Ok(Tensor::new(tap.shape(), values))
     }
 
-    /// Compares a square map `[y][x][channel]` with what the golden file keeps of it.
-    fn check_map(&mut self, name: &str, map: &Tensor, tolerance: Tolerance) {
-        if !self.golden().has(name) {
-            return;
+    /// Compares a map `[y][x][channel]` with what the golden file keeps of it.
+    fn check_map(&mut self, name: &str, map: &Tensor, tolerance: Tolerance) -> Result<()> {
+        if !self.golden.contains(name) {
+            return Ok(());
         }
-        let shape = self.golden().shape(name);
-        let kept = [map.shape[2], map.shape[0], map.shape[1]];
-        let stride: Vec<usize> = kept
-            .iter()
-            .zip(&shape)
-            .map(|(all, kept)| all / kept)
-            .collect();
-        let found = every(map, [stride[0], stride[1], stride[2]]);
-        self.check(name, &found, tolerance);
+        let found = every(map, strides(name, map, shape(self.golden, name)?)?);
+        self.check(name, &found, tolerance)
     }
 
     /// Compares a low-resolution image ray by ray. Where a sample lies almost on a point, its
     /// weight 1/d² magnifies the last bits of its position and rules the whole pixel; everywhere
     /// else nothing does.
-    fn check_rays(&mut self, name: &str, image: &Tensor) {
+    fn check_rays(&mut self, name: &str, image: &Tensor) -> Result<()> {
         const ALMOST: f32 = 1e-4;
-        let closest = |pass: &str| self.golden().f32(&format!("{pass}.dist2"));
-        let passes = ["coarse", "fine"].map(closest);
+        let passes = [
+            self.golden.f32("coarse.dist2")?,
+            self.golden.f32("fine.dist2")?,
+        ];
         let count = image.shape[0] * image.shape[1];
         let is_close = |ray: usize| {
             passes.iter().any(|d| {
@@ -156,83 +220,91 @@ impl Run<'_> {
                     .any(|d| *d < ALMOST)
             })
         };
-        let golden = self.golden().f32(name);
-        let golden = Tensor::from_planar([image.shape[2], image.shape[0], image.shape[1]], &golden);
+        let golden = self.golden_image(name, image.image())?;
         let low = golden.data.iter().copied().fold(f32::INFINITY, f32::min);
-        let range = golden
-            .data
-            .iter()
-            .copied()
-            .fold(f32::NEG_INFINITY, f32::max)
-            - low;
+        let high = golden.data.iter().copied();
+        let range = high.fold(f32::NEG_INFINITY, f32::max) - low;
         for (close, name, share) in [
             (false, format!("{name} (most rays)"), 3e-4),
             (true, format!("{name} (on a point)"), 3e-2),
         ] {
-            let rays = (0..count).filter(|ray| is_close(*ray) == close);
-            let rows = |of: &Tensor| -> Vec<f32> {
-                rays.clone()
-                    .flat_map(|r| of.data[r * of.shape[2]..][..of.shape[2]].to_vec())
-                    .collect()
-            };
-            let difference = Difference::new(&name, &rows(image), &rows(&golden));
-            self.rows
-                .push(Tolerance::Absolute(share * range).check(difference));
-        }
-    }
-
-    fn encoder(&mut self, avatar: &Avatar) -> gpavatar::Result<()> {
-        let gpu = self.model.gpu();
-        let size = self.config.plane_size as usize;
-        let channels = 3 * self.config.plane_channels as usize;
-        let map = |values| Tensor::new([size, size, channels], values);
-
-        // The encoder leaves the last source's planes.
-        let last = square(self.tap("style_tplane")?);
-        let shape = self.golden().shape("planes_per_source");
-        let all = self.golden().f32("planes_per_source");
-        let expected = &all[all.len() - all.len() / shape[0]..];
-        let stride = [channels / shape[1], size / shape[2], size / shape[3]];
-        let difference =
-            Difference::new("planes_per_source (last)", &every(&last, stride), expected);
-        self.rows.push(Tolerance::Range(3e-5).check(difference));
-        let planes = map(pollster::block_on(avatar.planes().read(gpu))?);
-        self.check_map("planes", &planes, Tolerance::Range(3e-5));
-
-        if let Some(logits) = avatar.attention_logits()
-            && self.golden().has("attention")
-        {
-            let logits: Vec<f32> = pollster::block_on(logits.read(gpu))?;
-            let sources = self.case.pictures.len();
-            let logit = |source: usize, texel: usize, plane: usize| {
-                logits[(source * size * size + texel) * 3 + plane]
-            };
-            let mut found = Vec::new();
-            for plane in 0..3 {
-                for y in (0..size).step_by(8) {
-                    for x in (0..size).step_by(8) {
-                        let exponential =
-                            |source| f64::from(logit(source, y * size + x, plane)).exp();
-                        let sum: f64 = (0..sources).map(exponential).sum();
-                        found.extend((0..sources).map(|s| (exponential(s) / sum) as f32));
-                    }
-                }
+            let rays: Vec<usize> = (0..count).filter(|ray| is_close(*ray) == close).collect();
+            if rays.is_empty() {
+                continue;
             }
-            // Logits of order one to ten with the planes' relative error.
-            self.check("attention", &found, Tolerance::Absolute(1e-4));
+            let rows = |of: &Tensor| -> Vec<f32> {
+                let rows = rays.iter().flat_map(|ray| of.pixel(0, *ray));
+                rows.copied().collect()
+            };
+            let tolerance = Tolerance::Absolute(share * range);
+            self.compare(&name, &rows(image), &rows(&golden), tolerance)?;
         }
         Ok(())
     }
 
+    /// A whole golden image `[y][x][channel]`, kept channel-major.
+    fn golden_image(&self, name: &str, [height, width, channels]: [usize; 3]) -> Result<Tensor> {
+        let (expected, found) = ([channels, height, width], shape(self.golden, name)?);
+        if found != expected {
+            let expected = format!("shape {expected:?}, as the network has");
+            return Err(misfit(name, expected, format!("{found:?}")));
+        }
+        Ok(Tensor::from_planar(expected, &self.golden.f32(name)?))
+    }
+
+    fn encoder(&mut self, avatar: &Avatar) -> Result<()> {
+        let gpu = self.model.gpu();
+        let size = self.config.plane_size as usize;
+        let channels = 3 * self.config.plane_channels as usize;
+
+        // The encoder leaves the last source's planes.
+        let last = square(self.tap("style_tplane")?);
+        let name = "planes_per_source";
+        let [sources, kept @ ..] = shape::<4>(self.golden, name)?;
+        let found = every(&last, strides(name, &last, kept)?);
+        let all = self.golden.f32(name)?;
+        let expected = &all[all.len() - all.len() / sources.max(1)..];
+        let label = "planes_per_source (last)";
+        self.compare(label, &found, expected, Tolerance::Range(3e-5))?;
+        let planes = pollster::block_on(avatar.planes().read(gpu))?;
+        let planes = Tensor::new([size, size, channels], planes);
+        self.check_map("planes", &planes, Tolerance::Range(3e-5))?;
+
+        let Some(logits) = avatar.attention_logits() else {
+            return Ok(());
+        };
+        if !self.golden.contains("attention") {
+            return Ok(());
+        }
+        let [planes, rows, columns, _] = shape(self.golden, "attention")?;
+        let step = size / rows.max(1);
+        let logits: Vec<f32> = pollster::block_on(logits.read(gpu))?;
+        let logit = |source: usize, texel: usize, plane: usize| {
+            f64::from(logits[(source * size * size + texel) * 3 + plane])
+        };
+        if planes != 3 || rows != columns || step * rows != size {
+            let found = format!("{:?}", self.golden.shape("attention")?);
+            return Err(misfit("attention", "a share of the planes' texels", found));
+        }
+        let mut found = Vec::new();
+        for plane in 0..planes {
+            for y in (0..size).step_by(step) {
+                for x in (0..size).step_by(step) {
+                    let exponential = |source| logit(source, y * size + x, plane).exp();
+                    let sum: f64 = (0..self.sources).map(exponential).sum();
+                    found.extend((0..self.sources).map(|s| (exponential(s) / sum) as f32));
+                }
+            }
+        }
+        // Logits of order one to ten with the planes' relative error.
+        self.check("attention", &found, Tolerance::Absolute(1e-4))
+    }
+
     /// Single modules, where our kernels' boundaries are the authors'.
-    fn taps(&mut self, network: &str) -> gpavatar::Result<()> {
-        let mut names: Vec<String> = self
-            .golden()
-            .names()
-            .filter(|n| n.starts_with(&format!("taps.{network}.")))
-            .collect();
-        names.sort();
-        for golden in names {
+    fn taps(&mut self, network: &str) -> Result<()> {
+        let prefix = format!("taps.{network}.");
+        let names = self.golden.tensor_names();
+        for golden in names.filter(|name| name.starts_with(&prefix)) {
             let name = golden.trim_start_matches("taps.");
             let Some((_, tap)) = self.model.taps().find(|(n, _)| *n == name) else {
                 continue;
@@ -254,26 +326,27 @@ impl Run<'_> {
             let planar: Vec<f32> = planar.map(|i| values[i]).collect();
             let step = (planar.len() / 2048).max(1);
             let found: Vec<f32> = planar.into_iter().step_by(step).take(2048).collect();
-            let mut expected = self.golden().f32(&golden);
+            let mut expected = self.golden.f32(golden)?.into_owned();
             if is_activated(name) {
                 expected.iter_mut().for_each(|v| *v = shared::lrelu(*v));
             }
-            let difference = Difference::new(&golden, &found, &expected);
-            self.rows.push(Tolerance::Range(3e-5).check(difference));
+            self.compare(golden, &found, &expected, Tolerance::Range(3e-5))?;
         }
         Ok(())
     }
 
-    fn field(&mut self) -> gpavatar::Result<()> {
-        let rays: Vec<usize> = if self.golden().has("ray_ids") {
-            self.golden()
-                .i32("ray_ids")
-                .iter()
-                .map(|ray| *ray as usize)
-                .collect()
+    fn field(&mut self) -> Result<()> {
+        let count = self.config.low_res_size.pow(2) as usize;
+        let rays: Vec<usize> = if self.golden.contains("ray_ids") {
+            let rays = self.golden.i64("ray_ids")?;
+            rays.iter().map(|ray| *ray as usize).collect()
         } else {
-            (0..(self.config.low_res_size * self.config.low_res_size) as usize).collect()
+            (0..count).collect()
         };
+        if let Some(beyond) = rays.iter().find(|ray| **ray >= count) {
+            let expected = format!("rays below {count}");
+            return Err(misfit("ray_ids", expected, beyond.to_string()));
+        }
         let directions = self.tap("ray_dirs")?;
         let found: Vec<f32> = rays
             .iter()
@@ -281,9 +354,9 @@ impl Run<'_> {
             .copied()
             .collect();
         // Two roundings of a unit vector.
-        self.check("ray_dirs", &found, Tolerance::Absolute(1e-6));
+        self.check("ray_dirs", &found, Tolerance::Absolute(1e-6))?;
 
-        let origin = self.case.camera.origin();
+        let origin = self.camera.origin();
         for pass in ["coarse", "fine"] {
             let fine = pass == "fine";
             let depths = self.tap(&format!("{pass}.depths"))?;
@@ -304,7 +377,7 @@ impl Run<'_> {
                     let words = &neighbours[(ray * samples + sample) * 4..][..4];
                     for k in 0..self.config.neighbours as usize {
                         let index = words[k / 2] >> (16 * (k % 2)) & 0xffff;
-                        distances.push(at.distance_squared(self.case.points[index as usize]));
+                        distances.push(at.distance_squared(self.points[index as usize]));
                     }
                 }
             }
@@ -315,8 +388,8 @@ impl Run<'_> {
                 (true, true) => Tolerance::Absolute(1e-4),
                 (false, true) => Tolerance::Most(1e-3, 1e-3, 5e-2),
             };
-            self.check(&format!("{pass}.coords"), &coordinates, position);
-            self.check(&format!("{pass}.dist2"), &distances, position);
+            self.check(&format!("{pass}.coords"), &coordinates, position)?;
+            self.check(&format!("{pass}.dist2"), &distances, position)?;
 
             let opacities = self.tap(&format!("{pass}.opacities"))?;
             let found: Vec<f32> = rays
@@ -331,30 +404,31 @@ impl Run<'_> {
                 (false, false) => Tolerance::Most(1e-3, 1e-3, 5e-2),
                 (false, true) => Tolerance::Most(1e-2, 1e-3, 1e-1),
             };
-            self.check(&format!("{pass}.opacity"), &found, opacity);
+            self.check(&format!("{pass}.opacity"), &found, opacity)?;
 
             let values = self.tap(&format!("{pass}.values"))?;
             let length = samples * values.row_length();
             // Full-size cases keep the first rays only.
             let name = format!("{pass}.values");
-            let kept = self.golden().f32(&name).len() / length;
-            let found: Vec<f32> = rays[..kept]
+            let kept = self.golden.f32(&name)?.len() / length;
+            let found: Vec<f32> = rays
                 .iter()
+                .take(kept)
                 .flat_map(|r| &values.data[r * length..][..length])
                 .copied()
                 .collect();
             let tolerance = match (self.small(), fine, self.released()) {
                 (true, false, _) => Tolerance::Range(1e-4),
-                (true, true, false) => Tolerance::Range(1e-4),
+                (true, true, false) => Tolerance::MostOfRange(1e-4, 1e-3),
                 (true, true, true) | (false, false, _) => Tolerance::MostOfRange(3e-4, 1e-3),
                 (false, true, _) => Tolerance::MostOfRange(3e-3, 1e-3),
             };
-            self.check(&name, &found, tolerance);
+            self.check(&name, &found, tolerance)?;
         }
         Ok(())
     }
 
-    fn pictures(&mut self, frame: &Frame) -> gpavatar::Result<()> {
+    fn pictures(&mut self, frame: &Frame) -> Result<()> {
         let gpu = self.model.gpu();
         let (small, released) = (self.small(), self.released());
         let coarse = square(self.tap("coarse_image")?);
@@ -363,7 +437,7 @@ impl Run<'_> {
         } else {
             Tolerance::Most(1e-4, 1e-2, 1e-2)
         };
-        self.check_map("coarse_image", &coarse, tolerance);
+        self.check_map("coarse_image", &coarse, tolerance)?;
 
         let side = self.config.low_res_size as usize;
         let channels = self.config.low_res_channels as usize;
@@ -372,36 +446,56 @@ impl Run<'_> {
             (true, true) => self.check_rays("low_res", &low_res),
             (true, false) => self.check_map("low_res", &low_res, Tolerance::Range(1e-4)),
             (false, _) => self.check_map("low_res", &low_res, Tolerance::MostOfRange(3e-4, 1e-3)),
-        }
+        }?;
         let depth = pollster::block_on(frame.depth())?;
         let tolerance = if small {
             Tolerance::Absolute(1e-3)
         } else {
             Tolerance::Most(3e-3, 1e-3, 1e-1)
         };
-        self.check("depth", &depth, tolerance);
+        self.check("depth", &depth, tolerance)?;
 
         let size = self.config.output_size as usize;
         let pixels: Vec<[f32; 4]> = pollster::block_on(frame.image_tensor().read(gpu))?;
         let rgb = pixels.iter().flat_map(|p| &p[..3]).copied().collect();
         let image = Tensor::new([size, size, 3], rgb);
         let tolerance = if released {
-            Tolerance::Absolute(1e-3)
+            // A sample that lands almost on a point magnifies the last bits of its position, by
+            // 1/d² of their distance, and shows in the few pixels around its ray.
+            Tolerance::Most(1e-3, 1e-3, 2e-2)
         } else {
             Tolerance::Absolute(1e-5)
         };
-        self.check_map("image", &image, tolerance);
+        self.check_map("image", &image, tolerance)?;
         let psnr = if released { 68.0 } else { 90.0 };
-        self.check_map("image_half", &image, Tolerance::Picture(1e-4, psnr));
+        self.check_map("image_half", &image, Tolerance::Picture(1e-4, psnr))?;
 
         // The super-resolver alone, on the authors' input.
-        let golden = Tensor::from_planar([channels, side, side], &self.golden().f32("low_res"));
+        let golden = self.golden_image("low_res", [side, side, channels])?;
         let alone = pollster::block_on(self.model.super_resolve(&golden.data))?;
         let alone = Tensor::new([size, size, 3], alone);
-        self.check_map("image", &alone, Tolerance::Absolute(1e-5));
-        self.check_map("image_half", &alone, Tolerance::Absolute(1e-5));
+        for name in ["image", "image_half"] {
+            if self.golden.contains(name) {
+                let found = every(&alone, strides(name, &alone, shape(self.golden, name)?)?);
+                let label = format!("{name} (of golden low_res)");
+                let tolerance = Tolerance::Absolute(1e-5);
+                self.compare(&label, &found, &self.golden.f32(name)?, tolerance)?;
+            }
+        }
         Ok(())
     }
+}
+
+/// How far apart the elements are, along channels, rows and columns, that are `kept` of a map
+/// `[y][x][channel]`.
+fn strides(name: &str, map: &Tensor, kept: [usize; 3]) -> Result<[usize; 3]> {
+    let [height, width, channels] = map.image();
+    let all = [channels, height, width];
+    if (0..3).any(|axis| kept[axis] == 0 || !all[axis].is_multiple_of(kept[axis])) {
+        let expected = format!("a shape that divides {all:?}, the network's");
+        return Err(misfit(name, expected, format!("{kept:?}")));
+    }
+    Ok([0, 1, 2].map(|axis| all[axis] / kept[axis]))
 }
 
 /// `[pixel][channel]` as `[y][x][channel]`.

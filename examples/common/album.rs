@@ -1,0 +1,247 @@
+//! A directory of numbered pictures, an animation and contact sheets: there when all is written.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gpavatar::{Error, Result};
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::{Delay, Frame, RgbaImage};
+
+use super::backdrop::Backdrop;
+use super::sheet::{self, Cell};
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Directory to write to
+    #[arg(short, long, value_name = "DIRECTORY")]
+    out: Option<PathBuf>,
+    /// Behind the head: black, transparent or a colour (#rrggbb)
+    #[arg(long, default_value = "black")]
+    pub background: Backdrop,
+    /// Width of the contact sheet in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(64..=16384))]
+    sheet_width: u32,
+    /// Pictures in a row of the contact sheet
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    columns: u32,
+    /// Pictures on the contact sheet at most, evenly spread over all
+    #[arg(long, value_name = "N", default_value_t = 48,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    sheet_pictures: u32,
+}
+
+impl OutputArgs {
+    /// Starts an album in the chosen directory, or in one below `out`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn album(&self, name: &str) -> Result<Album> {
+        let out = self.out.clone();
+        Album::create(out.unwrap_or_else(|| Path::new("out").join(name)))
+    }
+
+    /// A contact sheet of these groups of pictures.
+    pub fn sheet(&self, groups: &[&[Cell]]) -> RgbaImage {
+        sheet::sheet(groups, self.columns, self.sheet_width)
+    }
+
+    /// Which of `count` pictures the contact sheet shows.
+    pub fn on_sheet(&self, count: usize) -> Vec<usize> {
+        evenly(count, self.sheet_pictures as usize)
+    }
+}
+
+/// At most `most` of the numbers below `count`, evenly spread from the first on.
+pub fn evenly(count: usize, most: usize) -> Vec<usize> {
+    let kept = count.min(most);
+    (0..kept).map(|i| i * count / kept).collect()
+}
+
+/// Pictures on their way into a directory.
+///
+/// Everything is written beside its destination and moved there by [`Album::finish`]. An album that
+/// is dropped before leaves the directory as it was.
+pub struct Album {
+    out: PathBuf,
+    /// Whether the directory is new.
+    created: bool,
+    staging: PathBuf,
+    /// Numbered pictures so far.
+    count: usize,
+    /// How many the largest of them has.
+    pixels: u32,
+    /// Names of the other files.
+    others: Vec<String>,
+}
+
+/// Where the numbered pictures are.
+const FRAMES: &str = "frames";
+
+impl Album {
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn create(out: impl Into<PathBuf>) -> Result<Self> {
+        let out = out.into();
+        let created = !out.exists();
+        let staging = out.join(".partial");
+        // A program that was killed may have left it.
+        match fs::remove_dir_all(&staging) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &staging, error));
+            }
+            _ => {}
+        }
+        let frames = staging.join(FRAMES);
+        fs::create_dir_all(&frames).map_err(|error| failed("create", &frames, error))?;
+        Ok(Self {
+            out,
+            created,
+            staging,
+            count: 0,
+            pixels: 0,
+            others: Vec::new(),
+        })
+    }
+
+    /// Adds the next numbered picture.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn push(&mut self, picture: &RgbaImage) -> Result<()> {
+        write_png(&self.frame(self.count), picture)?;
+        self.count += 1;
+        self.pixels = self.pixels.max(picture.width() * picture.height());
+        Ok(())
+    }
+
+    /// Adds a picture of another kind.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn save(&mut self, name: &str, picture: &RgbaImage) -> Result<()> {
+        write_png(&self.staging.join(name), picture)?;
+        self.others.push(name.to_owned());
+        Ok(())
+    }
+
+    /// The numbered picture `index`, which has been added.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn picture(&self, index: usize) -> Result<RgbaImage> {
+        let path = self.frame(index);
+        let picture = image::open(&path).map_err(|error| broken("read", &path, error))?;
+        Ok(picture.into_rgba8())
+    }
+
+    /// Adds an endless animation of the numbered pictures in this order, `seconds` each.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn animate(
+        &mut self,
+        name: &str,
+        order: impl IntoIterator<Item = usize>,
+        seconds: f64,
+    ) -> Result<()> {
+        let path = self.staging.join(name);
+        let file = File::create(&path).map_err(|error| failed("create", &path, error))?;
+        let mut writer = BufWriter::new(file);
+        let mut encoder = GifEncoder::new_with_speed(&mut writer, self.gif_speed());
+        let ended = |error| broken("write", &path, error);
+        encoder.set_repeat(Repeat::Infinite).map_err(ended)?;
+        for (i, index) in order.into_iter().enumerate() {
+            let mut picture = self.picture(index)?;
+            for pixel in picture.pixels_mut() {
+                // A GIF's pixels are there or not.
+                pixel[3] = if pixel[3] < 128 { 0 } else { 255 };
+            }
+            let delay = Delay::from_saturating_duration(gif_delay(i, seconds));
+            let frame = Frame::from_parts(picture, 0, 0, delay);
+            encoder.encode_frame(frame).map_err(ended)?;
+        }
+        drop(encoder);
+        let flushed = writer.flush();
+        flushed.map_err(|error| failed("write", &path, error))?;
+        self.others.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Moves everything to its place and removes what an earlier, longer album left there. Returns
+    /// the directory of the numbered pictures and the other files.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn finish(self) -> Result<Vec<PathBuf>> {
+        let frames = self.out.join(FRAMES);
+        fs::create_dir_all(&frames).map_err(|error| failed("create", &frames, error))?;
+        let numbered = (0..self.count).map(|i| Path::new(FRAMES).join(frame_name(i)));
+        for name in numbered.chain(self.others.iter().map(PathBuf::from)) {
+            let path = self.out.join(&name);
+            let moved = fs::rename(self.staging.join(&name), &path);
+            moved.map_err(|error| failed("write", &path, error))?;
+        }
+        for stale in (self.count..).map(|i| frames.join(frame_name(i))) {
+            match fs::remove_file(&stale) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                removed => removed.map_err(|error| failed("remove", &stale, error))?,
+            }
+        }
+        let others = self.others.iter().map(|name| self.out.join(name));
+        Ok(std::iter::once(frames.clone()).chain(others).collect())
+    }
+
+    /// One in how many pixels the encoder looks at to find a picture's 256 colours: enough pixels to
+    /// find good ones, few enough not to take longer than rendering did.
+    fn gif_speed(&self) -> i32 {
+        (self.pixels >> 14).clamp(1, 10) as i32
+    }
+
+    fn frame(&self, index: usize) -> PathBuf {
+        self.staging.join(FRAMES).join(frame_name(index))
+    }
+}
+
+impl Drop for Album {
+    fn drop(&mut self) {
+        // Best effort: there is nobody left to tell.
+        let _ = fs::remove_dir_all(&self.staging);
+        if self.created {
+            // Fails if there is something in it, which is then to stay.
+            let _ = fs::remove_dir(&self.out);
+        }
+    }
+}
+
+fn frame_name(index: usize) -> String {
+    format!("{index:04}.png")
+}
+
+/// How long picture `index` of an animation stays. A GIF counts whole hundredths of a second, so
+/// that some pictures stay longer than others for all together to last as long as they should.
+pub fn gif_delay(index: usize, seconds: f64) -> Duration {
+    let end = |pictures: usize| (pictures as f64 * seconds * 100.0).round() as u64;
+    Duration::from_millis(10 * (end(index + 1) - end(index)))
+}
+
+fn write_png(path: &Path, picture: &RgbaImage) -> Result<()> {
+    let saved = picture.save(path);
+    saved.map_err(|error| broken("write", path, error))
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn broken(action: &'static str, path: &Path, error: image::ImageError) -> Error {
+    failed(action, path, io::Error::other(error))
+}

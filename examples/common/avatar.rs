@@ -1,0 +1,110 @@
+//! Whom to render, and by which network.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use gpavatar::{Avatar, Camera, Gpu, HeadModel, Model, ModelOptions, SourceImage, Weights};
+use image::RgbaImage;
+
+use super::demo::Demo;
+use super::sheet::Cell;
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Avatar")]
+pub struct AvatarArgs {
+    /// Weights file [default: what ships with the crate]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Head model file, if the weights file holds none
+    #[arg(long, value_name = "FILE", requires = "model")]
+    head: Option<PathBuf>,
+    /// Picture of the person; give several for more sides [default: a photograph of an astronaut]
+    #[arg(short, long = "source", value_name = "PICTURE")]
+    sources: Vec<PathBuf>,
+    /// JSON list with the tracked camera of each source: a matrix of 3 rows of 4 numbers, or null
+    #[arg(long, value_name = "FILE", requires = "sources")]
+    tracked: Option<PathBuf>,
+    /// Avatar file to load instead of sources
+    #[arg(long, value_name = "FILE", conflicts_with = "sources")]
+    avatar: Option<PathBuf>,
+    /// Avatar file to write
+    #[arg(long, value_name = "FILE")]
+    save_avatar: Option<PathBuf>,
+}
+
+impl AvatarArgs {
+    /// The avatar and the pictures it was built from, none if it was loaded.
+    pub fn open(&self, gpu: &Gpu) -> Result<(Avatar, Vec<SourceImage>), Box<dyn Error>> {
+        let (weights, head) = match &self.model {
+            Some(path) => {
+                let head = self.head.as_ref().map(HeadModel::open).transpose()?;
+                (Weights::open(path)?, head)
+            }
+            None => {
+                let demo = Demo::open()?;
+                eprintln!("{}", demo.notice);
+                (demo.weights, Some(demo.head))
+            }
+        };
+        let options = ModelOptions {
+            head,
+            ..ModelOptions::default()
+        };
+        let model = Model::with_options(gpu, weights, options)?;
+        if model.head().is_none() {
+            return Err(
+                "the weights file holds no head model to animate: give one with --head".into(),
+            );
+        }
+        let (avatar, sources) = match &self.avatar {
+            Some(path) => (Avatar::load(&model, path)?, Vec::new()),
+            None => {
+                let sources = self.sources()?;
+                (Avatar::from_images(&model, &sources)?, sources)
+            }
+        };
+        if let Some(path) = &self.save_avatar {
+            avatar.save(path)?;
+        }
+        Ok((avatar, sources))
+    }
+
+    fn sources(&self) -> Result<Vec<SourceImage>, Box<dyn Error>> {
+        if self.sources.is_empty() {
+            return Ok(vec![SourceImage::open(Demo::source())?]);
+        }
+        let mut sources = Vec::new();
+        for path in &self.sources {
+            sources.push(SourceImage::open(path)?);
+        }
+        let Some(path) = &self.tracked else {
+            return Ok(sources);
+        };
+        let failed = |reason: String| format!("{}: {reason}", path.display());
+        let json = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let cameras: Vec<Option<[[f32; 4]; 3]>> =
+            serde_json::from_str(&json).map_err(|error| failed(error.to_string()))?;
+        if cameras.len() != sources.len() {
+            let reason = format!("{} cameras for {} sources", cameras.len(), sources.len());
+            return Err(failed(reason).into());
+        }
+        let tracked = |(source, camera): (SourceImage, Option<_>)| match camera {
+            Some(transform) => source.tracked(Camera::from_transform(transform)),
+            None => source,
+        };
+        Ok(sources.into_iter().zip(cameras).map(tracked).collect())
+    }
+}
+
+/// Cells of a contact sheet that show what an avatar was built from.
+pub fn cells(sources: &[SourceImage]) -> Vec<Cell> {
+    let pictures = sources.iter().filter_map(|source| {
+        let pixels = source.pixels().to_vec();
+        RgbaImage::from_raw(source.width(), source.height(), pixels)
+    });
+    let cell = |(number, picture)| Cell {
+        label: format!("SOURCE {number}"),
+        picture,
+    };
+    (1..).zip(pictures).map(cell).collect()
+}

@@ -1,0 +1,127 @@
+//! What all command lines share: choice of the adapter, progress, errors.
+
+use std::error::Error;
+use std::ops;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gpavatar::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Where and how the kernels run.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Adapter")]
+pub struct GpuArgs {
+    /// Adapter whose name contains this [default: GPAVATAR_ADAPTER, else the best]
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+    /// Backend [default: GPAVATAR_BACKEND, else the best with an adapter]
+    #[arg(long, value_parser = ["vulkan", "metal", "dx12", "gl"])]
+    backend: Option<String>,
+    /// Shaders without or with run-time checks [default: GPAVATAR_SHADERS, else trusted]
+    #[arg(long, value_parser = PossibleValuesParser::new(["trusted", "checked"]).map(shaders))]
+    mode: Option<ShaderChecks>,
+    /// Kernels for a kind of processor [default: GPAVATAR_KERNELS, else the adapter's kind]
+    #[arg(long, value_parser = PossibleValuesParser::new(["gpu", "cpu"]).map(kernels))]
+    kernels: Option<AdapterKind>,
+}
+
+fn shaders(name: String) -> ShaderChecks {
+    match name.as_str() {
+        "checked" => ShaderChecks::Checked,
+        _ => ShaderChecks::Trusted,
+    }
+}
+
+fn kernels(name: String) -> AdapterKind {
+    match name.as_str() {
+        "cpu" => AdapterKind::Cpu,
+        _ => AdapterKind::Gpu,
+    }
+}
+
+impl GpuArgs {
+    pub fn open(&self) -> gpavatar::Result<Gpu> {
+        Gpu::with_options(&GpuOptions {
+            adapter: self.adapter.clone(),
+            backend: self.backend.clone(),
+            shaders: self.mode,
+            kernels: self.kernels,
+            ..GpuOptions::default()
+        })
+    }
+}
+
+/// Ends a program, with the message of its error if there is one.
+pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints what was written, a line each.
+pub fn list(paths: &[PathBuf]) {
+    for path in paths {
+        println!("{}", path.display());
+    }
+}
+
+/// A progress bar over `count` steps. Only terminals show it.
+pub fn progress(what: &'static str, count: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(count as u64).with_style(style);
+    bar.with_message(what)
+}
+
+/// Some of a sequence, as `FROM..TO` without `TO`; what is left out is the sequence's own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    from: usize,
+    to: Option<usize>,
+}
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let end = |text: &str| match text {
+            "" => Some(None),
+            digits => digits.parse().ok().map(Some),
+        };
+        let ends = text
+            .split_once("..")
+            .and_then(|(from, to)| Some((end(from)?, end(to)?)));
+        match ends {
+            Some((from, to)) => Ok(Self {
+                from: from.unwrap_or(0),
+                to,
+            }),
+            None => Err("expected FROM..TO, such as 0..24 or 12..".into()),
+        }
+    }
+}
+
+impl Range {
+    /// The chosen ones of `count`.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn of(self, count: usize) -> Result<ops::Range<usize>, String> {
+        let to = self.to.unwrap_or(count).min(count);
+        if self.from < to {
+            Ok(self.from..to)
+        } else {
+            Err(format!(
+                "there is nothing from {} to {to}: there are {count} frames",
+                self.from
+            ))
+        }
+    }
+}

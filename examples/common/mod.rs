@@ -1,0 +1,11 @@
+//! What the examples share.
+
+#![allow(dead_code, reason = "every example uses its own part")]
+
+pub mod album;
+pub mod avatar;
+pub mod backdrop;
+pub mod cli;
+pub mod costs;
+pub mod demo;
+pub mod sheet;

@@ -1,0 +1,61 @@
+//! Compares this crate with the authors' network, tensor by tensor.
+
+mod common;
+#[path = "../tests/common/mod.rs"]
+mod golden;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use common::cli::{self, GpuArgs};
+use golden::{Case, parity};
+use gpavatar::Weights;
+
+/// Compares this crate with the authors' network, tensor by tensor: largest and mean error, PSNR
+/// (peak 1), range, and whether the tolerance holds. Fails if one does not.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  parity tests/golden/small_paper_one_source.safetensors
+  parity tests/golden/released_three_sources.safetensors --mode checked
+  parity mine/case.safetensors --weights gpavatar.safetensors"
+)]
+struct Args {
+    /// Case file: what the authors' network computed, with the case's pictures beside it
+    case: PathBuf,
+    /// Weights that the case was computed with, instead of those that checkpoint_*.tsv makes up
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let case = match &args.weights {
+        Some(weights) => Case::with_weights(&args.case, Weights::open(weights)?)?,
+        None => Case::open(&args.case)?,
+    };
+    let gpu = args.gpu.open()?;
+    eprintln!("{}", gpu.description());
+    let start = Instant::now();
+    let table = parity::compare(&gpu, case)?;
+    eprintln!("computed in {:.1} s", start.elapsed().as_secs_f64());
+    println!("{table}");
+    match table.failures() {
+        0 => Ok(()),
+        failures => Err(format!(
+            "{failures} of {} tensors are past their tolerance",
+            table.0.len()
+        )
+        .into()),
+    }
+}

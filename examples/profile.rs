@@ -1,0 +1,285 @@
+//! Where the time of an avatar and of a frame goes.
+//!
+//! `cargo run --release --features profiler --example profile -- --full` profiles the network at
+//! its released sizes. Without the feature, or on a device without timestamps, every dispatch is
+//! submitted by itself and timed by the wall clock.
+
+mod common;
+
+use std::error::Error;
+use std::fmt::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use common::cli::{self, GpuArgs};
+use common::costs::{Section, median};
+use common::demo::{self, Demo};
+use gpavatar::{
+    Avatar, AvatarOptions, Camera, Drive, Gpu, HeadModel, Model, ModelConfig, ModelOptions,
+    RenderOptions, Result, SourceImage, SyntheticRules, Weights,
+};
+use serde::Serialize;
+
+/// Where the time of an avatar and of a frame goes: start-up, and for each stage and kernel
+/// milliseconds, GFLOP/s, GB/s and share.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Operations and bytes are what the algorithm needs: every input read and every output written once.
+Built with --features profiler, times are GPU timestamps where the device has them.
+
+Examples:
+  profile                                   the network that ships with the crate
+  profile --full --repeat 10                the released sizes, with made-up weights
+  profile --weights gpavatar.safetensors --json profile.json"
+)]
+struct Args {
+    /// Profile the released sizes, with made-up weights
+    #[arg(long, conflicts_with = "weights")]
+    full: bool,
+    /// Profile this weights file
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Head model file, if the weights file holds none; without any, points are made up
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    head: Option<PathBuf>,
+    /// Source pictures of the avatar
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    sources: u32,
+    /// Take the median of so many runs
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// List every dispatch, too
+    #[arg(long)]
+    per_dispatch: bool,
+    /// Write all numbers as JSON to a file, or with - to standard output in place of the tables
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let report = Report::measure(args)?;
+    let json = serde_json::to_string_pretty(&report)?;
+    match &args.json {
+        Some(path) if path.as_os_str() == "-" => println!("{json}"),
+        None => println!("{}", report.text(args.per_dispatch)?),
+        Some(path) => {
+            std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
+            println!("{}", report.text(args.per_dispatch)?);
+        }
+    }
+    Ok(())
+}
+
+/// All that was measured.
+#[derive(Serialize)]
+struct Report {
+    adapter: String,
+    network: String,
+    sources: u32,
+    /// Runs that times are the median of.
+    repeat: u32,
+    /// Whether times of kernels are GPU timestamps; else the wall clock's, submission included.
+    timestamps: bool,
+    start_up: StartUp,
+    avatar: Section,
+    frame: Section,
+}
+
+/// Wall-clock times from the beginning to the second picture.
+#[derive(Serialize)]
+struct StartUp {
+    model_seconds: f64,
+    avatar_seconds: f64,
+    first_frame_seconds: f64,
+    second_frame_seconds: f64,
+    /// What the CPU does for a frame, which the GPU need not wait for.
+    recording_milliseconds: f64,
+    /// Of the whole process, after the second frame.
+    peak_resident_bytes: Option<u64>,
+}
+
+impl Report {
+    fn measure(args: &Args) -> Result<Self> {
+        let gpu = args.gpu.open()?;
+        eprintln!("{}", gpu.description());
+        let source = SourceImage::open(Demo::source())?;
+        let sources = vec![source; args.sources as usize];
+
+        let start = Instant::now();
+        let (network, model) = open(args, &gpu)?;
+        gpu.wait("loading the model")?;
+        let model_seconds = seconds("model", start);
+
+        let start = Instant::now();
+        let options = AvatarOptions::default();
+        let avatar = Avatar::with_options(&model, &sources, &options)?;
+        gpu.wait("building the avatar")?;
+        let avatar_seconds = seconds("avatar", start);
+
+        let drive = drive(&model);
+        let first_frame_seconds = frame(&avatar, &drive, "first frame")?;
+        let second_frame_seconds = frame(&avatar, &drive, "second frame")?;
+        let start_up = StartUp {
+            model_seconds,
+            avatar_seconds,
+            first_frame_seconds,
+            second_frame_seconds,
+            recording_milliseconds: recording(&avatar, &drive)?,
+            peak_resident_bytes: peak_resident(),
+        };
+
+        let (mut avatars, mut frames) = (Vec::new(), Vec::new());
+        let bar = cli::progress("profiling", args.repeat as usize);
+        for _ in 0..args.repeat {
+            avatars.push(Avatar::profile_images(&model, &sources, &options)?.1);
+            frames.push(avatar.profile(&drive, &RenderOptions::default())?.1);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(Self {
+            adapter: gpu.description(),
+            network,
+            sources: args.sources,
+            repeat: args.repeat,
+            timestamps: frames.iter().all(|profile| profile.timestamps),
+            start_up,
+            avatar: Section::new(&avatars),
+            frame: Section::new(&frames),
+        })
+    }
+
+    fn text(&self, per_dispatch: bool) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        let start_up = &self.start_up;
+        writeln!(out, "{}\n{}\n", self.adapter, self.network)?;
+        for (what, seconds) in [
+            ("weights, pipelines", start_up.model_seconds),
+            ("avatar", start_up.avatar_seconds),
+            ("first frame", start_up.first_frame_seconds),
+            ("second frame", start_up.second_frame_seconds),
+        ] {
+            writeln!(out, "{what:28} {seconds:10.3} s")?;
+        }
+        let what = "recording a frame, CPU";
+        writeln!(out, "{what:28} {:10.3} ms", start_up.recording_milliseconds)?;
+        if let Some(bytes) = start_up.peak_resident_bytes {
+            writeln!(
+                out,
+                "{:28} {:10.1} MB",
+                "peak resident memory",
+                bytes as f64 / 1e6
+            )?;
+        }
+        let clock = if self.timestamps {
+            "GPU timestamps"
+        } else {
+            "wall clock around every dispatch, submission included"
+        };
+        writeln!(out, "\nBelow: {clock}; medians of {}.", self.repeat)?;
+        let title = match self.sources {
+            1 => "avatar, 1 source".into(),
+            count => format!("avatar, {count} sources"),
+        };
+        self.avatar.write(&mut out, &title, per_dispatch)?;
+        self.frame.write(&mut out, "frame", per_dispatch)?;
+        Ok(out)
+    }
+}
+
+/// The network to profile, and what it is.
+fn open(args: &Args, gpu: &Gpu) -> Result<(String, Model)> {
+    let (name, weights, head) = if args.full {
+        let path = demo::file("tests/golden/checkpoint_released.tsv");
+        let table = std::fs::read_to_string(&path).map_err(|source| gpavatar::Error::Io {
+            action: "read",
+            path,
+            source,
+        })?;
+        let rules = SyntheticRules::parse(&table)?;
+        let weights = Weights::synthetic(ModelConfig::default(), 1, rules)?;
+        ("released sizes, made-up weights".into(), weights, None)
+    } else if let Some(path) = &args.weights {
+        let head = args.head.as_ref().map(HeadModel::open).transpose()?;
+        (path.display().to_string(), Weights::open(path)?, head)
+    } else {
+        let demo = Demo::open()?;
+        (demo.notice.into(), demo.weights, Some(demo.head))
+    };
+    let options = ModelOptions {
+        head,
+        ..ModelOptions::default()
+    };
+    Ok((name, Model::with_options(gpu, weights, options)?))
+}
+
+/// A head at rest before the camera, or points that lie about as a head's would.
+fn drive(model: &Model) -> Drive {
+    let camera = Camera::orbit(12.0, 0.0, 0.0);
+    if model.head().is_some() {
+        return Drive::neutral().camera(camera);
+    }
+    // A Fibonacci spiral around an ellipsoid.
+    let count = model.config().points;
+    let golden_angle = std::f32::consts::PI * (3.0 - 5.0f32.sqrt());
+    let point = |i: u32| {
+        let height = 1.0 - (2 * i + 1) as f32 / count as f32;
+        let (sin, cos) = (golden_angle * i as f32).sin_cos();
+        let radius = (1.0 - height * height).sqrt();
+        [0.5 * radius * cos, 0.75 * height, 0.6 * radius * sin]
+    };
+    Drive::points((0..count).map(point).collect()).camera(camera)
+}
+
+/// Seconds to render a frame from its drive on.
+fn frame(avatar: &Avatar, drive: &Drive, what: &str) -> Result<f64> {
+    let start = Instant::now();
+    let frame = avatar.render(drive)?;
+    avatar.model().gpu().wait(what)?;
+    drop(frame);
+    Ok(seconds(what, start))
+}
+
+/// Milliseconds to record a frame. A recording that is dropped costs as much as one that is
+/// submitted.
+fn recording(avatar: &Avatar, drive: &Drive) -> Result<f64> {
+    let device = avatar.model().gpu().device();
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        let start = Instant::now();
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let frame = avatar.record(&mut encoder, drive, &RenderOptions::default())?;
+        let commands = encoder.finish();
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        drop((commands, frame));
+    }
+    Ok(median(times.into_iter()))
+}
+
+/// Seconds since `start`, told at once: at the released sizes a software adapter takes a while.
+fn seconds(what: &str, start: Instant) -> f64 {
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("{what}: {seconds:.3} s");
+    seconds
+}
+
+/// Most memory that the process ever had, in bytes. Linux tells.
+fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kibibytes)
+}

@@ -1,0 +1,93 @@
+//! Makes a head avatar from pictures and plays a motion on it.
+//!
+//! `cargo run --release --example reenact` runs on what ships with the crate.
+
+mod common;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::album::OutputArgs;
+use common::avatar::{self, AvatarArgs};
+use common::cli::{self, GpuArgs};
+use common::demo::Demo;
+use common::sheet::Cell;
+use gpavatar::Motion;
+
+/// Makes a head avatar from pictures and plays a motion on it: numbered PNGs, an animated GIF and a
+/// contact sheet.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  reenact                                  what ships with the crate, into out/reenact
+  reenact -s me.png --frames 0..24         another face, one second of the motion
+  reenact --model gpavatar.safetensors -s left.png -s right.png --tracked cameras.json \\
+          --motion talk.safetensors --stride 2 --background '#ffffff' -o talk"
+)]
+struct Args {
+    #[command(flatten)]
+    avatar: AvatarArgs,
+    /// Motion file, JSON or safetensors [default: looking around]
+    #[arg(short, long, value_name = "FILE", help_heading = "Motion")]
+    motion: Option<PathBuf>,
+    /// Frames of the motion to render, counted from 0: FROM..TO without TO, either may be left out
+    #[arg(
+        short,
+        long,
+        value_name = "FROM..TO",
+        default_value = "..",
+        help_heading = "Motion"
+    )]
+    frames: cli::Range,
+    /// Render every Nth frame
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Motion",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    stride: u32,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let motion = Motion::open(args.motion.clone().unwrap_or_else(Demo::motion))?;
+    let indices = args.frames.of(motion.len())?.step_by(args.stride as usize);
+    let indices: Vec<usize> = indices.collect();
+    let gpu = args.gpu.open()?;
+    eprintln!("{}", gpu.description());
+    let (avatar, sources) = args.avatar.open(&gpu)?;
+
+    let mut album = args.output.album("reenact")?;
+    let drives: Vec<_> = motion.drives().collect();
+    let bar = cli::progress("rendering", indices.len());
+    for index in &indices {
+        let (_, picture) = args.output.background.render(&avatar, &drives[*index])?;
+        album.push(&picture)?;
+        bar.inc(1);
+    }
+    let rate = bar.elapsed().as_secs_f64() / indices.len() as f64;
+    bar.finish_and_clear();
+
+    let delay = f64::from(args.stride) / f64::from(motion.fps());
+    album.animate("reenact.gif", 0..indices.len(), delay)?;
+    let mut cells = Vec::new();
+    for i in args.output.on_sheet(indices.len()) {
+        cells.push(Cell {
+            label: indices[i].to_string(),
+            picture: album.picture(i)?,
+        });
+    }
+    let sources = avatar::cells(&sources);
+    album.save("sheet.png", &args.output.sheet(&[&sources, &cells]))?;
+    println!("{} pictures, {rate:.3} s each", indices.len());
+    cli::list(&album.finish()?);
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Staging memory for what changes from recording to recording.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Gpu, Tensor};
+use crate::{Error, Result};
+
+/// Staging buffers of one size.
+///
+/// Every recording copies from a buffer of its own, which comes back, mapped, when the device has
+/// executed it. So any number of recordings may be pending, to be submitted in any order, and
+/// once there are as many buffers as recordings in flight nothing is allocated.
+pub(crate) struct Uploads {
+    bytes: u64,
+    /// Mapped, and of no use to any recording.
+    free: Arc<Mutex<Vec<wgpu::Buffer>>>,
+}
+
+impl Uploads {
+    /// Free buffers that are kept; a host rarely has that many frames in flight.
+    const KEPT: usize = 8;
+
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self {
+            bytes,
+            free: Arc::default(),
+        }
+    }
+
+    /// Records the upload of `parts`, each `(data, target)`, through a buffer that is not kept.
+    ///
+    /// # Errors
+    /// Those of [`Uploads::record`].
+    pub(crate) fn once(
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        parts: &[(&[u8], &Tensor)],
+    ) -> Result<()> {
+        let bytes: usize = parts.iter().map(|(data, _)| data.len()).sum();
+        Self::new(bytes as u64).record(gpu, encoder, parts)
+    }
+
+    /// Records the upload of `parts`, each `(data, target)`.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if there is no memory to stage the data in.
+    pub(crate) fn record(
+        &self,
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        parts: &[(&[u8], &Tensor)],
+    ) -> Result<()> {
+        let staging = self.mapped(gpu);
+        let mut view = staging
+            .get_mapped_range_mut(..)
+            .map_err(|error| Error::Gpu {
+                what: "staging an upload".into(),
+                reason: error.to_string(),
+            })?;
+        let mut offset = 0;
+        for (data, target) in parts {
+            view.slice(offset..offset + data.len())
+                .copy_from_slice(data);
+            let bytes = data.len() as u64;
+            encoder.copy_buffer_to_buffer(&staging, offset as u64, target.buffer(), 0, bytes);
+            offset += data.len();
+        }
+        drop(view);
+        staging.unmap();
+        let (free, returned) = (self.free.clone(), staging.clone());
+        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Write, .., move |result| {
+            let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+            if result.is_ok() && free.len() < Self::KEPT {
+                free.push(returned);
+            }
+        });
+        Ok(())
+    }
+
+    fn mapped(&self, gpu: &Gpu) -> wgpu::Buffer {
+        let free = self
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        free.unwrap_or_else(|| {
+            gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("upload"),
+                size: self.bytes,
+                usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::MAP_WRITE,
+                mapped_at_creation: true,
+            })
+        })
+    }
+}

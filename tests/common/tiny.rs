@@ -1,0 +1,196 @@
+//! A network so small that it renders in milliseconds on any adapter, and what to feed it with.
+
+use std::sync::LazyLock;
+
+use glam::Vec3;
+use gpavatar::{
+    Avatar, Camera, Drive, FloatFormat, Frame, Gpu, GpuOptions, Model, ModelConfig, PointWeighting,
+    SourceImage, SyntheticRules, Weights,
+};
+
+/// The adapter at hand, shared by all tests of a process so that kernels are compiled once. New
+/// buffers are full of NaN: what nobody wrote shows.
+pub fn gpu() -> &'static Gpu {
+    static GPU: LazyLock<Gpu> = LazyLock::new(|| {
+        let options = GpuOptions {
+            poison: true,
+            ..GpuOptions::default()
+        };
+        let gpu = Gpu::with_options(&options).unwrap();
+        println!("{}", gpu.description());
+        gpu
+    });
+    &GPU
+}
+
+/// Sizes that differ from each other where they may.
+pub fn config() -> ModelConfig {
+    let channels = |widths: &[u32]| {
+        (2..)
+            .map(|log| 1 << log)
+            .zip(widths.iter().copied())
+            .collect()
+    };
+    ModelConfig {
+        source_size: 32,
+        plane_size: 16,
+        plane_channels: 8,
+        points: 100,
+        neighbours: 4,
+        point_feature: 5,
+        point_hidden: 16,
+        point_output: 12,
+        feature_hidden: 24,
+        rgb_hidden: 16,
+        coarse_samples: 8,
+        fine_samples: 6,
+        low_res_size: 9,
+        low_res_channels: 8,
+        output_size: 32,
+        style_size: 20,
+        style_layers: 2,
+        encoder_channels: channels(&[16, 12, 8, 8]),
+        super_resolver_channels: channels(&[12, 8, 8, 4]),
+        encoder_decoder_channels: channels(&[16, 16, 12]),
+        super_resolver_decoder_channels: channels(&[16, 12, 8, 8]),
+        point_weighting: PointWeighting::Paper,
+        ..ModelConfig::default()
+    }
+}
+
+/// The same sizes with the released network's weighting of points.
+pub fn released() -> ModelConfig {
+    ModelConfig {
+        point_weighting: PointWeighting::Released,
+        ..config()
+    }
+}
+
+/// Weights whose field is about half transparent and varies, so that all of it shows in a picture:
+/// the synthetic rules are made for wider layers, whose outputs are stronger.
+pub fn weights(config: &ModelConfig) -> Weights {
+    let rules = SyntheticRules::new(config).unwrap();
+    let made = Weights::synthetic(config.clone(), 5, rules).unwrap();
+    let mut writer = made.writer(FloatFormat::F32).unwrap();
+    for (name, change) in [
+        (
+            "nerf_mlp.density_layers.0.weight",
+            (|w| 40.0 * w) as fn(f32) -> f32,
+        ),
+        ("nerf_mlp.density_layers.0.bias", |_| 0.2),
+    ] {
+        let values: Vec<f32> = made.f32(name).unwrap().iter().map(|w| change(*w)).collect();
+        let shape = made.shape(name).unwrap();
+        writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
+    }
+    Weights::from_bytes(writer.into_bytes().unwrap()).unwrap()
+}
+
+pub fn model() -> Model {
+    Model::new(gpu(), weights(&config())).unwrap()
+}
+
+pub fn avatar(model: &Model) -> Avatar {
+    Avatar::from_images(model, &[picture(32, 32, 0)]).unwrap()
+}
+
+/// Smooth colours, of a different kind for every `seed`.
+pub fn picture(width: u32, height: u32, seed: u32) -> SourceImage {
+    let pixel = |i: u32| {
+        let (x, y) = (
+            (i % width) as f32 / width as f32,
+            (i / width) as f32 / height as f32,
+        );
+        let wave = |frequency: f32| {
+            let phase = frequency * (x + 2.0 * y) + 1.7 * seed as f32;
+            (127.5 + 127.5 * phase.sin()) as u8
+        };
+        [wave(5.0), wave(8.0), wave(13.0), 255]
+    };
+    let pixels = (0..width * height).flat_map(pixel).collect();
+    SourceImage::from_rgba8(width, height, pixels).unwrap()
+}
+
+/// Points all over a ball that fits into the cube; further apart than 0.1 from most samples.
+pub fn points(count: u32) -> Vec<[f32; 3]> {
+    let golden_angle = std::f32::consts::PI * (3.0 - 5f32.sqrt());
+    let point = |i: u32| {
+        let y = 1.0 - 2.0 * (i as f32 + 0.5) / count as f32;
+        let (sin, cos) = (golden_angle * i as f32).sin_cos();
+        let ring = (1.0 - y * y).sqrt();
+        let radius = 0.5 + 0.4 * ((i * 7) % 10) as f32 / 10.0;
+        (radius * Vec3::new(ring * cos, y, ring * sin)).to_array()
+    };
+    (0..count).map(point).collect()
+}
+
+/// The points in front of a camera that sees the cube at an angle.
+pub fn drive() -> Drive {
+    Drive::points(points(config().points)).camera(Camera::orbit(10.0, 10.0, 25.0))
+}
+
+/// Everything that a frame holds, on the host.
+#[derive(Clone, PartialEq)]
+pub struct Picture {
+    pub rgba: Vec<u8>,
+    /// `[y][x]` of red, green, blue, before it is clamped and rounded.
+    pub image: Vec<f32>,
+    pub low_res: Vec<f32>,
+    pub depth: Vec<f32>,
+}
+
+impl Picture {
+    pub fn of(frame: &Frame, gpu: &Gpu) -> Self {
+        let image: Vec<[f32; 4]> = pollster::block_on(frame.image_tensor().read(gpu)).unwrap();
+        Self {
+            rgba: frame.to_image().unwrap().into_raw(),
+            image: image.iter().flat_map(|p| &p[..3]).copied().collect(),
+            low_res: pollster::block_on(frame.low_res()).unwrap(),
+            depth: pollster::block_on(frame.depth()).unwrap(),
+        }
+    }
+
+    /// Renders on the adapter at hand.
+    pub fn render(avatar: &Avatar, drive: &Drive) -> Self {
+        Self::of(&avatar.render(drive).unwrap(), avatar.model().gpu())
+    }
+
+    pub fn is_finite(&self) -> bool {
+        let all = [&self.image, &self.low_res, &self.depth];
+        all.into_iter().flatten().all(|v| v.is_finite())
+    }
+
+    /// The largest difference of two pictures' colours.
+    pub fn distance(&self, other: &Self) -> f32 {
+        largest_difference(&self.image, &other.image)
+    }
+}
+
+/// Says which part differs instead of printing all of it.
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sum = |values: &[f32]| values.iter().map(|v| f64::from(*v)).sum::<f64>();
+        f.debug_struct("Picture")
+            .field(
+                "rgba",
+                &self.rgba.iter().map(|v| u64::from(*v)).sum::<u64>(),
+            )
+            .field("image", &sum(&self.image))
+            .field("low_res", &sum(&self.low_res))
+            .field("depth", &sum(&self.depth))
+            .finish()
+    }
+}
+
+/// Infinite where one of the two is NaN.
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |most, d| {
+        if d.is_nan() {
+            f32::INFINITY
+        } else {
+            most.max(d)
+        }
+    })
+}
