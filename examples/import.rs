@@ -133,11 +133,11 @@ fn checkpoint(args: CheckpointArgs) -> Result<(), Box<dyn Error>> {
         true => FloatFormat::F16,
         false => FloatFormat::F32,
     };
+    let bar = cli::progress("megabytes", 0);
     let mut writer = checkpoint.writer(format)?;
     if let Some(head) = &head {
         head.embed(&mut writer, format);
     }
-    let bar = cli::progress("megabytes", 0);
     writer.on_progress(|written, total| {
         bar.set_length((total / 1_000_000) as u64);
         bar.set_position((written / 1_000_000) as u64);

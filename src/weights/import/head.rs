@@ -90,7 +90,10 @@ pub fn head_model_from_bytes(
     if bytes.starts_with(b"\x80") {
         let document = Document::parse(&bytes).map_err(invalid)?;
         let read = |name: &str| match document.root().get(name) {
-            Some(node) => document.array(node),
+            Some(node) => match document.array(node)? {
+                Some(array) => Ok(Some(array)),
+                None => Err(format!("expected numbers, found {}", node.describe())),
+            },
             None => Ok(None),
         };
         return convert(&what, &read, options);
