@@ -1,4 +1,9 @@
 //! Archives around what a fuzzer makes up: left alone it would never find a checksum.
+//!
+//! ```sh
+//! sh tests/fuzz/seed.sh
+//! cargo +nightly fuzz run --fuzz-dir tests/fuzz motion -- -max_total_time=600 -rss_limit_mb=1024
+//! ```
 
 use std::io::{Cursor, Write};
 

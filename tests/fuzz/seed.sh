@@ -17,7 +17,3 @@ for archive in $fixtures/*.pt $fixtures/sources.pth $fixtures/checkpoint_*; do
     done
     { printf Z; cat "corpus/sources/$name.pkl"; } > "corpus/motion/$name.pkl"
 done
-for regression in $fixtures/regressions/*; do
-    [ -f "$regression" ] && cp "$regression" "corpus/$(basename "$regression" | cut -d- -f1)"
-done
-exit 0
