@@ -537,7 +537,7 @@ fn plane_shape(model: &Model) -> [usize; 4] {
     [size, size, 3, config.plane_channels as usize]
 }
 
-fn camera_uniform(camera: &Camera) -> params::Frame {
+pub(crate) fn camera_uniform(camera: &Camera) -> params::Frame {
     let origin = camera.origin();
     let transform = camera.transform;
     params::Frame {

@@ -119,7 +119,7 @@ impl Range {
             Ok(self.from..to)
         } else {
             Err(format!(
-                "there is nothing from {} to {to}: there are {count} frames",
+                "{}..{to} selects none of the {count} frames",
                 self.from
             ))
         }

@@ -299,6 +299,14 @@ impl Gpu {
         Ok(kernel)
     }
 
+    /// Names of all kernels that were compiled.
+    #[cfg(test)]
+    pub(crate) fn compiled(&self) -> std::collections::BTreeSet<&'static str> {
+        let kernels = self.inner.kernels.lock();
+        let kernels = kernels.unwrap_or_else(PoisonError::into_inner);
+        kernels.keys().map(|(name, _)| *name).collect()
+    }
+
     /// Waits until the device is idle. In a browser this returns at once.
     ///
     /// # Errors

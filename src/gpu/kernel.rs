@@ -257,3 +257,6 @@ fn layout(device: &wgpu::Device, source: &KernelSource, group: u32) -> wgpu::Bin
         entries: &entries,
     })
 }
+
+#[cfg(test)]
+mod tests;

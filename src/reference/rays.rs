@@ -48,7 +48,7 @@ pub fn generate(camera: &Camera, size: usize) -> Rays {
 /// Entry and exit depth of a ray through the cube [-1, 1]³, by the slab method; -1 and -1 if it
 /// misses the cube or has it behind. The entry of a camera inside the cube lies behind it, hence
 /// is negative, unless `clamp_near` raises it to 0.
-fn cube(origin: Vec3, direction: Vec3, clamp_near: bool) -> (f32, f32) {
+pub(crate) fn cube(origin: Vec3, direction: Vec3, clamp_near: bool) -> (f32, f32) {
     let (a, b) = ((-1.0 - origin) / direction, (1.0 - origin) / direction);
     let (near, far) = (a.min(b).max_element(), a.max(b).min_element());
     if near > far || far <= 0.0 {

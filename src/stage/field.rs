@@ -161,3 +161,6 @@ impl Field {
         Ok(Samples { opacities, values })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -103,3 +103,6 @@ fn projection(gpu: &Gpu, weights: &Weights, name: &str) -> Result<Tensor> {
     }
     Tensor::from_slice(gpu, name, &packed)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -129,3 +129,6 @@ impl Head {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -11,3 +11,5 @@ pub(crate) mod points;
 pub(crate) mod rays;
 pub(crate) mod source;
 pub(crate) mod style_unet;
+#[cfg(test)]
+pub(crate) mod testing;

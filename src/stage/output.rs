@@ -58,3 +58,6 @@ pub(crate) fn display(
     );
     Ok(())
 }
+
+#[cfg(test)]
+pub(super) mod tests;

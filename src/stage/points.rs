@@ -203,3 +203,6 @@ pub(crate) struct Neighbours {
     /// In units of four words.
     pub sums_at: u32,
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -167,3 +167,6 @@ impl Rays {
         Ok(Composite { low_res, extent })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -46,3 +46,6 @@ pub(crate) fn upload(gpu: &Gpu, image: &SourceImage, size: u32) -> Result<(Tenso
         Tensor::uniform(gpu, "warp", bytemuck::bytes_of(&parameters))?,
     ))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -843,3 +843,6 @@ impl Conv {
 pub(crate) fn elements(size: u32, channels: u32) -> u64 {
     u64::from(size) * u64::from(size) * u64::from(pack::padded(channels))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

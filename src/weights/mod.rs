@@ -15,6 +15,8 @@ use crate::{Error, ModelConfig, Result, TensorSpec};
 
 pub use file::TensorFile;
 pub use synthetic::SyntheticRules;
+#[cfg(test)]
+pub(crate) use synthetic::uniform;
 pub use writer::{FloatFormat, TensorWriter};
 
 /// Metadata key of the configuration.

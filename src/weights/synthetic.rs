@@ -79,6 +79,12 @@ impl SyntheticRules {
         })
     }
 
+    /// Draws tensor `name` around another offset.
+    #[cfg(test)]
+    pub(crate) fn set_offset(&mut self, name: &str, offset: f32) {
+        self.0.get_mut(name).unwrap().offset = offset;
+    }
+
     /// Name and shape of all tensors.
     pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.0
@@ -173,7 +179,7 @@ fn point_gain(config: &ModelConfig, name: &str) -> f32 {
 ///
 /// Number `i` (from 1) is SplitMix64's finaliser of `FNV-1a(name) + (seed + i)·φ`, its top 24 bits
 /// scaled.
-pub(super) fn uniform(seed: u64, name: &str) -> impl Iterator<Item = f32> {
+pub(crate) fn uniform(seed: u64, name: &str) -> impl Iterator<Item = f32> {
     let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
     });

@@ -1,0 +1,211 @@
+//! The text that devices and browsers are given, read again by naga.
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, StorageAccess, TypeInner};
+
+use super::*;
+use crate::stage::testing::gpu;
+
+/// A kernel's emitted WGSL, parsed and validated with nothing that WebGPU calls optional.
+struct Parsed {
+    source: &'static KernelSource,
+    module: naga::Module,
+    layouts: naga::proc::Layouter,
+}
+
+fn all() -> impl Iterator<Item = Parsed> {
+    kernels::ALL.iter().map(|source| {
+        let name = source.name;
+        let module = naga::front::wgsl::parse_str(source.wgsl)
+            .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source.wgsl)));
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        if let Err(error) = validator.validate(&module) {
+            panic!("{name}: {}", error.emit_to_string(source.wgsl));
+        }
+        let mut layouts = naga::proc::Layouter::default();
+        layouts.update(module.to_ctx()).unwrap();
+        Parsed {
+            source,
+            module,
+            layouts,
+        }
+    })
+}
+
+impl Parsed {
+    /// Sizes in bytes of all variables in an address space.
+    fn sizes(&self, space: AddressSpace) -> Vec<u32> {
+        let variables = self.module.global_variables.iter();
+        let variables = variables.filter(|(_, variable)| variable.space == space);
+        variables
+            .map(|(_, variable)| self.layouts[variable.ty].size)
+            .collect()
+    }
+
+    fn storage_buffers(&self) -> usize {
+        let variables = self.module.global_variables.iter();
+        let is_storage = |space| matches!(space, AddressSpace::Storage { .. });
+        variables
+            .filter(|(_, variable)| is_storage(variable.space))
+            .count()
+    }
+}
+
+#[test]
+fn kernels_stay_within_the_default_limits_of_webgpu() {
+    let limits = Gpu::required_limits();
+    // From the specification's table of limits.
+    assert_eq!(limits.max_storage_buffers_per_shader_stage, 8);
+    assert_eq!(limits.max_compute_workgroup_storage_size, 16384);
+    assert_eq!(limits.max_compute_invocations_per_workgroup, 256);
+    for kernel in all() {
+        let name = kernel.source.name;
+        let [x, y, z] = kernel.source.workgroup_size;
+        assert!(x <= limits.max_compute_workgroup_size_x, "{name}");
+        assert!(y <= limits.max_compute_workgroup_size_y, "{name}");
+        assert!(z <= limits.max_compute_workgroup_size_z, "{name}");
+        assert!(
+            x * y * z <= limits.max_compute_invocations_per_workgroup,
+            "{name}"
+        );
+
+        // Both groups together.
+        let buffers = kernel.storage_buffers() as u32;
+        assert!(
+            buffers <= limits.max_storage_buffers_per_shader_stage,
+            "{name}: {buffers}"
+        );
+        let uniforms = kernel.sizes(AddressSpace::Uniform);
+        assert!(
+            uniforms.len() as u32 <= limits.max_uniform_buffers_per_shader_stage,
+            "{name}"
+        );
+        let largest = uniforms.into_iter().max().unwrap_or(0);
+        assert!(
+            u64::from(largest) <= limits.max_uniform_buffer_binding_size,
+            "{name}"
+        );
+        let textures = kernel.sizes(AddressSpace::Handle).len() as u32;
+        assert!(
+            textures <= limits.max_storage_textures_per_shader_stage,
+            "{name}"
+        );
+
+        // Each variable begins at a multiple of 16 bytes.
+        let shared = kernel.sizes(AddressSpace::WorkGroup);
+        let shared: u32 = shared.iter().map(|bytes| bytes.next_multiple_of(16)).sum();
+        assert!(
+            shared <= limits.max_compute_workgroup_storage_size,
+            "{name}: {shared}"
+        );
+
+        for binding in kernel.source.bindings {
+            assert!(binding.group < 2, "{name}: {}", binding.name);
+            assert!(
+                binding.index < limits.max_bindings_per_bind_group,
+                "{name}: {}",
+                binding.name
+            );
+        }
+    }
+}
+
+#[test]
+fn kernels_ask_for_no_extension() {
+    for kernel in all() {
+        for line in kernel.source.wgsl.lines() {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            let directive = ["enable", "requires", "diagnostic"].contains(&word);
+            assert!(!directive, "{}: {line}", kernel.source.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_known_of_a_kernel_is_what_its_text_declares() {
+    for kernel in all() {
+        let (source, module) = (kernel.source, &kernel.module);
+        let name = source.name;
+        let [entry] = module.entry_points.as_slice() else {
+            panic!("{name}: {} entry points", module.entry_points.len());
+        };
+        assert_eq!(entry.workgroup_size, source.workgroup_size, "{name}");
+        let shared: u32 = kernel.sizes(AddressSpace::WorkGroup).iter().sum();
+        assert_eq!(shared, source.workgroup_bytes, "{name}");
+
+        let mut bindings = source.bindings.iter();
+        let mut bound: Vec<_> = module
+            .global_variables
+            .iter()
+            .filter_map(|(_, variable)| Some((variable.binding?, variable)))
+            .collect();
+        bound.sort_by_key(|(at, _)| (at.group, at.binding));
+        for (at, variable) in bound {
+            let binding = bindings
+                .next()
+                .unwrap_or_else(|| panic!("{name}: {variable:?}"));
+            assert_eq!(
+                (binding.group, binding.index),
+                (at.group, at.binding),
+                "{name}"
+            );
+            let kind = match variable.space {
+                AddressSpace::Uniform => BindingKind::Uniform {
+                    bytes: kernel.layouts[variable.ty].size.next_multiple_of(16),
+                },
+                AddressSpace::Storage { access } => BindingKind::Storage {
+                    read_only: !access.contains(StorageAccess::STORE),
+                },
+                _ => {
+                    let inner = &module.types[variable.ty].inner;
+                    assert!(
+                        matches!(inner, TypeInner::Image { .. }),
+                        "{name}: {inner:?}"
+                    );
+                    BindingKind::StorageTexture
+                }
+            };
+            assert_eq!(binding.kind, kind, "{name}: {}", binding.name);
+        }
+        assert!(bindings.next().is_none(), "{name}");
+
+        let overrides = module.overrides.iter();
+        let overrides: Vec<_> = overrides.map(|(_, o)| o.name.as_deref().unwrap()).collect();
+        assert_eq!(overrides, source.constants, "{name}");
+    }
+}
+
+#[test]
+fn constants_have_a_default_and_a_comment() {
+    for kernel in all() {
+        let name = kernel.source.name;
+        for (_, constant) in kernel.module.overrides.iter() {
+            assert!(constant.init.is_some(), "{name}: {constant:?}");
+        }
+        let path = format!("{}/shaders/{name}.wgsl", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for constant in kernel.source.constants {
+            let declared = format!("override {constant}:");
+            let line = lines.iter().position(|line| line.starts_with(&declared));
+            let line = line.unwrap_or_else(|| panic!("{name} does not declare {constant}"));
+            // One comment may stand for several constants.
+            let before = lines[..line]
+                .iter()
+                .rev()
+                .find(|line| !line.starts_with("override"));
+            assert!(
+                before.is_some_and(|line| line.starts_with("//")),
+                "{name}: {constant}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_constant_that_a_kernel_does_not_declare_is_an_error() {
+    let result = gpu().kernel(&kernels::points::NEAREST, &[("WEIGHTS", 1)]);
+    let error = result.err().unwrap();
+    assert!(matches!(error, Error::Argument { .. }), "{error}");
+    assert!(error.to_string().contains("WEIGHT_SUMS"), "{error}");
+}

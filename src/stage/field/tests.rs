@@ -1,0 +1,337 @@
+use glam::Vec3;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::SyntheticRules;
+use crate::gpu::Resource;
+use crate::reference::points::{nearest, weight_sums};
+use crate::reference::{self, field as twin, shared};
+use crate::stage::points::members;
+use crate::stage::testing::*;
+use crate::weights::tests::tiny_weights;
+
+/// One call of each kernel.
+pub(in crate::stage) fn examples(gpu: &Gpu) {
+    let weights = weights(1, ModelConfig::default());
+    shine(gpu, &weights, &Scene::new(1, weights.config()));
+}
+
+// ---- the field -----------------------------------------------------------------------------
+
+/// Made-up weights of a field of these sizes; all else is as small as possible.
+fn weights(seed: u64, sizes: ModelConfig) -> Weights {
+    let config = ModelConfig {
+        plane_channels: sizes.plane_channels,
+        neighbours: sizes.neighbours,
+        point_feature: sizes.point_feature,
+        point_hidden: sizes.point_hidden,
+        point_output: sizes.point_output,
+        feature_hidden: sizes.feature_hidden,
+        rgb_hidden: sizes.rgb_hidden,
+        low_res_channels: sizes.low_res_channels,
+        point_weighting: sizes.point_weighting,
+        points: 300,
+        low_res_size: 5,
+        coarse_samples: 7,
+        ..tiny_weights().config().clone()
+    };
+    let mut rules = SyntheticRules::new(&config).unwrap();
+    // Neither empty nor solid, so that errors show.
+    rules.set_offset("nerf_mlp.density_layers.0.bias", 0.5);
+    Weights::synthetic(config, seed, rules).unwrap()
+}
+
+/// Samples in and around the cube.
+struct Scene {
+    origin: Vec3,
+    directions: Vec<Vec3>,
+    /// `[ray][sample]`
+    depths: Vec<f32>,
+    points: Vec<Vec3>,
+    planes: reference::Tensor,
+}
+
+impl Scene {
+    /// All positions are multiples of 1/256: no device rounds them, nor the offsets from points.
+    fn new(seed: u64, config: &ModelConfig) -> Self {
+        let snapped = |name: &str, count: usize, steps: f32| -> Vec<f32> {
+            let values = random(seed, name, count).into_iter();
+            values.map(|v| (v * steps).round() / steps).collect()
+        };
+        let vectors = |name: &str, count: usize, steps: f32| -> Vec<Vec3> {
+            let flat = snapped(name, 3 * count, steps);
+            let vectors = flat.as_chunks::<3>().0.iter();
+            vectors.map(|v| Vec3::from_array(*v)).collect()
+        };
+        let side = config.low_res_size as usize;
+        let (rays, samples) = (side * side, config.coarse_samples as usize);
+        let depths = snapped("depths", rays * samples, 32.0);
+        let (size, channels) = (config.plane_size as usize, config.plane_channels as usize);
+        Self {
+            origin: vectors("origin", 1, 256.0)[0] / 2.0,
+            directions: vectors("directions", rays, 8.0),
+            depths: depths.iter().map(|t| 2.0 * t).collect(),
+            points: vectors("points", config.points as usize, 256.0),
+            planes: random_map(seed, "planes", [size, size, 3 * channels]),
+        }
+    }
+
+    fn samples(&self) -> usize {
+        self.depths.len() / self.directions.len()
+    }
+
+    fn positions(&self) -> Vec<Vec3> {
+        let rays = self
+            .depths
+            .chunks_exact(self.samples())
+            .zip(&self.directions);
+        rays.flat_map(|(depths, direction)| depths.iter().map(|t| self.origin + *t * *direction))
+            .collect()
+    }
+}
+
+/// Runs the view and the radiance kernel and compares both results.
+fn shine(gpu: &Gpu, weights: &Weights, scene: &Scene) {
+    let config = weights.config();
+    let (rays, samples) = (scene.directions.len(), scene.samples());
+    let (count, channels) = (rays * samples, config.low_res_channels);
+    let positions = scene.positions();
+    let ranks = config.neighbours as usize;
+    let neighbours = nearest(&positions, &scene.points, ranks);
+    let sums = weight_sums(&neighbours, ranks);
+
+    let layout = params::Rays {
+        side: config.low_res_size,
+        count: rays as u32,
+        coarse: samples as u32,
+        fine: 0,
+        stride: 1 + config.rgb_hidden / 4,
+        channels: channels / 4,
+        ..Default::default()
+    };
+    let records: Vec<Vec<[f32; 4]>> = scene
+        .directions
+        .iter()
+        .map(|d| {
+            let mut record = vec![[f32::NAN; 4]; layout.stride as usize];
+            record[0] = d.extend(f32::NAN).to_array();
+            record
+        })
+        .collect();
+    // Ranks that do not count are nobody's, and their sums no numbers.
+    let mut packed: Vec<[u32; 4]> = neighbours
+        .chunks_exact(ranks)
+        .map(|nearest| {
+            let index = |k: usize| nearest.get(k).map_or(0xffff, |n| n.index as u32);
+            [0, 2, 4, 6].map(|k| index(k) | index(k + 1) << 16)
+        })
+        .collect();
+    let sums_at = packed.len() as u32;
+    let sum_bits = |k: usize| sums.get(k).map_or(u32::MAX, |sum| sum.to_bits());
+    packed.push([0, 1, 2, 3].map(sum_bits));
+    packed.push([4, 5, 6, 7].map(sum_bits));
+
+    let field = Field::new(gpu, weights).unwrap();
+    let points: Vec<[f32; 3]> = scene.points.iter().map(|p| p.to_array()).collect();
+    let planes = input_map(gpu, &scene.planes);
+    let members = input(gpu, &members(&points));
+    let outside = [
+        ("planes", Resource::Tensor(&planes)),
+        ("members", Resource::Tensor(&members)),
+    ];
+    let found = run(gpu, &outside, |b| {
+        let frame = params::Frame {
+            origin: scene.origin.extend(f32::NAN).to_array(),
+            ..Default::default()
+        };
+        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+        let rays = Rays {
+            layout,
+            tensor: input(gpu, &records.concat()),
+        };
+        let pass = Pass {
+            name: "test",
+            samples: samples as u32,
+            depths: input(gpu, &scene.depths),
+        };
+        let points = Points::cluster(b, config, input(gpu, &pack::vec4s(&points))).unwrap();
+        let neighbours = Neighbours {
+            tensor: input(gpu, &packed),
+            sums_at,
+        };
+        field.view(b, &rays).unwrap();
+        field
+            .radiance(b, config, &frame, &rays, &pass, (&points, &neighbours))
+            .unwrap()
+    });
+
+    let networks = twin::FieldWeights::load(weights).unwrap();
+    let point_features = twin::point_features(
+        &networks,
+        config.point_weighting,
+        &positions,
+        &scene.points,
+        &neighbours,
+        &sums,
+    );
+    let expected = twin::field(
+        &networks,
+        &twin::sample_planes(&scene.planes, &positions),
+        &point_features,
+        &positions,
+        &scene.directions,
+    );
+    let what = format!("{config:?}");
+    let opacities: Vec<f32> = read(gpu, &found.opacities);
+    let values: Vec<f32> = read(gpu, &found.values);
+    // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
+    // keep the numbers at order one on the way.
+    assert_close(&what, &opacities[..count], &expected.opacity, |_| 4e-6);
+    let largest = |values: &[f32]| values.iter().fold(1.0f32, |m, v| m.max(v.abs()));
+    let tolerance = 4e-6 * largest(&expected.values.data);
+    assert_close(&what, &values, &expected.values.data, |_| tolerance);
+    let partly = |alpha: &&f32| (0.01..0.99).contains(*alpha);
+    assert!(expected.opacity.iter().filter(partly).count() > count / 4);
+    assert!(expected.opacity.contains(&0.0));
+}
+
+/// The released network, the small one that this crate ships, and the narrowest and widest fields
+/// that the kernel takes.
+fn sizes() -> impl Strategy<Value = ModelConfig> {
+    let widths = select(vec![
+        [32, 64, 32, 128, 64, 32],
+        [16, 32, 32, 64, 32, 16],
+        [4, 16, 4, 8, 8, 4],
+        [60, 64, 64, 128, 64, 64],
+        [4, 112, 12, 72, 40, 20],
+    ]);
+    (widths, 1u32..40).prop_map(|(widths, point_feature)| {
+        let [
+            plane_channels,
+            point_hidden,
+            point_output,
+            feature_hidden,
+            rgb_hidden,
+            low_res_channels,
+        ] = widths;
+        ModelConfig {
+            plane_channels,
+            point_feature,
+            point_hidden,
+            point_output,
+            feature_hidden,
+            rgb_hidden,
+            low_res_channels,
+            ..ModelConfig::default()
+        }
+    })
+}
+
+#[test]
+fn the_field_of_every_size() {
+    check(12, (any::<u64>(), sizes()), |(seed, sizes)| {
+        for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
+            let sizes = ModelConfig {
+                point_weighting,
+                ..sizes.clone()
+            };
+            let weights = weights(seed, sizes);
+            shine(gpu(), &weights, &Scene::new(seed, weights.config()));
+        }
+    });
+}
+
+#[test]
+fn the_field_of_every_number_of_neighbours() {
+    for neighbours in [1, 4, 5, 8] {
+        for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
+            let sizes = ModelConfig {
+                neighbours,
+                point_weighting,
+                ..ModelConfig::default()
+            };
+            let weights = weights(2, sizes);
+            shine(gpu(), &weights, &Scene::new(2, weights.config()));
+        }
+    }
+}
+
+#[test]
+fn a_sample_on_a_point_stays_finite() {
+    for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
+        let sizes = ModelConfig {
+            point_weighting,
+            ..ModelConfig::default()
+        };
+        let weights = weights(3, sizes);
+        let mut scene = Scene::new(3, weights.config());
+        for sample in [0, 17, 100] {
+            scene.points[2 * sample] = scene.positions()[sample];
+        }
+        shine(gpu(), &weights, &scene);
+    }
+}
+
+// ---- harmonic embedding --------------------------------------------------------------------
+
+#[test]
+fn harmonic_embeddings_keep_single_precision() {
+    // A layer that hands every embedded number on, and one zero.
+    const OUTPUTS: usize = 28;
+    let harmonics = ModelConfig::HARMONICS as usize;
+    let mut layer = vec![0.0f32; harmonics * OUTPUTS];
+    for i in 0..harmonics {
+        layer[i * OUTPUTS + i] = 1.0;
+    }
+    let field = Field {
+        weights: input(gpu(), &[0.0f32]),
+        view: input(gpu(), &layer),
+        layout: params::Field {
+            rgb_hidden: OUTPUTS as u32 / 4,
+            ..Default::default()
+        },
+        work: 0.0,
+    };
+    let mut directions: Vec<Vec3> = random(4, "directions", 3 * 500)
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .map(|d| Vec3::from_array(*d).normalize())
+        .collect();
+    directions.extend([
+        Vec3::X,
+        Vec3::NEG_X,
+        Vec3::Y,
+        Vec3::NEG_Y,
+        Vec3::Z,
+        Vec3::NEG_Z,
+    ]);
+    let layout = params::Rays {
+        count: directions.len() as u32,
+        stride: 1 + OUTPUTS as u32 / 4,
+        ..Default::default()
+    };
+    let mut records = vec![[f32::NAN; 4]; directions.len() * layout.stride as usize];
+    for (record, direction) in records
+        .chunks_exact_mut(layout.stride as usize)
+        .zip(&directions)
+    {
+        record[0] = direction.extend(f32::NAN).to_array();
+    }
+    let rays = Rays {
+        layout,
+        tensor: input(gpu(), &records),
+    };
+    run(gpu(), &[], |b| field.view(b, &rays).unwrap());
+
+    let elements = records.len() * 4;
+    let found = written(gpu(), &rays.tensor, elements);
+    for (found, direction) in found.chunks_exact(4 + OUTPUTS).zip(&directions) {
+        assert_eq!(&found[..3], &direction.to_array());
+        let mut expected = shared::harmonic(*direction).to_vec();
+        expected.push(0.0);
+        // Each of three doublings doubles the error of the angle, and adds its own.
+        assert_close("γ", &found[4..], &expected, |_| 10.0 * f32::EPSILON);
+    }
+}

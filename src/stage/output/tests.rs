@@ -1,0 +1,291 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::Gpu;
+use crate::gpu::Resource;
+use crate::reference::{self, output as twin, shared};
+use crate::stage::testing::*;
+
+/// One call of each kernel.
+pub(in crate::stage) fn examples(gpu: &Gpu) {
+    compare_depth(gpu, &random_extents(1, 9));
+    Picture::new(1, 21, 6).compare(gpu, true);
+}
+
+/// Rays that are composited to these extents `[ray]`: accumulated opacity, mean and largest depth.
+fn composite(gpu: &Gpu, extents: &[[f32; 4]]) -> (Rays, Composite) {
+    let side = extents.len().isqrt() as u32;
+    let layout = params::Rays {
+        side,
+        count: extents.len() as u32,
+        ..Default::default()
+    };
+    let nothing = input(gpu, &[0.0f32]);
+    let rays = Rays {
+        layout,
+        tensor: nothing.clone(),
+    };
+    let low_res = FeatureMap {
+        tensor: nothing,
+        size: side,
+        channels: 4,
+    };
+    let extent = input(gpu, extents);
+    (rays, Composite { low_res, extent })
+}
+
+// ---- depth ---------------------------------------------------------------------------------
+
+fn random_extents(seed: u64, side: usize) -> Vec<[f32; 4]> {
+    let values = random(seed, "extents", 3 * side * side);
+    let extents = values.as_chunks::<3>().0.iter();
+    extents
+        .map(|[a, d, t]| {
+            let opacity = a.abs();
+            [opacity, opacity * (9.0 + d), 10.0 + t, f32::NAN]
+        })
+        .collect()
+}
+
+fn depth_of(gpu: &Gpu, extents: &[[f32; 4]]) -> Vec<f32> {
+    let (rays, composite) = composite(gpu, extents);
+    let found = run(gpu, &[], |b| depth(b, &rays, &composite).unwrap());
+    let mut depths: Vec<f32> = read(gpu, &found);
+    depths.truncate(extents.len());
+    depths
+}
+
+fn compare_depth(gpu: &Gpu, extents: &[[f32; 4]]) {
+    let component = |i: usize| extents.iter().map(|e| e[i]).collect::<Vec<_>>();
+    let farthest = component(2).into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let expected = twin::normalise_depth(&component(1), &component(0), farthest);
+    // Depths of ten round at 1e-6; they are divided by a range of at least a tenth.
+    assert_close("depth", &depth_of(gpu, extents), &expected, |_| 1e-5);
+}
+
+#[test]
+fn depth_spans_zero_to_one() {
+    // Fewer rays than threads, and numbers that are no multiple of them.
+    check(12, (any::<u64>(), 2usize..=40), |(seed, side)| {
+        let extents = random_extents(seed, side);
+        compare_depth(gpu(), &extents);
+        let found = depth_of(gpu(), &extents);
+        assert_eq!(found.iter().copied().fold(1.0, f32::min), 0.0);
+        let largest = found.iter().copied().fold(0.0, f32::max);
+        assert!((largest - 1.0).abs() <= 2.0 * f32::EPSILON, "{largest}");
+    });
+}
+
+#[test]
+fn a_picture_of_one_depth_is_zero() {
+    for extent in [
+        [1.0, 9.5, 11.0, 0.0],
+        [0.5, 4.0, 11.0, 0.0],
+        // Every ray missed.
+        [0.0, 0.0, -1.0, 0.0],
+    ] {
+        assert_eq!(depth_of(gpu(), &[extent; 100]), [0.0; 100]);
+    }
+}
+
+#[test]
+fn opacities_a_rounding_beyond_one_leave_no_background() {
+    let mut extents = vec![[1.0, 9.0, 1e6, 0.0]; 9];
+    extents[3] = [1.0 + 1e-6, 9.0, 0.0, 0.0];
+    // A hundred millionth more than opaque, before a background a million away.
+    assert_eq!(depth_of(gpu(), &extents), [0.0; 9]);
+}
+
+// ---- display -------------------------------------------------------------------------------
+
+/// A picture and the opacities behind it.
+struct Picture {
+    image: reference::Tensor,
+    opacity: reference::Tensor,
+}
+
+impl Picture {
+    /// Colours a little beyond [0, 1], never close to where rounding to 8 bits turns.
+    fn new(seed: u64, size: usize, low_res: usize) -> Self {
+        let colours = random_map(seed, "colours", [size, size, 3]);
+        let offsets = random(seed, "offsets", colours.data.len());
+        let opacity = random_map(seed, "opacity", [low_res, low_res, 1]);
+        // Empty and solid regions, and what is between.
+        let opacity = opacity.map(|v| (2.0 * v).clamp(0.0, 1.0));
+        let mut image = colours.map(|v| (127.5 + 135.0 * v).round());
+        for (value, offset) in image.data.iter_mut().zip(offsets) {
+            *value = (*value + 0.4 * offset) / 255.0;
+        }
+        Self { image, opacity }
+    }
+
+    fn size(&self) -> usize {
+        self.image.shape[0]
+    }
+
+    /// Opacity of every pixel.
+    fn alphas(&self) -> Vec<f32> {
+        let (size, low_res) = (self.size(), self.opacity.shape[0]);
+        let place = |i: usize| shared::resized(i, low_res, size);
+        let pixels = (0..size).flat_map(|row| (0..size).map(move |column| (row, column)));
+        pixels
+            .map(|(row, column)| {
+                let mut alpha = [0.0];
+                shared::add_bilinear_clamped(&self.opacity, place(column), place(row), &mut alpha);
+                alpha[0]
+            })
+            .collect()
+    }
+
+    /// RGBA, `[y][x]`.
+    fn displayed(&self, gpu: &Gpu, image: &reference::Tensor, transparent: bool) -> Vec<[u8; 4]> {
+        let extents: Vec<[f32; 4]> = self
+            .opacity
+            .data
+            .iter()
+            .map(|a| [*a, f32::NAN, f32::NAN, f32::NAN])
+            .collect();
+        let (_, composite) = composite(gpu, &extents);
+        let frame = params::Frame {
+            transparent: transparent.into(),
+            ..Default::default()
+        };
+        let target = Target::new(gpu, self.size() as u32);
+        run(gpu, &[("output", Resource::Texture(&target.view))], |b| {
+            let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+            let image = FeatureMap {
+                tensor: input_map(gpu, image),
+                size: self.size() as u32,
+                channels: 3,
+            };
+            display(b, &frame, &image, &composite).unwrap();
+        });
+        target.read(gpu)
+    }
+
+    fn compare(&self, gpu: &Gpu, transparent: bool) {
+        let alphas = self.alphas();
+        let mut image = self.image.clone();
+        if transparent {
+            // As composited on black.
+            for (pixel, alpha) in image.data.chunks_exact_mut(3).zip(&alphas) {
+                pixel.iter_mut().for_each(|v| *v *= alpha);
+            }
+        }
+        let found = self.displayed(gpu, &image, transparent);
+        let expected = twin::display(&image, transparent.then_some(&self.opacity));
+        for ((found, expected), alpha) in found.iter().zip(expected.as_chunks::<4>().0).zip(&alphas)
+        {
+            if !transparent {
+                assert_eq!(found, expected);
+            } else if *alpha <= 0.5 / 255.0 {
+                assert_eq!(found, &[0; 4]);
+            } else {
+                assert_eq!(found[..3], expected[..3], "at an opacity of {alpha}");
+                // Graphics interfaces allow a tenth more than rounding to nearest.
+                assert!((f32::from(found[3]) - 255.0 * alpha).abs() <= 0.6);
+            }
+        }
+    }
+}
+
+/// A texture to draw to.
+struct Target {
+    texture: wgpu::Texture,
+    view: wgpu::TextureView,
+}
+
+impl Target {
+    fn new(gpu: &Gpu, size: u32) -> Self {
+        let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
+            label: None,
+            size: wgpu::Extent3d {
+                width: size,
+                height: size,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba8Unorm,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        });
+        let view = texture.create_view(&Default::default());
+        Self { texture, view }
+    }
+
+    fn read(&self, gpu: &Gpu) -> Vec<[u8; 4]> {
+        let size = self.texture.width();
+        let row = (4 * size).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
+        let pixels = Tensor::empty(gpu, "pixels", u64::from(row * size)).unwrap();
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        encoder.copy_texture_to_buffer(
+            self.texture.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: pixels.buffer(),
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(row),
+                    rows_per_image: None,
+                },
+            },
+            self.texture.size(),
+        );
+        gpu.queue().submit([encoder.finish()]);
+        let bytes: Vec<u8> = read(gpu, &pixels);
+        let rows = bytes.chunks_exact(row as usize);
+        rows.flat_map(|bytes| bytes[..4 * size as usize].as_chunks::<4>().0)
+            .copied()
+            .collect()
+    }
+}
+
+#[test]
+fn pictures_are_rounded_to_eight_bits() {
+    check(
+        8,
+        (any::<u64>(), 1usize..=40, 1usize..=20),
+        |(seed, size, low_res)| {
+            let picture = Picture::new(seed, size, low_res.min(size));
+            picture.compare(gpu(), false);
+            picture.compare(gpu(), true);
+        },
+    );
+}
+
+#[test]
+fn colours_beyond_the_range_are_clamped() {
+    let mut picture = Picture::new(2, 3, 1);
+    let values = [
+        -1e30,
+        -0.001,
+        0.0,
+        1.0,
+        1.001,
+        1e30,
+        0.5 / 255.0 - 1e-4,
+        0.5 / 255.0 + 1e-4,
+    ];
+    picture.image.data[..8].copy_from_slice(&values);
+    picture.compare(gpu(), false);
+    // Solid, and with more colour than opacity allows.
+    picture.opacity.data.fill(0.5);
+    let pixels = picture.displayed(gpu(), &picture.image, true);
+    let pixels = pixels.as_flattened();
+    let colours: Vec<u8> = pixels
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .flat_map(|p| &p[..3])
+        .copied()
+        .collect();
+    assert_eq!(colours[..8], [0, 0, 0, 255, 255, 255, 1, 1]);
+    assert!(
+        pixels
+            .iter()
+            .skip(3)
+            .step_by(4)
+            .all(|alpha| [127, 128].contains(alpha))
+    );
+}

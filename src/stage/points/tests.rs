@@ -1,0 +1,443 @@
+use std::collections::HashSet;
+
+use glam::Vec3;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::gpu::{Gpu, Resource};
+use crate::reference::points as twin;
+use crate::stage::testing::*;
+use crate::weights::pack;
+
+/// One call of each kernel.
+pub(in crate::stage) fn examples(gpu: &Gpu) {
+    let points = lattice_points(1, 100, 32);
+    let scene = Scene::on_lattice(1, 5, 11, 32);
+    let found = search(gpu, PointWeighting::Released, &points, &scene);
+    found.assert_equals_twin(&points, &scene);
+}
+
+// ---- clusters ------------------------------------------------------------------------------
+
+/// The members of all clusters, those that a cluster has no place for left out.
+fn clusters(points: &[[f32; 3]]) -> Vec<Vec<u32>> {
+    let layout = Layout::new(points.len() as u32);
+    let members = members(points);
+    assert_eq!(members.len() as u32, layout.clusters * layout.capacity);
+    let clusters = members.chunks_exact(layout.capacity as usize);
+    clusters
+        .map(|places| {
+            let used = places.iter().take_while(|&&member| member != NOBODY);
+            let used: Vec<u32> = used.copied().collect();
+            assert!(places[used.len()..].iter().all(|&member| member == NOBODY));
+            used
+        })
+        .collect()
+}
+
+fn extent(points: &[[f32; 3]], members: &[u32]) -> [[f32; 3]; 2] {
+    let corner = |pick: fn(f32, f32) -> f32, start: f32| {
+        [0, 1, 2].map(|axis| {
+            let coordinates = members.iter().map(|&i| points[i as usize][axis]);
+            coordinates.fold(start, pick)
+        })
+    };
+    [
+        corner(f32::min, f32::INFINITY),
+        corner(f32::max, f32::NEG_INFINITY),
+    ]
+}
+
+fn some_points(kind: u32, seed: u64, count: usize) -> Vec<[f32; 3]> {
+    let values = random(seed, "points", 3 * count);
+    let points = values.as_chunks::<3>().0.iter();
+    let shape = |&[x, y, z]: &[f32; 3]| match kind {
+        0 => [x, y, z],
+        // Identical, collinear along an axis and across, and with many duplicates.
+        1 => [0.25, -0.5, 0.75],
+        2 => [x, 0.5, 0.5],
+        3 => [x, x, -x],
+        _ => [x, y, z].map(|v| (v * 2.0).round() / 2.0),
+    };
+    points.map(shape).collect()
+}
+
+#[test]
+fn clusters_hold_every_point_once() {
+    // Around the sizes at which clusters begin, and a full head.
+    let counts = select(vec![
+        1, 2, 7, 8, 31, 32, 33, 63, 64, 65, 96, 97, 300, 512, 1000, 5022, 5023,
+    ]);
+    check(
+        40,
+        (any::<u64>(), 0u32..5, counts),
+        |(seed, kind, count)| {
+            let points = some_points(kind, seed, count);
+            let clusters = clusters(&points);
+            let all: Vec<u32> = clusters.iter().flatten().copied().collect();
+            let different: HashSet<u32> = all.iter().copied().collect();
+            assert_eq!((all.len(), different.len()), (count, count));
+            assert!(all.iter().all(|&point| (point as usize) < count));
+            assert!(
+                clusters
+                    .iter()
+                    .all(|members| !members.is_empty() && members.is_sorted())
+            );
+        },
+    );
+}
+
+#[test]
+fn clusters_are_compact() {
+    let points = some_points(0, 5, 5023);
+    let boxes: Vec<_> = clusters(&points)
+        .iter()
+        .map(|members| extent(&points, members))
+        .collect();
+    for (i, [low, high]) in boxes.iter().enumerate() {
+        // Cuts lie between points, so boxes may touch but not overlap.
+        for [other_low, other_high] in &boxes[..i] {
+            let apart =
+                |axis: usize| high[axis] <= other_low[axis] || other_high[axis] <= low[axis];
+            assert!((0..3).any(apart));
+        }
+        // 157 clusters in a cube: cells of 2 / 157^⅓ = 0.37, halved along their longest side.
+        let longest = (0..3)
+            .map(|axis| high[axis] - low[axis])
+            .fold(0.0, f32::max);
+        assert!(longest < 0.75, "cluster {i} is {longest} long");
+    }
+}
+
+#[test]
+fn bounds_are_those_of_the_moved_points() {
+    let counts = select(vec![1, 8, 33, 65, 300, 1000]);
+    check(6, (any::<u64>(), counts), |(seed, count)| {
+        let members = members(&some_points(0, seed, count));
+        // The points have moved since they were clustered.
+        let points = some_points(0, seed + 1, count);
+        let config = ModelConfig {
+            points: count as u32,
+            ..ModelConfig::default()
+        };
+        let outside = input(gpu(), &members);
+        let planned = run(gpu(), &[("members", Resource::Tensor(&outside))], |b| {
+            let positions = input(gpu(), &pack::vec4s(&points));
+            Points::cluster(b, &config, positions).unwrap()
+        });
+        let clustered: Vec<[f32; 4]> = read(gpu(), &planned.clustered);
+        let bounds: Vec<[[f32; 4]; 2]> = read(gpu(), &planned.bounds);
+        let capacity = planned.layout.capacity as usize;
+        let clusters = members
+            .chunks_exact(capacity)
+            .zip(clustered.chunks_exact(capacity));
+        for ((members, places), bounds) in clusters.zip(bounds) {
+            for (&member, &[x, y, z, index]) in members.iter().zip(places) {
+                if member == NOBODY {
+                    assert!([x, y, z].iter().all(|v| (1e18..2e18).contains(v)));
+                    assert_eq!(index, 65535.0);
+                } else {
+                    assert_eq!([x, y, z], points[member as usize]);
+                    assert_eq!(index, member as f32);
+                }
+            }
+            let used: Vec<u32> = members.iter().copied().filter(|m| *m != NOBODY).collect();
+            let expected = extent(&points, &used);
+            assert_eq!(bounds.map(|[x, y, z, _]| [x, y, z]), expected);
+        }
+    });
+}
+
+// ---- nearest points ------------------------------------------------------------------------
+
+/// Rays and the depths of their samples.
+struct Scene {
+    origin: Vec3,
+    directions: Vec<Vec3>,
+    samples: usize,
+    /// `[ray][sample]`
+    depths: Vec<f32>,
+}
+
+impl Scene {
+    /// Positions whose coordinates are multiples of 1 / (8 `steps`), up to some four units away.
+    ///
+    /// With points on such a lattice, too, all squared distances are small integers in units of its
+    /// cells: no device rounds them, many are equal, and the twin's answer is the only one.
+    fn on_lattice(seed: u64, side: usize, samples: usize, steps: u32) -> Self {
+        let snap = |values: Vec<f32>, steps: f32| {
+            values.into_iter().map(move |v| (v * steps).round() / steps)
+        };
+        let vectors = |name: &str, count: usize, steps: f32| {
+            let flat: Vec<f32> = snap(random(seed, name, 3 * count), steps).collect();
+            flat.as_chunks::<3>()
+                .0
+                .iter()
+                .map(|v| Vec3::from_array(*v))
+                .collect::<Vec<_>>()
+        };
+        let rays = side * side;
+        let mut depths: Vec<f32> = snap(random(seed, "depths", rays * samples), steps as f32)
+            .map(|t| 2.0 * t)
+            .collect();
+        depths
+            .chunks_exact_mut(samples)
+            .for_each(|depths| depths.sort_by(f32::total_cmp));
+        Self {
+            origin: vectors("origin", 1, 8.0 * steps as f32)[0],
+            directions: vectors("directions", rays, 8.0),
+            samples,
+            depths,
+        }
+    }
+
+    fn positions(&self) -> Vec<Vec3> {
+        let rays = self.depths.chunks_exact(self.samples).zip(&self.directions);
+        rays.flat_map(|(depths, direction)| depths.iter().map(|t| self.origin + *t * *direction))
+            .collect()
+    }
+}
+
+fn lattice_points(seed: u64, count: usize, steps: u32) -> Vec<Vec3> {
+    let steps = steps as f32;
+    let values = random(seed, "points", 3 * count);
+    let points = values.as_chunks::<3>().0.iter();
+    points
+        .map(|v| (Vec3::from_array(*v) * steps).round() / steps)
+        .collect()
+}
+
+/// What the kernels found.
+struct Found {
+    /// `[sample][rank]`
+    indices: Vec<[u32; 8]>,
+    /// By rank.
+    sums: Option<[f32; 8]>,
+}
+
+fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) -> Found {
+    let rays = scene.directions.len();
+    let side = rays.isqrt() as u32;
+    let config = ModelConfig {
+        points: points.len() as u32,
+        point_weighting: weighting,
+        ..ModelConfig::default()
+    };
+    let layout = params::Rays {
+        side,
+        count: rays as u32,
+        stride: 3,
+        ..Default::default()
+    };
+    let frame = params::Frame {
+        origin: scene.origin.extend(f32::NAN).to_array(),
+        ..Default::default()
+    };
+    let triples: Vec<[f32; 3]> = points.iter().map(|p| p.to_array()).collect();
+    let members = input(gpu, &members(&triples));
+    let found = run(gpu, &[("members", Resource::Tensor(&members))], |b| {
+        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+        let record = |d: &Vec3| [d.extend(f32::NAN).to_array(), [f32::NAN; 4], [f32::NAN; 4]];
+        let records: Vec<_> = scene.directions.iter().map(record).collect();
+        let rays = Rays {
+            layout,
+            tensor: input(gpu, &records),
+        };
+        let pass = Pass {
+            name: "test",
+            samples: scene.samples as u32,
+            depths: input(gpu, &scene.depths),
+        };
+        let positions = input(gpu, &pack::vec4s(&triples));
+        let points = Points::cluster(b, &config, positions).unwrap();
+        points.nearest(b, &config, &frame, &rays, &pass).unwrap()
+    });
+    let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
+    let (samples, rest) = words.split_at(scene.depths.len());
+    let unpack =
+        |words: &[u32; 4]| std::array::from_fn(|k| words[k / 2] >> (16 * (k % 2)) & 0xffff);
+    let sums = &rest[found.sums_at as usize - samples.len()..];
+    Found {
+        indices: samples.iter().map(unpack).collect(),
+        sums: (weighting == PointWeighting::Released).then(|| bytemuck::cast([sums[0], sums[1]])),
+    }
+}
+
+impl Found {
+    /// For points and samples on a lattice.
+    #[track_caller]
+    fn assert_equals_twin(&self, points: &[Vec3], scene: &Scene) {
+        let positions = scene.positions();
+        let count = points.len().min(8);
+        let expected = twin::nearest(&positions, points, count);
+        for (sample, (found, expected)) in self
+            .indices
+            .iter()
+            .zip(expected.chunks_exact(count))
+            .enumerate()
+        {
+            let expected: Vec<u32> = expected.iter().map(|n| n.index as u32).collect();
+            assert_eq!(
+                (&found[..count], &found[count..]),
+                (&expected[..], &[0xffff; 8][count..]),
+                "sample {sample} at {}",
+                positions[sample]
+            );
+        }
+        if let Some(sums) = self.sums {
+            let expected = twin::weight_sums(&expected, count);
+            // Up to a few hundred positive terms after each other.
+            assert_close("sums", &sums[..count], &expected, |k| 1e-5 * expected[k]);
+            // Places that no point takes are at a distance of 1e18.
+            assert!(sums[count..].iter().all(|sum| (0.0..1e-30).contains(sum)));
+        }
+    }
+}
+
+/// Both variants: several threads follow a ray on graphics processors, one elsewhere.
+fn both() -> [&'static Gpu; 2] {
+    [gpu(), software()]
+}
+
+#[test]
+fn the_nearest_points_are_found_exactly() {
+    let counts = select(vec![1usize, 3, 7, 8, 9, 33, 65, 100, 257, 1000]);
+    // Coarse lattices make most distances equal, and put samples on points.
+    let steps = select(vec![1u32, 2, 8, 32]);
+    let cases = (any::<u64>(), counts, steps, 2usize..=9, 2usize..=40);
+    check(24, cases, |(seed, count, steps, side, samples)| {
+        let points = lattice_points(seed, count, steps);
+        let scene = Scene::on_lattice(seed, side, samples, steps);
+        for gpu in both() {
+            let found = search(gpu, PointWeighting::Released, &points, &scene);
+            found.assert_equals_twin(&points, &scene);
+        }
+    });
+}
+
+#[test]
+fn the_nearest_of_a_whole_head_are_found_exactly() {
+    let points = lattice_points(3, 5023, 32);
+    let scene = Scene::on_lattice(3, 8, 32, 32);
+    for gpu in both() {
+        let found = search(gpu, PointWeighting::Released, &points, &scene);
+        found.assert_equals_twin(&points, &scene);
+    }
+}
+
+#[test]
+fn identical_points_are_found_by_index() {
+    let points = vec![Vec3::new(0.25, -0.5, 0.75); 100];
+    let mut scene = Scene::on_lattice(4, 4, 9, 4);
+    // The first ray goes through the points.
+    scene.directions[0] = Vec3::X;
+    scene.origin = Vec3::new(0.0, -0.5, 0.75);
+    scene.depths[..9].copy_from_slice(&[-1.0, -0.5, 0.0, 0.25, 0.25, 0.25, 0.5, 1.0, 2.0]);
+    for gpu in both() {
+        let found = search(gpu, PointWeighting::Released, &points, &scene);
+        assert!(
+            found
+                .indices
+                .iter()
+                .all(|indices| *indices == [0, 1, 2, 3, 4, 5, 6, 7])
+        );
+        found.assert_equals_twin(&points, &scene);
+    }
+}
+
+#[test]
+fn samples_far_away_find_their_nearest_points() {
+    // Half units, so that squares of two thousand of them are exact.
+    let points = lattice_points(5, 300, 2);
+    let mut scene = Scene::on_lattice(5, 3, 10, 1);
+    scene.origin = Vec3::new(0.5, -1.0, 1.5);
+    for (ray, direction) in scene.directions.iter_mut().enumerate() {
+        *direction = [Vec3::X, Vec3::NEG_Y, Vec3::Z][ray % 3];
+    }
+    for (i, t) in scene.depths.iter_mut().enumerate() {
+        *t = if i % 2 == 0 { 1000.0 } else { -1000.0 } + (i % 7) as f32;
+    }
+    for gpu in both() {
+        let found = search(gpu, PointWeighting::Paper, &points, &scene);
+        found.assert_equals_twin(&points, &scene);
+        assert!(found.sums.is_none());
+    }
+}
+
+#[test]
+fn the_nearest_points_are_found_at_any_position() {
+    let cases = (
+        any::<u64>(),
+        select(vec![8usize, 50, 700]),
+        2usize..=6,
+        2usize..=33,
+    );
+    check(8, cases, |(seed, count, side, samples)| {
+        let vectors = |name: &str, count: usize| {
+            let values = random(seed, name, 3 * count);
+            let vectors = values.as_chunks::<3>().0.iter();
+            vectors.map(|v| Vec3::from_array(*v)).collect::<Vec<_>>()
+        };
+        let points = vectors("points", count);
+        let depths = random(seed, "depths", side * side * samples);
+        let scene = Scene {
+            origin: 3.0 * vectors("origin", 1)[0],
+            directions: vectors("directions", side * side),
+            samples,
+            depths: depths.iter().map(|t| 4.0 * t).collect(),
+        };
+        let positions = scene.positions();
+        let expected = twin::nearest(&positions, &points, 8);
+        for gpu in both() {
+            let found = search(gpu, PointWeighting::Paper, &points, &scene);
+            for (sample, indices) in found.indices.iter().enumerate() {
+                assert_eq!(HashSet::from(*indices).len(), 8, "{indices:?}");
+                let distances =
+                    indices.map(|i| positions[sample].distance_squared(points[i as usize]));
+                let expected: Vec<f32> = expected[8 * sample..][..8]
+                    .iter()
+                    .map(|n| n.dist2)
+                    .collect();
+                // Devices may round a position, up to seven from the origin, once less than we do.
+                assert_close(&format!("sample {sample}"), &distances, &expected, |k| {
+                    8.0 * f32::EPSILON * (expected[k] + 7.0 * expected[k].sqrt())
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn weights_are_summed_over_all_workgroups() {
+    for count in [1usize, 2, 63, 64, 65, 1000] {
+        let partials: Vec<f32> = random(6, "partials", 8 * count)
+            .iter()
+            .map(|v| v + 1.0)
+            .collect();
+        let kernel = gpu().kernel(&kernels::WEIGHT_SUMS, &[]).unwrap();
+        let result = output(gpu(), 8);
+        run(gpu(), &[], |b| {
+            let size = params::WeightSums {
+                count: count as u32,
+                ..Default::default()
+            };
+            b.dispatch(
+                Dispatch::new("weight sums", &kernel)
+                    .uniform("size", size)
+                    .bind("partials", &input(gpu(), &partials))
+                    .bind("output", &result),
+            );
+        });
+        let sum = |rank: usize| {
+            let terms = partials[rank..].iter().step_by(8);
+            terms.map(|v| f64::from(*v)).sum::<f64>() as f32
+        };
+        let expected: Vec<f32> = (0..8).map(sum).collect();
+        let found = written(gpu(), &result, 8);
+        // Sixteen terms and then 64 sums of positive numbers after each other.
+        assert_close("sums", &found, &expected, |k| {
+            40.0 * f32::EPSILON * expected[k]
+        });
+    }
+}

@@ -1,0 +1,440 @@
+use glam::{Mat3, Vec3};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::Camera;
+use crate::avatar::camera_uniform;
+use crate::gpu::Gpu;
+use crate::reference::field::Radiance;
+use crate::reference::{self, rays as twin};
+use crate::stage::testing::*;
+
+/// One call of each kernel.
+pub(in crate::stage) fn examples(gpu: &Gpu) {
+    let camera = Camera::orbit(6.0, 20.0, 30.0).with_focal(3.0);
+    generate(gpu, &camera, 9, 5).compare();
+    let field = Marched::random(1, [7, 11], 9, 8);
+    field.compare_importance(gpu, 6);
+    field.compare_merge(gpu, &Marched::random(2, [7, 6], 9, 8));
+}
+
+/// The sizes that the rays' kernels read.
+fn config(side: usize, coarse: usize, fine: usize, channels: usize) -> ModelConfig {
+    ModelConfig {
+        low_res_size: side as u32,
+        coarse_samples: coarse as u32,
+        fine_samples: fine as u32,
+        low_res_channels: channels as u32,
+        rgb_hidden: 8,
+        ..ModelConfig::default()
+    }
+}
+
+// ---- generate ------------------------------------------------------------------------------
+
+/// What the kernel made of a camera.
+struct Generated {
+    camera: Camera,
+    origin: Vec3,
+    coarse: usize,
+    directions: Vec<Vec3>,
+    /// `[ray][coarse]`
+    depths: Vec<f32>,
+}
+
+fn generate(gpu: &Gpu, camera: &Camera, side: usize, coarse: usize) -> Generated {
+    generate_at(gpu, camera, camera.origin(), side, coarse)
+}
+
+/// With the camera moved to just this origin.
+fn generate_at(gpu: &Gpu, camera: &Camera, origin: Vec3, side: usize, coarse: usize) -> Generated {
+    let frame = params::Frame {
+        origin: origin.extend(f32::NAN).to_array(),
+        ..camera_uniform(camera)
+    };
+    let (rays, pass) = run(gpu, &[], |b| {
+        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+        Rays::generate(b, &config(side, coarse, 2, 4), &frame).unwrap()
+    });
+    let records: Vec<[f32; 4]> = read(gpu, &rays.tensor);
+    let direction = |record: &[[f32; 4]]| {
+        let rest = record[1..].as_flattened();
+        assert!(
+            rest.iter().all(|v| v.is_nan()),
+            "only the direction is written"
+        );
+        Vec3::from_slice(&record[0])
+    };
+    let mut depths: Vec<f32> = read(gpu, &pass.depths);
+    // There is room up to a whole vec4.
+    depths.truncate(side * side * coarse);
+    Generated {
+        camera: *camera,
+        origin,
+        coarse,
+        directions: records
+            .chunks_exact(rays.layout.stride as usize)
+            .map(direction)
+            .collect(),
+        depths,
+    }
+}
+
+impl Generated {
+    #[track_caller]
+    fn compare(&self) {
+        let side = self.directions.len().isqrt();
+        let mut rays = twin::generate(&self.camera, side);
+        let flat = |vectors: &[Vec3]| {
+            vectors
+                .iter()
+                .flat_map(|v| v.to_array())
+                .collect::<Vec<_>>()
+        };
+        // A rotation and a normalisation of numbers up to one.
+        let expected = flat(&rays.directions);
+        assert_close("directions", &flat(&self.directions), &expected, |_| {
+            4.0 * f32::EPSILON
+        });
+
+        // Depths depend on directions by up to their inverse: they are compared for the same ones.
+        for ray in 0..self.directions.len() {
+            rays.directions[ray] = self.directions[ray];
+            (rays.near[ray], rays.far[ray]) =
+                twin::cube(self.origin, rays.directions[ray], self.camera.clamp_near);
+        }
+        let expected = twin::coarse_depths(&rays, self.coarse);
+        assert_close("depths", &self.depths, &expected, |i| {
+            let ray = i / self.coarse;
+            8.0 * f32::EPSILON * rays.near[ray].abs().max(rays.far[ray].abs())
+        });
+    }
+}
+
+#[test]
+fn rays_of_any_camera() {
+    let angles = (-180.0f32..180.0, -80.0f32..80.0);
+    let cases = (
+        0.1f32..14.0,
+        angles,
+        0.5f32..15.0,
+        any::<bool>(),
+        2usize..=20,
+        2usize..=33,
+    );
+    check(
+        30,
+        cases,
+        |(distance, (azimuth, elevation), focal, clamp, side, coarse)| {
+            let camera = Camera::orbit(distance, elevation, azimuth)
+                .with_focal(focal)
+                .with_clamp_near(clamp);
+            generate(gpu(), &camera, side, coarse).compare();
+        },
+    );
+}
+
+#[test]
+fn a_camera_inside_the_cube_keeps_or_clamps_near() {
+    let camera = Camera::look_at([0.1, 0.2, 0.3], [0.0; 3], [0.0, 1.0, 0.0]).with_focal(1.0);
+    let kept = generate(gpu(), &camera, 6, 16);
+    kept.compare();
+    assert!(
+        kept.depths
+            .chunks_exact(16)
+            .all(|depths| depths[0] < 0.0 && depths[15] > 0.0)
+    );
+    let camera = camera.with_clamp_near(true);
+    let clamped = generate(gpu(), &camera, 6, 16);
+    clamped.compare();
+    assert!(clamped.depths.iter().all(|depth| *depth > 0.0));
+}
+
+#[test]
+fn a_camera_that_looks_away_misses_everything() {
+    for clamp in [false, true] {
+        let camera = Camera::look_at([0.0, 0.0, 4.0], [0.0, 0.0, 9.0], [0.0, 1.0, 0.0])
+            .with_clamp_near(clamp);
+        let missed = generate(gpu(), &camera, 9, 4);
+        missed.compare();
+        assert!(missed.depths.iter().all(|depth| *depth == -1.0));
+    }
+}
+
+/// A camera turned by 45° about y. At focal length 1, two of its four corner rays run exactly within
+/// a plane of constant x.
+fn diagonal() -> Camera {
+    let half = std::f32::consts::FRAC_1_SQRT_2;
+    let axes = Mat3::from_cols_array_2d(&[[half, 0.0, -half], [0.0, 1.0, 0.0], [half, 0.0, half]]);
+    Camera::from_axes(axes, Vec3::ZERO).with_focal(1.0)
+}
+
+#[test]
+fn rays_parallel_to_a_face_hit_as_their_origin_lies() {
+    // Beyond these a ray is outside; those on a face are inside.
+    for (x, hits) in [
+        (0.0, true),
+        (0.5, true),
+        (1.0, true),
+        (-1.0, true),
+        (1.0f32.next_up(), false),
+        (-1.5, false),
+    ] {
+        let found = generate_at(gpu(), &diagonal(), Vec3::new(x, 0.0, -1.5), 2, 4);
+        if x.abs() != 1.0 {
+            // On a face the twin, as the authors, divides zero by zero.
+            found.compare();
+        }
+        let parallel: Vec<usize> = (0..4)
+            .filter(|ray| found.directions[*ray].x == 0.0)
+            .collect();
+        assert_eq!(parallel.len(), 2, "{:?}", found.directions);
+        for ray in parallel {
+            let depths = &found.depths[4 * ray..][..4];
+            let inside = depths.iter().all(|t| (0.6..1.8).contains(t));
+            let missed = depths.iter().all(|t| *t == -1.0);
+            assert_eq!((inside, missed), (hits, !hits), "x = {x}: {depths:?}");
+        }
+    }
+}
+
+#[test]
+fn a_camera_on_a_face_sees_what_is_before_it() {
+    for (ahead, hits) in [(-1.0, true), (1.0, false)] {
+        let camera = Camera::look_at([0.0; 3], [0.0, 0.0, ahead], [0.0, 1.0, 0.0]);
+        let found = generate_at(gpu(), &camera, Vec3::Z, 4, 4);
+        found.compare();
+        assert!(
+            found
+                .depths
+                .iter()
+                .all(|t| if hits { *t > 0.0 } else { *t == -1.0 })
+        );
+    }
+}
+
+// ---- importance, merge ---------------------------------------------------------------------
+
+/// A pass with everything that the field gave for it.
+struct Marched {
+    rays: usize,
+    samples: usize,
+    /// `[ray][sample]`, sorted.
+    depths: Vec<f32>,
+    radiance: Radiance,
+}
+
+impl Marched {
+    /// Opacities of several kinds, by ray.
+    fn random(seed: u64, [side, samples]: [usize; 2], from: usize, channels: usize) -> Self {
+        let rays = side * side;
+        let count = rays * samples;
+        let mut depths: Vec<f32> = random(seed, "depths", count)
+            .iter()
+            .map(|t| from as f32 + t)
+            .collect();
+        depths
+            .chunks_exact_mut(samples)
+            .for_each(|depths| depths.sort_by(f32::total_cmp));
+        let opacity = random(seed, "opacity", count).into_iter().enumerate();
+        let opacity = opacity.map(|(i, v)| match i / samples % 6 {
+            // Like surfaces, like haze, empty, alike, a single spike, solid at once.
+            0 => v.abs(),
+            1 => 0.1 * v.abs(),
+            2 => 0.0,
+            3 => 0.05,
+            4 if i % samples == samples / 2 => 0.95,
+            4 => 0.0,
+            _ => v.abs().round(),
+        });
+        let values = random(seed, "values", count * channels);
+        Self {
+            rays,
+            samples,
+            depths,
+            radiance: Radiance {
+                opacity: opacity.collect(),
+                values: reference::Tensor::new([count, channels], values),
+            },
+        }
+    }
+
+    fn channels(&self) -> usize {
+        self.radiance.values.row_length()
+    }
+
+    fn on(&self, gpu: &Gpu) -> (Pass, Samples) {
+        let pass = Pass {
+            name: "test",
+            samples: self.samples as u32,
+            depths: input(gpu, &self.depths),
+        };
+        let samples = Samples {
+            opacities: input(gpu, &self.radiance.opacity),
+            values: input_map(gpu, &self.radiance.values),
+        };
+        (pass, samples)
+    }
+
+    fn layout(&self, gpu: &Gpu, coarse: usize, fine: usize) -> Rays {
+        let layout = params::Rays {
+            side: self.rays.isqrt() as u32,
+            count: self.rays as u32,
+            coarse: coarse as u32,
+            fine: fine as u32,
+            stride: 1,
+            channels: self.channels().div_ceil(4) as u32,
+            ..Default::default()
+        };
+        Rays {
+            layout,
+            tensor: input(gpu, &[0.0f32]),
+        }
+    }
+
+    fn compare_importance(&self, gpu: &Gpu, fine: usize) {
+        let rays = self.layout(gpu, self.samples, fine);
+        let (pass, samples) = self.on(gpu);
+        let plan = |b: &mut ProgramBuilder<'_>| rays.importance(b, &pass, &samples).unwrap();
+        let (traced, program) = run_traced(gpu, &[], plan);
+        let found = run(gpu, &[], plan);
+        assert_eq!(found.samples as usize, fine);
+        let mut depths: Vec<f32> = read(gpu, &found.depths);
+        depths.truncate(self.rays * fine);
+        // The kernel that also composites colours is compiled apart.
+        let same: Vec<f32> = read(gpu, &traced.depths);
+        let tolerance = |i: usize| 4.0 * f32::EPSILON * depths[i].abs();
+        assert_close("traced depths", &same[..depths.len()], &depths, tolerance);
+
+        let weights = twin::composite(&self.radiance.opacity, self.samples);
+        let expected = twin::importance(&self.depths, &weights, self.samples, fine);
+        let of_ray =
+            |ray: usize, values: &'_ [f32], count: usize| values[count * ray..][..count].to_vec();
+        for ray in 0..self.rays {
+            let depths = of_ray(ray, &depths, fine);
+            let edges = of_ray(ray, &self.depths, self.samples);
+            let weights = of_ray(ray, &weights, self.samples);
+            let total: f32 = weights.iter().map(|w| w + 1e-5).sum();
+            // The steepest that the inverse of the distribution climbs: what magnifies the rounding
+            // of the distribution, one unit for each of its terms.
+            let slopes = edges.windows(2).zip(&weights[1..]);
+            let slope = slopes.map(|(t, w)| (t[1] - t[0]) / ((w + 1e-5) / total));
+            let slope = slope.fold(0.0, f32::max);
+            let tolerance = f32::EPSILON * (slope * self.samples as f32 + 4.0 * edges[0].abs());
+            let expected = of_ray(ray, &expected, fine);
+            assert_close(&format!("ray {ray}"), &depths, &expected, |_| tolerance);
+            assert!(
+                depths.is_sorted_by(|a, b| *a <= *b + tolerance),
+                "{depths:?}"
+            );
+            let (first, last) = (edges[0] - tolerance, edges[self.samples - 1] + tolerance);
+            assert!(
+                depths.iter().all(|t| (first..=last).contains(t)),
+                "{depths:?}"
+            );
+        }
+
+        let colours = pollster::block_on(program.taps["coarse_image"].read(gpu)).unwrap();
+        let image = twin::integrate(&weights, &self.radiance.values, self.samples);
+        let expected: Vec<f32> = image
+            .data
+            .chunks_exact(self.channels())
+            .flat_map(|c| &c[..3])
+            .copied()
+            .collect();
+        let tolerance = f32::EPSILON * self.samples as f32;
+        assert_close("coarse colours", &colours, &expected, |_| tolerance);
+    }
+
+    fn compare_merge(&self, gpu: &Gpu, fine: &Self) {
+        let rays = self.layout(gpu, self.samples, fine.samples);
+        let (coarse_pass, coarse_samples) = self.on(gpu);
+        let (fine_pass, fine_samples) = fine.on(gpu);
+        let side = rays.layout.side as usize;
+        let config = config(side, self.samples, fine.samples, self.channels());
+        let found = run(gpu, &[], |b| {
+            rays.merge(
+                b,
+                &config,
+                (&coarse_pass, &coarse_samples),
+                (&fine_pass, &fine_samples),
+            )
+            .unwrap()
+        });
+        let low_res: Vec<f32> = read(gpu, &found.low_res.tensor);
+        let extent: Vec<[f32; 4]> = read(gpu, &found.extent);
+
+        let expected = twin::merge(
+            (&self.depths, &self.radiance),
+            (&fine.depths, &fine.radiance),
+            self.rays,
+        );
+        // Products and sums of as many factors and terms as there are samples, in the same order.
+        let tolerance = f32::EPSILON * (self.samples + fine.samples) as f32;
+        let low_res = unpadded(&low_res, self.channels() as u32);
+        assert_close("values", &low_res, &expected.values.data, |_| tolerance);
+        let component = |i: usize| extent.iter().map(|e| e[i]).collect::<Vec<_>>();
+        assert_close("opacity", &component(0), &expected.opacity, |_| tolerance);
+        let farthest = expected.farthest.abs();
+        assert_close("depth", &component(1), &expected.depth, |_| {
+            tolerance * farthest
+        });
+        let last = |depths: &[f32], samples: usize, ray: usize| depths[samples * (ray + 1) - 1];
+        let expected: Vec<f32> = (0..self.rays)
+            .map(|ray| {
+                last(&self.depths, self.samples, ray).max(last(&fine.depths, fine.samples, ray))
+            })
+            .collect();
+        assert_close("largest depth", &component(2), &expected, |_| 0.0);
+    }
+}
+
+#[test]
+fn fine_samples_follow_the_coarse_weights() {
+    let counts = (2usize..=33, 2usize..=40);
+    let cases = (
+        any::<u64>(),
+        2usize..=9,
+        counts,
+        select(vec![4usize, 8, 32]),
+    );
+    check(16, cases, |(seed, side, (coarse, fine), channels)| {
+        Marched::random(seed, [side, coarse], 9, channels).compare_importance(gpu(), fine);
+    });
+}
+
+#[test]
+fn a_ray_that_misses_keeps_its_one_depth() {
+    let mut missed = Marched::random(5, [3, 8], 9, 4);
+    missed.depths.fill(-1.0);
+    missed.radiance.opacity.fill(0.0);
+    missed.compare_importance(gpu(), 6);
+    let mut fine = Marched::random(6, [3, 6], 9, 4);
+    fine.depths.fill(-1.0);
+    fine.radiance.opacity.fill(0.0);
+    missed.compare_merge(gpu(), &fine);
+}
+
+#[test]
+fn both_passes_are_composited_by_depth() {
+    let counts = (2usize..=33, 2usize..=40);
+    let cases = (
+        any::<u64>(),
+        2usize..=9,
+        counts,
+        select(vec![4usize, 8, 32]),
+        any::<bool>(),
+    );
+    check(16, cases, |(seed, side, (coarse, fine), channels, ties)| {
+        let mut coarse = Marched::random(seed, [side, coarse], 9, channels);
+        let mut fine = Marched::random(seed ^ 1, [side, fine], 9, channels);
+        if ties {
+            // Depths of a few values, most of them in both passes: coarse ones go first.
+            for t in coarse.depths.iter_mut().chain(&mut fine.depths) {
+                *t = (4.0 * *t).round() / 4.0;
+            }
+        }
+        coarse.compare_merge(gpu(), &fine);
+    });
+}

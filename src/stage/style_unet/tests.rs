@@ -1,0 +1,667 @@
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::reference::{self, shared, style_unet as twin};
+use crate::stage::testing::*;
+
+/// One call of each kernel.
+pub(in crate::stage) fn examples(gpu: &Gpu) {
+    let case = ConvCase {
+        seed: 1,
+        size: [10, 18],
+        inputs: 12,
+        outputs: 20,
+        kernel_size: 3,
+    };
+    for structure in [Structure::Register, tiled(4, 4)] {
+        convolve(gpu, case, LAYERS[5], structure);
+    }
+    resize(gpu, 2, [5, 9], [12, 7], 6, true);
+    sum(gpu, 3, 301, [2, 3, 1]);
+    multiply(gpu, 4, [13, 36], true, true);
+    demodulate(gpu, 5, &[(6, 20), (5, 3)]);
+    generate_noise(gpu, 100, [1, 2]);
+}
+
+// ---- convolution ---------------------------------------------------------------------------
+
+#[derive(Clone, Copy, Debug)]
+struct ConvCase {
+    seed: u64,
+    /// Height and width.
+    size: [u32; 2],
+    inputs: u32,
+    outputs: u32,
+    kernel_size: u32,
+}
+
+/// What the network ever does to a convolution: whether it is modulated, and the flags of its
+/// epilogue.
+type Layer = (bool, u32);
+
+const LAYERS: [Layer; 9] = [
+    (false, 0),
+    (false, flag::LRELU),
+    (false, flag::LRELU | flag::RESIDUAL),
+    (false, flag::LRELU | flag::RESIDUAL_UPSAMPLED),
+    (true, flag::DEMODULATE | flag::NOISE | flag::LRELU),
+    (
+        true,
+        flag::DEMODULATE | flag::NOISE | flag::LRELU | flag::SCALE_SHIFT,
+    ),
+    (true, 0),
+    (true, flag::RESIDUAL_UPSAMPLED),
+    (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
+];
+
+/// How a convolution is spread over threads.
+#[derive(Clone, Copy, Debug)]
+enum Structure {
+    Register,
+    Tiled {
+        channel_groups: u32,
+        column_groups: u32,
+    },
+    /// What the stage chooses for the device; for square maps.
+    Chosen,
+}
+
+const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
+    Structure::Tiled {
+        channel_groups,
+        column_groups,
+    }
+}
+
+const STRUCTURES: [Structure; 4] = [Structure::Register, tiled(2, 4), tiled(4, 4), tiled(8, 2)];
+
+impl Structure {
+    fn kernel(self, gpu: &Gpu, conv: &Conv, [height, width]: [u32; 2]) -> (Arc<Kernel>, [u32; 3]) {
+        let mut constants = vec![
+            ("KERNEL_SIZE", conv.kernel_size),
+            ("MODULATED", conv.style.is_some().into()),
+        ];
+        let eighths = conv.outputs.div_ceil(8);
+        let (source, grid) = match self {
+            Self::Chosen => return conv.kernel(gpu, width).unwrap(),
+            Self::Register => (
+                &kernels::CONV_REGISTER,
+                [width.div_ceil(64), eighths.div_ceil(4), height],
+            ),
+            Self::Tiled {
+                channel_groups,
+                column_groups,
+            } => {
+                constants.push(("CHANNEL_GROUPS", channel_groups));
+                constants.push(("COLUMN_GROUPS", column_groups));
+                let lines = 128 / (channel_groups * column_groups);
+                let grid = [
+                    width.div_ceil(8 * column_groups),
+                    height.div_ceil(lines),
+                    eighths.div_ceil(channel_groups),
+                ];
+                (&kernels::CONV_TILED, grid)
+            }
+        };
+        (gpu.kernel(source, &constants).unwrap(), grid)
+    }
+}
+
+/// All that a convolution computes with.
+struct ConvData {
+    input: reference::Tensor,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    modulation: Vec<f32>,
+    demodulation: Vec<f32>,
+    noise: Vec<f32>,
+    noise_gain: f32,
+    /// Scale and shift, or the residual and nothing.
+    operands: [reference::Tensor; 2],
+}
+
+impl ConvData {
+    fn new(case: ConvCase, (_, flags): Layer) -> Self {
+        let [height, width] = case.size.map(|side| side as usize);
+        let (inputs, outputs) = (case.inputs as usize, case.outputs as usize);
+        let taps = (case.kernel_size * case.kernel_size) as usize;
+        let random = |name: &str, count| random(case.seed, name, count);
+        let map = |name: &str, shape| random_map(case.seed, name, shape);
+        // Keeps sums of order one, where the sigmoid still tells them apart.
+        let scale = 1.0 / ((inputs * taps) as f32).sqrt();
+        let weight = random("weight", outputs * inputs * taps);
+        let shape = if flags & flag::RESIDUAL_UPSAMPLED != 0 {
+            [height / 2, width / 2, outputs]
+        } else {
+            [height, width, outputs]
+        };
+        Self {
+            input: map("input", [height, width, inputs]),
+            weight: weight.iter().map(|w| w * scale).collect(),
+            bias: random("bias", outputs),
+            modulation: random("modulation", inputs),
+            demodulation: random("demodulation", outputs),
+            noise: random("noise", height * width),
+            noise_gain: 0.75,
+            operands: [map("operand", shape), map("shift", shape)],
+        }
+    }
+
+    fn map(self, f: fn(f32) -> f32) -> Self {
+        let all = |values: Vec<f32>| values.into_iter().map(f).collect();
+        Self {
+            input: self.input.map(f),
+            weight: all(self.weight),
+            bias: all(self.bias),
+            modulation: all(self.modulation),
+            demodulation: all(self.demodulation),
+            noise: all(self.noise),
+            noise_gain: f(self.noise_gain),
+            operands: self.operands.map(|operand| operand.map(f)),
+        }
+    }
+
+    fn twin(&self, case: ConvCase, (modulated, flags): Layer) -> reference::Tensor {
+        let has = |flag: u32| flags & flag != 0;
+        let [operand, shift] = &self.operands;
+        let conv = twin::Conv {
+            weight: &self.weight,
+            size: case.kernel_size as usize,
+            outputs: case.outputs as usize,
+            modulation: modulated.then_some(&self.modulation),
+            demodulation: has(flag::DEMODULATE).then_some(&self.demodulation),
+            noise: has(flag::NOISE).then_some((&self.noise, self.noise_gain)),
+            bias: Some(&self.bias),
+            lrelu: has(flag::LRELU),
+            affine: has(flag::SCALE_SHIFT).then_some((operand, shift)),
+            residual: if has(flag::RESIDUAL) {
+                twin::Residual::Same(operand)
+            } else if has(flag::RESIDUAL_UPSAMPLED) {
+                twin::Residual::Upsampled(operand)
+            } else {
+                twin::Residual::None
+            },
+        };
+        twin::conv(&self.input, &conv)
+    }
+}
+
+/// Values behind `offset` vec4s that belong to other layers.
+fn behind(offset: u32, values: &[f32]) -> Vec<f32> {
+    let mut all = vec![f32::NAN; 4 * offset as usize];
+    all.extend(pack::vector(values));
+    all
+}
+
+/// Runs a convolution and compares every output.
+fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
+    let (modulated, flags) = layer;
+    let [height, width] = case.size;
+    let data = ConvData::new(case, layer);
+    let conv = Conv {
+        weights: input(
+            gpu,
+            &pack::convolution(
+                &data.weight,
+                case.outputs,
+                case.inputs,
+                case.kernel_size * case.kernel_size,
+            ),
+        ),
+        bias: input(gpu, &pack::vector(&data.bias)),
+        kernel_size: case.kernel_size,
+        inputs: case.inputs,
+        outputs: case.outputs,
+        style: modulated.then(StyleOffsets::default),
+    };
+    let parameters = params::Conv {
+        width,
+        height,
+        input_channels: case.inputs.div_ceil(4),
+        output_channels: case.outputs.div_ceil(4),
+        modulation_offset: 3,
+        demodulation_offset: 2,
+        noise_offset: 4,
+        noise_gain: 0.5,
+        flags,
+        ..Default::default()
+    };
+    let frame = params::Frame {
+        noise_base: 8,
+        noise_gain: data.noise_gain / parameters.noise_gain,
+        ..Default::default()
+    };
+    let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+    let [operand, shift] = &data.operands;
+    let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
+    let elements = (width * height * pack::padded(case.outputs)) as usize;
+    let result = output(gpu, elements);
+    let (kernel, grid) = structure.kernel(gpu, &conv, case.size);
+    run(gpu, &[], |b| {
+        b.dispatch(
+            Dispatch::new("convolution", &kernel)
+                .uniform("conv", parameters)
+                .bind("frame", &frame)
+                .bind("input", &input_map(gpu, &data.input))
+                .bind("weights", &conv.weights)
+                .bind("bias", &conv.bias)
+                .bind("modulation", &input(gpu, &behind(3, &data.modulation)))
+                .bind("demodulation", &input(gpu, &behind(2, &data.demodulation)))
+                .bind("noise", &input(gpu, &behind(3, &data.noise)))
+                .bind("operand", &input(gpu, &both.concat()))
+                .bind("output", &result)
+                .grid(grid),
+        );
+    });
+
+    let found = unpadded(&written(gpu, &result, elements), case.outputs);
+    let mut expected = data.twin(case, layer);
+    let linear = (modulated, flags & !flag::LRELU);
+    let mut magnitude = data.map(f32::abs).twin(case, linear);
+    if flags & flag::SIGMOID != 0 {
+        // A quarter is its steepest slope; its own rounding is that of numbers up to one.
+        expected = expected.map(shared::sigmoid_wide);
+        magnitude = magnitude.map(|m| m / 4.0 + 1.0);
+    }
+    // A sum of n products rounds by some √n units in the last place of its partial sums, which
+    // stay about √n times below the sum of the absolute products.
+    let what = format!("{case:?}, {layer:?}, {structure:?}");
+    assert_close(&what, &found, &expected.data, |i| {
+        4.0 * f32::EPSILON * magnitude.data[i]
+    });
+}
+
+fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = ConvCase> {
+    // Some are no multiple of a vec4, some of no eight.
+    let channels = || select(vec![3u32, 4, 12, 20, 36, 72, 96]);
+    let size = [sides.clone(), sides];
+    let cases = (
+        any::<u64>(),
+        size,
+        channels(),
+        channels(),
+        select(vec![1, 3]),
+    );
+    cases.prop_map(|(seed, size, inputs, outputs, kernel_size)| ConvCase {
+        seed,
+        size,
+        inputs,
+        outputs,
+        kernel_size,
+    })
+}
+
+fn check_structure(cases: u32, structure: Structure) {
+    check(cases, conv_cases(4..=40), |case| {
+        for layer in LAYERS {
+            let mut case = case;
+            if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
+                case.size = case.size.map(|side| side & !1);
+            }
+            convolve(gpu(), case, layer, structure);
+        }
+    });
+}
+
+#[test]
+fn convolutions_in_registers() {
+    check_structure(6, Structure::Register);
+}
+
+#[test]
+fn convolutions_in_tiles() {
+    for structure in &STRUCTURES[1..] {
+        check_structure(4, *structure);
+    }
+}
+
+#[test]
+fn the_chosen_convolution_covers_every_square_map() {
+    check(12, conv_cases(4..=40), |mut case| {
+        case.size[0] = case.size[1];
+        convolve(gpu(), case, LAYERS[1], Structure::Chosen);
+        case.kernel_size = 3;
+        convolve(software(), case, LAYERS[1], Structure::Chosen);
+    });
+}
+
+// ---- resample, add -------------------------------------------------------------------------
+
+fn resize(gpu: &Gpu, seed: u64, from: [u32; 2], to: [u32; 2], channels: u32, activate: bool) {
+    let side = |side: u32| side as usize;
+    let map = random_map(seed, "map", [side(from[0]), side(from[1]), side(channels)]);
+    let kernel = gpu.kernel(&kernels::RESAMPLE, &[]).unwrap();
+    let vec4s = channels.div_ceil(4);
+    let parameters = params::Resample {
+        input_width: from[1],
+        input_height: from[0],
+        width: to[1],
+        height: to[0],
+        channels: vec4s,
+        activate: activate.into(),
+        ..Default::default()
+    };
+    let elements = (to[0] * to[1] * vec4s * 4) as usize;
+    let result = output(gpu, elements);
+    run(gpu, &[], |b| {
+        b.dispatch(
+            Dispatch::new("resize", &kernel)
+                .uniform("size", parameters)
+                .bind("input", &input_map(gpu, &map))
+                .bind("output", &result)
+                .grid([(to[1] * vec4s).div_ceil(64), to[0], 1]),
+        );
+    });
+    let found = unpadded(&written(gpu, &result, elements), channels);
+    let expected = twin::resample(&map, to.map(side), activate);
+    // A place in pixels is good to two units in its last place, however the device divides, and
+    // neighbouring pixels differ by two at most.
+    let tolerance = f32::EPSILON * (4.0 + 4.0 * from[0].max(from[1]) as f32);
+    let what = format!("{from:?} to {to:?}, {channels} channels, seed {seed}");
+    assert_close(&what, &found, &expected.data, |_| tolerance);
+}
+
+#[test]
+fn maps_are_resized_to_any_size() {
+    let sides = || [1u32..=24, 1..=24];
+    let cases = (any::<u64>(), sides(), sides(), 1u32..=40, any::<bool>());
+    check(24, cases, |(seed, from, to, channels, activate)| {
+        resize(gpu(), seed, from, to, channels, activate);
+        resize(
+            gpu(),
+            seed,
+            from,
+            from.map(|side| 2 * side),
+            channels,
+            activate,
+        );
+        resize(
+            gpu(),
+            seed,
+            from.map(|side| 2 * side),
+            from,
+            channels,
+            activate,
+        );
+    });
+}
+
+fn sum(gpu: &Gpu, seed: u64, vec4s: u32, grid: [u32; 3]) {
+    let map = |name| random_map(seed, name, [1, vec4s as usize, 4]);
+    let (left, right) = (map("left"), map("right"));
+    let kernel = gpu.kernel(&kernels::ADD, &[]).unwrap();
+    let parameters = params::Add {
+        count: vec4s,
+        ..Default::default()
+    };
+    let result = output(gpu, left.data.len());
+    run(gpu, &[], |b| {
+        b.dispatch(
+            Dispatch::new("add", &kernel)
+                .uniform("size", parameters)
+                .bind("left", &input_map(gpu, &left))
+                .bind("right", &input_map(gpu, &right))
+                .bind("output", &result)
+                .grid(grid),
+        );
+    });
+    let found = written(gpu, &result, left.data.len());
+    let expected = twin::add(&left, &right).data;
+    assert_close("sum", &found, &expected, |_| 0.0);
+}
+
+#[test]
+fn maps_are_added_whatever_the_shape_of_the_grid() {
+    for (vec4s, grid) in [
+        (1, [1, 1, 1]),
+        (64, [1, 1, 1]),
+        (65, [2, 1, 1]),
+        (300, [5, 1, 1]),
+        // Folded, with workgroups to spare.
+        (300, [2, 3, 1]),
+    ] {
+        sum(gpu(), 7, vec4s, grid);
+    }
+}
+
+// ---- style ---------------------------------------------------------------------------------
+
+fn multiply(gpu: &Gpu, seed: u64, [rows, columns]: [u32; 2], activate: bool, normalise: bool) {
+    let random = |name: &str, count: u32| random(seed, name, count as usize);
+    let x = random("input", columns);
+    let weights = random("weights", rows * columns);
+    let bias = random("bias", rows);
+    let kernel = gpu.kernel(&kernels::LINEAR, &[]).unwrap();
+    let parameters = params::Linear {
+        rows,
+        columns: columns / 4,
+        activate: activate.into(),
+        normalise: normalise.into(),
+    };
+    let result = output(gpu, rows as usize);
+    run(gpu, &[], |b| {
+        b.dispatch(
+            Dispatch::new("linear", &kernel)
+                .uniform("size", parameters)
+                .bind("input", &input(gpu, &x))
+                .bind("weights", &input(gpu, &weights))
+                .bind("bias", &input(gpu, &bias))
+                .bind("output", &result)
+                .grid([rows.div_ceil(8), 1, 1]),
+        );
+    });
+    let found = written(gpu, &result, rows as usize);
+    let x = if normalise {
+        twin::style_normalise(&x)
+    } else {
+        x
+    };
+    let expected = twin::linear(&x, &weights, &bias, activate);
+    let absolute = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<_>>();
+    let [x, weights, bias] = [&x, &weights, &bias].map(|values| absolute(values));
+    let magnitude = twin::linear(&x, &weights, &bias, false);
+    let what = format!("{rows} x {columns}, activate {activate}, normalise {normalise}");
+    // As of convolutions.
+    assert_close(&what, &found, &expected, |i| {
+        4.0 * f32::EPSILON * magnitude[i]
+    });
+}
+
+#[test]
+fn matrices_multiply_vectors() {
+    let cases = (any::<u64>(), 1u32..=70, 1u32..=160, any::<[bool; 2]>());
+    check(24, cases, |(seed, rows, vec4s, [activate, normalise])| {
+        multiply(gpu(), seed, [rows, 4 * vec4s], activate, normalise);
+    });
+}
+
+#[test]
+fn a_style_of_zeros_stays_finite_when_normalised() {
+    let kernel = gpu().kernel(&kernels::LINEAR, &[]).unwrap();
+    let parameters = params::Linear {
+        rows: 1,
+        columns: 2,
+        activate: 0,
+        normalise: 1,
+    };
+    let result = output(gpu(), 1);
+    run(gpu(), &[], |b| {
+        b.dispatch(
+            Dispatch::new("linear", &kernel)
+                .uniform("size", parameters)
+                .bind("input", &input(gpu(), &[0.0f32; 8]))
+                .bind("weights", &input(gpu(), &[1.0f32; 8]))
+                .bind("bias", &input(gpu(), &[0.25f32]))
+                .bind("output", &result),
+        );
+    });
+    assert_eq!(written(gpu(), &result, 1), [0.25]);
+}
+
+/// Demodulates 3x3 layers of these outputs and inputs, each followed by rows without channels up to
+/// a whole vec4.
+fn demodulate(gpu: &Gpu, seed: u64, layers: &[(usize, usize)]) {
+    let (mut rows, mut squares, mut modulation, mut expected) = (vec![], vec![], vec![], vec![]);
+    for (layer, &(outputs, inputs)) in layers.iter().enumerate() {
+        let weight = random(seed, &format!("weight {layer}"), outputs * inputs * 9);
+        let style = random(seed, &format!("style {layer}"), inputs);
+        let vec4s = inputs.div_ceil(4);
+        for output in 0..outputs {
+            let first = squares.len() / 4 + output * vec4s;
+            rows.push([first, modulation.len() / 4, vec4s, 0].map(|value| value as u32));
+        }
+        rows.resize(rows.len().next_multiple_of(4), [0; 4]);
+        let sums: Vec<f32> = weight
+            .chunks_exact(9)
+            .map(|kernel| kernel.iter().map(|w| w * w).sum())
+            .collect();
+        squares.extend(pack::rows(&sums, inputs as u32));
+        modulation.extend(pack::vector(&style));
+        let factors = twin::demodulation(&weight, &style, outputs);
+        expected.extend(factors.iter().map(|d| d * std::f32::consts::SQRT_2));
+        // √2 / √1e-8
+        expected.resize(rows.len(), 14_142.136);
+    }
+    let kernel = gpu.kernel(&kernels::DEMODULATION, &[]).unwrap();
+    let parameters = params::Demodulation {
+        rows: rows.len() as u32,
+        ..Default::default()
+    };
+    let result = output(gpu, rows.len());
+    run(gpu, &[], |b| {
+        b.dispatch(
+            Dispatch::new("demodulation", &kernel)
+                .uniform("size", parameters)
+                .bind("rows", &input(gpu, &rows))
+                .bind("squares", &input(gpu, &squares))
+                .bind("modulation", &input(gpu, &modulation))
+                .bind("output", &result)
+                .grid([(rows.len() as u32).div_ceil(8), 1, 1]),
+        );
+    });
+    let found = written(gpu, &result, rows.len());
+    // All terms are positive, so the sums are good to a few units in the last place of both twins,
+    // and the root halves that.
+    assert_close(&format!("{layers:?}"), &found, &expected, |i| {
+        4.0 * f32::EPSILON * expected[i]
+    });
+}
+
+#[test]
+fn demodulation_of_several_layers() {
+    let layer = || (1usize..=40, 1usize..=70);
+    let cases = (any::<u64>(), prop::collection::vec(layer(), 1..=4));
+    check(12, cases, |(seed, layers)| demodulate(gpu(), seed, &layers));
+}
+
+// ---- noise ---------------------------------------------------------------------------------
+
+fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32> {
+    let frame = params::Frame {
+        seed,
+        ..Default::default()
+    };
+    let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+    let kernel = gpu.kernel(&kernels::NOISE, &[]).unwrap();
+    let parameters = params::Noise {
+        count: count as u32,
+        ..Default::default()
+    };
+    let maps = output(gpu, 2 * count);
+    run(gpu, &[], |b| {
+        b.dispatch(
+            Dispatch::new("noise", &kernel)
+                .uniform("size", parameters)
+                .bind("frame", &frame)
+                .bind("noise", &maps)
+                .grid(linear_grid((count as u32).div_ceil(64))),
+        );
+    });
+    let mut noise = written(gpu, &maps, 2 * count);
+    let generated = noise.split_off(count);
+    let kept = noise.iter().all(|value| value.to_bits() == u32::MAX);
+    assert!(kept, "the stored maps are overwritten");
+    generated
+}
+
+/// The mean of `f` over all values.
+fn mean(values: &[f32], f: impl Fn(f64) -> f64) -> f64 {
+    values.iter().map(|v| f(f64::from(*v))).sum::<f64>() / values.len() as f64
+}
+
+/// Mean of the products of neighbours at a distance.
+fn correlation(left: &[f32], right: &[f32]) -> f64 {
+    let products = left
+        .iter()
+        .zip(right)
+        .map(|(a, b)| f64::from(*a) * f64::from(*b));
+    products.sum::<f64>() / left.len().min(right.len()) as f64
+}
+
+#[test]
+fn generated_noise_is_standard_normal_and_independent() {
+    const COUNT: usize = 200_001;
+    let noise = generate_noise(gpu(), COUNT, [12345, 678]);
+    // Five standard errors of each estimate.
+    let within = |what: &str, found: f64, expected: f64, variance: f64| {
+        let tolerance = 5.0 * (variance / COUNT as f64).sqrt();
+        let difference = (found - expected).abs();
+        assert!(
+            difference < tolerance,
+            "{what} {found}, expected {expected} ± {tolerance}"
+        );
+    };
+    within("mean", mean(&noise, |v| v), 0.0, 1.0);
+    within("variance", mean(&noise, |v| v * v), 1.0, 2.0);
+    within("skewness", mean(&noise, |v| v.powi(3)), 0.0, 15.0);
+    within("kurtosis", mean(&noise, |v| v.powi(4)), 3.0, 96.0);
+    // 24 bits reach √(2 ln 2²⁴) = 5.77; of so many numbers the largest is beyond 4 but for one
+    // chance in 3e5.
+    let largest = noise.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    assert!((4.0..5.8).contains(&largest), "largest {largest}");
+    for distance in [1, 2, 3, 64, 256] {
+        within(
+            "correlation",
+            correlation(&noise, &noise[distance..]),
+            0.0,
+            1.0,
+        );
+    }
+    for seed in [[12346, 678], [12345, 679], [678, 12345]] {
+        let other = generate_noise(gpu(), COUNT, seed);
+        within(
+            "correlation of two seeds",
+            correlation(&noise, &other),
+            0.0,
+            1.0,
+        );
+    }
+    assert_eq!(generate_noise(gpu(), COUNT, [12345, 678]), noise);
+}
+
+/// As the shader, but for the accuracy of the functions.
+fn gaussian(counter: u32, seed: [u32; 2]) -> f64 {
+    let mut v =
+        [counter, seed[0], seed[1]].map(|x| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let mix = |v: &mut [u32; 3]| {
+        for (target, a, b) in [(0, 1, 2), (1, 2, 0), (2, 0, 1)] {
+            v[target] = v[target].wrapping_add(v[a].wrapping_mul(v[b]));
+        }
+    };
+    mix(&mut v);
+    v = v.map(|x| x ^ x >> 16);
+    mix(&mut v);
+    let unit = |bits: u32| f64::from(bits >> 8) / f64::from(1 << 24);
+    let radius = (-2.0 * (unit(v[0]) + f64::powi(2.0, -24)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * (unit(v[1]) - 0.5)).cos()
+}
+
+#[test]
+fn generated_noise_is_the_same_on_every_device() {
+    let seed = [0xdead_beef, 0x0bad_cafe];
+    let expected: Vec<f32> = (0..1000).map(|i| gaussian(i, seed) as f32).collect();
+    let found = generate_noise(gpu(), 1000, seed);
+    // WGSL promises cosines to 2⁻¹¹ only, and they are scaled by up to 5.8.
+    assert_close("noise", &found, &expected, |_| 3e-3);
+}

@@ -1,0 +1,204 @@
+//! What the tests of the stages share: devices, data, guarded buffers, comparison.
+//!
+//! Every kernel runs here against its twin in `reference`. Buffers that a kernel writes are filled
+//! with NaN before, and whatever a test hands to a kernel is followed by NaN: what is left out,
+//! and what lies beyond the end, shows.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+use crate::gpu::kernels;
+use crate::gpu::{AdapterKind, Conditions, Program, ProgramBuilder, Recording, Resource, Tensor};
+use crate::reference;
+use crate::weights::{pack, uniform};
+use crate::{Gpu, GpuOptions, ShaderChecks};
+
+/// Bytes of NaN behind a guarded buffer.
+const GUARD: usize = 256;
+
+/// The device with the kernels' variants for graphics processors, unchecked as in production.
+pub(crate) fn gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Gpu))
+}
+
+/// The device with the kernels' variants for software implementations.
+pub(crate) fn software() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu))
+}
+
+fn open(shaders: ShaderChecks, kernels: AdapterKind) -> Gpu {
+    let options = GpuOptions {
+        shaders: Some(shaders),
+        kernels: Some(kernels),
+        poison: true,
+        ..GpuOptions::default()
+    };
+    let gpu = Gpu::with_options(&options).unwrap_or_else(|error| panic!("{error}"));
+    println!("{}, kernels for {kernels:?}", gpu.description());
+    gpu
+}
+
+/// Runs `test` on `cases` values, the same ones every time; `PROPTEST_RNG_SEED` chooses others.
+pub(crate) fn check<S: Strategy>(cases: u32, values: S, test: impl Fn(S::Value)) {
+    let environment = Config::default();
+    let config = Config {
+        cases,
+        rng_seed: match environment.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(1),
+            fixed => fixed,
+        },
+        failure_persistence: None,
+        // Simpler failures are nice, but each attempt takes as long as a case.
+        max_shrink_iters: 32,
+        ..environment
+    };
+    let outcome = TestRunner::new(config).run(&values, |value| {
+        test(value);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Numbers in [-1, 1), different for every seed and name.
+pub(crate) fn random(seed: u64, name: &str, count: usize) -> Vec<f32> {
+    uniform(seed, name).take(count).collect()
+}
+
+/// A map `[height, width, channels]` of [`random`] numbers.
+pub(crate) fn random_map(seed: u64, name: &str, shape: [usize; 3]) -> reference::Tensor {
+    reference::Tensor::new(shape, random(seed, name, shape.iter().product()))
+}
+
+/// A buffer for a kernel to read: `data`, then NaN.
+pub(crate) fn input<T: bytemuck::Pod>(gpu: &Gpu, data: &[T]) -> Tensor {
+    let mut bytes: Vec<u8> = bytemuck::cast_slice(data).to_vec();
+    bytes.resize(bytes.len() + GUARD, 0xff);
+    Tensor::from_slice(gpu, "input", &bytes).unwrap()
+}
+
+/// A map as kernels read it, channels padded with zeros, then NaN.
+pub(crate) fn input_map(gpu: &Gpu, map: &reference::Tensor) -> Tensor {
+    input(gpu, &pack::rows(&map.data, map.row_length() as u32))
+}
+
+/// A buffer for a kernel to write: `elements` times NaN, and NaN behind that.
+pub(crate) fn output(gpu: &Gpu, elements: usize) -> Tensor {
+    Tensor::empty(gpu, "output", (elements * 4 + GUARD) as u64).unwrap()
+}
+
+/// What a kernel wrote to an [`output`] of so many `elements`.
+#[track_caller]
+pub(crate) fn written(gpu: &Gpu, output: &Tensor, elements: usize) -> Vec<f32> {
+    let mut words: Vec<u32> = read(gpu, output);
+    let behind = words.split_off(elements);
+    assert!(!behind.is_empty(), "this buffer has no guard");
+    let touched = behind.iter().position(|word| *word != u32::MAX);
+    assert_eq!(touched, None, "element written behind the last");
+    bytemuck::cast_slice(&words).to_vec()
+}
+
+/// The whole content of a buffer.
+pub(crate) fn read<T: bytemuck::Pod>(gpu: &Gpu, tensor: &Tensor) -> Vec<T> {
+    pollster::block_on(tensor.read(gpu)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Rows of so many channels, without what pads them to vec4s.
+pub(crate) fn unpadded(values: &[f32], channels: u32) -> Vec<f32> {
+    let rows = values.chunks_exact(pack::padded(channels) as usize);
+    let rows = rows.flat_map(|row| &row[..channels as usize]);
+    rows.copied().collect()
+}
+
+/// Plans a program, and runs all of it with what it binds from `outside`.
+pub(crate) fn run<T>(
+    gpu: &Gpu,
+    outside: &[(&str, Resource<'_>)],
+    plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
+) -> T {
+    plan_and_submit(ProgramBuilder::new(gpu, false), outside, plan).0
+}
+
+/// Like [`run`], with every intermediate result kept.
+pub(crate) fn run_traced<T>(
+    gpu: &Gpu,
+    outside: &[(&str, Resource<'_>)],
+    plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
+) -> (T, Program) {
+    plan_and_submit(ProgramBuilder::new(gpu, true), outside, plan)
+}
+
+fn plan_and_submit<T>(
+    mut builder: ProgramBuilder<'_>,
+    outside: &[(&str, Resource<'_>)],
+    plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
+) -> (T, Program) {
+    let gpu = builder.gpu();
+    let planned = plan(&mut builder);
+    let program = builder.finish().unwrap_or_else(|error| panic!("{error}"));
+    submit(gpu, &program, outside);
+    (planned, program)
+}
+
+/// Runs all of a program with what it binds from `outside`.
+pub(crate) fn submit(gpu: &Gpu, program: &Program, outside: &[(&str, Resource<'_>)]) {
+    let bindings = program.bind(gpu, outside);
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    let recorded = program.record(Recording {
+        encoder: &mut encoder,
+        bindings: &[&bindings],
+        conditions: Conditions {
+            generated_noise: true,
+            head_model: true,
+            stage: None,
+        },
+        timer: None,
+    });
+    recorded.unwrap_or_else(|error| panic!("{error}"));
+    gpu.queue().submit([encoder.finish()]);
+    let checked = gpu.check("a test");
+    checked.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Fails unless every number is within its tolerance; NaN is infinitely far from everything.
+#[track_caller]
+pub(crate) fn assert_close(
+    what: &str,
+    found: &[f32],
+    expected: &[f32],
+    tolerance: impl Fn(usize) -> f32,
+) {
+    assert_eq!(found.len(), expected.len(), "{what}: number of elements");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let (difference, tolerance) = ((found - expected).abs(), tolerance(i));
+        assert!(
+            difference <= tolerance,
+            "{what}: element {i} is {found}, expected {expected} ± {tolerance:e}"
+        );
+    }
+}
+
+#[test]
+fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
+    use super::{field, fusion, head, output, points, rays, source, style_unet};
+    let gpu = open(ShaderChecks::Checked, AdapterKind::Gpu);
+    for examples in [
+        field::tests::examples,
+        fusion::tests::examples,
+        head::tests::examples,
+        output::tests::examples,
+        points::tests::examples,
+        rays::tests::examples,
+        source::tests::examples,
+        style_unet::tests::examples,
+    ] {
+        examples(&gpu);
+    }
+    // Nothing else runs on this device.
+    let all: BTreeSet<_> = kernels::ALL.iter().map(|kernel| kernel.name).collect();
+    assert_eq!(gpu.compiled(), all);
+}
