@@ -19,6 +19,23 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
+/// Maps a file into memory. It must stay as it is while the map is in use, which callers ask of
+/// theirs.
+pub(crate) fn map(path: &Path) -> Result<Box<dyn AsRef<[u8]> + Send + Sync>> {
+    let failed = |action| {
+        move |source| Error::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let file = fs::File::open(path).map_err(failed("open"))?;
+    // SAFETY: the map is only ever read, and as plain bytes, of which all values are valid. That
+    // the file stays as it is meanwhile is asked of the caller.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map"))?;
+    Ok(Box::new(map))
+}
+
 /// Replaces the file at `path` with the pieces that `content` hands to its argument, one after the
 /// other.
 ///
@@ -43,17 +60,55 @@ pub(crate) fn replace(
     fs::rename(&partial.0, path).map_err(failed)
 }
 
+/// Makes the directory at `path`, which must not hold anything yet, with what `content` puts into
+/// the directory that it is given.
+///
+/// That is one beside it, which takes its place when complete: whatever fails, no half-filled
+/// directory stays.
+#[cfg(feature = "import")]
+pub(crate) fn create_directory(
+    path: &Path,
+    content: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let failed = |source| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let partial = PartialDirectory(partial_name(path));
+    fs::create_dir(&partial.0).map_err(failed)?;
+    content(&partial.0)?;
+    fs::rename(&partial.0, path).map_err(failed)
+}
+
+/// A name beside `path` that nobody else uses.
+fn partial_name(path: &Path) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{count}.partial", process::id()));
+    path.with_file_name(name)
+}
+
+/// A directory on its way, removed unless it was moved to its place.
+#[cfg(feature = "import")]
+struct PartialDirectory(PathBuf);
+
+#[cfg(feature = "import")]
+impl Drop for PartialDirectory {
+    fn drop(&mut self) {
+        // As for files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A file on its way, removed unless it was moved to its place.
 struct PartialFile(PathBuf);
 
 impl PartialFile {
     fn create_beside(path: &Path) -> io::Result<(Self, fs::File)> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        name.push(format!(".{}-{count}.partial", process::id()));
-        let path = path.with_file_name(name);
+        let path = partial_name(path);
         let file = fs::File::create_new(&path)?;
         Ok((Self(path), file))
     }

@@ -52,6 +52,8 @@
 //!
 //! # Features
 //!
+//! - `import`: module `import` reads the GPAvatar authors' checkpoint, FLAME head models, tracked
+//!   videos and recordings of faces.
 //! - `profiler`: GPU timestamps in [`Avatar::profile`]; without it profiles use the wall clock.
 //! - `reference`: the scalar twins of all kernels.
 
@@ -98,6 +100,8 @@ pub use image;
 pub use model::{Model, ModelOptions};
 pub use motion::{Drive, Geometry, Motion, MotionFrame, ResolvedDrive};
 pub use source::SourceImage;
+#[cfg(feature = "import")]
+pub use weights::import;
 pub use weights::{FloatFormat, SyntheticRules, TensorFile, TensorWriter, Weights, fold};
 /// The GPU interface that this crate is built on, in the version it was built with.
 #[doc(no_inline)]

@@ -35,18 +35,7 @@ impl TensorFile {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |action| {
-            move |source| Error::Io {
-                action,
-                path: path.to_owned(),
-                source,
-            }
-        };
-        let file = std::fs::File::open(path).map_err(failed("open"))?;
-        // SAFETY: the map is only ever read, and as plain bytes, of which all values are valid.
-        // That the file stays as it is meanwhile is asked of the caller in this type's docs.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map"))?;
-        Self::parse(path.display().to_string(), Box::new(map))
+        Self::parse(path.display().to_string(), crate::file::map(path)?)
     }
 
     /// Takes the content of a file; `what` names it in error messages.
@@ -57,7 +46,7 @@ impl TensorFile {
         Self::parse(what.into(), Box::new(bytes))
     }
 
-    fn parse(what: String, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self> {
+    pub(super) fn parse(what: String, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self> {
         let (header, data) = split((*bytes).as_ref())
             .map_err(|reason| Error::format(what.as_str(), FORMAT, reason))?;
         let data_start = (*bytes).as_ref().len() - data.len();

@@ -2,6 +2,8 @@
 
 mod file;
 pub mod fold;
+#[cfg(feature = "import")]
+pub mod import;
 pub(crate) mod pack;
 mod synthetic;
 mod writer;

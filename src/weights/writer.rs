@@ -83,6 +83,7 @@ impl FloatFormat {
 pub struct TensorWriter<'a> {
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) tensors: BTreeMap<String, Entry<'a>>,
+    progress: Box<dyn FnMut(usize, usize) + 'a>,
 }
 
 pub(super) struct Entry<'a> {
@@ -97,7 +98,14 @@ impl<'a> TensorWriter<'a> {
         Self {
             metadata,
             tensors: BTreeMap::new(),
+            progress: Box::new(|_, _| {}),
         }
+    }
+
+    /// Has `progress` called whenever a tensor was written: with the bytes of those that were, and of
+    /// all.
+    pub fn on_progress(&mut self, progress: impl FnMut(usize, usize) + 'a) {
+        self.progress = Box::new(progress);
     }
 
     /// Adds a metadata entry, in place of an earlier one of that key.
@@ -196,7 +204,7 @@ impl<'a> TensorWriter<'a> {
         self.tensors.insert(name, entry);
     }
 
-    fn encode(self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn encode(mut self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         // Wide elements first: then all are aligned, whatever the sizes of the narrow ones.
         let mut tensors: Vec<(String, Entry)> = self.tensors.into_iter().collect();
         tensors.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.dtype));
@@ -224,6 +232,7 @@ impl<'a> TensorWriter<'a> {
 
         write(&(header.len() as u64).to_le_bytes())?;
         write(header.as_bytes())?;
+        let mut written = 0;
         for ((name, entry), size) in tensors.into_iter().zip(sizes) {
             let bytes = (entry.bytes)()?;
             if bytes.len() != size {
@@ -234,6 +243,8 @@ impl<'a> TensorWriter<'a> {
                 ));
             }
             write(&bytes)?;
+            written += size;
+            (self.progress)(written, end);
         }
         Ok(())
     }
@@ -265,7 +276,7 @@ mod tests {
     use crate::file::Scratch;
 
     /// One tensor of each type, the narrow ones of odd length, and two of the metadata.
-    fn example() -> TensorWriter<'static> {
+    fn example<'a>() -> TensorWriter<'a> {
         let metadata = [("licence", "CC0-1.0"), ("name", "An \"example\" \u{1F600}")];
         let metadata = metadata.map(|(key, value)| (key.into(), value.into()));
         let mut writer = TensorWriter::new(metadata.into());
@@ -303,6 +314,18 @@ mod tests {
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let metadata: BTreeMap<_, _> = header.metadata().clone().unwrap().into_iter().collect();
         assert_eq!(metadata, example().metadata);
+    }
+
+    #[test]
+    fn progress_is_made_in_bytes() {
+        let steps = std::cell::RefCell::new(Vec::new());
+        let mut writer = example();
+        writer.on_progress(|written, total| steps.borrow_mut().push((written, total)));
+        writer.into_bytes().unwrap();
+        let steps = steps.into_inner();
+        assert_eq!(steps.len(), 6);
+        assert_eq!(steps.last(), Some(&(35, 35)));
+        assert!(steps.is_sorted() && steps.iter().all(|&(_, total)| total == 35));
     }
 
     #[test]

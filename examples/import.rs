@@ -1,0 +1,205 @@
+//! Turns files of the GPAvatar authors and of face trackers into files of this crate, without
+//! Python: `cargo run --release --example import -- checkpoint one_model.ckpt`.
+
+mod common;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::cli;
+use gpavatar::import::{self, Checkpoint, HeadOptions, MotionOptions, Sources};
+use gpavatar::{FloatFormat, HeadModel, ModelConfig};
+
+/// Turns files of the GPAvatar authors and of face trackers into files of this crate.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  import checkpoint one_model.ckpt --head generic_model.pkl --f16 -o gpavatar.safetensors
+  import head flame2023.pkl --whole -o flame.safetensors
+  import motion smoothed.pkl -o motion.json
+  import sources tracked_result.pth -o me"
+)]
+enum Args {
+    Checkpoint(CheckpointArgs),
+    Head(HeadArgs),
+    Motion(MotionArgs),
+    Sources(SourcesArgs),
+}
+
+/// The released weights, one_model.ckpt
+#[derive(clap::Args)]
+struct CheckpointArgs {
+    checkpoint: PathBuf,
+    /// Weights file to write
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "gpavatar.safetensors"
+    )]
+    output: PathBuf,
+    /// Head model to put into it, FLAME's or one of this crate: then the file is a whole model
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
+    #[command(flatten)]
+    directions: Directions,
+    /// Writes 16-bit floats: half the size
+    #[arg(long)]
+    f16: bool,
+    /// What the tensors' shapes do not tell, if it is not as released: '{"low_res_size": 64}'
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+}
+
+/// A FLAME head model: generic_model.pkl, flame2023*.pkl, .npz or .safetensors
+#[derive(clap::Args)]
+struct HeadArgs {
+    model: PathBuf,
+    /// Head model file to write
+    #[arg(short, long, value_name = "FILE", default_value = "flame.safetensors")]
+    output: PathBuf,
+    #[command(flatten)]
+    directions: Directions,
+}
+
+#[derive(clap::Args)]
+struct Directions {
+    /// Keeps all of FLAME's 300 + 100 directions; GPAvatar uses 100 + 50
+    #[arg(long)]
+    whole: bool,
+}
+
+/// A tracked video (lightning.pkl, smoothed.pkl) or a recording of Live Link Face (.csv)
+#[derive(clap::Args)]
+struct MotionArgs {
+    recording: PathBuf,
+    /// Motion to write, .json or .safetensors
+    #[arg(short, long, value_name = "FILE", default_value = "motion.json")]
+    output: PathBuf,
+    /// Frames per second [default: 25, or what a recording says]
+    #[arg(long)]
+    fps: Option<f32>,
+    /// Smooths the motion, less the nearer to 1; GPAvatar uses 0.9
+    #[arg(long, value_name = "ALPHA")]
+    smoothing: Option<f32>,
+    /// Keeps the angles of head and eyes that a recording has as expression channels
+    #[arg(long)]
+    rotations: bool,
+    /// Under what terms the motion may be used, to be written into it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    licence: String,
+}
+
+/// Tracked source pictures, tracked_result.pth
+#[derive(clap::Args)]
+struct SourcesArgs {
+    tracked: PathBuf,
+    /// Directory to write pictures, cameras and shape to
+    #[arg(short, long, value_name = "DIRECTORY", default_value = "sources")]
+    output: PathBuf,
+}
+
+fn main() -> ExitCode {
+    cli::exit(match Args::parse() {
+        Args::Checkpoint(args) => checkpoint(args),
+        Args::Head(args) => head(args),
+        Args::Motion(args) => motion(args),
+        Args::Sources(args) => sources(args),
+    })
+}
+
+fn checkpoint(args: CheckpointArgs) -> Result<(), Box<dyn Error>> {
+    let mut checkpoint = Checkpoint::open(&args.checkpoint)?;
+    if let Some(json) = &args.config {
+        let changed = merged(checkpoint.config(), json)?;
+        checkpoint = checkpoint.with_config(|config| *config = changed)?;
+    }
+    let head = args.head.map(|head| args.directions.read(&head));
+    let head = head.transpose()?;
+    let points = checkpoint.config().points as usize;
+    if let Some(vertices) = head.as_ref().map(HeadModel::vertex_count)
+        && vertices != points
+    {
+        return Err(
+            format!("the network has {points} points, the head {vertices} vertices").into(),
+        );
+    }
+
+    let format = match args.f16 {
+        true => FloatFormat::F16,
+        false => FloatFormat::F32,
+    };
+    let bar = cli::progress("megabytes", 0);
+    let mut writer = checkpoint.writer(format)?;
+    if let Some(head) = &head {
+        head.embed(&mut writer, format);
+    }
+    writer.on_progress(|written, total| {
+        bar.set_length((total / 1_000_000) as u64);
+        bar.set_position((written / 1_000_000) as u64);
+    });
+    writer.write(&args.output)?;
+    bar.finish_and_clear();
+    let tensors = checkpoint.config().tensors()?.len();
+    let ignored = checkpoint.ignored().len();
+    println!("{tensors} tensors, {ignored} others left out");
+    cli::list(&[args.output]);
+    Ok(())
+}
+
+/// The configuration with some fields as `json` has them.
+fn merged(config: &ModelConfig, json: &str) -> Result<ModelConfig, Box<dyn Error>> {
+    let mut fields: serde_json::Map<_, _> = serde_json::from_str(&config.to_json()?)?;
+    fields.extend(serde_json::from_str::<serde_json::Map<_, _>>(json)?);
+    let json = serde_json::to_string(&fields)?;
+    Ok(ModelConfig::from_json("--config", &json)?)
+}
+
+impl Directions {
+    fn read(&self, file: &Path) -> gpavatar::Result<HeadModel> {
+        let options = match self.whole {
+            true => HeadOptions::whole(),
+            false => HeadOptions::default(),
+        };
+        import::head_model(file, &options)
+    }
+}
+
+fn head(args: HeadArgs) -> Result<(), Box<dyn Error>> {
+    let head = args.directions.read(&args.model)?;
+    head.write(&args.output)?;
+    println!(
+        "{} vertices, {} identity and {} expression directions, {} joints",
+        head.vertex_count(),
+        head.shape_count(),
+        head.expression_count(),
+        head.joint_count()
+    );
+    cli::list(&[args.output]);
+    Ok(())
+}
+
+fn motion(args: MotionArgs) -> Result<(), Box<dyn Error>> {
+    let options = MotionOptions {
+        fps: args.fps,
+        smoothing: args.smoothing,
+        rotations: args.rotations,
+    };
+    let motion = import::motion(&args.recording, &options)?;
+    let name = motion.name().to_owned();
+    motion.with_name(name, args.licence).write(&args.output)?;
+    cli::list(&[args.output]);
+    Ok(())
+}
+
+fn sources(args: SourcesArgs) -> Result<(), Box<dyn Error>> {
+    let sources = Sources::open(&args.tracked)?;
+    sources.write(&args.output)?;
+    println!("{} pictures", sources.images.len());
+    cli::list(&[args.output]);
+    Ok(())
+}

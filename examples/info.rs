@@ -1,0 +1,52 @@
+//! Shows what a file holds: weights, head models, avatars and motions of this crate, the authors'
+//! checkpoints and tracked videos, other pickles, `.npz` archives, recordings of faces.
+//!
+//! `cargo run --release --example info -- gpavatar.safetensors`
+
+mod common;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::cli;
+use gpavatar::import::{Contents, ContentsValue};
+
+/// Shows what a file holds: its kind, configuration, licence, and its tensors with their statistics.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    file: PathBuf,
+    /// Lists only what has this in its name
+    #[arg(default_value = "")]
+    name: String,
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(Args::parse()))
+}
+
+fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut contents = Contents::open(&args.file)?;
+    let size = std::fs::metadata(&args.file)?.len();
+    let shapes = contents
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.value {
+            ContentsValue::Tensor { shape, .. } => Some(shape.iter().product::<usize>()),
+            _ => None,
+        });
+    let (tensors, numbers) = shapes.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
+    contents
+        .entries
+        .retain(|entry| entry.name.contains(&args.name));
+    let file = args.file.display();
+    let text = format!("{file}: {size} bytes, {tensors} tensors of {numbers} numbers\n{contents}");
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads the list may have seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}

@@ -1,0 +1,229 @@
+//! Zip archives of tensors, in memory.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use zip::{CompressionMethod, ZipArchive};
+
+/// The most that a byte of a deflated entry can unfold to.
+const MAX_INFLATION: u64 = 1032;
+
+/// What lies where in an archive.
+#[derive(Debug)]
+pub(super) struct Archive {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// A file in an archive.
+#[derive(Debug)]
+pub(super) struct Entry {
+    index: usize,
+    range: Range<usize>,
+    stored: bool,
+    size: u64,
+    checksum: u32,
+    intact: OnceLock<bool>,
+}
+
+impl Archive {
+    /// Whether `bytes` begin like an archive.
+    pub fn is_archive(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"PK\x03\x04")
+    }
+
+    /// Reads the directory of an archive.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut archive = open(bytes)?;
+        let mut entries = BTreeMap::new();
+        for index in 0..archive.len() {
+            let file = archive.by_index_raw(index).map_err(|e| e.to_string())?;
+            let name = file.name().map_err(|e| e.to_string())?.into_owned();
+            let range = file.data_start().and_then(|start| {
+                let end = start.checked_add(file.compressed_size())?;
+                let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
+                (!file.encrypted() && range.end <= bytes.len()).then_some(range)
+            });
+            let range = range.ok_or_else(|| {
+                format!("entry {name:?} is encrypted or does not lie within the file")
+            })?;
+            let entry = Entry {
+                index,
+                range,
+                stored: file.compression() == CompressionMethod::Stored,
+                size: file.size(),
+                checksum: file.crc32(),
+                intact: OnceLock::new(),
+            };
+            entries.insert(name, entry);
+        }
+        Ok(Self { entries })
+    }
+
+    /// Names of all entries, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The entry of a name.
+    pub fn entry(&self, name: &str) -> Result<&Entry, String> {
+        (self.entries.get(name)).ok_or_else(|| format!("expected an entry {name:?}, found none"))
+    }
+}
+
+impl Entry {
+    /// Length of an entry that must not be compressed.
+    pub fn stored_length(&self) -> Result<usize, String> {
+        match self.stored {
+            true => Ok(self.range.len()),
+            false => Err("an entry that is compressed, which PyTorch's never are".into()),
+        }
+    }
+
+    /// The entry's bytes in the archive, which must not be compressed.
+    ///
+    /// The checksum is computed once, however often the entry is asked for.
+    pub fn stored<'a>(&self, archive: &'a [u8]) -> Result<&'a [u8], String> {
+        self.stored_length()?;
+        let bytes = (archive.get(self.range.clone())).ok_or("another archive than this")?;
+        let intact = || crc32fast::hash(bytes) == self.checksum;
+        match self.intact.get_or_init(intact) {
+            true => Ok(bytes),
+            false => Err("a checksum does not match: the file is damaged, get it again".into()),
+        }
+    }
+
+    /// The entry's content, decompressed if need be.
+    pub fn content<'a>(&self, archive: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+        if self.stored {
+            return self.stored(archive).map(Cow::Borrowed);
+        }
+        let possible = (self.range.len() as u64).saturating_mul(MAX_INFLATION);
+        if self.size > possible {
+            return Err(format!(
+                "{} compressed bytes, which cannot be {} uncompressed ones",
+                self.range.len(),
+                self.size
+            ));
+        }
+        let mut content = Vec::new();
+        let mut zip = open(archive)?;
+        let file = zip.by_index(self.index).map_err(|e| e.to_string())?;
+        // One byte more than there should be: the checksum is looked at where the data end.
+        (file
+            .take(self.size.saturating_add(1))
+            .read_to_end(&mut content))
+        .map_err(|e| e.to_string())?;
+        match content.len() as u64 == self.size {
+            true => Ok(content.into()),
+            false => Err(format!(
+                "expected {} bytes, found {}",
+                self.size,
+                content.len()
+            )),
+        }
+    }
+}
+
+fn open(bytes: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>, String> {
+    ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    fn written(files: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(method);
+        for (name, content) in files {
+            writer.start_file(*name, options).unwrap();
+            writer.write_all(content).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    /// An archive of these files, not compressed.
+    pub fn stored(files: &[(&str, &[u8])]) -> Vec<u8> {
+        written(files, CompressionMethod::Stored)
+    }
+
+    /// The archive with its entries as `change` makes them, by name, and their checksums right.
+    pub fn rewritten(archive: &[u8], change: impl Fn(&str, &mut Vec<u8>)) -> Vec<u8> {
+        let parsed = Archive::parse(archive).unwrap();
+        let files: Vec<(&str, Vec<u8>)> = (parsed.names())
+            .map(|name| {
+                let mut content = parsed.entry(name).unwrap().content(archive).unwrap().into();
+                change(name, &mut content);
+                (name, content)
+            })
+            .collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, content)| (*name, &**content))
+            .collect();
+        stored(&files)
+    }
+
+    #[test]
+    fn entries_are_read_however_they_are_stored() {
+        let content = b"some content ".repeat(100);
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            let bytes = written(&[("a", &content), ("empty", &[])], method);
+            let archive = Archive::parse(&bytes).unwrap();
+            assert_eq!(archive.names().collect::<Vec<_>>(), ["a", "empty"]);
+            assert!(archive.entry("b").is_err());
+            let entry = archive.entry("a").unwrap();
+            assert_eq!(entry.content(&bytes).unwrap(), content);
+            assert!(
+                archive
+                    .entry("empty")
+                    .unwrap()
+                    .content(&bytes)
+                    .unwrap()
+                    .is_empty()
+            );
+            let borrowed = entry.stored(&bytes);
+            match method {
+                CompressionMethod::Stored => assert_eq!(borrowed.unwrap(), content),
+                _ => assert!(borrowed.is_err_and(|reason| reason.contains("compressed"))),
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_entries_are_refused() {
+        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+            let mut bytes = written(&[("name", &b"some content ".repeat(100))], method);
+            // Behind the header of 30 bytes and the name.
+            bytes[40] ^= 1;
+            let archive = Archive::parse(&bytes).unwrap();
+            assert!(archive.entry("name").unwrap().content(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn entries_cannot_claim_more_than_they_have() {
+        let whole = written(&[("name", &[7; 100])], CompressionMethod::Deflated);
+        let central = whole.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+        let claimed = |at: usize, size: u32| {
+            let mut bytes = whole.clone();
+            bytes[central + at..][..4].copy_from_slice(&size.to_le_bytes());
+            let archive = Archive::parse(&bytes)?;
+            archive.entry("name")?.content(&bytes).map(Cow::into_owned)
+        };
+        assert_eq!(claimed(24, 100).unwrap(), [7; 100]);
+        // The uncompressed size, and the compressed one.
+        assert!(claimed(24, 99).is_err());
+        assert!(claimed(24, 101).is_err());
+        assert!(claimed(24, 0xFFFF_FFFE).unwrap_err().contains("cannot be"));
+        assert!(claimed(20, 1000).unwrap_err().contains("within the file"));
+    }
+}

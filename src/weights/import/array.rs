@@ -1,0 +1,401 @@
+//! Typed, strided views of bytes: what PyTorch, numpy and scipy keep their numbers in.
+
+use std::borrow::Cow;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+use crate::TensorFile;
+
+/// More axes than any array in these files has.
+const MAX_RANK: usize = 32;
+
+/// Elements that an array may have however few there are in memory.
+const FREE_ELEMENTS: usize = 1 << 16;
+
+/// How the elements of an array lie in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Layout {
+    pub dtype: Dtype,
+    pub big_endian: bool,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Distance of neighbours along each axis, in elements.
+    pub strides: Vec<usize>,
+    /// First element.
+    pub offset: usize,
+}
+
+impl Layout {
+    /// Row-major, as in C, or column-major, as in Fortran.
+    pub fn dense(dtype: Dtype, shape: Vec<usize>, fortran: bool) -> Result<Self, String> {
+        let mut strides = vec![0; shape.len()];
+        let mut stride = 1usize;
+        let mut from_innermost: Vec<usize> = (0..shape.len()).collect();
+        if !fortran {
+            from_innermost.reverse();
+        }
+        for axis in from_innermost {
+            strides[axis] = stride;
+            stride = (stride.checked_mul(shape[axis]))
+                .ok_or_else(|| format!("shape {shape:?} is beyond the address space"))?;
+        }
+        Ok(Self {
+            dtype,
+            big_endian: false,
+            shape,
+            strides,
+            offset: 0,
+        })
+    }
+
+    /// Number of elements, if it is one that `length` bytes can back.
+    pub fn checked_count(&self, length: usize) -> Result<usize, String> {
+        let misfit = || {
+            format!(
+                "{length} bytes do not hold elements {} of shape {:?}, strides {:?}, offset {}",
+                self.dtype, self.shape, self.strides, self.offset
+            )
+        };
+        if self.shape.len() != self.strides.len() || self.shape.len() > MAX_RANK {
+            return Err(misfit());
+        }
+        if self.shape.contains(&0) {
+            return Ok(0);
+        }
+        let available = length / self.size();
+        let mut count = 1usize;
+        let mut last = self.offset;
+        for (&size, &stride) in self.shape.iter().zip(&self.strides) {
+            count = count.checked_mul(size).ok_or_else(misfit)?;
+            last = (size - 1)
+                .checked_mul(stride)
+                .and_then(|distance| last.checked_add(distance))
+                .ok_or_else(misfit)?;
+        }
+        // Elements may be shared, as in an expanded tensor, but not without limit: a few bytes
+        // would unfold to any size.
+        if last >= available || count > available.max(FREE_ELEMENTS) {
+            return Err(misfit());
+        }
+        Ok(count)
+    }
+
+    /// Bytes of an element.
+    fn size(&self) -> usize {
+        self.dtype.bitsize().div_ceil(8).max(1)
+    }
+
+    fn is_dense(&self) -> bool {
+        let mut stride = 1;
+        (self.shape.iter().zip(&self.strides).rev()).all(|(&size, &found)| {
+            let expected = stride;
+            stride *= size;
+            size == 1 || found == expected
+        })
+    }
+}
+
+/// Numbers of some type and layout.
+#[derive(Clone, Debug)]
+pub(super) struct Array<'a> {
+    layout: Layout,
+    count: usize,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> Array<'a> {
+    /// # Errors
+    /// If not all elements lie within `bytes`.
+    pub fn new(mut layout: Layout, bytes: Cow<'a, [u8]>) -> Result<Self, String> {
+        let count = layout.checked_count(bytes.len())?;
+        // Nothing is stepped over along an axis of one; its stride may be any number.
+        for (stride, size) in layout.strides.iter_mut().zip(&layout.shape) {
+            if *size == 1 {
+                *stride = 0;
+            }
+        }
+        Ok(Self {
+            layout,
+            count,
+            bytes,
+        })
+    }
+
+    /// An array of these numbers, row-major.
+    pub fn from_f64(shape: Vec<usize>, values: &[f64]) -> Result<Self, String> {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        Self::new(Layout::dense(Dtype::F64, shape, false)?, bytes.into())
+    }
+
+    /// A tensor of a safetensors file, if it has one of that name.
+    pub fn of_file(file: &'a TensorFile, name: &str) -> Result<Option<Self>, String> {
+        let Ok((info, bytes)) = file.tensor(name) else {
+            return Ok(None);
+        };
+        let layout = Layout::dense(info.dtype, info.shape.clone(), false)?;
+        Self::new(layout, bytes.into()).map(Some)
+    }
+
+    /// The same with bytes of its own.
+    pub fn into_owned(self) -> Array<'static> {
+        Array {
+            layout: self.layout,
+            count: self.count,
+            bytes: Cow::Owned(self.bytes.into_owned()),
+        }
+    }
+
+    pub fn dtype(&self) -> Dtype {
+        self.layout.dtype
+    }
+
+    /// Dimensions, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The values, row-major, rounded to single precision.
+    pub fn f32(&self) -> Result<Vec<f32>, String> {
+        self.floats(|value| value as f32)
+    }
+
+    /// The values, row-major.
+    pub fn f64(&self) -> Result<Vec<f64>, String> {
+        self.floats(|value| value)
+    }
+
+    fn floats<T>(&self, float: impl Fn(f64) -> T) -> Result<Vec<T>, String> {
+        Ok(match self.layout.dtype {
+            Dtype::BOOL | Dtype::U8 => self.gather(|[b]: [u8; 1]| float(b.into())),
+            Dtype::I8 => self.gather(|b| float(i8::from_le_bytes(b).into())),
+            Dtype::I16 => self.gather(|b| float(i16::from_le_bytes(b).into())),
+            Dtype::U16 => self.gather(|b| float(u16::from_le_bytes(b).into())),
+            Dtype::F16 => self.gather(|b| float(f16::from_le_bytes(b).into())),
+            Dtype::BF16 => self.gather(|b| float(bf16::from_le_bytes(b).into())),
+            Dtype::I32 => self.gather(|b| float(i32::from_le_bytes(b).into())),
+            Dtype::U32 => self.gather(|b| float(u32::from_le_bytes(b).into())),
+            Dtype::F32 => self.gather(|b| float(f32::from_le_bytes(b).into())),
+            Dtype::I64 => self.gather(|b| float(i64::from_le_bytes(b) as f64)),
+            Dtype::U64 => self.gather(|b| float(u64::from_le_bytes(b) as f64)),
+            Dtype::F64 => self.gather(|b| float(f64::from_le_bytes(b))),
+            other => return Err(format!("expected numbers, found type {other}")),
+        })
+    }
+
+    /// The values as [`f32`](Self::f32) has them, borrowed where the bytes are just these.
+    pub fn into_f32(self) -> Result<Cow<'a, [f32]>, String> {
+        let Layout {
+            dtype,
+            big_endian,
+            offset,
+            ..
+        } = self.layout;
+        if let Cow::Borrowed(bytes) = self.bytes
+            && dtype == Dtype::F32
+            && big_endian == cfg!(target_endian = "big")
+            && self.count > 0
+            && self.layout.is_dense()
+            && let Ok(values) = bytemuck::try_cast_slice(&bytes[..bytes.len() / 4 * 4])
+        {
+            return Ok(values[offset..][..self.count].into());
+        }
+        self.f32().map(Cow::Owned)
+    }
+
+    /// The values, row-major.
+    ///
+    /// # Errors
+    /// If they are no integers, or one is beyond the range.
+    pub fn i64(&self) -> Result<Vec<i64>, String> {
+        Ok(match self.layout.dtype {
+            Dtype::BOOL | Dtype::U8 => self.gather(|[b]: [u8; 1]| b.into()),
+            Dtype::I8 => self.gather(|b| i8::from_le_bytes(b).into()),
+            Dtype::I16 => self.gather(|b| i16::from_le_bytes(b).into()),
+            Dtype::U16 => self.gather(|b| u16::from_le_bytes(b).into()),
+            Dtype::I32 => self.gather(|b| i32::from_le_bytes(b).into()),
+            Dtype::U32 => self.gather(|b| u32::from_le_bytes(b).into()),
+            Dtype::I64 => self.gather(i64::from_le_bytes),
+            Dtype::U64 => {
+                let values = self.gather(u64::from_le_bytes).into_iter();
+                return values
+                    .map(|value| i64::try_from(value).map_err(|_| format!("{value} as an integer")))
+                    .collect();
+            }
+            other => return Err(format!("expected integers, found type {other}")),
+        })
+    }
+
+    /// All elements in row-major order, each from its bytes in little-endian order.
+    fn gather<const N: usize, T>(&self, element: impl Fn([u8; N]) -> T) -> Vec<T> {
+        let (cells, _) = self.bytes.as_chunks::<N>();
+        let element = |&cell: &[u8; N]| {
+            let mut cell = cell;
+            if self.layout.big_endian {
+                cell.reverse();
+            }
+            element(cell)
+        };
+        let Layout {
+            shape,
+            strides,
+            offset,
+            ..
+        } = &self.layout;
+        if self.count == 0 {
+            return Vec::new();
+        }
+        if self.layout.is_dense() {
+            return cells[*offset..][..self.count].iter().map(element).collect();
+        }
+        let mut values = Vec::with_capacity(self.count);
+        let mut index = vec![0; shape.len()];
+        let mut position = *offset;
+        while values.len() < self.count {
+            values.push(element(&cells[position]));
+            // To the next element: the innermost axis that has not come to its end.
+            for axis in (0..shape.len()).rev() {
+                index[axis] += 1;
+                position += strides[axis];
+                if index[axis] < shape[axis] {
+                    break;
+                }
+                position -= index[axis] * strides[axis];
+                index[axis] = 0;
+            }
+        }
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(shape: &[usize], strides: &[usize], offset: usize) -> Layout {
+        Layout {
+            dtype: Dtype::I16,
+            big_endian: false,
+            shape: shape.to_vec(),
+            strides: strides.to_vec(),
+            offset,
+        }
+    }
+
+    /// The numbers from 0 on, in 16 bits each.
+    fn counting(count: u16) -> Vec<u8> {
+        (0..count).flat_map(u16::to_le_bytes).collect()
+    }
+
+    #[test]
+    fn elements_are_gathered_along_strides() {
+        let bytes = counting(24);
+        let gathered = |layout| Array::new(layout, (&bytes).into()).and_then(|array| array.i64());
+        assert_eq!(
+            gathered(layout(&[2, 3], &[3, 1], 4)),
+            Ok(vec![4, 5, 6, 7, 8, 9])
+        );
+        assert_eq!(
+            gathered(layout(&[2, 3], &[1, 2], 0)),
+            Ok(vec![0, 2, 4, 1, 3, 5])
+        );
+        assert_eq!(
+            gathered(layout(&[2, 2, 2], &[1, 12, 5], 0)),
+            Ok(vec![0, 5, 12, 17, 1, 6, 13, 18])
+        );
+        assert_eq!(gathered(layout(&[3], &[0], 23)), Ok(vec![23, 23, 23]));
+        assert_eq!(gathered(layout(&[], &[], 23)), Ok(vec![23]));
+        assert_eq!(
+            gathered(layout(&[1, 2], &[usize::MAX, 1], 0)),
+            Ok(vec![0, 1])
+        );
+        assert_eq!(
+            gathered(layout(&[2, 1], &[1, usize::MAX], 0)),
+            Ok(vec![0, 1])
+        );
+        let huge = usize::MAX;
+        assert_eq!(
+            gathered(layout(&[huge, huge, 0], &[huge, huge, huge], huge)),
+            Ok(vec![])
+        );
+    }
+
+    #[test]
+    fn elements_outside_of_the_bytes_are_refused() {
+        let bytes = counting(24);
+        for (shape, strides, offset) in [
+            (&[25][..], &[1][..], 0),
+            (&[24], &[1], 1),
+            (&[2, 3], &[21, 1], 1),
+            (&[2], &[usize::MAX], 1),
+            (&[3], &[usize::MAX / 2], 2),
+            (&[], &[], 24),
+            (&[], &[], usize::MAX),
+            (&[2, 2], &[1], 0),
+            (&[1; 33], &[1; 33], 0),
+            // Elements may be repeated, but not a few bytes fill all memory.
+            (&[FREE_ELEMENTS + 1], &[0], 0),
+            (&[usize::MAX, usize::MAX], &[0, 0], 0),
+        ] {
+            let array = Array::new(layout(shape, strides, offset), (&bytes).into());
+            assert!(array.is_err(), "{shape:?} {strides:?} {offset}");
+        }
+        assert!(Array::new(layout(&[FREE_ELEMENTS], &[0], 0), (&bytes).into()).is_ok());
+        assert!(Layout::dense(Dtype::U8, vec![usize::MAX, 2], false).is_err());
+    }
+
+    fn floats<'a>(
+        bytes: &'a [u8],
+        shape: &[usize],
+        strides: &[usize],
+        offset: usize,
+    ) -> Cow<'a, [f32]> {
+        let layout = Layout {
+            dtype: Dtype::F32,
+            ..layout(shape, strides, offset)
+        };
+        let array = Array::new(layout, Cow::Borrowed(bytes)).unwrap();
+        array.into_f32().unwrap()
+    }
+
+    #[test]
+    fn only_dense_aligned_floats_are_borrowed() {
+        let values: Vec<f32> = (0..8).map(|i| i as f32).collect();
+        let bytes: &[u8] = bytemuck::cast_slice(&values);
+        let borrowed = floats(bytes, &[2, 3], &[3, 1], 1);
+        assert!(matches!(
+            borrowed,
+            Cow::Borrowed([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+        ));
+        let transposed = floats(bytes, &[2, 2], &[1, 2], 0);
+        assert_eq!(transposed, Cow::<[f32]>::Owned(vec![0.0, 2.0, 1.0, 3.0]));
+        // One of two neighbouring places is not aligned.
+        for start in 0..2 {
+            let shifted = [&[0][..start], bytes].concat();
+            assert_eq!(floats(&shifted[start..], &[8], &[1], 0), values);
+        }
+    }
+
+    #[test]
+    fn integers_that_are_none_or_too_large_are_refused() {
+        let array = |dtype, bytes: &[u8]| {
+            let layout = Layout::dense(dtype, vec![1], false).unwrap();
+            Array::new(layout, bytes.to_vec().into()).unwrap()
+        };
+        assert_eq!(
+            array(Dtype::U64, &i64::MAX.to_le_bytes()).i64(),
+            Ok(vec![i64::MAX])
+        );
+        assert!(array(Dtype::U64, &u64::MAX.to_le_bytes()).i64().is_err());
+        assert!(array(Dtype::F32, &[0; 4]).i64().is_err());
+        assert!(array(Dtype::C64, &[0; 8]).f32().is_err());
+    }
+}

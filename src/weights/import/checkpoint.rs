@@ -1,0 +1,538 @@
+//! The released weights.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fmt;
+
+use super::array::{Array, Layout};
+use super::pickle::Node;
+use super::torch::{self, Storage, TorchArchive};
+use crate::weights::{CONFIG, fits, misfits};
+use crate::{Error, FloatFormat, ModelConfig, Result, StyleUnetConfig, TensorWriter};
+
+const FORMAT: &str = "PyTorch checkpoint";
+
+/// What the names of a model's tensors begin with, up to a dot or the end.
+const PARTS: [&str; 5] = [
+    "attn_module",
+    "nerf_mlp",
+    "query_style_tplane",
+    "style_tplane",
+    "up_renderer",
+];
+
+/// How deeply the dictionary of tensors may be hidden in others.
+const MAX_DEPTH: usize = 4;
+
+/// A checkpoint of the authors' network, as `torch.save` writes it.
+///
+/// It may be the dictionary of tensors itself or hold it under `state_dict` or any other key, beside
+/// optimizer states, configurations and what else there is. Names may carry the `module.` that
+/// `DataParallel` puts before them. Tensors may be of any type of numbers, share storages and be
+/// views into them.
+///
+/// The [`config`](Self::config) is inferred: sizes from the shapes of the tensors, so that
+/// checkpoints of other sizes than the released one work, and the rest as in the released model. All
+/// tensors are checked against it.
+///
+/// ```no_run
+/// use gpavatar::{FloatFormat, import::Checkpoint};
+///
+/// let checkpoint = Checkpoint::open("one_model.ckpt")?;
+/// checkpoint.writer(FloatFormat::F16)?.write("gpavatar.safetensors")?;
+/// # Ok::<(), gpavatar::Error>(())
+/// ```
+pub struct Checkpoint {
+    what: String,
+    bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
+    archive: TorchArchive,
+    tensors: BTreeMap<String, Location>,
+    ignored: Vec<String>,
+    config: ModelConfig,
+}
+
+/// Where the elements of a tensor are.
+struct Location {
+    layout: Layout,
+    /// Of the storage in the archive.
+    key: String,
+}
+
+impl Checkpoint {
+    /// Maps the file at `path` into memory and checks its tensors, all but their values. The file
+    /// must not be changed while the checkpoint is in use.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be opened or mapped, else those of
+    /// [`from_bytes`](Self::from_bytes).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::parse(path.display().to_string(), crate::file::map(path)?)
+    }
+
+    /// Takes the content of a checkpoint; `what` names it in error messages.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is no archive of PyTorch or holds none of the model's tensors,
+    /// [`Error::Config`] if these have sizes that no model has, [`Error::Tensors`] with all the
+    /// tensors that are missing, unknown, of another shape, or not in the file as a whole.
+    pub fn from_bytes(what: impl Into<String>, bytes: Vec<u8>) -> Result<Self> {
+        Self::parse(what.into(), Box::new(bytes))
+    }
+
+    fn parse(what: String, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self> {
+        let found = Found::read((*bytes).as_ref())
+            .map_err(|reason| Error::format(what.as_str(), FORMAT, reason))?;
+        fits(&what, found.problems)?;
+        let config = infer(&found.tensors);
+        let checkpoint = Self {
+            what,
+            bytes,
+            archive: found.archive,
+            tensors: found.tensors,
+            ignored: found.ignored,
+            config,
+        };
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    fn check(&self) -> Result<()> {
+        let shapes = self.tensors.iter();
+        let shapes = shapes.map(|(name, location)| (name.as_str(), &*location.layout.shape));
+        fits(
+            &self.what,
+            misfits(&self.config.tensors()?, &shapes.collect()),
+        )
+    }
+
+    /// Path of the file, or what else it was called.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The configuration that the tensors fit.
+    ///
+    /// What no tensor's shape tells is as in the released model: number of neighbours and samples,
+    /// focal length, and the released weighting of points and sources. The volume-rendered image is
+    /// taken to have a quarter of the final one's width and height.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The same checkpoint with what its tensors do not tell as `change` sets it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if that is not a valid configuration, [`Error::Tensors`] if it is not one
+    /// of these tensors.
+    pub fn with_config(mut self, change: impl FnOnce(&mut ModelConfig)) -> Result<Self> {
+        change(&mut self.config);
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Names of what was found beside the model's tensors and is left out: the networks that
+    /// training measured its progress with (`percep_loss.*`), for example.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// Dimensions of tensor `name`, outermost first.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] if there is no such tensor.
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        Ok(&self.location(name)?.layout.shape)
+    }
+
+    /// Values of tensor `name`, row-major, rounded to or widened from whatever numbers the file has.
+    /// They are borrowed from it where it has just these.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] if there is no such tensor, the file is damaged where it has its values,
+    /// or one is NaN or infinite.
+    pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>> {
+        let location = self.location(name)?;
+        let values = || {
+            let entry = self.archive.storage(&location.key)?;
+            let bytes = entry.stored((*self.bytes).as_ref())?;
+            let values = Array::new(location.layout.clone(), bytes.into())?.into_f32()?;
+            match values.iter().position(|value| !value.is_finite()) {
+                None => Ok(values),
+                Some(i) => Err(format!(
+                    "expected finite values, found {} at {i}",
+                    values[i]
+                )),
+            }
+        };
+        values().map_err(|problem| self.problem(format!("{name}: {problem}")))
+    }
+
+    /// A weights file of this checkpoint that is ready to be written, with floats in `format`. The
+    /// values are read while it is, one tensor at a time.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration is not valid; that of a checkpoint always is.
+    pub fn writer(&self, format: FloatFormat) -> Result<TensorWriter<'_>> {
+        let mut writer = TensorWriter::new(BTreeMap::new());
+        writer.metadata(CONFIG, self.config.to_json()?);
+        for (name, location) in &self.tensors {
+            writer.floats(name, &location.layout.shape, format, || self.f32(name));
+        }
+        Ok(writer)
+    }
+
+    fn location(&self, name: &str) -> Result<&Location> {
+        let location = self.tensors.get(name);
+        location.ok_or_else(|| self.problem(format!("{name}: expected a tensor, found nothing")))
+    }
+
+    fn problem(&self, problem: String) -> Error {
+        Error::Tensors {
+            what: self.what.clone(),
+            problems: vec![problem],
+        }
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("what", &self.what)
+            .field("tensors", &self.tensors.len())
+            .field("ignored", &self.ignored)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a file has in it.
+struct Found {
+    archive: TorchArchive,
+    tensors: BTreeMap<String, Location>,
+    ignored: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Found {
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let archive = TorchArchive::parse(bytes)?;
+        let pickle = archive.pickle(bytes)?;
+        let entries = state_dict(pickle.root())?.entries().into_iter().flatten();
+        let entries = entries.filter_map(|(key, node)| Some((key.text()?, node)));
+        let (mut tensors, mut ignored, mut problems) = (BTreeMap::new(), Vec::new(), Vec::new());
+        // Collected because a pickle may set an entry again and again.
+        for (key, node) in entries.collect::<BTreeMap<_, _>>() {
+            let name = without_wrapper(key);
+            if !is_part(name) {
+                ignored.push(name.to_owned());
+                continue;
+            }
+            match Location::find(node, &archive) {
+                Err(reason) => problems.push(format!("{name}: {reason}")),
+                Ok(location) => {
+                    if tensors.insert(name.to_owned(), location).is_some() {
+                        problems.push(format!("{name}: expected one tensor, found two"));
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            archive,
+            tensors,
+            ignored,
+            problems,
+        })
+    }
+}
+
+impl Location {
+    /// Where a tensor is, which has to be in the archive as a whole.
+    fn find(node: Node, archive: &TorchArchive) -> Result<Self, String> {
+        let tensor = torch::tensor(node, archive.big_endian())?;
+        let Storage::Archived(key) = tensor.storage else {
+            return Err("expected elements in the archive, found them in the pickle".into());
+        };
+        let length = archive.storage(key)?.stored_length()?;
+        tensor.layout.checked_count(length)?;
+        Ok(Self {
+            layout: tensor.layout,
+            key: key.to_owned(),
+        })
+    }
+}
+
+/// The name without what `DataParallel` puts before it.
+fn without_wrapper(name: &str) -> &str {
+    name.strip_prefix("module.").unwrap_or(name)
+}
+
+/// Whether a tensor of this name is the model's.
+fn is_part(name: &str) -> bool {
+    let (part, _) = name.split_once('.').unwrap_or((name, ""));
+    PARTS.contains(&part)
+}
+
+/// The dictionary with the model's tensors: the outermost one that has any.
+fn state_dict<'p, 'a>(root: Node<'p, 'a>) -> Result<Node<'p, 'a>, String> {
+    let mut queue = VecDeque::from([(root, 0)]);
+    let mut seen = HashSet::new();
+    while let Some((node, depth)) = queue.pop_front() {
+        // Values may be shared, and contain themselves.
+        if depth > MAX_DEPTH || !seen.insert(node.identity()) {
+            continue;
+        }
+        let mut entries = node.entries().into_iter().flatten();
+        let is_ours = |(key, value): (Node, Node)| {
+            key.text().is_some_and(|key| is_part(without_wrapper(key))) && torch::is_tensor(value)
+        };
+        if entries.any(is_ours) {
+            return Ok(node);
+        }
+        let values = node.entries().into_iter().flatten();
+        queue.extend(values.map(|(_, value)| (value, depth + 1)));
+    }
+    Err(format!(
+        "expected a dictionary of tensors, one of them query_style_tplane, found none in {}",
+        root.describe()
+    ))
+}
+
+/// The configuration of tensors of these shapes. What is missing or of an unlikely shape is taken to
+/// be as in the released model, so that the comparison with that will show it.
+fn infer(tensors: &BTreeMap<String, Location>) -> ModelConfig {
+    let released = ModelConfig::default();
+    let size = |name: &str, axis: usize| -> Option<u32> {
+        let size = tensors.get(name)?.layout.shape.get(axis)?;
+        u32::try_from(*size).ok()
+    };
+    let count = |name: &dyn Fn(u32) -> String| -> u32 {
+        (0..)
+            .take_while(|&i| tensors.contains_key(&name(i)))
+            .count() as u32
+    };
+
+    let query = "query_style_tplane";
+    let plane_size = size(query, 5).unwrap_or(released.plane_size);
+    let source_size = match tensors.contains_key("style_tplane.conv_body_first.weight") {
+        true => plane_size,
+        false => plane_size.saturating_mul(2),
+    };
+    let levels = count(&|i| format!("up_renderer.stylegan_decoder.to_rgbs.{i}.bias"));
+    let output_size = match levels {
+        1..=16 => 4 << levels,
+        _ => released.output_size,
+    };
+    let style_layers = count(&|i| {
+        format!(
+            "style_tplane.stylegan_decoder.style_mlp.{}.weight",
+            2 * i + 1
+        )
+    });
+
+    let points = |name: &str, axis| size(&format!("nerf_mlp.points_querier.{name}.weight"), axis);
+    let radiance = |name: &str| size(&format!("nerf_mlp.{name}.weight"), 0);
+    let mut config = ModelConfig {
+        source_size,
+        plane_size,
+        plane_channels: size(query, 3).unwrap_or(released.plane_channels),
+        points: points("points_feature", 0).unwrap_or(released.points),
+        point_feature: points("points_feature", 1).unwrap_or(released.point_feature),
+        point_hidden: points("point_layers.0", 0).unwrap_or(released.point_hidden),
+        point_output: points("point_layers.2", 0).unwrap_or(released.point_output),
+        feature_hidden: radiance("feature_layers.0").unwrap_or(released.feature_hidden),
+        rgb_hidden: radiance("rgb_layers.0").unwrap_or(released.rgb_hidden),
+        low_res_size: output_size / 4,
+        low_res_channels: radiance("rgb_layers.2").unwrap_or(released.low_res_channels),
+        output_size,
+        style_size: size("style_tplane.final_linear.weight", 0).unwrap_or(released.style_size),
+        style_layers: match style_layers {
+            0 => released.style_layers,
+            layers => layers,
+        },
+        ..released
+    };
+    // Narrower networks have fewer resolutions; those beyond theirs would be listed for nothing.
+    let channels = |unet: &StyleUnetConfig| {
+        let mut channels = BTreeMap::new();
+        let mut add = |resolution, name: String, released: u32| {
+            channels.insert(resolution, size(&name, 0).unwrap_or(released));
+        };
+        let first = format!("{}.weight", unet.first_conv());
+        add(unet.input, first, unet.channels_at(unet.input));
+        for block in unet.first_block().into_iter().chain(unet.down_blocks()) {
+            add(
+                block.output,
+                format!("{}.conv2.weight", block.name),
+                block.out_channels,
+            );
+        }
+        channels
+    };
+    let decoder_channels = |unet: &StyleUnetConfig| {
+        let constant = size(&unet.name("stylegan_decoder.constant_input.weight"), 1);
+        let mut channels = BTreeMap::from([(4, constant.unwrap_or(unet.decoder_channels_at(4)))]);
+        for conv in unet.style_convs() {
+            let found = size(&format!("{}.modulated_conv.weight", conv.name), 1);
+            channels.insert(conv.resolution, found.unwrap_or(conv.out_channels));
+        }
+        channels
+    };
+    let (encoder, super_resolver) = (config.encoder(), config.super_resolver());
+    config.encoder_channels = channels(&encoder);
+    config.super_resolver_channels = channels(&super_resolver);
+    config.encoder_decoder_channels = decoder_channels(&encoder);
+    config.super_resolver_decoder_channels = decoder_channels(&super_resolver);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::archive::tests::{rewritten, stored};
+    use super::*;
+
+    const NESTED: &[u8] = include_bytes!("../../../tests/fixtures/checkpoint_nested.ckpt");
+    const VIEWS: &[u8] = include_bytes!("../../../tests/fixtures/checkpoint_views.ckpt");
+
+    /// Puts other bytes in the place of some in a checkpoint's pickle.
+    fn patched(checkpoint: &[u8], patches: &[(&[u8], &[u8])]) -> Vec<u8> {
+        rewritten(checkpoint, |name, content| {
+            if name.ends_with("/data.pkl") {
+                for (from, to) in patches {
+                    let mut windows = content.windows(from.len());
+                    let place = windows.position(|window| window == *from).unwrap();
+                    content.splice(place..place + from.len(), to.iter().copied());
+                }
+            }
+        })
+    }
+
+    #[track_caller]
+    fn problems(bytes: Vec<u8>) -> Vec<String> {
+        match Checkpoint::from_bytes("test", bytes) {
+            Err(Error::Tensors { problems, .. }) => problems,
+            other => panic!("expected Error::Tensors, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_and_unknown_tensors_are_listed_at_once() {
+        let bytes = patched(
+            NESTED,
+            &[
+                (
+                    b"up_renderer.final_conv.bias",
+                    b"up_renderer.final_conv.bios",
+                ),
+                (b"point_layers.0.bias", b"point_layers.9.bias"),
+            ],
+        );
+        assert_eq!(
+            problems(bytes),
+            [
+                "nerf_mlp.points_querier.point_layers.0.bias: expected shape [16], found nothing",
+                "up_renderer.final_conv.bias: expected shape [4], found nothing",
+                "nerf_mlp.points_querier.point_layers.9.bias: expected no such tensor, found \
+                 shape [16]",
+                "up_renderer.final_conv.bios: expected no such tensor, found shape [4]",
+            ]
+        );
+        // What nothing reads may be missing, what is of no part of the model may be there.
+        let bytes = patched(
+            NESTED,
+            &[(b"up_renderer.toRGB.0.bias", b"other_parts.toRGB.0.bias")],
+        );
+        let checkpoint = Checkpoint::from_bytes("test", bytes).unwrap();
+        assert_eq!(checkpoint.ignored()[0], "other_parts.toRGB.0.bias");
+    }
+
+    #[test]
+    fn misshapen_tensors_are_listed() {
+        // Two names that are equally long and tensors that are not.
+        let swapped = patched(
+            VIEWS,
+            &[
+                (b"nerf_mlp.rgb_layers.0.bias", b"nerf_mlp.rgb_layers.X.bias"),
+                (b"nerf_mlp.rgb_layers.2.bias", b"nerf_mlp.rgb_layers.0.bias"),
+                (b"nerf_mlp.rgb_layers.X.bias", b"nerf_mlp.rgb_layers.2.bias"),
+            ],
+        );
+        assert_eq!(
+            problems(swapped),
+            [
+                "nerf_mlp.rgb_layers.0.bias: expected shape [8], found [4]",
+                "nerf_mlp.rgb_layers.2.bias: expected shape [4], found [8]",
+            ]
+        );
+    }
+
+    #[test]
+    fn tensors_that_are_not_in_the_file_as_a_whole_are_listed() {
+        let shortened = rewritten(VIEWS, |name, content| {
+            if name.ends_with("/data/0") {
+                content.truncate(content.len() - 4);
+            }
+        });
+        let shortened = problems(shortened);
+        assert_eq!(shortened.len(), 1);
+        assert!(
+            shortened[0].contains("bytes do not hold elements F32"),
+            "{shortened:?}"
+        );
+
+        let renamed = patched(NESTED, &[(b"_rebuild_parameter", b"_rebuild_somethin\x67")]);
+        assert_eq!(
+            problems(renamed)[0],
+            "attn_module.scale: expected a dense tensor, found an object of \
+             torch._utils._rebuild_something"
+        );
+    }
+
+    #[test]
+    fn a_tensor_under_two_names_is_refused() {
+        // With the wrapper's prefix and without it; before the names are their lengths.
+        let first = b"\x21\0\0\0module.attn_module.to_q_.0.weight";
+        let doubled = patched(NESTED, &[(first, b"\x1A\0\0\0attn_module.to_k_.0.weight")]);
+        assert_eq!(
+            problems(doubled),
+            ["attn_module.to_k_.0.weight: expected one tensor, found two"]
+        );
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_refused() {
+        let infinite = rewritten(VIEWS, |name, content| {
+            if name.ends_with("/data/0") {
+                content[4..8].copy_from_slice(&f32::INFINITY.to_le_bytes());
+            }
+        });
+        let checkpoint = Checkpoint::from_bytes("test", infinite).unwrap();
+        let error = checkpoint
+            .writer(FloatFormat::F32)
+            .unwrap()
+            .into_bytes()
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("expected finite values, found inf at"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn archives_that_are_not_pytorch_s_are_refused() {
+        let refused = |bytes: Vec<u8>| match Checkpoint::from_bytes("test", bytes) {
+            Err(Error::Format { reason, .. }) => reason,
+            other => panic!("expected Error::Format, found {other:?}"),
+        };
+        assert!(refused(stored(&[("data.pkl", b"N.")])).contains("data.pkl in a directory"));
+        assert!(refused(stored(&[("a/data.pkl", b"N.")])).contains("found none in None"));
+        let order: &[(&str, &[u8])] = &[("a/data.pkl", b"N."), ("a/byteorder", b"middle")];
+        assert!(refused(stored(order)).contains("found \"middle\""));
+        // A dictionary that is its own only value.
+        let cyclic = stored(&[("a/data.pkl", b"}q\0U\x01ah\0s.")]);
+        assert!(refused(cyclic).contains("query_style_tplane"));
+    }
+}

@@ -1,0 +1,383 @@
+//! What is in a file, for people.
+
+use std::fmt;
+
+use super::archive::Archive;
+use super::array::Array;
+use super::document::Document;
+use super::motion::{MotionOptions, motion_from_bytes};
+use super::numpy;
+use super::pickle::{Node, beginning};
+use super::torch::{self, TorchArchive};
+use crate::weights::CONFIG;
+use crate::{Error, Motion, Result, TensorFile};
+
+/// More entries than anyone reads.
+const MAX_ENTRIES: usize = 1 << 16;
+
+/// How deeply containers are looked into.
+const MAX_DEPTH: usize = 8;
+
+/// What is in a file: any that this module reads, or that this crate writes.
+///
+/// ```no_run
+/// use gpavatar::import::Contents;
+///
+/// print!("{}", Contents::open("gpavatar.safetensors")?);
+/// # Ok::<(), gpavatar::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Contents {
+    /// What kind of file it is.
+    pub kind: String,
+    /// What it says about itself: configuration, licence, names, …
+    pub metadata: Vec<(String, String)>,
+    /// What it holds, in order.
+    pub entries: Vec<ContentsEntry>,
+    /// Whether there are more entries than are listed.
+    pub truncated: bool,
+}
+
+/// Something that a file holds.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ContentsEntry {
+    /// Its name, with those of what it is in.
+    pub name: String,
+    /// What it is.
+    pub value: ContentsValue,
+}
+
+/// What a [`ContentsEntry`] is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ContentsValue {
+    /// Numbers.
+    Tensor {
+        /// Type of the numbers.
+        dtype: String,
+        /// Dimensions, outermost first.
+        shape: Vec<usize>,
+        /// What the numbers are like, if there are any.
+        statistics: Option<Statistics>,
+    },
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// What the numbers of a tensor are like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
+    /// Smallest finite value.
+    pub minimum: f32,
+    /// Largest finite value.
+    pub maximum: f32,
+    /// Mean of the finite values.
+    pub mean: f32,
+    /// Standard deviation of the finite values.
+    pub deviation: f32,
+    /// How many values are NaN or infinite.
+    pub not_finite: usize,
+}
+
+impl Statistics {
+    /// Those of `values`, if one of them is finite.
+    pub fn of(values: &[f32]) -> Option<Self> {
+        let finite = || values.iter().copied().filter(|value| value.is_finite());
+        let count = finite().count();
+        if count == 0 {
+            return None;
+        }
+        let mean = finite().map(f64::from).sum::<f64>() / count as f64;
+        let variance = finite()
+            .map(|value| (f64::from(value) - mean).powi(2))
+            .sum::<f64>();
+        Some(Self {
+            minimum: finite().fold(f32::INFINITY, f32::min),
+            maximum: finite().fold(f32::NEG_INFINITY, f32::max),
+            mean: mean as f32,
+            deviation: (variance / count as f64).sqrt() as f32,
+            not_finite: values.len() - count,
+        })
+    }
+}
+
+impl Contents {
+    /// Looks into the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, else those of [`from_bytes`](Self::from_bytes).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::parse(&path.display().to_string(), crate::file::map(path)?)
+    }
+
+    /// Looks into the content of a file; `what` names it in error messages.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is none of the known files, or damaged.
+    pub fn from_bytes(what: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::parse(what, Box::new(bytes))
+    }
+
+    fn parse(what: &str, file: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self> {
+        let bytes = (*file).as_ref();
+        let mut listing = Listing {
+            contents: Self::default(),
+            budget: bytes.len().max(MAX_ENTRIES),
+        };
+        let invalid = |reason| Error::format(what, "GPAvatar file", reason);
+        let kind = if torch::is_legacy(bytes) {
+            "PyTorch file in the format before version 1.6"
+        } else if bytes.starts_with(b"\x80") || TorchArchive::is_torch(bytes) {
+            listing.document(bytes).map_err(invalid)?
+        } else if Archive::is_archive(bytes) {
+            listing.npz(bytes).map_err(invalid)?
+        } else if bytes.get(8) == Some(&b'{') {
+            listing.safetensors(&TensorFile::parse(what.into(), file)?)?
+        } else if bytes.first() == Some(&b'{') {
+            let json = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
+            let motion = Motion::from_json(json).map_err(|error| invalid(error.to_string()))?;
+            listing.motion(&motion);
+            "motion of this crate"
+        } else if std::str::from_utf8(bytes).is_ok() {
+            let options = MotionOptions {
+                rotations: true,
+                ..MotionOptions::default()
+            };
+            listing.motion(&motion_from_bytes(what, bytes, &options)?);
+            "recording of a face"
+        } else {
+            return Err(invalid("it begins like none that are known".into()));
+        };
+        listing.contents.kind = kind.to_owned();
+        Ok(listing.contents)
+    }
+}
+
+/// Contents in the making.
+struct Listing {
+    contents: Contents,
+    /// How many numbers may still be looked at: files may refer to the same ones over and over.
+    budget: usize,
+}
+
+impl Listing {
+    fn add(&mut self, name: String, value: ContentsValue) {
+        match self.contents.entries.len() < MAX_ENTRIES {
+            true => self.contents.entries.push(ContentsEntry { name, value }),
+            false => self.contents.truncated = true,
+        }
+    }
+
+    fn metadata(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.contents.metadata.push((key.into(), value.into()));
+    }
+
+    fn array(&mut self, name: String, array: Result<Array, String>) {
+        let value = match array {
+            Err(reason) => ContentsValue::Other(reason),
+            Ok(array) => {
+                let affordable = self.budget.checked_sub(array.len());
+                let values = affordable.and_then(|_| array.f32().ok());
+                self.budget = affordable.unwrap_or(self.budget);
+                ContentsValue::Tensor {
+                    dtype: array.dtype().to_string(),
+                    shape: array.shape().to_vec(),
+                    statistics: values.as_deref().and_then(Statistics::of),
+                }
+            }
+        };
+        self.add(name, value);
+    }
+
+    fn floats(&mut self, name: &str, shape: Vec<usize>, values: &[f32]) {
+        let value = ContentsValue::Tensor {
+            dtype: "F32".into(),
+            shape,
+            statistics: Statistics::of(values),
+        };
+        self.add(name.into(), value);
+    }
+
+    fn safetensors(&mut self, file: &TensorFile) -> Result<&'static str> {
+        for (key, value) in file.metadata() {
+            self.metadata(key, value);
+        }
+        for name in file.tensor_names() {
+            let array = Array::of_file(file, name);
+            let array = array.and_then(|array| array.ok_or_else(|| "nothing".into()));
+            self.array(name.into(), array);
+        }
+        let has = |key: &str| file.metadata().contains_key(key);
+        Ok(if file.contains("query_style_tplane") && has(CONFIG) {
+            "weights of this crate"
+        } else if has("gpavatar.avatar") {
+            "avatar of this crate"
+        } else if has("head_model") {
+            "head model of this crate"
+        } else if has("motion") {
+            "motion of this crate"
+        } else {
+            "safetensors file"
+        })
+    }
+
+    fn motion(&mut self, motion: &Motion) {
+        self.metadata("name", motion.name());
+        self.metadata("licence", motion.licence());
+        self.metadata("frames per second", motion.fps().to_string());
+        self.metadata("seconds", motion.duration().to_string());
+        let frames = motion.frames();
+        let column = |i: usize| frames.iter().map(|f| f.expression[i]).collect::<Vec<f32>>();
+        for (i, channel) in motion.channels().iter().enumerate() {
+            self.floats(
+                &format!("expression.{channel}"),
+                vec![frames.len()],
+                &column(i),
+            );
+        }
+        let (expressions, poses) = (frames[0].expression.len(), frames[0].pose.len());
+        let all: Vec<f32> = frames.iter().flat_map(|f| f.expression.clone()).collect();
+        self.floats("expression", vec![frames.len(), expressions], &all);
+        let all: Vec<f32> = frames.iter().flat_map(|f| f.pose.clone()).collect();
+        self.floats("pose", vec![frames.len(), poses], &all);
+        let all: Vec<f32> = (frames.iter())
+            .flat_map(|f| f.camera.transform.into_iter().flatten())
+            .collect();
+        self.floats("transform", vec![frames.len(), 3, 4], &all);
+    }
+
+    fn npz(&mut self, bytes: &[u8]) -> Result<&'static str, String> {
+        let archive = Archive::parse(bytes)?;
+        for name in archive.names() {
+            let content = archive.entry(name).and_then(|entry| entry.content(bytes));
+            match (content, name.strip_suffix(".npy")) {
+                (Ok(content), Some(name)) => self.array(name.into(), numpy::npy(&content)),
+                (Ok(content), None) => {
+                    self.add(
+                        name.into(),
+                        ContentsValue::Other(format!("{} bytes", content.len())),
+                    );
+                }
+                (Err(reason), _) => self.add(name.into(), ContentsValue::Other(reason)),
+            }
+        }
+        Ok("numpy archive")
+    }
+
+    fn document(&mut self, bytes: &[u8]) -> Result<&'static str, String> {
+        let document = Document::parse(bytes)?;
+        let kind = match document.is_archive() {
+            true => "PyTorch archive",
+            false => "Python pickle",
+        };
+        let mut visits = MAX_ENTRIES;
+        self.node(&document, document.root(), String::new(), &mut visits);
+        Ok(kind)
+    }
+
+    /// Lists a value, or what it contains. Values may be shared and contain themselves, hence the
+    /// count of visits.
+    fn node<'a>(
+        &mut self,
+        document: &Document<'a>,
+        node: Node<'_, 'a>,
+        name: String,
+        visits: &mut usize,
+    ) {
+        let Some(left) = visits.checked_sub(1) else {
+            self.contents.truncated = true;
+            return;
+        };
+        *visits = left;
+        let depth = name.matches('.').count();
+        // A number by itself is shown as that.
+        if node.float().is_none() {
+            match document.array(node) {
+                Ok(Some(array)) => return self.array(name, Ok(array)),
+                Err(reason) => return self.array(name, Err(reason)),
+                Ok(None) => {}
+            }
+        }
+        let child = |key: &str| match name.as_str() {
+            "" => key.to_owned(),
+            name => format!("{name}.{key}"),
+        };
+        if depth < MAX_DEPTH
+            && let Some(entries) = node.entries()
+        {
+            for (key, value) in entries {
+                let key = key
+                    .text()
+                    .map_or_else(|| key.describe(), |text| beginning(text).into());
+                self.node(document, value, child(&key), visits);
+            }
+        } else if depth < MAX_DEPTH
+            && let Some(elements) = node.elements()
+        {
+            for (i, element) in elements.enumerate() {
+                self.node(document, element, child(&i.to_string()), visits);
+            }
+        } else {
+            self.add(name, ContentsValue::Other(node.describe()));
+        }
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.kind)?;
+        for (key, value) in &self.metadata {
+            writeln!(f, "  {key}: {value}")?;
+        }
+        for entry in &self.entries {
+            writeln!(f, "  {}: {}", entry.name, entry.value)?;
+        }
+        match self.truncated {
+            true => writeln!(f, "  … and more"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ContentsValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(text) => f.write_str(text),
+            Self::Tensor {
+                dtype,
+                shape,
+                statistics,
+            } => {
+                write!(f, "{dtype} {shape:?}")?;
+                match statistics {
+                    Some(statistics) => write!(f, ", {statistics}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            minimum,
+            maximum,
+            mean,
+            deviation,
+            not_finite,
+        } = self;
+        write!(
+            f,
+            "{minimum:.4} to {maximum:.4}, mean {mean:.4} ± {deviation:.4}"
+        )?;
+        match not_finite {
+            0 => Ok(()),
+            count => write!(f, ", {count} not finite"),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Recordings of ARKit's face tracking as comma-separated values.
+
+use crate::MotionFrame;
+
+pub(super) const FORMAT: &str = "recording of a face";
+
+/// Twice what ARKit has; bounds what a column without values can take in every row.
+const MAX_COLUMNS: usize = 128;
+
+/// Frames per second of a recording that is too short to tell: Live Link Face's.
+const USUAL_FPS: f32 = 60.0;
+
+/// What is not an expression but an angle.
+const ROTATIONS: [&str; 9] = [
+    "headYaw",
+    "headPitch",
+    "headRoll",
+    "leftEyeYaw",
+    "leftEyePitch",
+    "leftEyeRoll",
+    "rightEyeYaw",
+    "rightEyePitch",
+    "rightEyeRoll",
+];
+
+/// A recording.
+pub(super) struct Recording {
+    pub fps: f32,
+    pub channels: Vec<String>,
+    pub frames: Vec<MotionFrame>,
+}
+
+/// What a column holds.
+enum Column {
+    Time,
+    /// How many expressions follow: none if there was no face in the picture.
+    Count,
+    Channel,
+    Dropped,
+}
+
+/// Reads a recording whose first row names the columns.
+pub(super) fn parse(bytes: &[u8], rotations: bool) -> Result<Recording, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(bytes);
+    let header = reader.headers().map_err(|error| error.to_string())?;
+    if header.len() > MAX_COLUMNS {
+        return Err(format!(
+            "expected at most {MAX_COLUMNS} columns, found {}",
+            header.len()
+        ));
+    }
+    let mut channels = Vec::new();
+    let columns: Vec<Column> = header
+        .iter()
+        .map(|name| match &*channel_name(name) {
+            "timecode" | "time" | "timestamp" => Column::Time,
+            "blendShapeCount" | "blendshapeCount" => Column::Count,
+            name if !rotations && ROTATIONS.contains(&name) => Column::Dropped,
+            name => {
+                channels.push(name.to_owned());
+                Column::Channel
+            }
+        })
+        .collect();
+    if !matches!(columns.first(), Some(Column::Time)) || channels.is_empty() {
+        return Err(
+            "expected the columns Timecode and those of expressions in the first row".into(),
+        );
+    }
+
+    let (mut frames, mut times) = (Vec::<MotionFrame>::new(), Vec::new());
+    for (row, record) in (2..).zip(reader.records()) {
+        let record = record.map_err(|error| error.to_string())?;
+        let invalid = |column: usize, found: &str| {
+            let name = header_name(&columns, column);
+            format!(
+                "row {row}: expected {name} in column {}, found {found:?}",
+                column + 1
+            )
+        };
+        let mut expression = Vec::with_capacity(channels.len());
+        let mut is_blank = false;
+        for (i, (column, field)) in columns.iter().zip(&record).enumerate() {
+            let number = || field.parse::<f32>().map_err(|_| invalid(i, field));
+            match column {
+                Column::Time => times.push(seconds(field).ok_or_else(|| invalid(i, field))?),
+                Column::Count => is_blank = number()? == 0.0,
+                Column::Channel if !is_blank => expression.push(number()?),
+                Column::Channel | Column::Dropped => {}
+            }
+        }
+        if is_blank {
+            let before = frames.last().map(|frame| frame.expression.clone());
+            expression = before.unwrap_or_else(|| vec![0.0; channels.len()]);
+        }
+        if expression.len() != channels.len() {
+            return Err(format!(
+                "row {row}: expected {} columns, found {}",
+                columns.len(),
+                record.len()
+            ));
+        }
+        frames.push(MotionFrame {
+            expression,
+            ..MotionFrame::default()
+        });
+    }
+    Ok(Recording {
+        fps: frames_per_second(&times).unwrap_or(USUAL_FPS),
+        channels,
+        frames,
+    })
+}
+
+/// ARKit's name of a column: Live Link Face begins it with a capital letter.
+fn channel_name(column: &str) -> String {
+    let mut letters = column.chars();
+    let first = letters.next().into_iter().flat_map(char::to_lowercase);
+    first.chain(letters).collect()
+}
+
+fn header_name(columns: &[Column], column: usize) -> &'static str {
+    match columns.get(column) {
+        Some(Column::Time) => "a time as hours:minutes:seconds:frames or in seconds",
+        _ => "a number",
+    }
+}
+
+/// When a row was recorded: whole seconds of a time code, or seconds with a fraction.
+#[derive(Clone, Copy, PartialEq)]
+enum Time {
+    Code(u32),
+    Seconds(f64),
+}
+
+fn seconds(field: &str) -> Option<Time> {
+    let mut parts = field.split([':', ';']);
+    let (first, second) = (parts.next()?, parts.next());
+    let Some(second) = second else {
+        return first
+            .parse()
+            .ok()
+            .filter(|t: &f64| t.is_finite())
+            .map(Time::Seconds);
+    };
+    let (third, _frames) = (parts.next()?, parts.next()?);
+    let number = |part: &str, end: u32| part.parse().ok().filter(|number: &u32| *number < end);
+    let (hours, minutes, seconds) = (number(first, 24)?, number(second, 60)?, number(third, 60)?);
+    parts
+        .next()
+        .is_none()
+        .then_some(Time::Code((hours * 60 + minutes) * 60 + seconds))
+}
+
+/// From how many rows the seconds have. The frames of time codes are no help: they are counted in a
+/// rate that the file does not tell, and that need not be the recording's.
+fn frames_per_second(times: &[Time]) -> Option<f32> {
+    match (times.first()?, times.last()?) {
+        (Time::Seconds(first), Time::Seconds(last)) => {
+            let fps = (times.len() - 1) as f64 / (last - first);
+            (fps.is_finite() && fps > 0.0).then_some(fps as f32)
+        }
+        (Time::Code(_), Time::Code(_)) => {
+            let mut changes = (1..times.len()).filter(|&row| times[row] != times[row - 1]);
+            let first = changes.next()?;
+            let last = changes.next_back()?;
+            let (Time::Code(from), Time::Code(to)) = (times[first], times[last]) else {
+                return None;
+            };
+            const DAY: u32 = 24 * 60 * 60;
+            let seconds = (to + DAY - from) % DAY;
+            (seconds > 0).then(|| (last - first) as f32 / seconds as f32)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,218 @@
+//! Tracked videos and recordings of faces.
+
+use super::archive::Archive;
+use super::document::Document;
+use super::live_link;
+use super::pickle::Node;
+use crate::{Camera, Error, Motion, MotionFrame, Result};
+
+const FORMAT: &str = "tracked video";
+
+/// Frames per second of the videos that GPAvatar was trained with.
+const TRACKED_FPS: f32 = 25.0;
+
+/// How [`motion`] reads a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MotionOptions {
+    /// Frames per second. If not given, tracked videos are taken to have 25, as those that GPAvatar
+    /// was trained with, and recordings as many as their time codes say.
+    pub fps: Option<f32>,
+    /// Smooths the motion with this `alpha` (see [`Motion::smooth`]); GPAvatar's is 0.9.
+    pub smoothing: Option<f32>,
+    /// Keeps the columns of a recording that are angles of head and eyes as expression channels
+    /// (`headYaw` …), for head models that have such channels. Their unit is that of the file.
+    pub rotations: bool,
+}
+
+/// Reads a performance.
+///
+/// - A tracked video of GPAvatar's tools (`lightning.pkl`, `smoothed.pkl`), pickled or saved by
+///   PyTorch: a dictionary of frames, each with `emoca_expression`, `emoca_pose` and
+///   `transform_matrix` (a [`Camera`]'s matrix) as tensors, arrays or lists. Frames are sorted by the
+///   number after the last underscore of their keys.
+/// - A recording of ARKit's face tracking as comma-separated values, such as Live Link Face makes:
+///   a column `Timecode` and one for each expression. Channels get ARKit's names: `JawOpen` becomes
+///   `jawOpen`.
+///
+/// ```no_run
+/// use gpavatar::import::{MotionOptions, motion};
+///
+/// motion("smoothed.pkl", &MotionOptions::default())?.write("motion.json")?;
+/// # Ok::<(), gpavatar::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, else those of [`motion_from_bytes`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn motion(path: impl AsRef<std::path::Path>, options: &MotionOptions) -> Result<Motion> {
+    let path = path.as_ref();
+    let bytes = crate::file::read(path)?;
+    let motion = motion_from_bytes(path.display().to_string(), &bytes, options)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok(motion.with_name(name, ""))
+}
+
+/// Reads what [`motion`] reads from memory; `what` names it in error messages.
+///
+/// # Errors
+/// [`Error::Format`] if it is none of these files or a frame is not as described,
+/// [`Error::Argument`] if frames are no motion (see [`Motion::new`]) or cannot be smoothed.
+pub fn motion_from_bytes(
+    what: impl Into<String>,
+    bytes: &[u8],
+    options: &MotionOptions,
+) -> Result<Motion> {
+    let invalid = |format| {
+        let what = what.into();
+        move |reason: String| Error::format(what, format, reason)
+    };
+    let motion = if bytes.starts_with(b"\x80") || Archive::is_archive(bytes) {
+        let frames = tracked(bytes).map_err(invalid(FORMAT))?;
+        Motion::new(options.fps.unwrap_or(TRACKED_FPS), frames)?
+    } else {
+        let recording = live_link::parse(bytes, options.rotations);
+        let recording = recording.map_err(invalid(live_link::FORMAT))?;
+        Motion::new(options.fps.unwrap_or(recording.fps), recording.frames)?
+            .with_channels(recording.channels)?
+    };
+    match options.smoothing {
+        Some(alpha) => motion.smooth(alpha),
+        None => Ok(motion),
+    }
+}
+
+fn tracked(bytes: &[u8]) -> Result<Vec<MotionFrame>, String> {
+    let document = Document::parse(bytes)?;
+    let root = document.root();
+    let entries = (root.entries())
+        .ok_or_else(|| format!("expected a dictionary of frames, found {}", root.describe()))?;
+    // Frames may share their values; so that few bytes do not make many, they may not have more
+    // than there are bytes.
+    let mut budget = bytes.len();
+    let mut frames = Vec::new();
+    for (key, node) in entries {
+        let named = |reason| format!("frame {}: {reason}", key.describe());
+        let number = frame_number(key)
+            .ok_or_else(|| named("expected a key that ends in a number".to_owned()))?;
+        let frame = tracked_frame(&document, node).map_err(named)?;
+        budget = (budget.checked_sub(1 + frame.expression.len() + frame.pose.len()))
+            .ok_or_else(|| named("more values than the file has bytes".into()))?;
+        frames.push((number, frame));
+    }
+    frames.sort_by_key(|(number, _)| *number);
+    Ok(frames.into_iter().map(|(_, frame)| frame).collect())
+}
+
+/// The number after the last underscore of a frame's key, up to an extension.
+pub(super) fn frame_number(key: Node) -> Option<u64> {
+    if let Some(number) = key.int() {
+        return number.try_into().ok();
+    }
+    let key = key.text()?;
+    let (_, number) = key.rsplit_once('_').unwrap_or(("", key));
+    let (number, _extension) = number.split_once('.').unwrap_or((number, ""));
+    number.parse().ok()
+}
+
+fn tracked_frame(document: &Document, node: Node) -> Result<MotionFrame, String> {
+    let values = |name: &str| -> Result<Vec<f32>, String> {
+        let node = (node.get(name))
+            .ok_or_else(|| format!("expected an entry {name}, found {}", node.describe()))?;
+        let array = document.array(node);
+        let array = array.map_err(|reason| format!("{name}: {reason}"))?;
+        array
+            .ok_or_else(|| format!("{name}: expected numbers, found {}", node.describe()))?
+            .f32()
+    };
+    let transform = values("transform_matrix")?;
+    let (rows, rest) = transform.as_chunks();
+    let transform = match (rows, rest) {
+        (&[a, b, c], []) => [a, b, c],
+        _ => {
+            return Err(format!(
+                "transform_matrix: expected 3 rows of 4, found {} values",
+                transform.len()
+            ));
+        }
+    };
+    Ok(MotionFrame {
+        expression: values("emoca_expression")?,
+        pose: values("emoca_pose")?,
+        camera: Camera::from_transform(transform),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pickle of so many frames, all of which are the same one of so many expressions.
+    fn video(frames: u16, expressions: usize) -> Vec<u8> {
+        let list = |count: usize| [b"](", &*b"K\x01".repeat(count), b"e"].concat();
+        let mut pickle = b"\x80\x02}(K\x00}(U\x10emoca_expression".to_vec();
+        pickle.extend(list(expressions));
+        pickle.extend([b"U\x0Aemoca_pose", &*list(6), b"U\x10transform_matrix"].concat());
+        pickle.extend([&*list(12), b"uq\x00"].concat());
+        for frame in 1..frames {
+            pickle.extend([b"M", &frame.to_le_bytes()[..], b"h\x00"].concat());
+        }
+        pickle.extend(b"u.");
+        pickle
+    }
+
+    #[test]
+    fn frames_may_share_values_but_not_without_limit() {
+        let frames = tracked(&video(2, 50)).unwrap();
+        assert_eq!(frames.len(), 2);
+        assert_eq!(frames[1].expression, [1.0; 50]);
+        let error = tracked(&video(1000, 1000)).unwrap_err();
+        assert!(
+            error.contains("more values than the file has bytes"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn frames_that_are_none_are_named() {
+        for (pickle, reason) in [
+            (
+                &b"\x80\x02]."[..],
+                "expected a dictionary of frames, found a sequence of 0",
+            ),
+            (
+                b"\x80\x02}U\x03f_xNs.",
+                "frame \"f_x\": expected a key that ends in a number",
+            ),
+            (
+                b"\x80\x02}U\x03f_1Ns.",
+                "frame \"f_1\": expected an entry transform_matrix, found None",
+            ),
+            (
+                b"\x80\x02}U\x03f_1}U\x10transform_matrixK\x01ss.",
+                "3 rows of 4, found 1 values",
+            ),
+            (
+                b"\x80\x02}U\x03f_1}U\x10transform_matrixNss.",
+                "transform_matrix: expected numbers, found None",
+            ),
+        ] {
+            let error = tracked(pickle).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn frames_are_sorted_by_the_last_number_of_their_keys() {
+        let key = |pickle: &[u8]| {
+            let pickle = crate::weights::import::pickle::Pickle::parse(pickle).unwrap();
+            frame_number(pickle.root())
+        };
+        assert_eq!(key(b"U\x0Dvideo_2_00017."), Some(17));
+        assert_eq!(key(b"U\x07f_8.jpg."), Some(8));
+        assert_eq!(key(b"U\x029x."), None);
+        assert_eq!(key(b"U\x0242."), Some(42));
+        assert_eq!(key(b"K\x05."), Some(5));
+        assert_eq!(key(b"J\xFF\xFF\xFF\xFF."), None);
+        assert_eq!(key(b"N."), None);
+    }
+}

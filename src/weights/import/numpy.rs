@@ -1,0 +1,329 @@
+//! Arrays of numpy, matrices of scipy and what chumpy makes of them, pickled or as `.npy` files.
+
+use safetensors::Dtype;
+
+use super::array::{Array, Layout};
+use super::pickle::{Class, Node, Pickle};
+
+/// How often an array may be wrapped.
+const MAX_WRAPPERS: usize = 4;
+
+/// The most elements that a sparse matrix may unfold to; the joint regressor of a body with hands
+/// and face has half as many.
+const MAX_UNFOLDED: usize = 1 << 20;
+
+/// What `.npy` files begin with.
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Reads an array that numpy, scipy or chumpy pickled. None if the value is no such thing.
+pub(super) fn array<'a>(node: Node<'_, 'a>) -> Result<Option<Array<'a>>, String> {
+    unwrap(node, MAX_WRAPPERS)
+}
+
+fn unwrap<'a>(node: Node<'_, 'a>, wrappers: usize) -> Result<Option<Array<'a>>, String> {
+    let Some((class, arguments, state)) = node.object() else {
+        return Ok(None);
+    };
+    let attribute = |name: &str| {
+        let value = state.and_then(|state| state.get(name));
+        value.ok_or_else(|| format!("{} without {name:?}", node.describe()))
+    };
+    let inner = |name: &str| {
+        let node = attribute(name)?;
+        let wrappers = (wrappers.checked_sub(1)).ok_or("an array within too many wrappers")?;
+        unwrap(node, wrappers)?
+            .ok_or_else(|| format!("expected an array, found {}", node.describe()))
+    };
+    let array = match class {
+        Class::NumpyReconstruct => {
+            let [_version, shape, dtype, fortran, data] = (state.and_then(Node::array))
+                .ok_or("an array without version, shape, type, order and data")?;
+            dense(sizes(shape)?, dtype, fortran.int() == Some(1), data)
+        }
+        Class::NumpyFromBuffer => {
+            let [data, dtype, shape, order] =
+                (arguments.array()).ok_or("an array without data, type, shape and order")?;
+            dense(sizes(shape)?, dtype, order.text() == Some("F"), data)
+        }
+        Class::NumpyScalar => {
+            let [dtype, data] = arguments.array().ok_or("a number without type and data")?;
+            dense(Vec::new(), dtype, false, data)
+        }
+        Class::ScipyColumns | Class::ScipyRows => {
+            let shape = attribute("_shape").or_else(|_| attribute("shape"))?;
+            let parts = [inner("data")?, inner("indices")?, inner("indptr")?];
+            unfold(&sizes(shape)?, class == Class::ScipyColumns, &parts)
+        }
+        // A leaf of chumpy's graphs of expressions.
+        Class::ChumpyArray => inner("x"),
+        // Some elements of another array, in another shape.
+        Class::ChumpySelect => {
+            let (array, indices) = (inner("a")?.f64()?, inner("idxs")?.i64()?);
+            let pick = |&index| array.get(usize::try_from(index).ok()?).copied();
+            let values: Option<Vec<f64>> = indices.iter().map(pick).collect();
+            let values = values.ok_or("a selection of elements that the array does not have")?;
+            let shape = match attribute("preferred_shape") {
+                Ok(shape) => sizes(shape)?,
+                Err(_) => vec![values.len()],
+            };
+            Array::from_f64(shape, &values)
+        }
+        _ => return Ok(None),
+    };
+    array.map(Some)
+}
+
+fn sizes(node: Node) -> Result<Vec<usize>, String> {
+    let sizes = node
+        .elements()
+        .and_then(|sizes| sizes.map(Node::size).collect());
+    sizes.ok_or_else(|| format!("expected a shape, found {}", node.describe()))
+}
+
+fn dense<'a>(
+    shape: Vec<usize>,
+    dtype: Node,
+    fortran: bool,
+    data: Node<'_, 'a>,
+) -> Result<Array<'a>, String> {
+    let bytes = (data.bytes())
+        .ok_or_else(|| format!("expected the bytes of an array, found {}", data.describe()))?;
+    let mut layout = Layout::dense(Dtype::U8, shape, fortran)?;
+    (layout.dtype, layout.big_endian) = element_type(dtype)?;
+    Array::new(layout, bytes)
+}
+
+/// `dtype("f8", …)` with the state (version, byte order, …), and whether that is big-endian.
+fn element_type(node: Node) -> Result<(Dtype, bool), String> {
+    let parts = match node.object() {
+        Some((Class::NumpyDtype, arguments, state)) => (arguments.elements())
+            .and_then(|mut arguments| arguments.next()?.text())
+            .zip(Some(state)),
+        _ => None,
+    };
+    let (code, state) =
+        parts.ok_or_else(|| format!("expected an element type, found {}", node.describe()))?;
+    let order = state.and_then(|state| state.elements()?.nth(1)?.text());
+    Ok((of_code(code)?, order == Some(">")))
+}
+
+/// The type of a kind and a number of bytes.
+fn of_code(code: &str) -> Result<Dtype, String> {
+    Ok(match code {
+        "b1" => Dtype::BOOL,
+        "i1" => Dtype::I8,
+        "i2" => Dtype::I16,
+        "i4" => Dtype::I32,
+        "i8" => Dtype::I64,
+        "u1" => Dtype::U8,
+        "u2" => Dtype::U16,
+        "u4" => Dtype::U32,
+        "u8" => Dtype::U64,
+        "f2" => Dtype::F16,
+        "f4" => Dtype::F32,
+        "f8" => Dtype::F64,
+        other => {
+            return Err(format!(
+                "expected an array of numbers, found type {other:?}"
+            ));
+        }
+    })
+}
+
+/// The whole of a matrix that is compressed by columns or by rows: of each it has the non-zero
+/// `data` and at which `indices` these are, from one of the `indptr` to the next.
+fn unfold(
+    shape: &[usize],
+    by_columns: bool,
+    [data, indices, indptr]: &[Array; 3],
+) -> Result<Array<'static>, String> {
+    let &[rows, columns] = shape else {
+        return Err(format!("a sparse matrix of {} axes", shape.len()));
+    };
+    let count = rows
+        .checked_mul(columns)
+        .filter(|&count| count <= MAX_UNFOLDED);
+    let mut values = vec![0.0; count.ok_or_else(|| format!("a sparse matrix of {shape:?}"))?];
+    let (major, minor) = if by_columns {
+        (columns, rows)
+    } else {
+        (rows, columns)
+    };
+    let (data, indices, indptr) = (data.f64()?, indices.i64()?, indptr.i64()?);
+    let inconsistent = || "a sparse matrix whose indices do not fit its shape".to_owned();
+    let index = |index: i64, end: usize| {
+        usize::try_from(index)
+            .ok()
+            .filter(|&index| index < end)
+            .ok_or_else(inconsistent)
+    };
+    if indptr.len() != major + 1 || indices.len() != data.len() {
+        return Err(inconsistent());
+    }
+    for (i, bounds) in indptr.windows(2).enumerate() {
+        let [start, end] = [
+            index(bounds[0], data.len() + 1)?,
+            index(bounds[1], data.len() + 1)?,
+        ];
+        let run = indices.get(start..end).ok_or_else(inconsistent)?;
+        for (&j, value) in run.iter().zip(&data[start..end]) {
+            let j = index(j, minor)?;
+            let (row, column) = if by_columns { (j, i) } else { (i, j) };
+            // Elements that are listed twice are meant to be summed.
+            values[row * columns + column] += value;
+        }
+    }
+    Array::from_f64(shape.to_vec(), &values)
+}
+
+/// Reads a `.npy` file, which is a member of an `.npz` archive. One of a single pickled object, as
+/// numpy writes what is no array, is read for the array inside of that.
+pub(super) fn npy(bytes: &[u8]) -> Result<Array<'_>, String> {
+    let header_and_data = || -> Option<(&str, &[u8])> {
+        let ([major, _minor], rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
+        let (length, rest) = match major {
+            1 => {
+                let (length, rest) = rest.split_first_chunk()?;
+                (u16::from_le_bytes(*length).into(), rest)
+            }
+            _ => {
+                let (length, rest) = rest.split_first_chunk()?;
+                (u32::from_le_bytes(*length), rest)
+            }
+        };
+        let (header, data) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        Some((std::str::from_utf8(header).ok()?, data))
+    };
+    let (header, data) = header_and_data().ok_or("expected a .npy file with header and data")?;
+    let (descr, fortran, shape) = npy_header(header).ok_or_else(|| {
+        format!("expected a header with descr, fortran_order and shape: {header}")
+    })?;
+    let (order, code) = descr.split_at_checked(1).unwrap_or_default();
+    if code == "O" {
+        let pickle = Pickle::parse(data)?;
+        let state = pickle
+            .root()
+            .object()
+            .and_then(|(_, _, state)| state?.array());
+        let object = state.and_then(|[.., objects]: [Node; 5]| objects.array());
+        let [object] = object.ok_or("expected one pickled object")?;
+        let array = array(object)?;
+        let array =
+            array.ok_or_else(|| format!("expected an array, found {}", object.describe()))?;
+        return Ok(array.into_owned());
+    }
+    let mut layout = Layout::dense(of_code(code)?, shape, fortran)?;
+    layout.big_endian = order == ">";
+    Array::new(layout, data.into())
+}
+
+/// The three entries of the Python dictionary that heads a `.npy` file.
+fn npy_header(header: &str) -> Option<(&str, bool, Vec<usize>)> {
+    let after = |key: &str| Some(header.split_once(key)?.1.trim_start());
+    let descr = after("'descr':")?.strip_prefix('\'')?.split_once('\'')?.0;
+    let fortran = after("'fortran_order':")?.starts_with("True");
+    let shape = after("'shape':")?.strip_prefix('(')?.split_once(')')?.0;
+    // Python 2 marks large integers.
+    let sizes = shape
+        .split(',')
+        .map(|size| size.trim().trim_end_matches('L'));
+    let sizes = sizes
+        .filter(|size| !size.is_empty())
+        .map(|size| size.parse().ok());
+    Some((descr, fortran, sizes.collect::<Option<_>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
+        let length = header.len() as u32;
+        let length = &length.to_le_bytes()[..if version == 1 { 2 } else { 4 }];
+        [MAGIC, &[version, 0], length, header.as_bytes(), data].concat()
+    }
+
+    #[test]
+    fn npy_files_of_every_version_and_order_are_read() {
+        let data = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]
+            .map(f32::to_be_bytes)
+            .concat();
+        for version in 1..=3 {
+            let header = "{'descr': '>f4', 'fortran_order': True, 'shape': (2L, 3L), }   \n";
+            let bytes = file(version, header, &data);
+            let array = npy(&bytes).unwrap();
+            assert_eq!(array.shape(), [2, 3]);
+            assert_eq!(array.f32().unwrap(), [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+        }
+        let bytes = file(
+            1,
+            "{'shape': (), 'fortran_order': False, 'descr': '|u1'}",
+            &[7],
+        );
+        assert_eq!(npy(&bytes).unwrap().i64(), Ok(vec![7]));
+    }
+
+    #[test]
+    fn npy_files_that_lie_are_refused() {
+        let good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
+        assert!(npy(&file(1, good, &[0; 8])).is_ok());
+        let refused = |bytes: &[u8]| npy(bytes).unwrap_err();
+        assert!(refused(&file(1, good, &[0; 7])).contains("7 bytes do not hold"));
+        assert!(refused(b"").contains("expected a .npy file"));
+        assert!(refused(b"\x93NUMPY\x02\x00\xFF\xFF\xFF\xFF{").contains("expected a .npy file"));
+        for (part, other) in [
+            ("(2,)", "(2,"),
+            ("(2,)", "(-2,)"),
+            ("(2,)", "(99999999999999999999,)"),
+            ("(2,)", "(4294967296, 4294967296, 4294967296)"),
+            ("'<f4'", "'<c8'"),
+            ("'<f4'", "[('a', '<f4')]"),
+            ("'<f4'", "'éf4'"),
+            ("'<f4'", "''"),
+            ("'<f4'", "'|O'"),
+            ("descr", "desc"),
+        ] {
+            refused(&file(1, &good.replace(part, other), &[0; 8]));
+        }
+        refused(&file(1, &"[".repeat(60_000), &[]));
+    }
+
+    fn integers(values: &[i64]) -> Array<'static> {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        let layout = Layout::dense(Dtype::I64, vec![values.len()], false).unwrap();
+        Array::new(layout, bytes.into()).unwrap()
+    }
+
+    #[test]
+    fn sparse_matrices_unfold_by_columns_and_by_rows() {
+        let unfolded = |shape: &[usize], by_columns, indices: &[i64], indptr: &[i64]| {
+            let data = Array::from_f64(vec![4], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+            let parts = [data, integers(indices), integers(indptr)];
+            unfold(shape, by_columns, &parts).and_then(|array| array.f64())
+        };
+        // The last element is listed twice.
+        let rows = unfolded(&[2, 3], false, &[0, 2, 1, 1], &[0, 2, 4]);
+        assert_eq!(rows, Ok(vec![1.0, 0.0, 2.0, 0.0, 7.0, 0.0]));
+        let columns = unfolded(&[3, 2], true, &[0, 2, 1, 1], &[0, 2, 4]);
+        assert_eq!(columns, Ok(vec![1.0, 0.0, 0.0, 7.0, 2.0, 0.0]));
+        for (shape, indices, indptr) in [
+            (&[2, 3][..], &[0, 2, 1, 3][..], &[0, 2, 4][..]),
+            (&[2, 3], &[0, 2, 1, -1], &[0, 2, 4]),
+            (&[2, 3], &[0, 2, 1], &[0, 2, 3]),
+            (&[2, 3], &[0, 2, 1, 1], &[0, 2, 5]),
+            (&[2, 3], &[0, 2, 1, 1], &[0, 3, 2]),
+            (&[2, 3], &[0, 2, 1, 1], &[0, 4]),
+            (&[1 << 40, 1 << 40], &[0, 2, 1, 1], &[0, 4]),
+            (&[1 << 20, 2], &[0, 2, 1, 1], &[0, 4]),
+            (&[6], &[0, 2, 1, 1], &[0, 4]),
+        ] {
+            assert!(
+                unfolded(shape, false, indices, indptr).is_err(),
+                "{shape:?} {indices:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! PyTorch's archives, and the tensors of its pickles.
+
+use std::borrow::Cow;
+
+use safetensors::Dtype;
+
+use super::archive::{Archive, Entry};
+use super::array::{Array, Layout};
+use super::pickle::{Class, Node, Pickle};
+
+/// How often a tensor may be wrapped in parameters and the like.
+const MAX_WRAPPERS: usize = 8;
+
+const LEGACY_REFUSAL: &str = "it is in the format of PyTorch before version 1.6. Save it \
+     again with any later version: python -c \"import torch; torch.save(torch.load('OLD', \
+     map_location='cpu'), 'NEW')\"";
+
+/// Letters of a storage's key, which PyTorch makes of a number.
+const MAX_KEY: usize = 40;
+
+/// The integer that files of PyTorch before version 1.6 begin with, and its pickle.
+const LEGACY_MAGIC: &[u8] = &[0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
+
+/// A file that `torch.save` wrote.
+#[derive(Debug)]
+pub(super) struct TorchArchive {
+    archive: Archive,
+    /// Directory of all entries, with the slash.
+    root: String,
+    big_endian: bool,
+}
+
+impl TorchArchive {
+    /// Whether `bytes` are an archive of PyTorch.
+    pub fn is_torch(bytes: &[u8]) -> bool {
+        Archive::is_archive(bytes) && Archive::parse(bytes).is_ok_and(|it| root(&it).is_some())
+    }
+
+    /// Reads the directory of an archive.
+    ///
+    /// # Errors
+    /// If it is none, with what to do in the case of a file of PyTorch before version 1.6.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        refuse_legacy(bytes)?;
+        let archive = Archive::parse(bytes)?;
+        let root = (root(&archive).map(str::to_owned))
+            .ok_or("expected an entry data.pkl in a directory, found none")?;
+        let byte_order = match archive.entry(&format!("{root}byteorder")) {
+            // Older versions did not say, and were not used on other machines.
+            Err(_) => b"little".as_slice().into(),
+            Ok(entry) => entry.content(bytes)?,
+        };
+        let big_endian = match &*byte_order {
+            b"little" => false,
+            b"big" => true,
+            other => {
+                return Err(format!(
+                    "expected byteorder little or big, found {:?}",
+                    String::from_utf8_lossy(&other[..other.len().min(20)])
+                ));
+            }
+        };
+        Ok(Self {
+            archive,
+            root,
+            big_endian,
+        })
+    }
+
+    /// The pickle of what was saved.
+    pub fn pickle<'a>(&self, bytes: &'a [u8]) -> Result<Pickle<'a>, String> {
+        let entry = self.archive.entry(&format!("{}data.pkl", self.root))?;
+        Pickle::parse(entry.stored(bytes)?)
+    }
+
+    /// Where the elements of a storage are.
+    pub fn storage(&self, key: &str) -> Result<&Entry, String> {
+        self.archive.entry(&format!("{}data/{key}", self.root))
+    }
+
+    /// Whether numbers are stored with their highest byte first.
+    pub fn big_endian(&self) -> bool {
+        self.big_endian
+    }
+}
+
+/// The directory with the pickle, with the slash.
+fn root(archive: &Archive) -> Option<&str> {
+    let mut roots = archive
+        .names()
+        .filter_map(|name| name.strip_suffix("data.pkl"));
+    roots.find(|root| root.ends_with('/') && root.matches('/').count() == 1)
+}
+
+/// A tensor whose elements are somewhere.
+#[derive(Debug)]
+pub(super) struct Tensor<'a> {
+    /// How they lie in the storage.
+    pub layout: Layout,
+    pub storage: Storage<'a>,
+}
+
+/// Elements that tensors share.
+#[derive(Debug)]
+pub(super) enum Storage<'a> {
+    /// In the archive, under this key.
+    Archived(&'a str),
+    /// In the pickle itself.
+    Inline(Cow<'a, [u8]>),
+}
+
+/// Whether a value is meant to be a tensor, be it one that can be read or not.
+pub(super) fn is_tensor(node: Node) -> bool {
+    matches!(
+        node.object(),
+        Some((
+            Class::TorchTensor
+                | Class::TorchTensorOfDtype
+                | Class::TorchTensorWithAttributes
+                | Class::TorchParameter,
+            ..
+        ))
+    )
+}
+
+/// Reads a tensor, taking it out of its wrappers. `big_endian` is how the archive's numbers are.
+pub(super) fn tensor<'a>(node: Node<'_, 'a>, big_endian: bool) -> Result<Tensor<'a>, String> {
+    let (mut class, mut arguments, _) = node.object().ok_or_else(|| not_a_tensor(node))?;
+    for _ in 0..MAX_WRAPPERS {
+        let mut items = arguments.elements().ok_or("a call without arguments")?;
+        match class {
+            // (data, requires_grad, hooks, …)
+            Class::TorchParameter => {
+                let data = items.next().ok_or("a parameter without data")?;
+                (class, arguments, _) = data.object().ok_or_else(|| not_a_tensor(data))?;
+            }
+            // (function, class, arguments, attributes)
+            Class::TorchTensorWithAttributes => {
+                let (Some(function), Some(inner)) = (items.next(), items.nth(1)) else {
+                    return Err("a tensor with attributes but without data".into());
+                };
+                class = function.class().ok_or("a tensor made by no function")?;
+                arguments = inner;
+            }
+            Class::TorchTensor | Class::TorchTensorOfDtype => {
+                return strided(class, items, big_endian);
+            }
+            _ => return Err(not_a_tensor(node)),
+        }
+    }
+    Err("a tensor within too many wrappers".into())
+}
+
+fn not_a_tensor(node: Node) -> String {
+    format!("expected a dense tensor, found {}", node.describe())
+}
+
+/// (storage, offset, size, stride, requires_grad, hooks, [dtype], …)
+fn strided<'p, 'a: 'p>(
+    class: Class,
+    mut items: impl Iterator<Item = Node<'p, 'a>>,
+    big_endian: bool,
+) -> Result<Tensor<'a>, String> {
+    let (Some(storage), Some(offset), Some(shape), Some(strides)) =
+        (items.next(), items.next(), items.next(), items.next())
+    else {
+        return Err("a tensor without storage, offset, size and stride".into());
+    };
+    let sizes = |node: Node| node.elements()?.map(Node::size).collect::<Option<Vec<_>>>();
+    let (Some(offset), Some(shape), Some(strides)) = (offset.size(), sizes(shape), sizes(strides))
+    else {
+        return Err("a tensor whose offset, size or stride are no numbers from 0".into());
+    };
+    let stored = match storage.persistent() {
+        Some(reference) => archived(reference, big_endian)?,
+        None => inline(storage)?,
+    };
+    let dtype = match (class, stored.dtype) {
+        (Class::TorchTensorOfDtype, _) => match items.nth(2).and_then(Node::class) {
+            Some(Class::TorchDtype(dtype)) => dtype,
+            _ => return Err("a tensor of elements of an unknown type".into()),
+        },
+        (_, Some(dtype)) => dtype,
+        (_, None) => return Err("a tensor of bytes that does not say what they are".into()),
+    };
+    Ok(Tensor {
+        layout: Layout {
+            dtype,
+            big_endian: stored.big_endian,
+            shape,
+            strides,
+            offset,
+        },
+        storage: stored.storage,
+    })
+}
+
+struct Stored<'a> {
+    dtype: Option<Dtype>,
+    big_endian: bool,
+    storage: Storage<'a>,
+}
+
+/// ("storage", class, key, device, elements, …)
+fn archived<'a>(reference: Node<'_, 'a>, big_endian: bool) -> Result<Stored<'a>, String> {
+    let mut items = reference.elements().ok_or("a storage that is no tuple")?;
+    match (
+        items.next().and_then(Node::text),
+        items.next(),
+        items.next(),
+    ) {
+        (Some("storage"), Some(class), Some(key)) => Ok(Stored {
+            dtype: storage_type(class)?,
+            big_endian,
+            storage: Storage::Archived(
+                (key.text().filter(|key| key.len() <= MAX_KEY))
+                    .ok_or("a storage whose key is no short text")?,
+            ),
+        }),
+        _ => Err("expected a storage with class and key".into()),
+    }
+}
+
+fn storage_type(class: Node) -> Result<Option<Dtype>, String> {
+    match class.class() {
+        Some(Class::TorchStorage(dtype)) => Ok(dtype),
+        _ => Err(format!(
+            "expected a storage of numbers, found {}",
+            class.describe()
+        )),
+    }
+}
+
+/// A storage that was pickled, not saved: a file of PyTorch's format before version 1.6, in bytes.
+///
+/// That is a pickle each of a magic number, a protocol version, properties of the machine, the
+/// storage and a list of the one key there is; then the count of elements, and these.
+fn inline<'a>(node: Node<'_, 'a>) -> Result<Stored<'a>, String> {
+    let bytes = match node.object() {
+        Some((Class::TorchLoadFromBytes, arguments, _)) => {
+            arguments.array().and_then(|[bytes]| bytes.bytes())
+        }
+        _ => return Err(format!("expected a storage, found {}", node.describe())),
+    };
+    let bytes = bytes.ok_or("a storage that was not pickled as bytes")?;
+    let mut rest = &*bytes;
+    let mut next = || -> Result<Pickle, String> {
+        let pickle = Pickle::parse(rest)?;
+        rest = &rest[pickle.len()..];
+        Ok(pickle)
+    };
+    let (magic, _protocol, machine, storage, _keys) = (next()?, next()?, next()?, next()?, next()?);
+    if !magic.root().is_long_int(LEGACY_MAGIC) {
+        return Err("a pickled storage without PyTorch's magic number".into());
+    }
+    let little_endian = (machine.root().get("little_endian"))
+        .and_then(Node::int)
+        .ok_or("a pickled storage that does not say how its bytes are ordered")?;
+    let big_endian = little_endian == 0;
+    let reference = (storage.root().persistent()).ok_or("a pickled storage that is none")?;
+    let Stored { dtype, .. } = archived(reference, big_endian)?;
+    let elements = (rest.get(8..)).ok_or("a pickled storage without a count of elements")?;
+    let start = bytes.len() - elements.len();
+    let storage = Storage::Inline(match bytes {
+        Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[start..]),
+        Cow::Owned(mut bytes) => Cow::Owned(bytes.split_off(start)),
+    });
+    Ok(Stored {
+        dtype,
+        big_endian,
+        storage,
+    })
+}
+
+/// Whether `bytes` begin like a file of PyTorch before version 1.6.
+pub(super) fn is_legacy(bytes: &[u8]) -> bool {
+    // A pickle of protocol 2 of the magic number.
+    let magic = bytes.strip_prefix(&[0x80, 0x02, 0x8A, LEGACY_MAGIC.len() as u8]);
+    magic.is_some_and(|bytes| bytes.starts_with(LEGACY_MAGIC))
+}
+
+/// Says what to do about a file of PyTorch before version 1.6.
+pub(super) fn refuse_legacy(bytes: &[u8]) -> Result<(), String> {
+    match is_legacy(bytes) {
+        true => Err(LEGACY_REFUSAL.into()),
+        false => Ok(()),
+    }
+}
+
+/// Reads a tensor's elements.
+pub(super) fn array<'a>(
+    tensor: Tensor<'a>,
+    archive: Option<(&TorchArchive, &'a [u8])>,
+) -> Result<Array<'a>, String> {
+    let bytes = match (tensor.storage, archive) {
+        (Storage::Inline(bytes), _) => bytes,
+        (Storage::Archived(key), Some((archive, bytes))) => {
+            archive.storage(key)?.stored(bytes)?.into()
+        }
+        (Storage::Archived(_), None) => {
+            return Err("a tensor whose elements are in another file".into());
+        }
+    };
+    Array::new(tensor.layout, bytes)
+}
