@@ -549,7 +549,7 @@ impl Plan<'_> {
             .bind("squares", &net.squares)
             .bind("modulation", &modulation)
             .bind("output", &demodulation)
-            .grid(linear_grid(rows.div_ceil(8)))
+            .grid([rows.div_ceil(8), 1, 1])
             .cost(3.0 * multiplied, 4.0 * multiplied),
         );
         if net.noise_elements > 0 {
