@@ -122,12 +122,6 @@ fn paper_case_with_two_sources_and_checked_shaders() {
 }
 
 #[test]
-#[ignore = "minutes of all cores"]
-fn released_case_with_one_source_and_gpu_kernels() {
-    check("released_one_source", &gpu_kernels());
-}
-
-#[test]
 fn what_is_no_case_is_an_error() {
     let open = |name: &str| Case::open(common::golden_path(name)).err();
     assert!(matches!(open("none.safetensors"), Some(Error::Io { .. })));
