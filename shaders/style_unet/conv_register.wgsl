@@ -2,8 +2,8 @@
 //
 // A thread owns a tile of 8 pixels in a row times 8 output channels. Workgroups along x, continued
 // along z, take 8 of the image's tiles each, row by row; along y 4 eighths of the output channels
-// each. For adapters whose workgroup memory costs more than
-// repeated loads (CPU implementations), and for images too small to fill a workgroup's tile.
+// each. For adapters whose workgroup memory costs more than repeated loads (CPU implementations),
+// and for images too small to fill a workgroup's tile.
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
 #import gpavatar::tile::mac
