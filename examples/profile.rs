@@ -70,16 +70,8 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let report = Report::measure(args)?;
-    let json = serde_json::to_string_pretty(&report)?;
-    match &args.json {
-        Some(path) if path.as_os_str() == "-" => println!("{json}"),
-        None => println!("{}", report.text(args.per_dispatch)?),
-        Some(path) => {
-            std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-            println!("{}", report.text(args.per_dispatch)?);
-        }
-    }
-    Ok(())
+    let text = report.text(args.per_dispatch)?;
+    cli::report(&report, &text, args.json.as_deref())
 }
 
 /// All that was measured.

@@ -96,8 +96,7 @@ impl Album {
             }
             _ => {}
         }
-        let frames = staging.join(FRAMES);
-        fs::create_dir_all(&frames).map_err(|error| failed("create", &frames, error))?;
+        create_directory(&staging)?;
         Ok(Self {
             out,
             created,
@@ -113,6 +112,7 @@ impl Album {
     /// # Errors
     /// [`Error::Io`]
     pub fn push(&mut self, picture: &RgbaImage) -> Result<()> {
+        create_directory(&self.staging.join(FRAMES))?;
         write_png(&self.frame(self.count), picture)?;
         self.count += 1;
         self.pixels = self.pixels.max(picture.width() * picture.height());
@@ -173,13 +173,17 @@ impl Album {
     }
 
     /// Moves everything to its place and removes what an earlier, longer album left there. Returns
-    /// the directory of the numbered pictures and the other files.
+    /// the directory of the numbered pictures, if there are any, and the other files.
     ///
     /// # Errors
     /// [`Error::Io`]
     pub fn finish(self) -> Result<Vec<PathBuf>> {
         let frames = self.out.join(FRAMES);
-        fs::create_dir_all(&frames).map_err(|error| failed("create", &frames, error))?;
+        let mut written = Vec::new();
+        if self.count > 0 {
+            create_directory(&frames)?;
+            written.push(frames.clone());
+        }
         let numbered = (0..self.count).map(|i| Path::new(FRAMES).join(frame_name(i)));
         for name in numbered.chain(self.others.iter().map(PathBuf::from)) {
             let path = self.out.join(&name);
@@ -192,8 +196,8 @@ impl Album {
                 removed => removed.map_err(|error| failed("remove", &stale, error))?,
             }
         }
-        let others = self.others.iter().map(|name| self.out.join(name));
-        Ok(std::iter::once(frames.clone()).chain(others).collect())
+        written.extend(self.others.iter().map(|name| self.out.join(name)));
+        Ok(written)
     }
 
     /// One in how many pixels the encoder looks at to find a picture's 256 colours: enough pixels to
@@ -227,6 +231,10 @@ fn frame_name(index: usize) -> String {
 pub fn gif_delay(index: usize, seconds: f64) -> Duration {
     let end = |pictures: usize| (pictures as f64 * seconds * 100.0).round() as u64;
     Duration::from_millis(10 * (end(index + 1) - end(index)))
+}
+
+fn create_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| failed("create", path, error))
 }
 
 fn write_png(path: &Path, picture: &RgbaImage) -> Result<()> {

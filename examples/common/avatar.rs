@@ -10,14 +10,20 @@ use super::demo::Demo;
 use super::sheet::Cell;
 
 #[derive(clap::Args)]
+pub struct ModelArgs {
+    /// Weights file [default: what ships with the crate]
+    #[arg(long = "model", value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Head model file, if the weights file holds none
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    head: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
 #[command(next_help_heading = "Avatar")]
 pub struct AvatarArgs {
-    /// Weights file [default: what ships with the crate]
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// Head model file, if the weights file holds none
-    #[arg(long, value_name = "FILE", requires = "model")]
-    head: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Picture of the person; give several for more sides [default: a photograph of an astronaut]
     #[arg(short, long = "source", value_name = "PICTURE")]
     sources: Vec<PathBuf>,
@@ -32,10 +38,15 @@ pub struct AvatarArgs {
     save_avatar: Option<PathBuf>,
 }
 
-impl AvatarArgs {
-    /// The avatar and the pictures it was built from, none if it was loaded.
-    pub fn open(&self, gpu: &Gpu) -> Result<(Avatar, Vec<SourceImage>), Box<dyn Error>> {
-        let (weights, head) = match &self.model {
+impl ModelArgs {
+    /// The weights file.
+    pub fn path(&self) -> PathBuf {
+        self.weights.clone().unwrap_or_else(Demo::path)
+    }
+
+    /// The network with a head model.
+    pub fn open(&self, gpu: &Gpu) -> Result<Model, Box<dyn Error>> {
+        let (weights, head) = match &self.weights {
             Some(path) => {
                 let head = self.head.as_ref().map(HeadModel::open).transpose()?;
                 (Weights::open(path)?, head)
@@ -56,6 +67,14 @@ impl AvatarArgs {
                 "the weights file holds no head model to animate: give one with --head".into(),
             );
         }
+        Ok(model)
+    }
+}
+
+impl AvatarArgs {
+    /// The avatar and the pictures it was built from, none if it was loaded.
+    pub fn open(&self, gpu: &Gpu) -> Result<(Avatar, Vec<SourceImage>), Box<dyn Error>> {
+        let model = self.model.open(gpu)?;
         let (avatar, sources) = match &self.avatar {
             Some(path) => (Avatar::load(&model, path)?, Vec::new()),
             None => {

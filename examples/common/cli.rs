@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::ops;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gpavatar::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 /// Where and how the kernels run.
 #[derive(clap::Args)]
@@ -70,6 +71,27 @@ pub fn list(paths: &[PathBuf]) {
     for path in paths {
         println!("{}", path.display());
     }
+}
+
+/// Prints a report as text and writes it as JSON if asked to: to a file, or for `-` to standard
+/// output in place of the text.
+pub fn report(
+    report: &impl Serialize,
+    text: &str,
+    json: Option<&Path>,
+) -> Result<(), Box<dyn Error>> {
+    let Some(path) = json else {
+        println!("{text}");
+        return Ok(());
+    };
+    let json = serde_json::to_string_pretty(report)?;
+    if path.as_os_str() == "-" {
+        println!("{json}");
+    } else {
+        std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("{text}");
+    }
+    Ok(())
 }
 
 /// A progress bar over `count` steps. Only terminals show it.

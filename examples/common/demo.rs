@@ -17,8 +17,13 @@ pub struct Demo {
 }
 
 impl Demo {
+    /// The weights file that ships with the crate.
+    pub fn path() -> PathBuf {
+        file(WEIGHTS)
+    }
+
     pub fn open() -> Result<Self> {
-        let path = file(WEIGHTS);
+        let path = Self::path();
         if path.exists() {
             return Ok(Self {
                 head: HeadModel::open(&path)?,

@@ -8,4 +8,6 @@ pub mod backdrop;
 pub mod cli;
 pub mod costs;
 pub mod demo;
+pub mod evaluation;
+pub mod metrics;
 pub mod sheet;

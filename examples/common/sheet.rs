@@ -14,6 +14,11 @@ pub const GAP: u32 = 6;
 const CANVAS: Rgba<u8> = Rgba([40, 40, 44, 255]);
 const INK: Rgba<u8> = Rgba([210, 210, 210, 255]);
 
+/// Width of a sheet of `columns` cells whose pictures are `side` pixels wide.
+pub fn width(columns: u32, side: u32) -> u32 {
+    columns * (side + GAP) + GAP
+}
+
 /// A sheet of square cells, of which `columns` make a row of at most `width` pixels. Every group
 /// of cells starts a row of its own.
 pub fn sheet(groups: &[&[Cell]], columns: u32, width: u32) -> RgbaImage {
@@ -83,9 +88,9 @@ fn write(canvas: &mut RgbaImage, text: &str, (x, y): (u32, u32), dot: u32) {
     }
 }
 
-/// The dots of a letter: five rows of three, an octal digit each.
+/// The dots of a letter, capital or not: five rows of three, an octal digit each.
 fn glyph(letter: char) -> u32 {
-    match letter {
+    match letter.to_ascii_uppercase() {
         '0' => 0o75557,
         '1' => 0o26227,
         '2' => 0o71747,
@@ -99,12 +104,32 @@ fn glyph(letter: char) -> u32 {
         '-' => 0o00700,
         '.' => 0o00002,
         '°' => 0o25200,
+        'A' => 0o25755,
+        'B' => 0o65656,
         'C' => 0o74447,
+        'D' => 0o65556,
         'E' => 0o74747,
+        'F' => 0o74744,
+        'G' => 0o74557,
+        'H' => 0o55755,
+        'I' => 0o72227,
+        'J' => 0o11157,
+        'K' => 0o55655,
+        'L' => 0o44447,
+        'M' => 0o57755,
+        'N' => 0o65555,
         'O' => 0o75557,
+        'P' => 0o75744,
+        'Q' => 0o75571,
         'R' => 0o75765,
         'S' => 0o74717,
+        'T' => 0o72222,
         'U' => 0o55557,
+        'V' => 0o55552,
+        'W' => 0o55775,
+        'X' => 0o55255,
+        'Y' => 0o55222,
+        'Z' => 0o71247,
         _ => 0,
     }
 }

@@ -1,0 +1,543 @@
+//! How well a network renders heads that it never saw: a folder of source pictures, drives and the
+//! pictures that there should be, rendered and measured.
+
+use std::error::Error;
+use std::fmt::{self, Display, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gpavatar::{Avatar, AvatarOptions, Camera, Drive, Model, SourceImage};
+use image::{Rgba, RgbaImage};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::costs::median;
+use super::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// What `evaluation.json` says of the folder that it is in.
+pub struct Evaluation {
+    folder: PathBuf,
+    /// Side of the targets in pixels.
+    image_size: usize,
+    /// Names of the expression coefficients.
+    channels: Vec<String>,
+    pub identities: Vec<Identity>,
+}
+
+const FILE: &str = "evaluation.json";
+const FORMAT: &str = "gpavatar evaluation";
+const VERSION: u32 = 1;
+
+/// What the file begins with, which tells it from others and from later versions.
+#[derive(Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    image_size: u32,
+    channels: Vec<String>,
+    identities: Vec<Identity>,
+}
+
+/// A person.
+#[derive(Deserialize)]
+pub struct Identity {
+    pub name: String,
+    /// Identity coefficients of the head model.
+    shape: Vec<f32>,
+    sources: [Source; 3],
+    pub targets: Vec<Target>,
+}
+
+/// A picture to build an avatar from, with its tracked camera.
+#[derive(Deserialize)]
+struct Source {
+    picture: PathBuf,
+    transform: [[f32; 4]; 3],
+}
+
+/// A drive and the picture that it should give.
+#[derive(Deserialize)]
+pub struct Target {
+    #[serde(flatten)]
+    pub kind: Kind,
+    picture: PathBuf,
+    expression: Vec<f32>,
+    pose: Vec<f32>,
+    transform: [[f32; 4]; 3],
+    /// The face: left, top, right and bottom in pixels, the latter two exclusive.
+    face_box: [usize; 4],
+    /// Ellipses around the eyes and the mouth: centre and radii in pixels.
+    regions: [[f64; 4]; 3],
+}
+
+/// What a target is for.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Kind {
+    /// A drive and a camera as in training; `neutral` is the same with the face at rest.
+    Random { neutral: PathBuf },
+    /// One channel of the expression alone, or [`NEUTRAL`].
+    Channel { channel: String },
+    /// The same drive and camera for every identity.
+    Identity,
+    /// The same drive from the front and from either side.
+    View {
+        /// Degrees.
+        yaw: f64,
+    },
+}
+
+/// The channel of a target that shows the face at rest.
+pub const NEUTRAL: &str = "neutral";
+/// A pixel of eyes or mouth belongs to an expression if that changes a channel by more.
+const EXPRESSION_THRESHOLD: f64 = 0.15;
+/// An expression that shows in no more pixels than these is not judged.
+const EXPRESSION_PIXELS: usize = 20;
+/// Among how many others an identity has to be told.
+const OTHERS: usize = 20;
+/// A view from the front turns by less, in degrees.
+const FRONTAL: f64 = 1.0;
+
+impl Evaluation {
+    /// Reads the description of an evaluation folder, with no more than `most` identities.
+    pub fn open(folder: &Path, most: Option<usize>) -> Result<Self> {
+        let path = folder.join(FILE);
+        let failed = |reason: &dyn Display| format!("{}: {reason}", path.display());
+        let json = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
+        let header: Header = serde_json::from_str(&json).map_err(|error| failed(&error))?;
+        if header.format != FORMAT || header.version != VERSION {
+            let (format, version) = (header.format, header.version);
+            let reason = format!(
+                "expected {FORMAT:?} of version {VERSION}, found {format:?} of version {version}"
+            );
+            return Err(failed(&reason).into());
+        }
+        let document: Document = serde_json::from_str(&json).map_err(|error| failed(&error))?;
+        let mut evaluation = Self {
+            folder: folder.to_owned(),
+            image_size: document.image_size as usize,
+            channels: document.channels,
+            identities: document.identities,
+        };
+        let count = most.unwrap_or(usize::MAX);
+        evaluation.identities.truncate(count);
+        evaluation.check().map_err(|reason| failed(&reason))?;
+        Ok(evaluation)
+    }
+
+    /// Refuses what could not be measured.
+    fn check(&self) -> Result<(), String> {
+        if self.identities.is_empty() {
+            return Err("expected at least one identity, found none".into());
+        }
+        for (i, identity) in self.identities.iter().enumerate() {
+            let is_identity = |target: &&Target| matches!(target.kind, Kind::Identity);
+            let found = identity.targets.iter().filter(is_identity).count();
+            if found > 1 {
+                return Err(format!(
+                    "identities[{i}]: expected one target of kind \"identity\", found {found}"
+                ));
+            }
+            for (t, target) in identity.targets.iter().enumerate() {
+                let at = format!("identities[{i}].targets[{t}]");
+                let (found, expected) = (target.expression.len(), self.channels.len());
+                if found != expected {
+                    return Err(format!(
+                        "{at}.expression: expected {expected} values, one per channel, found {found}"
+                    ));
+                }
+                let [left, top, right, bottom] = target.face_box;
+                let side = self.image_size;
+                if !(left < right && right <= side && top < bottom && bottom <= side) {
+                    return Err(format!(
+                        "{at}.face_box: expected [left, top, right, bottom] with pixels of a \
+                         picture {side} wide between them, found {:?}",
+                        target.face_box
+                    ));
+                }
+                if let Some(region) = target.regions.iter().find(|r| !(r[2] > 0.0 && r[3] > 0.0)) {
+                    return Err(format!(
+                        "{at}.regions: expected ellipses [cx, cy, rx, ry] with positive radii, \
+                         found {region:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many pictures [`Evaluation::measure`] renders.
+    pub fn renderings(&self) -> usize {
+        let targets = self
+            .identities
+            .iter()
+            .flat_map(|identity| &identity.targets);
+        targets
+            .map(|target| 1 + usize::from(target.is_random()))
+            .sum()
+    }
+
+    /// Renders everything and measures it; `watch` sees every rendering.
+    ///
+    /// # Errors
+    /// If a picture cannot be read or has another size than it should, the model renders pictures
+    /// of another size, its head model lacks a channel, or the device fails.
+    pub fn measure(&self, model: &Model, mut watch: impl FnMut(&Rendering)) -> Result<Scores> {
+        let (expected, found) = (self.image_size, model.config().output_size);
+        if found as usize != expected {
+            return Err(format!(
+                "the targets of {} are {expected} pixels wide, the model's pictures {found}",
+                self.folder.display()
+            )
+            .into());
+        }
+        let mut tally = Tally::default();
+        for identity in &self.identities {
+            let within = |error: Box<dyn Error>| format!("identity {}: {error}", identity.name);
+            self.measure_identity(model, identity, &mut tally, &mut watch)
+                .map_err(within)?;
+        }
+        Ok(tally.scores(self.identities.len()))
+    }
+
+    fn measure_identity(
+        &self,
+        model: &Model,
+        identity: &Identity,
+        tally: &mut Tally,
+        watch: &mut impl FnMut(&Rendering),
+    ) -> Result<()> {
+        let sources = self.sources(identity)?;
+        let options = AvatarOptions {
+            shape: identity.shape.clone(),
+            ..AvatarOptions::default()
+        };
+        let start = Instant::now();
+        let avatar = Avatar::with_options(model, &sources[..1], &options)?;
+        model.gpu().wait("building an avatar")?;
+        tally.avatar_seconds.push(start.elapsed().as_secs_f64());
+        let of_all_sources = Avatar::with_options(model, &sources, &options)?;
+
+        let mut views = Vec::new();
+        let mut channels = Vec::new();
+        for target in &identity.targets {
+            let truth = self.truth(&target.picture)?;
+            let mut render = |avatar: &Avatar, sources: &[SourceImage]| -> Result<Picture> {
+                let picture = self.render(avatar, target, &mut tally.frame_seconds)?;
+                watch(&Rendering {
+                    identity,
+                    target,
+                    sources,
+                    truth: &truth.picture,
+                    picture: &picture,
+                });
+                Ok(picture)
+            };
+            let picture = render(&avatar, &sources[..1])?;
+            let whole = truth.picture.pixels();
+            let psnr = |picture| psnr(picture, &truth.picture, &whole);
+            match &target.kind {
+                Kind::Random { neutral } => {
+                    let fused = render(&of_all_sources, &sources)?;
+                    tally.fused.extend(psnr(&picture).zip(psnr(&fused)));
+                    let neutral = self.truth(neutral)?.picture;
+                    tally.random(target, &picture, &truth.picture, &neutral);
+                }
+                Kind::Channel { channel } => channels.push((channel, picture, truth.picture)),
+                Kind::Identity => tally.identities.push((picture, truth)),
+                Kind::View { yaw } => views.push((yaw.abs() < FRONTAL, psnr(&picture))),
+            }
+        }
+        tally.views(&views);
+        tally.channels(&channels);
+        Ok(())
+    }
+
+    fn sources(&self, identity: &Identity) -> Result<Vec<SourceImage>> {
+        let open = |source: &Source| {
+            let picture = SourceImage::open(self.folder.join(&source.picture))?;
+            Ok(picture.tracked(Camera::from_transform(source.transform)))
+        };
+        identity.sources.iter().map(open).collect()
+    }
+
+    fn truth(&self, picture: &Path) -> Result<Truth> {
+        let path = self.folder.join(picture);
+        let picture = image::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (side, picture) = (self.image_size, picture.into_rgba8());
+        let (width, height) = picture.dimensions();
+        if (width as usize, height as usize) != (side, side) {
+            return Err(format!(
+                "{}: expected {side} x {side} pixels, found {width} x {height}",
+                path.display()
+            )
+            .into());
+        }
+        let on_black = |Rgba([rgb @ .., alpha]): &Rgba<u8>| {
+            rgb.map(|c| f32::from(c) / 255.0 * (f32::from(*alpha) / 255.0))
+        };
+        Ok(Truth {
+            head: (0..)
+                .zip(picture.pixels())
+                .filter_map(|(i, pixel)| (pixel[3] > 0).then_some(i))
+                .collect(),
+            picture: Picture {
+                side,
+                colours: picture.pixels().map(on_black).collect(),
+            },
+        })
+    }
+
+    /// Renders a target, not rounded to 8 bits, and notes the time until the device is done.
+    fn render(&self, avatar: &Avatar, target: &Target, seconds: &mut Vec<f64>) -> Result<Picture> {
+        let gpu = avatar.model().gpu();
+        let start = Instant::now();
+        let frame = avatar.render(&target.drive(&self.channels))?;
+        gpu.wait("rendering")?;
+        seconds.push(start.elapsed().as_secs_f64());
+        let colours: Vec<[f32; 4]> = pollster::block_on(frame.image_tensor().read(gpu))?;
+        let clamped = colours
+            .iter()
+            .map(|[rgb @ .., _]| rgb.map(|c| c.clamp(0.0, 1.0)));
+        Ok(Picture {
+            side: self.image_size,
+            colours: clamped.collect(),
+        })
+    }
+}
+
+impl Target {
+    fn drive(&self, channels: &[String]) -> Drive {
+        let at_rest = Drive::neutral()
+            .pose(self.pose.clone())
+            .camera(Camera::from_transform(self.transform));
+        let expression = channels.iter().zip(&self.expression);
+        expression.fold(at_rest, |drive, (channel, value)| {
+            drive.expression(channel, *value)
+        })
+    }
+
+    pub fn is_random(&self) -> bool {
+        matches!(self.kind, Kind::Random { .. })
+    }
+}
+
+/// A picture that there should be.
+struct Truth {
+    picture: Picture,
+    /// Pixels that are not wholly transparent.
+    head: Vec<usize>,
+}
+
+/// A target and what the network makes of it.
+pub struct Rendering<'a> {
+    pub identity: &'a Identity,
+    pub target: &'a Target,
+    /// What the avatar was built from.
+    pub sources: &'a [SourceImage],
+    pub truth: &'a Picture,
+    pub picture: &'a Picture,
+}
+
+impl Rendering<'_> {
+    /// How far the rendering is from the truth in each channel, `gain` times.
+    pub fn difference(&self, gain: f32) -> Picture {
+        let pairs = self.picture.colours.iter().zip(&self.truth.colours);
+        let difference = |(a, b): (&[f32; 3], &[f32; 3])| {
+            [0, 1, 2].map(|c| (gain * (a[c] - b[c]).abs()).min(1.0))
+        };
+        Picture {
+            side: self.truth.side,
+            colours: pairs.map(difference).collect(),
+        }
+    }
+}
+
+/// The picture to look at.
+pub fn to_image(picture: &Picture) -> RgbaImage {
+    let side = picture.side as u32;
+    RgbaImage::from_fn(side, side, |x, y| {
+        let [r, g, b] = picture.colours[(y * side + x) as usize].map(|c| (255.0 * c).round() as u8);
+        Rgba([r, g, b, 255])
+    })
+}
+
+/// What was measured of single pictures.
+#[derive(Default)]
+struct Tally {
+    avatar_seconds: Vec<f64>,
+    frame_seconds: Vec<f64>,
+    region_psnr: Vec<f64>,
+    ssim: Vec<f64>,
+    face_l1: Vec<f64>,
+    /// Whether an expression is closer to its target than to rest.
+    closer: Vec<bool>,
+    /// PSNR of a target from one source and from all.
+    fused: Vec<(f64, f64)>,
+    view_drops: Vec<f64>,
+    channels: Vec<(String, Vec<Agreement>)>,
+    /// The rendering and the truth of every identity's target of this kind.
+    identities: Vec<(Picture, Truth)>,
+}
+
+impl Tally {
+    fn random(&mut self, target: &Target, picture: &Picture, truth: &Picture, neutral: &Picture) {
+        let regions = in_ellipses(truth.side, &target.regions);
+        self.region_psnr.extend(psnr(picture, truth, &regions));
+        self.ssim.extend(ssim(picture, truth));
+        let face = in_box(truth.side, target.face_box);
+        self.face_l1.extend(l1(picture, truth, &face));
+        let expression = changing(truth, neutral, &regions, EXPRESSION_THRESHOLD);
+        if expression.len() > EXPRESSION_PIXELS {
+            let to = |other| l1(picture, other, &expression);
+            self.closer.push(to(truth) < to(neutral));
+        }
+    }
+
+    /// What turned views lose, of an identity's views: whether from the front, and the PSNR.
+    fn views(&mut self, views: &[(bool, Option<f64>)]) {
+        let of = |frontal| mean(views.iter().filter(|v| v.0 == frontal).filter_map(|v| v.1));
+        self.view_drops
+            .extend(of(true).zip(of(false)).map(|(front, side)| front - side));
+    }
+
+    /// How well an identity's channels, each with its rendering and its truth, move the face.
+    fn channels(&mut self, channels: &[(&String, Picture, Picture)]) {
+        let Some((_, rest, true_rest)) = channels.iter().find(|c| c.0 == NEUTRAL) else {
+            return;
+        };
+        for (name, picture, truth) in channels.iter().filter(|c| c.0 != NEUTRAL) {
+            let agreement = Agreement::new([picture, rest], [truth, true_rest]);
+            match self.channels.iter_mut().find(|(known, _)| known == *name) {
+                Some((_, all)) => all.extend(agreement),
+                None => {
+                    let all = agreement.into_iter().collect();
+                    self.channels.push(((*name).clone(), all));
+                }
+            }
+        }
+    }
+
+    /// The share of renderings that are closest to their own truth, among it and the next ones.
+    fn identity_score(&self) -> Option<f64> {
+        let count = self.identities.len();
+        let recognised = |(i, (picture, own)): (usize, &(Picture, Truth))| {
+            let to = |truth: &Truth| l1(picture, &truth.picture, &own.head);
+            let others = (1..count.min(OTHERS + 1)).map(|k| &self.identities[(i + k) % count].1);
+            f64::from(u8::from(
+                others.into_iter().all(|other| to(own) < to(other)),
+            ))
+        };
+        mean(self.identities.iter().enumerate().map(recognised))
+    }
+
+    fn scores(self, identities: usize) -> Scores {
+        let means = self.channels.iter().filter_map(|(name, all)| {
+            let mean = Agreement::mean(all)?;
+            Some((name.clone(), mean))
+        });
+        let (one, all) = (
+            self.fused.iter().map(|f| f.0),
+            self.fused.iter().map(|f| f.1),
+        );
+        Scores {
+            identities,
+            psnr: mean(one),
+            psnr_three_sources: mean(all),
+            fusion_gain: mean(self.fused.iter().map(|(one, all)| all - one)),
+            region_psnr: mean(self.region_psnr.iter().copied()),
+            ssim: mean(self.ssim.iter().copied()),
+            face_l1: mean(self.face_l1.iter().copied()),
+            expression_closer: mean(self.closer.iter().map(|c| f64::from(u8::from(*c)))),
+            identity_score: self.identity_score(),
+            view_drop: mean(self.view_drops.iter().copied()),
+            channels: means.collect(),
+            seconds_per_avatar: median(self.avatar_seconds.iter().copied()),
+            seconds_per_frame: median(self.frame_seconds.iter().copied()),
+        }
+    }
+}
+
+/// How well a network does; `None` for what the evaluation has no targets for. In JSON that is
+/// null, and so is a PSNR that is infinite, because nothing differs.
+#[derive(Debug, Serialize)]
+pub struct Scores {
+    pub identities: usize,
+    /// Of random targets from one source, dB; so are the next five but for `psnr_three_sources`.
+    pub psnr: Option<f64>,
+    pub psnr_three_sources: Option<f64>,
+    /// What three sources gain over one, dB.
+    pub fusion_gain: Option<f64>,
+    /// Around eyes and mouth, dB.
+    pub region_psnr: Option<f64>,
+    pub ssim: Option<f64>,
+    pub face_l1: Option<f64>,
+    /// Share of expressions that are closer to their target than to the face at rest.
+    pub expression_closer: Option<f64>,
+    /// Share of identities that are closest to their own truth.
+    pub identity_score: Option<f64>,
+    /// What views from the side lose against one from the front, dB.
+    pub view_drop: Option<f64>,
+    /// How well single channels of the expression move the face.
+    #[serde(serialize_with = "as_map")]
+    pub channels: Vec<(String, Agreement)>,
+    /// Median time to build an avatar of one source.
+    pub seconds_per_avatar: f64,
+    /// Median time to render a frame.
+    pub seconds_per_frame: f64,
+}
+
+fn as_map<S: Serializer>(pairs: &[(String, Agreement)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(pairs.iter().map(|(name, agreement)| (name, agreement)))
+}
+
+impl Scores {
+    /// Two tables in Markdown.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut String) -> fmt::Result {
+        let number = |value: Option<f64>, digits, unit: &str| match value {
+            Some(value) => format!("{value:.digits$}{unit}"),
+            None => "–".into(),
+        };
+        let percent = |share: Option<f64>| number(share.map(|share| 100.0 * share), 1, " %");
+        let decibel = |value| number(value, 2, " dB");
+        writeln!(out, "| measure | value |\n|---|---|")?;
+        for (measure, value) in [
+            ("identities", self.identities.to_string()),
+            ("PSNR, one source", decibel(self.psnr)),
+            ("PSNR, three sources", decibel(self.psnr_three_sources)),
+            ("gain of three sources", decibel(self.fusion_gain)),
+            ("PSNR of eyes and mouth", decibel(self.region_psnr)),
+            ("SSIM", number(self.ssim, 4, "")),
+            ("L1 of the face", number(self.face_l1, 4, "")),
+            (
+                "expression closer to target than to rest",
+                percent(self.expression_closer),
+            ),
+            ("identity told from 20 others", percent(self.identity_score)),
+            ("loss of views at ±45°", decibel(self.view_drop)),
+            (
+                "seconds per avatar",
+                format!("{:.3}", self.seconds_per_avatar),
+            ),
+            (
+                "seconds per frame",
+                format!("{:.3}", self.seconds_per_frame),
+            ),
+        ] {
+            writeln!(out, "| {measure} | {value} |")?;
+        }
+        writeln!(out, "\n| channel | cosine | amplitude |\n|---|---|---|")?;
+        for (name, Agreement { cosine, amplitude }) in &self.channels {
+            writeln!(out, "| {name} | {cosine:.2} | {amplitude:.2} |")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! Measures a network on heads that it never saw.
+//!
+//! `cargo run --release --example evaluate -- heads` evaluates the network that ships with the
+//! crate on a folder that `python -m avatar_training heads-evaluation` made.
+
+mod common;
+
+use std::error::Error;
+use std::fmt::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::album::{Album, evenly};
+use common::avatar::{self, ModelArgs};
+use common::cli::{self, GpuArgs};
+use common::evaluation::{Evaluation, Kind, Rendering, Scores, to_image};
+use common::sheet::{Cell, sheet, width};
+use gpavatar::Weights;
+use serde::Serialize;
+
+/// Measures a network on heads that it never saw: PSNR, SSIM, expression, identity, views, speed.
+/// Writes contact sheets of some.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  evaluate heads                             the network that ships with the crate
+  evaluate heads --identities 5              the first five heads only
+  evaluate heads --model mine.safetensors --json mine.json -o out/mine"
+)]
+struct Args {
+    /// Evaluation folder, with an evaluation.json
+    folder: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Evaluate the first N identities only
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    identities: Option<u32>,
+    /// Write all numbers as JSON to a file, or with - to standard output in place of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Directory to write contact sheets to
+    #[arg(short, long, value_name = "DIRECTORY", default_value = "out/evaluate")]
+    out: PathBuf,
+    /// Identities on the contact sheets at most, evenly spread over all
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    sheet_rows: u32,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+/// All that was measured.
+#[derive(Serialize)]
+struct Report {
+    adapter: String,
+    model: String,
+    model_bytes: u64,
+    /// Numbers that training learns.
+    parameters: usize,
+    #[serde(flatten)]
+    scores: Scores,
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let most = args.identities.map(|most| most as usize);
+    let evaluation = Evaluation::open(&args.folder, most)?;
+    let path = args.model.path();
+    let model_bytes = std::fs::metadata(&path)
+        .map_err(|error| format!("{}: {error}", path.display()))?
+        .len();
+    let parameters = parameters(&Weights::open(&path)?)?;
+    let gpu = args.gpu.open()?;
+    eprintln!("{}", gpu.description());
+    let model = args.model.open(&gpu)?;
+
+    let mut album = Album::create(&args.out)?;
+    let rows = evenly(evaluation.identities.len(), args.sheet_rows as usize);
+    let mut sheets = Sheets::new(rows.iter().map(|i| evaluation.identities[*i].name.clone()));
+    let bar = cli::progress("evaluating", evaluation.renderings());
+    let scores = evaluation.measure(&model, |rendering| {
+        sheets.add(rendering);
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+
+    sheets.save(&mut album, model.config().output_size)?;
+    let report = Report {
+        adapter: gpu.description(),
+        model: path.display().to_string(),
+        model_bytes,
+        parameters,
+        scores,
+    };
+    let written = album.finish()?;
+    cli::report(&report, &report.text()?, args.json.as_deref())?;
+    if args
+        .json
+        .as_ref()
+        .is_none_or(|json| json.as_os_str() != "-")
+    {
+        cli::list(&written);
+    }
+    Ok(())
+}
+
+/// How many numbers of the weights training learns: all but the stored noise.
+fn parameters(weights: &Weights) -> gpavatar::Result<usize> {
+    let tensors = weights.config().tensors()?;
+    let learnt = tensors
+        .iter()
+        .filter(|tensor| !tensor.name.contains(".noises."));
+    Ok(learnt
+        .map(|tensor| tensor.shape.iter().product::<usize>())
+        .sum())
+}
+
+impl Report {
+    fn text(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        writeln!(out, "{}", self.adapter)?;
+        let (model, bytes, parameters) = (&self.model, self.model_bytes, self.parameters);
+        writeln!(out, "{model}: {bytes} bytes, {parameters} parameters\n")?;
+        self.scores.write(&mut out)?;
+        Ok(out)
+    }
+}
+
+/// Contact sheets of some identities, a row or two for each.
+struct Sheets {
+    rows: Vec<Row>,
+}
+
+/// The cells of an identity.
+struct Row {
+    identity: String,
+    /// What the avatar was built from, then truth, rendering and difference of some targets.
+    targets: Vec<Cell>,
+    /// Truth and rendering of every single channel.
+    channels: [Vec<Cell>; 2],
+}
+
+/// Targets of each kind that a row shows.
+const RANDOM_TARGETS: usize = 2;
+/// Difference pictures are so much brighter than the differences.
+const GAIN: f32 = 3.0;
+
+impl Sheets {
+    fn new(identities: impl Iterator<Item = String>) -> Self {
+        let row = |identity| Row {
+            identity,
+            targets: Vec::new(),
+            channels: Default::default(),
+        };
+        Self {
+            rows: identities.map(row).collect(),
+        }
+    }
+
+    fn add(&mut self, rendering: &Rendering) {
+        let name = &rendering.identity.name;
+        let Some(row) = self.rows.iter_mut().find(|row| row.identity == *name) else {
+            return;
+        };
+        if rendering.sources.len() == 1 {
+            row.add(rendering);
+        }
+    }
+
+    /// Saves the sheets, cells as large as pictures of `side` pixels.
+    fn save(&self, album: &mut Album, side: u32) -> gpavatar::Result<()> {
+        let targets: Vec<&[Cell]> = self.rows.iter().map(|row| &row.targets[..]).collect();
+        let channels = self.rows.iter().flat_map(|row| &row.channels);
+        let channels: Vec<&[Cell]> = channels.map(|cells| &cells[..]).collect();
+        for (name, groups) in [("sheet.png", targets), ("channels.png", channels)] {
+            let columns = groups.iter().map(|cells| cells.len()).max().unwrap_or(0);
+            if columns > 0 {
+                let columns = columns as u32;
+                album.save(name, &sheet(&groups, columns, width(columns, side)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    fn add(&mut self, rendering: &Rendering) {
+        let [truth, picture] = [rendering.truth, rendering.picture].map(to_image);
+        let cell = |label: &str, picture| Cell {
+            label: label.into(),
+            picture,
+        };
+        if self.targets.is_empty() {
+            self.targets = avatar::cells(rendering.sources);
+        }
+        let shown = |row: &Self| row.targets.len() / 3;
+        match &rendering.target.kind {
+            Kind::Channel { channel } => {
+                self.channels[0].push(cell(channel, truth));
+                self.channels[1].push(cell("RENDERED", picture));
+            }
+            Kind::Random { .. } if shown(self) < RANDOM_TARGETS => self.targets.extend([
+                cell("TRUTH", truth),
+                cell("RENDERED", picture),
+                cell("DIFFERENCE", to_image(&rendering.difference(GAIN))),
+            ]),
+            _ => {}
+        }
+    }
+}
