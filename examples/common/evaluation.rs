@@ -508,6 +508,8 @@ impl Scores {
         };
         let percent = |share: Option<f64>| number(share.map(|share| 100.0 * share), 1, " %");
         let decibel = |value| number(value, 2, " dB");
+        let others = OTHERS.min(self.identities.saturating_sub(1));
+        let told = format!("identity told from {others} others");
         writeln!(out, "| measure | value |\n|---|---|")?;
         for (measure, value) in [
             ("identities", self.identities.to_string()),
@@ -521,7 +523,7 @@ impl Scores {
                 "expression closer to target than to rest",
                 percent(self.expression_closer),
             ),
-            ("identity told from 20 others", percent(self.identity_score)),
+            (&told, percent(self.identity_score)),
             ("loss of views at ±45°", decibel(self.view_drop)),
             (
                 "seconds per avatar",
