@@ -1,0 +1,1 @@
+"""Training of GPAvatar models for the Rust crate `gpavatar`."""
