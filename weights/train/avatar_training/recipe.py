@@ -41,12 +41,12 @@ class Recipe:
     field_rate: float
     style_factor: float
     """Factor of the rate of style_mlp and final_linear."""
-    momentum: float
-    """Adam's first beta; its second is 0.99."""
     schedule: str
     """`cosine` to zero, or `steps`: a fifth at 65 % and again at 80 %."""
+    betas: tuple[float, float]
+    """Decays of Adam's two moments."""
     warm_up: int
-    """Steps."""
+    """Steps in which the rates rise, at the beginning and when rendering begins."""
     clip: float
     """Largest gradient norm, of the U-Nets and of the field apart; 0 for any."""
     several: float
@@ -71,7 +71,7 @@ class Recipe:
     """Decay of the moving average of the weights, which is what is evaluated and exported."""
 
     def rate(self, step: int, progress: float) -> float:
-        """Factor of all learning rates."""
+        """Factor of all learning rates; `step` counts from the beginning of the phase."""
         warm = min(1.0, (step + 1) / self.warm_up) if self.warm_up else 1.0
         if self.schedule == "cosine":
             return warm * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
@@ -124,8 +124,10 @@ RECIPES = {
         unet_rate=1.2e-3,
         field_rate=1.9e-3,
         style_factor=1.0,
-        momentum=0.9,
         schedule="cosine",
+        # Without a first moment these rates drive the super-resolver into saturation within
+        # thirty steps.
+        betas=(0.9, 0.98),
         warm_up=100,
         clip=0.5,
         several=0.5,
@@ -149,8 +151,8 @@ RECIPES = {
         unet_rate=1e-4,
         field_rate=1e-4,
         style_factor=0.1,
-        momentum=0.0,
         schedule="steps",
+        betas=(0.0, 0.99),
         warm_up=0,
         clip=0.0,
         several=0.7,

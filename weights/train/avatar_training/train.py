@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import export, losses
 from .config import ModelConfig
-from .data import open_dataset
+from .data import GeneratedData, open_dataset
 from .exchange import Exchange
 from .network import GPAvatar
 from .network.points import set_threads
@@ -183,6 +183,11 @@ class Trainer:
         else:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         self.data = open_dataset(job.dataset, job.config)
+        if self.recipe.pretrain and not isinstance(self.data, GeneratedData):
+            raise SystemExit(
+                f"{job.dataset}: tracked frames do not tell where surfaces are, which training "
+                "without rendering needs: --recipe released, or --set pretrain=0"
+            )
         self.train_ids = self.data.identifiers("train", job.held_out)
         self.test_ids = self.data.identifiers("held_out", job.held_out)
         self.parts = Parts(job.config, job).to(self.device)
@@ -202,8 +207,8 @@ class Trainer:
             for part in ("unet", "field")
         ]
         self.rates = [g["lr"] for g in groups]
-        self.optimiser = torch.optim.Adam(groups, betas=(self.recipe.momentum, 0.99), fused=True)
-        self.step, self.elapsed, self.progress = 0, 0.0, 0.0
+        self.optimiser = torch.optim.Adam(groups, betas=self.recipe.betas, fused=True)
+        self.step, self.rendered, self.elapsed, self.progress = 0, 0, 0.0, 0.0
         if job.resume:
             self._load()
 
@@ -228,6 +233,7 @@ class Trainer:
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "rendered": self.rendered,
             "elapsed": self.elapsed,
             "progress": self.progress,
             "config": self.config.to_json(),
@@ -244,6 +250,9 @@ class Trainer:
         self.parts.load_state_dict(state["parts"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
+        for group in self.optimiser.param_groups:
+            group["betas"] = self.recipe.betas
+        self.rendered = state.get("rendered", 0)
         self.step, self.elapsed, self.progress = state["step"], state["elapsed"], state["progress"]
 
     def export(self, means: dict[str, float]) -> None:
@@ -441,7 +450,7 @@ class Trainer:
             values, following = self._share(terms, following)
             if not np.isfinite(sum(values.values())):
                 raise SystemExit(f"step {self.step}: the loss is not finite: {values}")
-            factor = recipe.rate(self.step, self.progress)
+            factor = recipe.rate(self.step if alone else self.rendered, self.progress)
             for group, rate in zip(self.optimiser.param_groups, self.rates):
                 group["lr"] = rate * factor
             if recipe.clip:
@@ -449,6 +458,7 @@ class Trainer:
                     torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
             self.optimiser.step()
             self.step += 1
+            self.rendered += not alone
             self.progress = following
             self._average()
             history = [*history[-49:], values]

@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
 
 from ..config import ModelConfig
 from ..head_model import HeadModel
-from .warp import canonical_views
+from .batch import Batch, DatasetError, canonical_sources
 
 FORMAT = "gpavatar training data"
-
-
-class DatasetError(ValueError):
-    """Everything that is wrong with a data set, one line each."""
-
-    def __init__(self, folder: Path, problems: list[str]):
-        super().__init__(f"{folder}: not usable for training:\n  " + "\n  ".join(problems))
-        self.problems = problems
-
-
-@dataclass
-class Batch:
-    """B identities with V canonical sources and one target each."""
-
-    sources: Tensor
-    """(B, V, 3, S, S): canonical views, RGB in 0..1."""
-    present: Tensor
-    """(B, V) bool: which sources count. The first always does."""
-    target: Tensor
-    """(B, 3, W, W): RGB in 0..1 on black."""
-    alpha: Tensor
-    """(B, 1, W, W): coverage of the head in 0..1."""
-    transform: Tensor
-    """(B, 3, 4): camera of the target."""
-    points: Tensor
-    """(B, P, 3): the head's points in the target, world coordinates."""
-    regions: Tensor
-    """(B, 3, 4): ellipses (cx, cy, rx, ry) in target pixels of the eyes and the mouth; all zero
-    where unknown."""
-    surface: Tensor | None
-    """(B, M, 6): points seen in the target, world position and RGB."""
-    colours: Tensor | None
-    """(B, 24): colours of the identity."""
-    face_box: Tensor
-    """(B, 4): x0, y0, x1, y1 of the face in target pixels, half-open."""
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The batch on another device."""
-        move = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return Batch(**move)
 
 
 def regions_box(regions: np.ndarray, size: int) -> np.ndarray:
@@ -122,66 +81,52 @@ class GeneratedData:
 
         With a generator, source cameras get the errors of a tracker and the light varies.
         """
-        config, labels = self.config, self.labels
-        count, most = len(identity), max(len(c) for c in choice)
-        present = np.zeros((count, most), bool)
-        pictures, transforms, owners = [], [], []
-        for b, (i, chosen) in enumerate(zip(identity, choice)):
-            present[b, : len(chosen)] = True
-            for s in chosen:
-                pictures.append(self.sources[i, s])
-                transforms.append(labels["source_transform"][i, s])
-            owners += [(b, v) for v in range(len(chosen))]
-        shifts = np.zeros((len(pictures), 4, 2))
-        if rng is not None:
-            # A common error of all corners and a smaller one of each.
-            shifts += rng.uniform(-1, 1, (len(pictures), 1, 2)) + rng.uniform(-0.5, 0.5, shifts.shape)
-        views = canonical_views(
-            np.stack(pictures), np.stack(transforms), config.source_size, config.focal, shifts
+        labels = self.labels
+        sources, present = canonical_sources(
+            [[self.sources[i, s] for s in chosen] for i, chosen in zip(identity, choice)],
+            [[labels["source_transform"][i, s] for s in chosen] for i, chosen in zip(identity, choice)],
+            self.config,
+            rng,
         )
-        size = config.source_size
-        sources = np.zeros((count, most, 3, size, size), np.float32)
-        for (b, v), picture in zip(owners, views):
-            sources[b, v] = picture
-
         target = self.targets[identity, view].astype(np.float32) / 255
         target = torch.from_numpy(target).permute(0, 3, 1, 2)
-        scale = self.pixels // config.output_size
-        if scale > 1:
-            target = torch.nn.functional.avg_pool2d(target, scale)
         alpha = target[:, 3:]
         rgb = target[:, :3] * alpha
+        scale = self.pixels // self.config.output_size
+        if scale > 1:
+            rgb, alpha = F.avg_pool2d(rgb, scale), F.avg_pool2d(alpha, scale)
         points = self.head.points(
-            labels["shape"][identity], labels["expression"][identity, view], labels["pose"][identity, view]
+            labels["shape"][identity],
+            labels["expression"][identity, view],
+            labels["pose"][identity, view],
         )
         regions = labels["regions"][identity, view].astype(np.float32) / scale
-        surface = None
-        if surface_points:
-            found = self.surface[identity, view]
-            if surface_points < found.shape[1]:
-                start = 0 if rng is None else int(rng.integers(found.shape[1]))
-                pick = (start + np.arange(surface_points) * 7) % found.shape[1]
-                found = found[:, pick]
-            surface = torch.from_numpy(found.astype(np.float32))
-        sources = torch.from_numpy(sources)
-        if rng is not None:
-            gain = torch.from_numpy(rng.uniform(0.85, 1.1, (count, 1, 1, 1)).astype(np.float32))
-            sources = (sources * gain[:, None]).clamp(max=1)
-            rgb = (rgb * gain).clamp(max=1)
-            if surface is not None:
-                surface[..., 3:] = (surface[..., 3:] * gain[:, 0]).clamp(max=1)
-        return Batch(
+        colours = labels["colours"][identity].reshape(len(identity), -1).astype(np.float32)
+        batch = Batch(
             sources=sources,
-            present=torch.from_numpy(present),
+            present=present,
             target=rgb.contiguous(),
             alpha=alpha.contiguous(),
             transform=torch.from_numpy(labels["transform"][identity, view].astype(np.float32)),
             points=torch.from_numpy(points),
             regions=torch.from_numpy(regions),
-            surface=surface,
-            colours=torch.from_numpy(labels["colours"][identity].reshape(count, -1).astype(np.float32)),
-            face_box=torch.from_numpy(regions_box(regions, config.output_size)),
+            face_box=torch.from_numpy(regions_box(regions, self.config.output_size)),
+            surface=self._surface(identity, view, rng, surface_points),
+            colours=torch.from_numpy(colours),
         )
+        if rng is not None:
+            batch.vary_light(rng)
+        return batch
+
+    def _surface(self, identity, view, rng, count):
+        if not count:
+            return None
+        found = self.surface[identity, view]
+        if count < found.shape[1]:
+            # Steps of a prime that divides no sensible number of points: all kinds of places.
+            start = 0 if rng is None else int(rng.integers(found.shape[1]))
+            found = found[:, (start + np.arange(count) * 7) % found.shape[1]]
+        return torch.from_numpy(found.astype(np.float32))
 
     def view_count(self, identity: int) -> int:
         """Targets of an identity."""
