@@ -23,7 +23,7 @@ use image::{Rgba, RgbaImage};
     after_help = "\
 Examples:
   orbit                              what ships with the crate, into out/orbit
-  orbit -s me.png --arc 90           another face, 45° to each side
+  orbit -s me.png --arc 360          another face, all around
   orbit --model gpavatar.safetensors --avatar me.safetensors --views 72 \\
         --expression jawOpen=0.5 --background transparent -o me"
 )]
@@ -38,7 +38,7 @@ struct Args {
     #[arg(
         long,
         value_name = "DEGREES",
-        default_value_t = 360.0,
+        default_value_t = 90.0,
         help_heading = "Camera"
     )]
     arc: f32,
@@ -55,7 +55,7 @@ struct Args {
     #[arg(
         long,
         value_name = "DISTANCE",
-        default_value_t = 12.0,
+        default_value_t = 10.6,
         help_heading = "Camera"
     )]
     distance: f32,
@@ -85,6 +85,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if args.avatar.list_samples {
+        return avatar::list_samples();
+    }
     let gpu = args.gpu.open()?;
     eprintln!("{}", gpu.description());
     let (avatar, sources) = args.avatar.open(&gpu)?;

@@ -15,10 +15,10 @@ use std::time::Instant;
 use clap::Parser;
 use common::cli::{self, GpuArgs};
 use common::costs::{Section, median};
-use common::demo::{self, Demo};
+use common::demo::{self, Sample};
 use gpavatar::{
     Avatar, AvatarOptions, Camera, Drive, Gpu, HeadModel, Model, ModelConfig, ModelOptions,
-    RenderOptions, Result, SourceImage, SyntheticRules, Weights,
+    RenderOptions, Result, SyntheticRules, Weights,
 };
 use serde::Serialize;
 
@@ -103,11 +103,15 @@ struct StartUp {
 }
 
 impl Report {
-    fn measure(args: &Args) -> Result<Self> {
+    fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
         let gpu = args.gpu.open()?;
         eprintln!("{}", gpu.description());
-        let source = SourceImage::open(Demo::source())?;
-        let sources = vec![source; args.sources as usize];
+        let pictures = Sample::named(None)?.pictures()?;
+        let sources: Vec<_> = pictures
+            .into_iter()
+            .cycle()
+            .take(args.sources as usize)
+            .collect();
 
         let start = Instant::now();
         let (network, model) = open(args, &gpu)?;
@@ -206,8 +210,12 @@ fn open(args: &Args, gpu: &Gpu) -> Result<(String, Model)> {
         let head = args.head.as_ref().map(HeadModel::open).transpose()?;
         (path.display().to_string(), Weights::open(path)?, head)
     } else {
-        let demo = Demo::open()?;
-        (demo.notice.into(), demo.weights, Some(demo.head))
+        let weights = Weights::open(demo::weights())?;
+        (
+            "the network that ships with the crate".into(),
+            weights,
+            None,
+        )
     };
     let options = ModelOptions {
         head,

@@ -12,7 +12,7 @@ use clap::Parser;
 use common::album::OutputArgs;
 use common::avatar::{self, AvatarArgs};
 use common::cli::{self, GpuArgs};
-use common::demo::Demo;
+use common::demo;
 use common::sheet::Cell;
 use gpavatar::Motion;
 
@@ -24,6 +24,7 @@ use gpavatar::Motion;
     after_help = "\
 Examples:
   reenact                                  what ships with the crate, into out/reenact
+  reenact --sample pink --motion weights/motions/emotions.json
   reenact -s me.png --frames 0..24         another face, one second of the motion
   reenact --model gpavatar.safetensors -s left.png -s right.png --tracked cameras.json \\
           --motion talk.safetensors --stride 2 --background '#ffffff' -o talk"
@@ -31,7 +32,7 @@ Examples:
 struct Args {
     #[command(flatten)]
     avatar: AvatarArgs,
-    /// Motion file, JSON or safetensors [default: looking around]
+    /// Motion file, JSON or safetensors [default: talking]
     #[arg(short, long, value_name = "FILE", help_heading = "Motion")]
     motion: Option<PathBuf>,
     /// Frames of the motion to render, counted from 0: FROM..TO without TO, either may be left out
@@ -58,7 +59,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let motion = Motion::open(args.motion.clone().unwrap_or_else(Demo::motion))?;
+    if args.avatar.list_samples {
+        return avatar::list_samples();
+    }
+    let motion = Motion::open(args.motion.clone().unwrap_or_else(demo::motion))?;
     let indices = args.frames.of(motion.len())?.step_by(args.stride as usize);
     let indices: Vec<usize> = indices.collect();
     let gpu = args.gpu.open()?;

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use common::album::{Album, evenly, gif_delay};
 use common::backdrop::Backdrop;
 use common::cli::Range;
-use common::demo::Demo;
+use common::demo::{self, Sample};
 use common::evaluation::{Evaluation, Scores};
 use common::sheet::{Cell, GAP, line, sheet, width};
 use golden::tiny;
 use gpavatar::{
     Avatar, AvatarOptions, Camera, Drive, HeadModel, HeadModelParts, Model, ModelOptions, Motion,
+    Weights,
 };
 use image::codecs::gif::GifDecoder;
 use image::{AnimationDecoder, Rgba, RgbaImage};
@@ -202,25 +203,56 @@ fn colours_show_through() {
     }
 }
 
+/// The motions that ship with the crate, with their names.
+fn motions() -> Vec<(String, Motion)> {
+    let directory = demo::file("weights/motions");
+    let names = files(&directory).into_iter();
+    let names = names.filter(|name| name.ends_with(".json"));
+    let open = |name: String| {
+        let motion = Motion::open(directory.join(&name)).unwrap();
+        (name, motion)
+    };
+    names.map(open).collect()
+}
+
 #[test]
-fn the_shipped_motion_fits_the_shipped_network() {
-    let demo = Demo::open().unwrap();
-    let motion = Motion::open(Demo::motion()).unwrap();
-    assert_eq!(motion.len(), 48);
-    for drive in motion.drives() {
-        drive
-            .resolve(Some(&demo.head), demo.weights.config().points as usize)
-            .unwrap();
+fn what_ships_goes_together() {
+    let weights = Weights::open(demo::weights()).unwrap();
+    let head = HeadModel::open(demo::weights()).unwrap();
+    let motions = motions();
+    for (name, motion) in &motions {
+        for drive in motion.drives() {
+            let fits = drive.resolve(Some(&head), weights.config().points as usize);
+            fits.map(drop)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
     }
+    assert!(motions.len() >= 4);
+
+    let samples = Sample::all().unwrap();
+    assert!(samples.len() >= 6);
+    assert!(samples.iter().any(|sample| sample.sources.len() == 3));
+    for sample in &samples {
+        assert_eq!(sample.shape.len(), head.shape_count(), "{}", sample.name);
+        for picture in sample.pictures().unwrap() {
+            picture.homography(weights.config().source_size).unwrap();
+        }
+    }
+    assert_eq!(Sample::named(None).unwrap().name, samples[0].name);
+    assert_eq!(
+        Sample::named(Some(&samples[2].name)).unwrap().name,
+        samples[2].name
+    );
+    let error = Sample::named(Some("nobody")).err().unwrap().to_string();
+    assert!(
+        error.contains(&samples[1].name) && error.contains("nobody"),
+        "{error}"
+    );
 }
 
 #[test]
 fn shipped_motions_stay_in_range_and_can_be_repeated() {
-    let directory = common::demo::file("weights/motions");
-    let names = files(&directory);
-    let names = names.iter().filter(|name| name.ends_with(".json"));
-    for name in names {
-        let motion = Motion::open(directory.join(name)).unwrap();
+    for (name, motion) in motions() {
         assert_eq!(motion.licence(), "MIT OR Apache-2.0", "{name}");
         let frames = motion.frames();
         let values = frames.iter().flat_map(|frame| &frame.expression);

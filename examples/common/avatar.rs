@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use gpavatar::{Avatar, Camera, Gpu, HeadModel, Model, ModelOptions, SourceImage, Weights};
+use gpavatar::{
+    Avatar, AvatarOptions, Camera, Gpu, HeadModel, Model, ModelOptions, SourceImage, Weights,
+};
 use image::RgbaImage;
 
-use super::demo::Demo;
+use super::demo::{self, Sample};
 use super::sheet::Cell;
 
 #[derive(clap::Args)]
@@ -24,7 +26,13 @@ pub struct ModelArgs {
 pub struct AvatarArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Picture of the person; give several for more sides [default: a photograph of an astronaut]
+    /// Person that ships with the crate [default: the first]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sources", "avatar"])]
+    sample: Option<String>,
+    /// List the people that ship with the crate and do nothing else
+    #[arg(long)]
+    pub list_samples: bool,
+    /// Picture of the person instead of a sample; give several for more sides
     #[arg(short, long = "source", value_name = "PICTURE")]
     sources: Vec<PathBuf>,
     /// JSON list with the tracked camera of each source: a matrix of 3 rows of 4 numbers, or null
@@ -41,27 +49,17 @@ pub struct AvatarArgs {
 impl ModelArgs {
     /// The weights file.
     pub fn path(&self) -> PathBuf {
-        self.weights.clone().unwrap_or_else(Demo::path)
+        self.weights.clone().unwrap_or_else(demo::weights)
     }
 
     /// The network with a head model.
     pub fn open(&self, gpu: &Gpu) -> Result<Model, Box<dyn Error>> {
-        let (weights, head) = match &self.weights {
-            Some(path) => {
-                let head = self.head.as_ref().map(HeadModel::open).transpose()?;
-                (Weights::open(path)?, head)
-            }
-            None => {
-                let demo = Demo::open()?;
-                eprintln!("{}", demo.notice);
-                (demo.weights, Some(demo.head))
-            }
-        };
+        let head = self.head.as_ref().map(HeadModel::open).transpose()?;
         let options = ModelOptions {
             head,
             ..ModelOptions::default()
         };
-        let model = Model::with_options(gpu, weights, options)?;
+        let model = Model::with_options(gpu, Weights::open(self.path())?, options)?;
         if model.head().is_none() {
             return Err(
                 "the weights file holds no head model to animate: give one with --head".into(),
@@ -78,8 +76,8 @@ impl AvatarArgs {
         let (avatar, sources) = match &self.avatar {
             Some(path) => (Avatar::load(&model, path)?, Vec::new()),
             None => {
-                let sources = self.sources()?;
-                (Avatar::from_images(&model, &sources)?, sources)
+                let (sources, options) = self.sources(&model)?;
+                (Avatar::with_options(&model, &sources, &options)?, sources)
             }
         };
         if let Some(path) = &self.save_avatar {
@@ -88,10 +86,21 @@ impl AvatarArgs {
         Ok((avatar, sources))
     }
 
-    fn sources(&self) -> Result<Vec<SourceImage>, Box<dyn Error>> {
-        if self.sources.is_empty() {
-            return Ok(vec![SourceImage::open(Demo::source())?]);
+    /// The pictures and the identity that goes with them.
+    fn sources(&self, model: &Model) -> Result<(Vec<SourceImage>, AvatarOptions), Box<dyn Error>> {
+        if !self.sources.is_empty() {
+            return Ok((self.own_sources()?, AvatarOptions::default()));
         }
+        let sample = Sample::named(self.sample.as_deref())?;
+        let mut options = AvatarOptions::default();
+        // Another head model has other directions.
+        if model.head().map(HeadModel::shape_count) == Some(sample.shape.len()) {
+            options.shape.clone_from(&sample.shape);
+        }
+        Ok((sample.pictures()?, options))
+    }
+
+    fn own_sources(&self) -> Result<Vec<SourceImage>, Box<dyn Error>> {
         let mut sources = Vec::new();
         for path in &self.sources {
             sources.push(SourceImage::open(path)?);
@@ -113,6 +122,19 @@ impl AvatarArgs {
         };
         Ok(sources.into_iter().zip(cameras).map(tracked).collect())
     }
+}
+
+/// Prints who ships with the crate.
+pub fn list_samples() -> Result<(), Box<dyn Error>> {
+    for sample in Sample::all()? {
+        let pictures = sample.sources.len();
+        println!(
+            "{}, {pictures} picture{}",
+            sample.name,
+            if pictures == 1 { "" } else { "s" }
+        );
+    }
+    Ok(())
 }
 
 /// Cells of a contact sheet that show what an avatar was built from.

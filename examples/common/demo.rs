@@ -1,91 +1,84 @@
-//! What the examples run on when they are given nothing.
+//! What the examples run on when they are given nothing: a network, people that it never saw, and
+//! motions, all of which ship with the crate.
 
-use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use gpavatar::{HeadModel, ModelConfig, Result, SyntheticRules, Weights};
+use serde::Deserialize;
 
-const WEIGHTS: &str = "weights/demo.safetensors";
-const HEAD: &str = "tests/golden/head_model_512.safetensors";
+use super::tracked::TrackedPicture;
 
-/// A network with its head model, or a stand-in until there is a trained one.
-pub struct Demo {
-    pub weights: Weights,
-    pub head: HeadModel,
-    /// What to tell about it.
-    pub notice: &'static str,
-}
-
-impl Demo {
-    /// The weights file that ships with the crate.
-    pub fn path() -> PathBuf {
-        file(WEIGHTS)
-    }
-
-    pub fn open() -> Result<Self> {
-        let path = Self::path();
-        if path.exists() {
-            return Ok(Self {
-                head: HeadModel::open(&path)?,
-                weights: Weights::open(path)?,
-                notice: "the network that ships with the crate",
-            });
-        }
-        let config = small();
-        let rules = SyntheticRules::new(&config)?;
-        Ok(Self {
-            weights: Weights::synthetic(config, 1, rules)?,
-            head: HeadModel::open(file(HEAD))?,
-            notice: "a small network with made-up weights: its pictures show that everything \
-                     runs, not a face",
-        })
-    }
-
-    /// A picture to build an avatar from.
-    pub fn source() -> PathBuf {
-        file("tests/golden/source_0.png")
-    }
-
-    /// Two seconds of moving head and camera.
-    pub fn motion() -> PathBuf {
-        file("weights/motions/look_around.json")
-    }
-}
+const SAMPLES: &str = "weights/samples";
 
 /// A file of this repository.
 pub fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Sizes at which a software adapter renders several frames a second.
-fn small() -> ModelConfig {
-    let channels = |widths: &[u32]| -> BTreeMap<u32, u32> {
-        (2..)
-            .map(|log| 1 << log)
-            .zip(widths.iter().copied())
-            .collect()
-    };
-    ModelConfig {
-        source_size: 128,
-        plane_size: 64,
-        plane_channels: 16,
-        points: 512,
-        point_feature: 16,
-        point_hidden: 32,
-        point_output: 16,
-        feature_hidden: 64,
-        rgb_hidden: 32,
-        coarse_samples: 16,
-        fine_samples: 16,
-        low_res_size: 32,
-        low_res_channels: 16,
-        output_size: 128,
-        style_size: 64,
-        style_layers: 4,
-        encoder_channels: channels(&[32, 32, 32, 32, 16, 8]),
-        super_resolver_channels: channels(&[32, 32, 32, 32, 16, 8]),
-        encoder_decoder_channels: channels(&[64, 64, 64, 32, 32]),
-        super_resolver_decoder_channels: channels(&[64, 64, 64, 32, 32, 16]),
-        ..ModelConfig::default()
+/// The network with its head model.
+pub fn weights() -> PathBuf {
+    file("weights/demo.safetensors")
+}
+
+/// A few seconds of a talking head.
+pub fn motion() -> PathBuf {
+    file("weights/motions/talking.json")
+}
+
+/// A person that the network never saw.
+#[derive(Deserialize)]
+pub struct Sample {
+    pub name: String,
+    /// Identity coefficients of the network's head model.
+    pub shape: Vec<f32>,
+    pub sources: Vec<TrackedPicture>,
+}
+
+/// What samples.json holds.
+#[derive(Deserialize)]
+struct Samples {
+    samples: Vec<Sample>,
+}
+
+impl Sample {
+    /// Everyone.
+    ///
+    /// # Errors
+    /// If the list is missing or broken.
+    pub fn all() -> Result<Vec<Self>, Box<dyn Error>> {
+        let path = file(SAMPLES).join("samples.json");
+        let failed = |reason: String| format!("{}: {reason}", path.display());
+        let json = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+        let list: Samples =
+            serde_json::from_str(&json).map_err(|error| failed(error.to_string()))?;
+        if list.samples.is_empty() {
+            return Err(failed("expected at least one sample, found none".into()).into());
+        }
+        Ok(list.samples)
+    }
+
+    /// The one of this name, or the first.
+    ///
+    /// # Errors
+    /// Those of [`Sample::all`], and if nobody has the name.
+    pub fn named(name: Option<&str>) -> Result<Self, Box<dyn Error>> {
+        let all = Self::all()?;
+        let names: Vec<String> = all.iter().map(|sample| sample.name.clone()).collect();
+        let wanted = |sample: &Self| name.is_none_or(|name| sample.name == name);
+        let found = all.into_iter().find(wanted);
+        found.ok_or_else(|| {
+            let (names, name) = (names.join(", "), name.unwrap_or_default());
+            format!("sample: expected one of {names}, found {name:?}").into()
+        })
+    }
+
+    /// Its pictures.
+    ///
+    /// # Errors
+    /// Those of [`TrackedPicture::open`].
+    pub fn pictures(&self) -> gpavatar::Result<Vec<gpavatar::SourceImage>> {
+        let folder = file(SAMPLES);
+        let open = |source: &TrackedPicture| source.open(&folder);
+        self.sources.iter().map(open).collect()
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::costs::median;
 use super::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
+use super::tracked::TrackedPicture;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -49,15 +50,9 @@ pub struct Identity {
     pub name: String,
     /// Identity coefficients of the head model.
     shape: Vec<f32>,
-    sources: [Source; 3],
+    /// To build an avatar from: the first alone, or all.
+    sources: [TrackedPicture; 3],
     pub targets: Vec<Target>,
-}
-
-/// A picture to build an avatar from, with its tracked camera.
-#[derive(Deserialize)]
-struct Source {
-    picture: PathBuf,
-    transform: [[f32; 4]; 3],
 }
 
 /// A drive and the picture that it should give.
@@ -259,11 +254,9 @@ impl Evaluation {
     }
 
     fn sources(&self, identity: &Identity) -> Result<Vec<SourceImage>> {
-        let open = |source: &Source| {
-            let picture = SourceImage::open(self.folder.join(&source.picture))?;
-            Ok(picture.tracked(Camera::from_transform(source.transform)))
-        };
-        identity.sources.iter().map(open).collect()
+        let open = |source: &TrackedPicture| source.open(&self.folder);
+        let sources: gpavatar::Result<_> = identity.sources.iter().map(open).collect();
+        Ok(sources?)
     }
 
     fn truth(&self, picture: &Path) -> Result<Truth> {

@@ -11,3 +11,4 @@ pub mod demo;
 pub mod evaluation;
 pub mod metrics;
 pub mod sheet;
+pub mod tracked;

@@ -1,4 +1,4 @@
-"""Makes motions beside this script: python3 make.py [NAME ...]
+"""Makes the motions beside this script: python3 make.py [NAME ...]
 
 Expression channels are ARKit's, and motions list only those that they move. Angles of the head are
 radians about +X (down), +Y (to the person's left) and +Z (to the person's right shoulder); the jaw
@@ -251,7 +251,29 @@ def blink():
     return motion("blink", duration, moment)
 
 
-MOTIONS = {"talking": talking, "emotions": emotions, "blink": blink}
+def look_around():
+    duration = 4.0
+
+    def moment(time):
+        # The eyes are where the head will be a little later.
+        lead = wave(time + 0.25, duration, 1) - wave(time, duration, 1)
+        expression = added(
+            gaze(0.5 * wave(time, duration, 1) + 0.8 * lead, 0.3 * wave(time, duration, 2)),
+            blinks(time, [0.35, 2.3]),
+            {"browInnerUp": 0.25 * max(wave(time, duration, 2), 0.0)},
+            both(browOuterUp=0.2 * max(wave(time, duration, 2), 0.0), mouthSmile=0.2),
+        )
+        head = (
+            -0.08 * wave(time, duration, 2),
+            0.16 * wave(time, duration, 1),
+            0.04 * wave(time, duration, 1),
+        )
+        return expression, head, (6 * wave(time, duration, 2), -20 * wave(time, duration, 1))
+
+    return motion("look around", duration, moment)
+
+
+MOTIONS = {"talking": talking, "emotions": emotions, "blink": blink, "look_around": look_around}
 
 
 def number(value):

@@ -1,0 +1,25 @@
+//! Pictures with the cameras that a face tracker found for them.
+
+use std::path::{Path, PathBuf};
+
+use gpavatar::{Camera, Result, SourceImage};
+use serde::Deserialize;
+
+/// A picture in a folder and its tracked camera, as lists of them have it in JSON.
+#[derive(Deserialize)]
+pub struct TrackedPicture {
+    picture: PathBuf,
+    /// World-to-camera matrix `[R | T]`.
+    transform: [[f32; 4]; 3],
+}
+
+impl TrackedPicture {
+    /// Reads the picture.
+    ///
+    /// # Errors
+    /// Those of [`SourceImage::open`].
+    pub fn open(&self, folder: &Path) -> Result<SourceImage> {
+        let picture = SourceImage::open(folder.join(&self.picture))?;
+        Ok(picture.tracked(Camera::from_transform(self.transform)))
+    }
+}
