@@ -95,14 +95,8 @@ def read_weights(path: str | Path, config: ModelConfig) -> dict[str, Tensor]:
     return state
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a training")
-    parser.add_argument("weights", type=Path, help="weights file to write")
-    parser.add_argument("--head", help="head model file to put inside")
-    parser.add_argument("--licence", default=LICENCE)
-
-
 def main(args: argparse.Namespace) -> None:
+    """Exports as the command line asks (see `commands`)."""
     state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
     config = ModelConfig.from_json(state["config"])
     training = {"steps": state["step"], "minutes": round(state["elapsed"] / 60, 2)}

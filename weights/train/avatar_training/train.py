@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,27 +53,6 @@ class Job:
     resume: bool
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", required=True, help="model configuration (JSON)")
-    parser.add_argument("--dataset", required=True, help="folder of generated data or of tracked clips")
-    parser.add_argument("--out", required=True, type=Path, help="folder for checkpoints and previews")
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="procedural")
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--steps", type=int, help="how long to train, in steps")
-    length.add_argument("--minutes", type=float, help="how long to train, in minutes")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another value for a field of the recipe")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, help="processes that share a step (CPU)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=["bf16", "f32"], default="bf16", help="of the convolutions; the field too on a GPU")
-    parser.add_argument("--held-out", type=int, default=50, help="identities at the end of the data set that are not trained on")
-    parser.add_argument("--preview-minutes", type=float, default=10)
-    parser.add_argument("--save-minutes", type=float, default=5)
-    parser.add_argument("--start", help="weights file to start from")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--perception", help="torchvision's AlexNet weights for the perceptual loss")
-
-
 def _recipe(name: str, settings: list[str]) -> Recipe:
     recipe = RECIPES[name]
     for setting in settings:
@@ -95,8 +75,10 @@ def _recipe(name: str, settings: list[str]) -> Recipe:
 
 
 def main(args: argparse.Namespace) -> None:
+    """Trains as the command line asks (see `commands`)."""
     recipe = _recipe(args.recipe, args.set)
-    workers = args.workers or (1 if args.device.startswith("cuda") else min(2, os.cpu_count() or 1))
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    workers = args.workers or (1 if device.startswith("cuda") else min(2, os.cpu_count() or 1))
     if recipe.identities % workers or recipe.pretrain_identities % workers:
         raise SystemExit(
             f"--workers {workers}: expected a divisor of the identities of a step "
@@ -111,7 +93,7 @@ def main(args: argparse.Namespace) -> None:
         minutes=args.minutes,
         seed=args.seed,
         workers=workers,
-        device=args.device,
+        device=device,
         precision=args.precision,
         held_out=args.held_out,
         preview_minutes=args.preview_minutes,
@@ -152,6 +134,9 @@ def run(job: Job) -> dict[str, float]:
 
 
 def _worker(job: Job, rank: int, exchange: Exchange) -> None:
+    # Would wait for the others half an hour if the first process were killed.
+    parent = torch.multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     try:
         Trainer(job, rank, exchange).train()
     except BaseException:
