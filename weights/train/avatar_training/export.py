@@ -58,6 +58,7 @@ def write_weights(
     path = Path(path)
     new = path.with_suffix(".new")
     save_file(tensors, new, metadata)
+    new.chmod(0o644)
     new.replace(path)
 
 
