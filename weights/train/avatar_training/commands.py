@@ -20,7 +20,9 @@ def add(verbs):
     train = verb("train", "Train a model.")
     train.add_argument("--config", required=True, help="model configuration (JSON)")
     train.add_argument("--dataset", required=True, help="folder of generated data or tracked clips")
-    train.add_argument("--out", required=True, type=Path, help="folder for checkpoints and previews")
+    train.add_argument(
+        "--out", required=True, type=Path, help="folder for checkpoints and previews"
+    )
     train.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="[procedural]")
     length = train.add_mutually_exclusive_group(required=True)
     length.add_argument("--steps", type=int, help="how long to train, in steps")
@@ -33,7 +35,9 @@ def add(verbs):
         help="another value for a field of the recipe, such as pretrain=0 or weights.ssim=0.2",
     )
     train.add_argument("--seed", type=int, default=0, help="[0]")
-    train.add_argument("--workers", type=int, help="processes that share a step [one a core, at most 2]")
+    train.add_argument(
+        "--workers", type=int, help="processes that share a step [one a core, at most 2]"
+    )
     train.add_argument("--device", help="cpu or cuda [cuda if there is one]")
     train.add_argument(
         "--precision",

@@ -97,7 +97,9 @@ class Renderer:
         return Avatar(self.network.fuse(planes[None]), np.asarray(shape, np.float32))
 
     @torch.no_grad()
-    def render(self, avatar: Avatar, expression: np.ndarray, pose: list, transform: list) -> np.ndarray:
+    def render(
+        self, avatar: Avatar, expression: np.ndarray, pose: list, transform: list
+    ) -> np.ndarray:
         """A picture (H, W, 3) in 0..1."""
         pose = np.asarray(pose, np.float32)[None]
         points = self.head.points(avatar.shape[None], expression[None], pose)
@@ -170,7 +172,10 @@ def table(report: dict) -> str:
         ("PSNR of eyes and mouth", number(report["region_psnr"], 2, " dB")),
         ("SSIM", number(report["ssim"], 4)),
         ("L1 of the face", number(report["face_l1"], 4)),
-        ("expression closer to target than to rest", number(report["expression_closer"], 1, " %", 100)),
+        (
+            "expression closer to target than to rest",
+            number(report["expression_closer"], 1, " %", 100),
+        ),
         (f"identity told from {others} others", number(report["identity_score"], 1, " %", 100)),
         ("loss of views at ±45°", number(report["view_drop"], 2, " dB")),
         ("seconds per avatar", number(report["seconds_per_avatar"], 3)),

@@ -67,7 +67,9 @@ def read_config(path: str | Path) -> ModelConfig:
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
     if "config" not in metadata:
-        raise WeightsError(f"{path}: expected metadata `config` of a weights file, found {sorted(metadata)}")
+        raise WeightsError(
+            f"{path}: expected metadata `config` of a weights file, found {sorted(metadata)}"
+        )
     return ModelConfig.from_json(metadata["config"])
 
 

@@ -12,8 +12,12 @@ from torch import Tensor, nn
 def region_map(regions: Tensor, size: int) -> Tensor:
     """1 within the ellipses (B, 3, 4) of eyes and mouth, falling to 0 around: (B, 1, size, size)."""
     centres = torch.arange(size, device=regions.device) + 0.5
-    x = (centres[None, None, None] - regions[:, :, 0, None, None]) / regions[:, :, 2, None, None].clamp(min=1e-3)
-    y = (centres[None, None, :, None] - regions[:, :, 1, None, None]) / regions[:, :, 3, None, None].clamp(min=1e-3)
+    x = (centres[None, None, None] - regions[:, :, 0, None, None]) / regions[
+        :, :, 2, None, None
+    ].clamp(min=1e-3)
+    y = (centres[None, None, :, None] - regions[:, :, 1, None, None]) / regions[
+        :, :, 3, None, None
+    ].clamp(min=1e-3)
     distance = x.square() + y.square()
     return torch.exp(-(distance / 1.5).square()).amax(1, keepdim=True)
 
@@ -71,7 +75,13 @@ class AlexNetPerception(nn.Module):
     averaged over the picture.
     """
 
-    STAGES = [(0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1), (10, 256, 256, 3, 1, 1)]
+    STAGES = [
+        (0, 3, 64, 11, 4, 2),
+        (3, 64, 192, 5, 1, 2),
+        (6, 192, 384, 3, 1, 1),
+        (8, 384, 256, 3, 1, 1),
+        (10, 256, 256, 3, 1, 1),
+    ]
 
     def __init__(self, weights: str | Path):
         super().__init__()
@@ -132,7 +142,9 @@ class ReadOuts(nn.Module):
         truth = F.interpolate(source.flip(-2), size=planes.shape[-2:], mode="area")
         loss = (self.picture(planes[:, 0]) - truth).abs().mean()
         if colours is not None:
-            loss = loss + 0.5 * (self.colours(planes.mean((3, 4)).flatten(1)) - colours).abs().mean()
+            loss = (
+                loss + 0.5 * (self.colours(planes.mean((3, 4)).flatten(1)) - colours).abs().mean()
+            )
         return loss
 
 
@@ -166,7 +178,9 @@ class SurfaceSamples:
             v = (1 - 2 * (pixels // size + 0.5) / size) / focal
             rays = torch.stack([u, v, torch.ones_like(u)], -1) @ rotation.transpose(1, 2)
             rays = F.normalize(rays, dim=-1)
-            distance = origin.norm(dim=-1, keepdim=True) + (torch.rand(batch, empty, 1, device=device) * 2 - 1)
+            distance = origin.norm(dim=-1, keepdim=True) + (
+                torch.rand(batch, empty, 1, device=device) * 2 - 1
+            )
             x.append(origin + distance * rays)
             directions.append(rays)
         self.x, self.directions = torch.cat(x, 1), torch.cat(directions, 1)

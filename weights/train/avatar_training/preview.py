@@ -26,7 +26,13 @@ def contact_sheet(network, data, identities: np.ndarray, path: Path, size: int) 
         rendering = network.render(planes, batch.points, batch.transform, size)
         output = network.upsample(rendering.low_res).clamp(0, 1)
         quality.append(-10 * torch.log10((output - batch.target).square().mean()).item())
-        cells = [batch.sources[:, 0], batch.target, rendering.coarse, rendering.low_res[:, :3], output]
+        cells = [
+            batch.sources[:, 0],
+            batch.target,
+            rendering.coarse,
+            rendering.low_res[:, :3],
+            output,
+        ]
         cells = [F.interpolate(cell, size=(side, side), mode="bilinear") for cell in cells]
         rows.append(torch.cat(cells, 3)[0])
     sheet = torch.cat(rows, 1).clamp(0, 1).permute(1, 2, 0).cpu().numpy()

@@ -59,7 +59,11 @@ def _recipe(name: str, settings: list[str]) -> Recipe:
         key, equals, value = setting.partition("=")
         target = recipe.weights if key.startswith("weights.") else recipe
         field = key.removeprefix("weights.")
-        if not equals or field not in {f.name for f in dataclasses.fields(target)} or field == "weights":
+        if (
+            not equals
+            or field not in {f.name for f in dataclasses.fields(target)}
+            or field == "weights"
+        ):
             raise SystemExit(f"--set {setting}: expected NAME=VALUE with a field of the recipe")
         old = getattr(target, field)
         try:
@@ -109,7 +113,9 @@ def run(job: Job) -> dict[str, float]:
     """Trains; returns the last means of the terms of the loss."""
     job.out.mkdir(parents=True, exist_ok=True)
     if not job.resume and (job.out / CHECKPOINT).exists():
-        raise SystemExit(f"{job.out}: holds a checkpoint; --resume to go on from it, or another --out")
+        raise SystemExit(
+            f"{job.out}: holds a checkpoint; --resume to go on from it, or another --out"
+        )
     if job.workers == 1:
         return Trainer(job, 0, None).train()
     # Processes of one thread each: within a process the threads of a convolution wait for each
@@ -348,7 +354,16 @@ class Trainer:
             terms["perceptual"] = sum(self.perception(a, b) for a, b in pairs) / 3
         if weights.face_box:
             terms["face_box"] = self._face_box(pairs, batch.face_box)
-        for name in ("coarse", "fine", "output", "gradients", "ssim", "opacity", "perceptual", "face_box"):
+        for name in (
+            "coarse",
+            "fine",
+            "output",
+            "gradients",
+            "ssim",
+            "opacity",
+            "perceptual",
+            "face_box",
+        ):
             if name in terms:
                 total = total + getattr(weights, name) * terms[name]
         terms["density"] = rendering.density.mean()
@@ -389,7 +404,9 @@ class Trainer:
 
     def _share(self, terms: dict[str, Tensor], progress: float) -> tuple[dict[str, float], float]:
         """Averages gradients and terms over the processes; all go on with the first's progress."""
-        values = torch.tensor([float(terms[name].detach()) if name in terms else 0.0 for name in TERMS])
+        values = torch.tensor(
+            [float(terms[name].detach()) if name in terms else 0.0 for name in TERMS]
+        )
         if self.exchange is None:
             return dict(zip(TERMS, values.tolist())), progress
         parameters = list(self.parts.parameters())

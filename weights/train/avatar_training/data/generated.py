@@ -84,7 +84,10 @@ class GeneratedData:
         labels = self.labels
         sources, present = canonical_sources(
             [[self.sources[i, s] for s in chosen] for i, chosen in zip(identity, choice)],
-            [[labels["source_transform"][i, s] for s in chosen] for i, chosen in zip(identity, choice)],
+            [
+                [labels["source_transform"][i, s] for s in chosen]
+                for i, chosen in zip(identity, choice)
+            ],
             self.config,
             rng,
         )

@@ -153,20 +153,22 @@ class TrackedData:
         if regions is None:
             return None
         if not isinstance(regions, dict) or sorted(regions) != sorted(REGIONS):
-            problems.append(f"dataset.json: regions: expected {', '.join(REGIONS)}, found {regions}")
+            problems.append(
+                f"dataset.json: regions: expected {', '.join(REGIONS)}, found {regions}"
+            )
             return None
         for name, ids in regions.items():
             if not ids or not all(isinstance(i, int) and 0 <= i < vertices for i in ids):
-                problems.append(
-                    f"dataset.json: regions.{name}: expected vertices below {vertices}"
-                )
+                problems.append(f"dataset.json: regions.{name}: expected vertices below {vertices}")
         return [regions[name] for name in REGIONS]
 
     def _clip(self, folder: Path, problems: list[str]) -> Clip | None:
         name, before = f"clips/{folder.name}", len(problems)
         frames = sorted((folder / "frames").glob("*.png"))
         if len(frames) < 2:
-            problems.append(f"{name}/frames: expected at least 2 pictures (PNG), found {len(frames)}")
+            problems.append(
+                f"{name}/frames: expected at least 2 pictures (PNG), found {len(frames)}"
+            )
         for frame in frames:
             try:
                 with Image.open(frame) as picture:

@@ -21,7 +21,16 @@ from .rig import POSE, rig, save_head_model
 
 DISTANCE = 10.6
 SURFACE_POINTS = 1024
-EVALUATED = ("jawOpen", "mouthSmile", "mouthFrown", "mouthPucker", "browInnerUp", "browDown", "eyeBlink", "eyeLook")
+EVALUATED = (
+    "jawOpen",
+    "mouthSmile",
+    "mouthFrown",
+    "mouthPucker",
+    "browInnerUp",
+    "browDown",
+    "eyeBlink",
+    "eyeLook",
+)
 
 
 def weights(**values):
@@ -37,19 +46,35 @@ class Person:
         self.mesh = m.mesh()
         self.rig = rig(points)
         self.hair, faces, canonical = people.hair_mesh(identity.hair, identity.shape)
-        self.faces = np.concatenate([self.mesh.faces, faces + len(self.mesh.template)]).astype(np.int32)
-        self.material = np.concatenate([self.mesh.material, np.full(len(self.hair), m.HAIR, np.int32)])
+        self.faces = np.concatenate([self.mesh.faces, faces + len(self.mesh.template)]).astype(
+            np.int32
+        )
+        self.material = np.concatenate(
+            [self.mesh.material, np.full(len(self.hair), m.HAIR, np.int32)]
+        )
         self.canonical = np.concatenate([self.mesh.canonical, canonical]).astype(np.float32)
 
     def posed(self, channels, pose):
-        vertices, hair = self.rig.pose(self.mesh.vertices(self.identity.shape, channels), self.hair, pose)
+        vertices, hair = self.rig.pose(
+            self.mesh.vertices(self.identity.shape, channels), self.hair, pose
+        )
         return np.concatenate([vertices, hair])
 
     def draw(self, channels, pose, transform, size, supersample):
         """Straight-alpha RGBA u8 (size, size, 4) and what `surface_points` needs."""
         vertices = self.posed(channels, pose)
         i = self.identity
-        picture, place, fine = render(vertices, self.faces, self.material, self.canonical, transform, i.colours, i.paint, size, supersample)
+        picture, place, fine = render(
+            vertices,
+            self.faces,
+            self.material,
+            self.canonical,
+            transform,
+            i.colours,
+            i.paint,
+            size,
+            supersample,
+        )
         straight = picture.copy()
         straight[..., :3] /= np.maximum(picture[..., 3:], 1e-6)
         return np.round(straight * 255).astype(np.uint8), (place, fine), vertices
@@ -57,7 +82,9 @@ class Person:
     def regions(self, vertices, transform, size):
         """Ellipses (3, 4) of left eye, right eye and mouth: centre and radii in pixels."""
         ranges = self.mesh.ranges
-        eyes = [vertices[ranges[name]].mean(0) + [0, 0.02, 0.10] for name in ("eyeLeft", "eyeRight")]
+        eyes = [
+            vertices[ranges[name]].mean(0) + [0, 0.02, 0.10] for name in ("eyeLeft", "eyeRight")
+        ]
         start = ranges["skin"].start
         mouth = vertices[start + m._skin().rim].mean(0)
         pixel = project(np.stack([*eyes, mouth]), transform, size)
@@ -85,7 +112,9 @@ def surface_points(rng, place, fine, regions, size):
     groups = [np.flatnonzero(near), np.arange(len(r))]
     groups = [g if len(g) else groups[1] for g in groups]
     pick = np.concatenate([rng.choice(g, SURFACE_POINTS // 2) for g in groups])
-    return np.concatenate([place[r[pick], c[pick]], fine[r[pick], c[pick], :3]], 1).astype(np.float16)
+    return np.concatenate([place[r[pick], c[pick]], fine[r[pick], c[pick], :3]], 1).astype(
+        np.float16
+    )
 
 
 def random_expression(rng):
@@ -137,11 +166,28 @@ def random_expression(rng):
         e["eyeLookInLeft"] = e["eyeLookOutRight"] = max(-h, 0)
         for side in ("Left", "Right"):
             e["eyeLookUp" + side], e["eyeLookDown" + side] = max(v, 0), max(-v, 0)
-    for name in ("cheekPuff", "jawForward", "jawLeft", "jawRight", "mouthLeft", "mouthRight", "mouthRollLower",
-                 "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"):
+    for name in (
+        "cheekPuff",
+        "jawForward",
+        "jawLeft",
+        "jawRight",
+        "mouthLeft",
+        "mouthRight",
+        "mouthRollLower",
+        "mouthRollUpper",
+        "mouthShrugLower",
+        "mouthShrugUpper",
+    ):
         if rng.random() < 0.06:
             e[name] = u(0.3, 1)
-    for name in ("noseSneer", "mouthDimple", "mouthPress", "mouthUpperUp", "mouthLowerDown", "cheekSquint"):
+    for name in (
+        "noseSneer",
+        "mouthDimple",
+        "mouthPress",
+        "mouthUpperUp",
+        "mouthLowerDown",
+        "cheekSquint",
+    ):
         if rng.random() < 0.09:
             both(name, u(0.3, 1))
     if rng.random() < 0.03:
@@ -170,25 +216,50 @@ def random_camera(rng):
 
 def source_view(rng, number):
     """Camera, expression and pose of a source picture: 0 from the front, 1 and 2 half profiles."""
-    yaw = float(np.clip(rng.normal(0, 11), -25, 25)) if number == 0 else (1 if number == 1 else -1) * rng.uniform(25, 60)
-    camera = orbit(yaw, float(np.clip(rng.normal(0, 6), -15, 15)), rng.uniform(10.2, 11.0), rng.normal(0, 2))
+    yaw = (
+        float(np.clip(rng.normal(0, 11), -25, 25))
+        if number == 0
+        else (1 if number == 1 else -1) * rng.uniform(25, 60)
+    )
+    camera = orbit(
+        yaw, float(np.clip(rng.normal(0, 6), -15, 15)), rng.uniform(10.2, 11.0), rng.normal(0, 2)
+    )
     return camera, random_expression(rng) * (0.5 if number == 0 else 0.8), random_pose(rng) * 0.5
 
 
 def _one(task):
     """Draws identity `i` into the folder's arrays; returns its labels."""
     folder, seed, i, shape = task
-    views, sources, size, source_size, points = shape["views"], shape["sources"], shape["image_size"], shape["source_size"], shape["points"]
+    views, sources, size, source_size, points = (
+        shape["views"],
+        shape["sources"],
+        shape["image_size"],
+        shape["source_size"],
+        shape["points"],
+    )
     rng = np.random.default_rng([seed, i])
     person = Person(people.random_identity(rng), points)
     source_pictures = np.lib.format.open_memmap(folder / "sources.npy", "r+")
     targets = np.lib.format.open_memmap(folder / "targets.npy", "r+")
     surface = np.lib.format.open_memmap(folder / "surface_points.npy", "r+")
-    labels = {k: [] for k in ("source_expression", "source_pose", "source_transform", "expression", "pose", "transform", "regions")}
+    labels = {
+        k: []
+        for k in (
+            "source_expression",
+            "source_pose",
+            "source_transform",
+            "expression",
+            "pose",
+            "transform",
+            "regions",
+        )
+    }
     for s in range(sources):
         camera, e, pose = source_view(rng, s)
         source_pictures[i, s] = person.draw(e, pose, camera, source_size, 2)[0]
-        for k, v in zip(("source_expression", "source_pose", "source_transform"), (e, pose, camera)):
+        for k, v in zip(
+            ("source_expression", "source_pose", "source_transform"), (e, pose, camera)
+        ):
             labels[k].append(v)
     for t in range(views):
         camera, _ = random_camera(rng)
@@ -199,29 +270,52 @@ def _one(task):
         for k, v in zip(("expression", "pose", "transform", "regions"), (e, pose, camera, regions)):
             labels[k].append(v)
     labels = {k: np.stack(v).astype(np.float32) for k, v in labels.items()}
-    return i, {**labels, "shape": person.identity.shape, "colours": person.identity.colours.astype(np.float32)}
+    return i, {
+        **labels,
+        "shape": person.identity.shape,
+        "colours": person.identity.colours.astype(np.float32),
+    }
 
 
-def training_data(folder, identities, seed, points, views=8, image_size=128, source_size=256, workers=2):
+def training_data(
+    folder, identities, seed, points, views=8, image_size=128, source_size=256, workers=2
+):
     """Writes a folder of training data (README.md there describes the format)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     sources = 3
-    header = {"format": "gpavatar training data", "version": 1, "seed": seed, "image_size": image_size, "source_size": source_size,
-              "identities": identities, "views": views, "sources": sources, "channels": EXPRESSIONS, "pose_size": POSE,
-              "shape_size": len(SHAPES), "points": points}
-    for name, shape, kind in (("sources", (identities, sources, source_size, source_size, 4), np.uint8),
-                              ("targets", (identities, views, image_size, image_size, 4), np.uint8),
-                              ("surface_points", (identities, views, SURFACE_POINTS, 6), np.float16)):
+    header = {
+        "format": "gpavatar training data",
+        "version": 1,
+        "seed": seed,
+        "image_size": image_size,
+        "source_size": source_size,
+        "identities": identities,
+        "views": views,
+        "sources": sources,
+        "channels": EXPRESSIONS,
+        "pose_size": POSE,
+        "shape_size": len(SHAPES),
+        "points": points,
+    }
+    for name, shape, kind in (
+        ("sources", (identities, sources, source_size, source_size, 4), np.uint8),
+        ("targets", (identities, views, image_size, image_size, 4), np.uint8),
+        ("surface_points", (identities, views, SURFACE_POINTS, 6), np.float16),
+    ):
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, shape)
     save_head_model(folder / "head.safetensors", points)
-    Person(people.random_identity(np.random.default_rng(0)), points).draw(weights(), np.zeros(POSE), orbit(0, 0, DISTANCE), 32, 1)
+    Person(people.random_identity(np.random.default_rng(0)), points).draw(
+        weights(), np.zeros(POSE), orbit(0, 0, DISTANCE), 32, 1
+    )
     tasks = [(folder, seed, i, header) for i in range(identities)]
     labels = [None] * identities
     with multiprocessing.Pool(workers) as pool:
         for i, label in tqdm(pool.imap_unordered(_one, tasks), total=identities, desc="identities"):
             labels[i] = label
-    np.savez(folder / "labels.npz", **{k: np.stack([label[k] for label in labels]) for k in labels[0]})
+    np.savez(
+        folder / "labels.npz", **{k: np.stack([label[k] for label in labels]) for k in labels[0]}
+    )
     # Last, so that a folder without it is known to be unfinished.
     (folder / "dataset.json").write_text(json.dumps(header))
 
@@ -251,34 +345,85 @@ def _evaluate_one(task):
         if neutral:
             still = f"{name}/{label}_neutral.png"
             save_png(folder / still, person.draw(e * 0, pose * 0, camera, size, 2)[0])
-        entry["targets"].append({
-            "kind": kind, "picture": path, "neutral": still, "channel": channel, "expression": np.asarray(e).tolist(),
-            "pose": np.asarray(pose).tolist(), "transform": camera.tolist(), "yaw": yaw,
-            "face_box": person.face_box(vertices, camera, size), "regions": person.regions(vertices, camera, size).tolist(),
-        })
+        entry["targets"].append(
+            {
+                "kind": kind,
+                "picture": path,
+                "neutral": still,
+                "channel": channel,
+                "expression": np.asarray(e).tolist(),
+                "pose": np.asarray(pose).tolist(),
+                "transform": camera.tolist(),
+                "yaw": yaw,
+                "face_box": person.face_box(vertices, camera, size),
+                "regions": person.regions(vertices, camera, size).tolist(),
+            }
+        )
 
     still = np.zeros(POSE, np.float32)
     for k in range(random_targets):
         camera, yaw = random_camera(rng)
-        target("random", f"random_{k}", random_expression(rng), random_pose(rng), camera, yaw, neutral=True)
+        target(
+            "random",
+            f"random_{k}",
+            random_expression(rng),
+            random_pose(rng),
+            camera,
+            yaw,
+            neutral=True,
+        )
     turned = orbit(10, 0, DISTANCE)
     for channel in ("neutral", *EVALUATED):
-        e = weights() if channel == "neutral" else weights(eyeLookOutLeft=1, eyeLookInRight=1) if channel == "eyeLook" else weights(**{channel: 1})
+        e = (
+            weights()
+            if channel == "neutral"
+            else weights(eyeLookOutLeft=1, eyeLookInRight=1)
+            if channel == "eyeLook"
+            else weights(**{channel: 1})
+        )
         target("channel", f"channel_{channel}", e, still, turned, 10.0, channel=channel)
-    target("identity", "identity", weights(jawOpen=0.4, mouthSmile=0.5, browInnerUp=0.4), still, orbit(-15, 5, DISTANCE), -15.0)
+    target(
+        "identity",
+        "identity",
+        weights(jawOpen=0.4, mouthSmile=0.5, browInnerUp=0.4),
+        still,
+        orbit(-15, 5, DISTANCE),
+        -15.0,
+    )
     for yaw in (-45, 0, 45):
-        target("view", f"view_{yaw}", weights(mouthSmile=0.4, jawOpen=0.2), still, orbit(yaw, 0, DISTANCE), float(yaw))
+        target(
+            "view",
+            f"view_{yaw}",
+            weights(mouthSmile=0.4, jawOpen=0.2),
+            still,
+            orbit(yaw, 0, DISTANCE),
+            float(yaw),
+        )
     return i, entry
 
 
-def evaluation_set(folder, identities, seed, points, image_size=128, source_size=256, random_targets=6, workers=2):
+def evaluation_set(
+    folder, identities, seed, points, image_size=128, source_size=256, random_targets=6, workers=2
+):
     """Writes an evaluation set: `evaluation.json` and its pictures."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [(folder, seed, i, points, image_size, source_size, random_targets) for i in range(identities)]
+    tasks = [
+        (folder, seed, i, points, image_size, source_size, random_targets)
+        for i in range(identities)
+    ]
     entries = [None] * identities
     with multiprocessing.Pool(workers) as pool:
-        for i, entry in tqdm(pool.imap_unordered(_evaluate_one, tasks), total=identities, desc="identities"):
+        for i, entry in tqdm(
+            pool.imap_unordered(_evaluate_one, tasks), total=identities, desc="identities"
+        ):
             entries[i] = entry
-    header = {"format": "gpavatar evaluation", "version": 1, "seed": seed, "image_size": image_size, "channels": EXPRESSIONS, "identities": entries}
+    header = {
+        "format": "gpavatar evaluation",
+        "version": 1,
+        "seed": seed,
+        "image_size": image_size,
+        "channels": EXPRESSIONS,
+        "identities": entries,
+    }
     (folder / "evaluation.json").write_text(json.dumps(header))

@@ -73,14 +73,21 @@ def _grid(rows, columns, closed):
     for r in range(rows - 1):
         for c in range(columns if closed else columns - 1):
             d = (c + 1) % columns
-            a, b, e, f = r * columns + c, r * columns + d, (r + 1) * columns + c, (r + 1) * columns + d
+            a, b, e, f = (
+                r * columns + c,
+                r * columns + d,
+                (r + 1) * columns + c,
+                (r + 1) * columns + d,
+            )
             faces += [(a, e, b), (b, e, f)]
     return np.array(faces, np.int32)
 
 
 def _ball(rows, columns, axis):
     la, lo = np.meshgrid(
-        np.linspace(np.pi / 2, -np.pi / 2, rows), np.arange(columns) / columns * 2 * np.pi, indexing="ij"
+        np.linspace(np.pi / 2, -np.pi / 2, rows),
+        np.arange(columns) / columns * 2 * np.pi,
+        indexing="ij",
     )
     la, lo = la.ravel(), lo.ravel()
     v = np.stack([np.sin(lo) * np.cos(la), np.sin(la), np.cos(lo) * np.cos(la)], 1)
@@ -163,7 +170,9 @@ def skull(unit_x, unit_y, unit_z, p):
     x *= 1 - (0.27 - 0.12 * p["jawWidth"]) * lower**1.5
     z *= 1 - 0.06 * lower * (z > 0)
     z += 0.05 * p["foreheadSlope"] * smooth(0.15, 0.65, cy) * front * -1.0
-    temple = smooth(0.08, 0.30, cy) * (1 - smooth(0.35, 0.6, cy)) * smooth(0.55, 0.9, np.abs(cx) / A)
+    temple = (
+        smooth(0.08, 0.30, cy) * (1 - smooth(0.35, 0.6, cy)) * smooth(0.55, 0.9, np.abs(cx) / A)
+    )
     x *= 1 - 0.03 * temple
     for s in (1, -1):
         cheek = bump(cx, cy, s * 0.27, -0.135, 0.15, 0.13) * front
@@ -173,7 +182,11 @@ def skull(unit_x, unit_y, unit_z, p):
         x += s * 0.025 * p["cheekFull"] * jowl
         # Sockets and brow ridge.
         z -= (0.030 + 0.018 * p["eyeDepth"]) * bump(cx, cy, s * EYE_X, EYE_Y, 0.13, 0.10) * front
-        z += (0.020 + 0.022 * p["browRidge"]) * bump(cx, cy, s * 0.17, EYE_Y + 0.155, 0.13, 0.05) * front
+        z += (
+            (0.020 + 0.022 * p["browRidge"])
+            * bump(cx, cy, s * 0.17, EYE_Y + 0.155, 0.13, 0.05)
+            * front
+        )
     chin = bump(cx, cy, 0, -0.50, 0.15, 0.095) * front
     z += (0.050 + 0.050 * p["chinForward"]) * chin
     y -= 0.085 * p["chinLength"] * smooth(-0.24, -0.56, cy) * smooth(-0.5, 0.3, unit_z)
@@ -182,23 +195,33 @@ def skull(unit_x, unit_y, unit_z, p):
     z -= 0.020 * bump(cx, cy, 0, MOUTH_Y - 0.105, 0.12, 0.035) * front
     # Nose: a ridge that rises towards the tip, a ball tip and two wings.
     along = np.clip((EYE_Y + 0.05 - cy) / 0.20, 0, 1.7)
-    ridge = np.where(along <= 1, 0.16 * along**0.6 * (1 + 0.5 * p["noseBridge"]) * (1 - along) + along**1.7,
-                     np.exp(-(((along - 1) / 0.22) ** 2)))
+    ridge = np.where(
+        along <= 1,
+        0.16 * along**0.6 * (1 + 0.5 * p["noseBridge"]) * (1 - along) + along**1.7,
+        np.exp(-(((along - 1) / 0.22) ** 2)),
+    )
     width = 0.034 + 0.020 * np.clip(along, 0, 1) + 0.012 * p["noseWidth"] * np.clip(along, 0, 1)
     z += (0.070 + 0.032 * p["noseLength"]) * ridge * np.exp(-((np.abs(cx) / width) ** 2.2)) * front
     tip = bump(cx, cy, 0, EYE_Y - 0.155, 0.052, 0.048) * front
     z += 0.030 * tip
     y += 0.032 * p["noseTip"] * bump(cx, cy, 0, EYE_Y - 0.16, 0.07, 0.06) * front
     for s in (1, -1):
-        wing = bump(cx, cy, s * (0.056 + 0.010 * p["noseWidth"]), EYE_Y - 0.172, 0.030, 0.030) * front
+        wing = (
+            bump(cx, cy, s * (0.056 + 0.010 * p["noseWidth"]), EYE_Y - 0.172, 0.030, 0.030) * front
+        )
         z += 0.030 * wing
         x += s * (0.006 + 0.016 * p["noseWidth"]) * wing
     return x, y, z, cx, cy, front
 
 
 def ball_centre(p, s):
-    return np.array([s * (EYE_X + 0.028 * p["eyeDistance"]), EYE_Y + 0.025 * p["eyeHeight"],
-                     BALL_Z - 0.018 * p["eyeDepth"]])
+    return np.array(
+        [
+            s * (EYE_X + 0.028 * p["eyeDistance"]),
+            EYE_Y + 0.025 * p["eyeHeight"],
+            BALL_Z - 0.018 * p["eyeDepth"],
+        ]
+    )
 
 
 def ball_radius(p):
@@ -224,10 +247,16 @@ def _skin_surface(p, e):
     z -= soft * 0.010 * np.exp(-((a / 0.22) ** 2))
     y += soft * 0.010 * p["lipFull"] * (upper - lower) * np.exp(-((a - 0.9) ** 2) / 0.4) * k
     z -= 0.014 * soft * upper * bump(cx, cy, 0, MOUTH_Y + 0.085, 0.016, 0.05)  # philtrum
-    corner = bump(cx, cy, MOUTH_W * 1.06, MOUTH_Y, 0.03) + bump(cx, cy, -MOUTH_W * 1.06, MOUTH_Y, 0.03)
+    corner = bump(cx, cy, MOUTH_W * 1.06, MOUTH_Y, 0.03) + bump(
+        cx, cy, -MOUTH_W * 1.06, MOUTH_Y, 0.03
+    )
     z -= 0.012 * corner * face
     # The corners of a friendly mouth point up a little.
-    y += 0.011 * (bump(cx, cy, MOUTH_W, MOUTH_Y, 0.06) + bump(cx, cy, -MOUTH_W, MOUTH_Y, 0.06)) * face
+    y += (
+        0.011
+        * (bump(cx, cy, MOUTH_W, MOUTH_Y, 0.06) + bump(cx, cy, -MOUTH_W, MOUTH_Y, 0.06))
+        * face
+    )
     around = bump(cx, cy, 0, MOUTH_Y, 0.20, 0.09) * face
     x += 0.20 * p["mouthWidth"] * cx * around
     y += 0.032 * p["mouthHeight"] * bump(cx, cy, 0, MOUTH_Y, 0.26, 0.13) * face
@@ -259,8 +288,12 @@ def _skin_surface(p, e):
         off = np.where(top, cy - EYE_Y - up, EYE_Y - cy - low)  # beyond the margin, outwards
         near = face * (np.abs(u) < 1.0)
         fall = np.exp(-((np.maximum(off, 0) / 0.050) ** 2)) * near
-        lid_up = up * (0.10 * p["eyeSize"] + 0.22 * wide + 0.13 * look - 0.22 * squint) - blink * 1.06 * (up + 0.62 * low)
-        lid_low = low * (0.10 * p["eyeSize"] + 0.12 * wide - 0.12 * look - 0.40 * squint - 0.30 * blink)
+        lid_up = up * (
+            0.10 * p["eyeSize"] + 0.22 * wide + 0.13 * look - 0.22 * squint
+        ) - blink * 1.06 * (up + 0.62 * low)
+        lid_low = low * (
+            0.10 * p["eyeSize"] + 0.12 * wide - 0.12 * look - 0.40 * squint - 0.30 * blink
+        )
         y += fall * np.where(top, lid_up, -lid_low)
         x += s * d / EYE_W * 0.10 * p["eyeSize"] * EYE_W * region * 0.6
         centre, radius = ball_centre(p, s), ball_radius(p)
@@ -271,7 +304,12 @@ def _skin_surface(p, e):
         laid = face * np.exp(-(t**2.4)) * (np.abs(d) < EYE_W * 1.75) * (np.abs(cy - EYE_Y) < 0.25)
         z += np.where(flat < r * r, laid * (on_ball - z), 0)
         # The crease above the lid and the soft fold below.
-        z -= 0.012 * near * np.where(top, np.exp(-(((off - 0.040) / 0.014) ** 2)), 0) * (1 - 0.8 * blink)
+        z -= (
+            0.012
+            * near
+            * np.where(top, np.exp(-(((off - 0.040) / 0.014) ** 2)), 0)
+            * (1 - 0.8 * blink)
+        )
         inward = skin.wall * (np.abs(d) < EYE_W * 1.05) * (np.abs(cy - EYE_Y) < 0.12) * face
         ball_z = centre[2] + np.sqrt(np.clip((radius + 0.001) ** 2 - flat, 0, None))
         z = np.where(inward > 0, np.minimum(z, np.where(flat < radius**2, ball_z, z - LID)), z)
@@ -297,10 +335,17 @@ def _skin_surface(p, e):
         z += e["cheekPuff"] * 0.055 * puff
         sneer = e["noseSneer" + side]
         alar = bump(cx, cy, s * 0.055, EYE_Y - 0.16, 0.055, 0.065) * face
-        y += sneer * (0.034 * alar + 0.022 * upper * bump(cx, cy, s * 0.08, MOUTH_Y + 0.05, 0.055, 0.06) * face)
+        y += sneer * (
+            0.034 * alar
+            + 0.022 * upper * bump(cx, cy, s * 0.08, MOUTH_Y + 0.05, 0.055, 0.06) * face
+        )
         z += sneer * 0.010 * alar
         half = smooth(-0.05, 0.05, s * cx) * face
-        lift = np.exp(-((beyond / 0.085) ** 2)) * half * np.clip(1 - (cx / (MOUTH_W * 1.05)) ** 2, 0, 1) ** 0.5
+        lift = (
+            np.exp(-((beyond / 0.085) ** 2))
+            * half
+            * np.clip(1 - (cx / (MOUTH_W * 1.05)) ** 2, 0, 1) ** 0.5
+        )
         y += e["mouthUpperUp" + side] * 0.046 * lift * upper
         y -= e["mouthLowerDown" + side] * 0.052 * lift * lower
         press = e["mouthPress" + side]
@@ -318,7 +363,14 @@ def _skin_surface(p, e):
     y -= opened * 0.170 * jaw
     z -= opened * 0.055 * jaw
     y += opened * 0.012 * upper * soft * k * np.exp(-((beyond / 0.06) ** 2))
-    x -= opened * 0.10 * cx * np.exp(-(((cy - MOUTH_Y) / 0.07) ** 2)) * smooth(1.7, 0.8, np.abs(cx) / MOUTH_W) * face
+    x -= (
+        opened
+        * 0.10
+        * cx
+        * np.exp(-(((cy - MOUTH_Y) / 0.07) ** 2))
+        * smooth(1.7, 0.8, np.abs(cx) / MOUTH_W)
+        * face
+    )
     x += 0.055 * (e["jawLeft"] - e["jawRight"]) * jaw
     z += 0.050 * e["jawForward"] * jaw
     # --- both-sided mouth channels
@@ -328,19 +380,40 @@ def _skin_surface(p, e):
     z += (0.055 * pucker + 0.050 * funnel) * ring * np.exp(-((cx / 0.13) ** 2))
     edge = np.exp(-((beyond / 0.07) ** 2)) * k * face
     y += funnel * (0.036 * upper - 0.044 * lower) * edge
-    y += pucker * (upper - lower) * 0.012 * ring * np.exp(-((beyond / 0.06) ** 2)) * smooth(0.0, 0.02, beyond)
+    y += (
+        pucker
+        * (upper - lower)
+        * 0.012
+        * ring
+        * np.exp(-((beyond / 0.06) ** 2))
+        * smooth(0.0, 0.02, beyond)
+    )
     x += 0.065 * (e["mouthLeft"] - e["mouthRight"]) * ring
-    y += e["mouthClose"] * 0.160 * lower * np.exp(-((beyond / 0.090) ** 2)) * np.clip(k, 0, 1) ** 0.5 * face
+    y += (
+        e["mouthClose"]
+        * 0.160
+        * lower
+        * np.exp(-((beyond / 0.090) ** 2))
+        * np.clip(k, 0, 1) ** 0.5
+        * face
+    )
     for name, mask, sign in (("mouthRollLower", lower, 1), ("mouthRollUpper", upper, -1)):
         roll = np.exp(-((beyond / 0.045) ** 2)) * mask * soft * e[name]
         z -= 0.040 * roll
         y += sign * 0.012 * roll
-    shrug = e["mouthShrugLower"] * (np.exp(-((beyond / 0.07) ** 2)) * soft * lower + bump(cx, cy, 0, -0.47, 0.15, 0.09) * face)
-    y += 0.028 * shrug + 0.012 * e["mouthShrugUpper"] * np.exp(-((beyond / 0.06) ** 2)) * soft * upper
+    shrug = e["mouthShrugLower"] * (
+        np.exp(-((beyond / 0.07) ** 2)) * soft * lower + bump(cx, cy, 0, -0.47, 0.15, 0.09) * face
+    )
+    y += (
+        0.028 * shrug
+        + 0.012 * e["mouthShrugUpper"] * np.exp(-((beyond / 0.06) ** 2)) * soft * upper
+    )
     z += 0.020 * shrug
 
     # Inner wall of the lips: turned inwards, so that lips have a thickness.
-    wall = (skin.wall > 0) & (np.abs(cy - MOUTH_Y) < 0.05) & (np.abs(cx) < MOUTH_W * 1.05) & (face > 0)
+    wall = (
+        (skin.wall > 0) & (np.abs(cy - MOUTH_Y) < 0.05) & (np.abs(cx) < MOUTH_W * 1.05) & (face > 0)
+    )
     z = np.where(wall, z - 0.035, z)
     return np.stack([x, y, z], 1)
 
@@ -357,7 +430,9 @@ SHIRT_ROWS, SHIRT_COLUMNS = 9, 36
 
 def _teeth(p, e, lower, lips):
     """A row of teeth behind lips whose margin lies at z = `lips` in the middle."""
-    v, u = np.meshgrid(np.linspace(1, -1, TEETH_ROWS), np.linspace(-1, 1, TEETH_COLUMNS), indexing="ij")
+    v, u = np.meshgrid(
+        np.linspace(1, -1, TEETH_ROWS), np.linspace(-1, 1, TEETH_COLUMNS), indexing="ij"
+    )
     u, v = u.ravel(), v.ravel()
     narrow = 1 - 0.30 * e["mouthPucker"] - 0.2 * e["mouthFunnel"]
     x = 0.118 * np.sin(1.25 * u) / np.sin(1.25) * narrow
@@ -403,8 +478,16 @@ def parts(p, e):
     rim = head[skin.rim]
     bag = [rim + np.array([0, 0, 0.004])]
     for depth in BAG_DEPTHS:
-        bag.append(np.stack([rim[:, 0] * (1 - 0.5 * depth), rim[:, 1] + np.sign(rim[:, 1] - rim[:, 1].mean()) * 0.02,
-                             rim[:, 2].min() * 0.3 + rim[:, 2] * 0.7 - depth], 1))
+        bag.append(
+            np.stack(
+                [
+                    rim[:, 0] * (1 - 0.5 * depth),
+                    rim[:, 1] + np.sign(rim[:, 1] - rim[:, 1].mean()) * 0.02,
+                    rim[:, 2].min() * 0.3 + rim[:, 2] * 0.7 - depth,
+                ],
+                1,
+            )
+        )
     bag.append(bag[-1].mean(0, keepdims=True))
     out.append(("mouth", np.concatenate(bag)))
     lips = _lip_margin(tuple(p.items()))
@@ -413,14 +496,27 @@ def parts(p, e):
     tongue = TONGUE_BALL * np.array([0.078, 0.026, 0.105])
     tip = smooth(-0.02, 0.105, tongue[:, 2])
     tongue = tongue + np.array([0, MOUTH_Y - 0.050, lips - 0.200])
-    tongue[:, 1] += 0.032 * p["mouthHeight"] - 0.145 * e["jawOpen"] + 0.020 * e["tongueOut"] - 0.03 * tip * e["tongueOut"]
+    tongue[:, 1] += (
+        0.032 * p["mouthHeight"]
+        - 0.145 * e["jawOpen"]
+        + 0.020 * e["tongueOut"]
+        - 0.03 * tip * e["tongueOut"]
+    )
     tongue[:, 2] += 0.210 * tip * e["tongueOut"] - 0.035 * e["jawOpen"]
     out.append(("tongue", tongue))
-    h, a = np.meshgrid(np.linspace(-0.36, -0.97, NECK_ROWS), np.arange(NECK_COLUMNS) / NECK_COLUMNS * 2 * np.pi, indexing="ij")
+    h, a = np.meshgrid(
+        np.linspace(-0.36, -0.97, NECK_ROWS),
+        np.arange(NECK_COLUMNS) / NECK_COLUMNS * 2 * np.pi,
+        indexing="ij",
+    )
     h, a = h.ravel(), a.ravel()
     r = (0.218 + 0.030 * p["neckWidth"]) * (1 + 0.28 * smooth(-0.58, -0.97, h))
     out.append(("neck", np.stack([r * np.sin(a), h, r * np.cos(a) * 0.95 - 0.08], 1)))
-    t, a = np.meshgrid(np.linspace(0, 1, SHIRT_ROWS), np.arange(SHIRT_COLUMNS) / SHIRT_COLUMNS * 2 * np.pi, indexing="ij")
+    t, a = np.meshgrid(
+        np.linspace(0, 1, SHIRT_ROWS),
+        np.arange(SHIRT_COLUMNS) / SHIRT_COLUMNS * 2 * np.pi,
+        indexing="ij",
+    )
     t, a = t.ravel(), a.ravel()
     collar = smooth(0.0, 0.10, t)
     r = 0.252 + 0.030 * p["neckWidth"] + 0.020 * collar + 0.50 * t**0.70
@@ -446,8 +542,18 @@ def place(v):
 
 
 MATERIALS = {
-    "skin": SKIN, "eyeLeft": EYE, "eyeRight": EYE, "earLeft": EAR, "earRight": EAR, "mouth": MOUTH,
-    "upperTeeth": TEETH, "lowerTeeth": TEETH, "tongue": TONGUE, "neck": NECK, "shirt": SHIRT, "hair": HAIR,
+    "skin": SKIN,
+    "eyeLeft": EYE,
+    "eyeRight": EYE,
+    "earLeft": EAR,
+    "earRight": EAR,
+    "mouth": MOUTH,
+    "upperTeeth": TEETH,
+    "lowerTeeth": TEETH,
+    "tongue": TONGUE,
+    "neck": NECK,
+    "shirt": SHIRT,
+    "hair": HAIR,
 }
 REST_SHAPE = dict.fromkeys(SHAPES, 0.0)
 REST = dict.fromkeys(EXPRESSIONS, 0.0)
@@ -475,22 +581,38 @@ class Mesh:
 @functools.cache
 def mesh():
     """Builds the mesh and linearises it: identity by central differences, expression at 1."""
+
     def all_vertices(p, e):
         return np.concatenate([v for _, v in parts(p, e)])
 
     rest = parts(REST_SHAPE, REST)
     template = np.concatenate([v for _, v in rest])
-    shape = [(all_vertices({**REST_SHAPE, n: 1.0}, REST) - all_vertices({**REST_SHAPE, n: -1.0}, REST)) / 2 for n in SHAPES]
+    shape = [
+        (all_vertices({**REST_SHAPE, n: 1.0}, REST) - all_vertices({**REST_SHAPE, n: -1.0}, REST))
+        / 2
+        for n in SHAPES
+    ]
     expr = [all_vertices(REST_SHAPE, {**REST, n: 1.0}) - template for n in EXPRESSIONS]
     skin = _skin()
     bag = [_grid(len(BAG_DEPTHS) + 1, MOUTH_COUNT, True)]
     last, tip = len(BAG_DEPTHS) * MOUTH_COUNT, (len(BAG_DEPTHS) + 1) * MOUTH_COUNT
-    bag.append(np.array([(last + i, tip, last + (i + 1) % MOUTH_COUNT) for i in range(MOUTH_COUNT)], np.int32))
+    bag.append(
+        np.array(
+            [(last + i, tip, last + (i + 1) % MOUTH_COUNT) for i in range(MOUTH_COUNT)], np.int32
+        )
+    )
     faces = {
-        "skin": skin.faces, "eyeLeft": EYE_FACES, "eyeRight": EYE_FACES, "earLeft": EAR_FACES, "earRight": EAR_FACES,
-        "mouth": np.concatenate(bag), "upperTeeth": _grid(TEETH_ROWS, TEETH_COLUMNS, False),
-        "lowerTeeth": _grid(TEETH_ROWS, TEETH_COLUMNS, False), "tongue": TONGUE_FACES,
-        "neck": _grid(NECK_ROWS, NECK_COLUMNS, True), "shirt": _grid(SHIRT_ROWS + 1, SHIRT_COLUMNS, True),
+        "skin": skin.faces,
+        "eyeLeft": EYE_FACES,
+        "eyeRight": EYE_FACES,
+        "earLeft": EAR_FACES,
+        "earRight": EAR_FACES,
+        "mouth": np.concatenate(bag),
+        "upperTeeth": _grid(TEETH_ROWS, TEETH_COLUMNS, False),
+        "lowerTeeth": _grid(TEETH_ROWS, TEETH_COLUMNS, False),
+        "tongue": TONGUE_FACES,
+        "neck": _grid(NECK_ROWS, NECK_COLUMNS, True),
+        "shirt": _grid(SHIRT_ROWS + 1, SHIRT_COLUMNS, True),
     }
     ranges, start, all_faces, material = {}, 0, [], []
     for name, v in rest:
@@ -504,7 +626,9 @@ def mesh():
     canonical[ranges["eyeLeft"]] = canonical[ranges["eyeRight"]] = EYE_BALL
     canonical[ranges["earLeft"]] = canonical[ranges["earRight"]] = EAR_BALL
     for name, rows in (("upperTeeth", 1.0), ("lowerTeeth", -1.0)):
-        v, u = np.meshgrid(np.linspace(1, -1, TEETH_ROWS), np.linspace(-1, 1, TEETH_COLUMNS), indexing="ij")
+        v, u = np.meshgrid(
+            np.linspace(1, -1, TEETH_ROWS), np.linspace(-1, 1, TEETH_COLUMNS), indexing="ij"
+        )
         canonical[ranges[name]] = np.stack([u.ravel(), v.ravel(), np.full(u.size, rows)], 1)
     depth = np.concatenate([np.repeat([0.0, 0.35, 0.7, 1.0], MOUTH_COUNT), [1.0]])
     canonical[ranges["mouth"], 2] = depth
@@ -515,5 +639,13 @@ def mesh():
     jaw[ranges["mouth"]] = np.clip(drop[ranges["mouth"]], 0, 1)
     jaw[ranges["lowerTeeth"]] = 0.95
     jaw[ranges["tongue"]] = 0.8
-    return Mesh(template.astype(np.float32), np.stack(shape).astype(np.float32), np.stack(expr).astype(np.float32),
-                np.concatenate(all_faces).astype(np.int32), np.concatenate(material), canonical.astype(np.float32), ranges, jaw)
+    return Mesh(
+        template.astype(np.float32),
+        np.stack(shape).astype(np.float32),
+        np.stack(expr).astype(np.float32),
+        np.concatenate(all_faces).astype(np.int32),
+        np.concatenate(material),
+        canonical.astype(np.float32),
+        ranges,
+        jaw,
+    )

@@ -6,16 +6,43 @@ import numpy as np
 from numba import njit
 
 from .mesh import (
-    BALL, EAR, EYE, EYE_LOW, EYE_UP, EYE_W, EYE_X, EYE_Y, GAP, HAIR, LOWER_LIP, MOUTH, MOUTH_W, MOUTH_Y,
-    NECK, SHIRT, SKIN, TEETH, TONGUE, UPPER_LIP,
+    EAR,
+    EYE,
+    EYE_LOW,
+    EYE_UP,
+    EYE_W,
+    EYE_X,
+    EYE_Y,
+    GAP,
+    HAIR,
+    LOWER_LIP,
+    MOUTH,
+    MOUTH_W,
+    MOUTH_Y,
+    NECK,
+    SKIN,
+    TEETH,
+    TONGUE,
+    UPPER_LIP,
 )
 
 FOCAL = 12.0
 
 # Rows of `colours`: linear order of an identity's colours.
-SKIN_COLOUR, HAIR_COLOUR, EYE_COLOUR, LIP_COLOUR, SHIRT_COLOUR, BROW_COLOUR, COLLAR_COLOUR, LID_COLOUR = range(8)
+(
+    SKIN_COLOUR,
+    HAIR_COLOUR,
+    EYE_COLOUR,
+    LIP_COLOUR,
+    SHIRT_COLOUR,
+    BROW_COLOUR,
+    COLLAR_COLOUR,
+    LID_COLOUR,
+) = range(8)
 # Entries of `paint`.
-BROW_WIDTH, BEARD, MOUSTACHE, BLUSH, LASHES, FRECKLES, STREAKS, CURLS, STUBBLE, BROW_ARCH = range(10)
+BROW_WIDTH, BEARD, MOUSTACHE, BLUSH, LASHES, FRECKLES, STREAKS, CURLS, STUBBLE, BROW_ARCH = range(
+    10
+)
 
 
 def orbit(azimuth, elevation, distance, roll=0.0, shift=(0.0, 0.0)):
@@ -44,8 +71,16 @@ def _normals(vertices, faces):
     n = np.zeros_like(vertices)
     for i in range(faces.shape[0]):
         a, b, c = faces[i]
-        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        ux, uy, uz = (
+            vertices[b, 0] - vertices[a, 0],
+            vertices[b, 1] - vertices[a, 1],
+            vertices[b, 2] - vertices[a, 2],
+        )
+        vx, vy, vz = (
+            vertices[c, 0] - vertices[a, 0],
+            vertices[c, 1] - vertices[a, 1],
+            vertices[c, 2] - vertices[a, 2],
+        )
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for k in (a, b, c):
             n[k, 0] += nx
@@ -84,24 +119,41 @@ def _skin_colour(q, colours, paint):
     x, y, front = q[0], q[1], q[2]
     ax = abs(x)
     if front > 0.0:
-        c = _mix(c, rosy, 0.70 * paint[3] * math.exp(-(((ax - 0.275) / 0.10) ** 2) - ((y + 0.135) / 0.075) ** 2))
+        c = _mix(
+            c,
+            rosy,
+            0.70 * paint[3] * math.exp(-(((ax - 0.275) / 0.10) ** 2) - ((y + 0.135) / 0.075) ** 2),
+        )
         c = _mix(c, rosy, 0.40 * paint[3] * math.exp(-((x / 0.06) ** 2) - ((y + 0.10) / 0.05) ** 2))
         if paint[5] > 0 and ax < 0.40 and -0.25 < y < 0.02:
             i, j = math.floor(x / 0.026), math.floor(y / 0.026)
-            fx, fy = x / 0.026 - i - 0.3 - 0.4 * _hash(i, j), y / 0.026 - j - 0.3 - 0.4 * _hash(j, i + 9)
+            fx, fy = (
+                x / 0.026 - i - 0.3 - 0.4 * _hash(i, j),
+                y / 0.026 - j - 0.3 - 0.4 * _hash(j, i + 9),
+            )
             spot = 1 - _smooth(0.10, 0.26, math.sqrt(fx * fx + fy * fy))
             fade = _smooth(0.40, 0.28, ax) * math.exp(-(((y + 0.11) / 0.075) ** 2))
             if _hash(i + 5, j - 3) < 0.6:
                 c = _mix(c, dark, spot * 0.55 * paint[5] * fade)
         # Nostrils and the shade under the nose.
-        c = _mix(c, dark, min(1.0, 1.05 * math.exp(-(((ax - 0.030) / 0.015) ** 2) - ((y - EYE_Y + 0.190) / 0.009) ** 2)))
+        c = _mix(
+            c,
+            dark,
+            min(
+                1.0,
+                1.05
+                * math.exp(-(((ax - 0.030) / 0.015) ** 2) - ((y - EYE_Y + 0.190) / 0.009) ** 2),
+            ),
+        )
         ao *= 1 - 0.16 * math.exp(-((x / 0.075) ** 2) - ((y - EYE_Y + 0.205) / 0.014) ** 2)
         # Brow.
         u = (ax - 0.198) / 0.128
         arch = EYE_Y + 0.148 + (0.018 + 0.022 * paint[9]) * (1 - u * u) - 0.004 * u
         thick = 0.019 * paint[0] * (1.0 - 0.5 * _smooth(0.0, 1.0, u)) * _smooth(-1.15, -0.85, u)
         if abs(u) < 1.08 and thick > 0:
-            w = (1 - _smooth(thick * 0.7, thick * 1.3, abs(y - arch))) * (1 - _smooth(0.86, 1.06, u))
+            w = (1 - _smooth(thick * 0.7, thick * 1.3, abs(y - arch))) * (
+                1 - _smooth(0.86, 1.06, u)
+            )
             c = _mix(c, (colours[5, 0], colours[5, 1], colours[5, 2]), w * 0.95)
         # Lids: a tint, the crease and the lash line.
         e, d = (ax - EYE_X) / EYE_W, y - EYE_Y
@@ -109,20 +161,34 @@ def _skin_colour(q, colours, paint):
             k = max(0.0, 1 - e * e)
             if d > 0:
                 off = d - EYE_UP * k**0.55
-                c = _mix(c, (colours[7, 0], colours[7, 1], colours[7, 2]), 0.65 * math.exp(-(((off - 0.014) / 0.022) ** 2)) * _smooth(1.25, 0.8, abs(e)))
-                ao *= 1 - 0.22 * math.exp(-(((off - 0.041) / 0.010) ** 2)) * _smooth(1.3, 0.8, abs(e))
-                w = (1 - _smooth(0.008 * paint[4], 0.015 * paint[4], off)) * _smooth(1.10, 1.0, abs(e))
+                c = _mix(
+                    c,
+                    (colours[7, 0], colours[7, 1], colours[7, 2]),
+                    0.65 * math.exp(-(((off - 0.014) / 0.022) ** 2)) * _smooth(1.25, 0.8, abs(e)),
+                )
+                ao *= 1 - 0.22 * math.exp(-(((off - 0.041) / 0.010) ** 2)) * _smooth(
+                    1.3, 0.8, abs(e)
+                )
+                w = (1 - _smooth(0.008 * paint[4], 0.015 * paint[4], off)) * _smooth(
+                    1.10, 1.0, abs(e)
+                )
                 c = _mix(c, (0.085, 0.055, 0.05), w)
             else:
                 off = -d - EYE_LOW * k**0.7
                 w = (1 - _smooth(0.003, 0.008, off)) * _smooth(1.08, 0.95, abs(e))
                 c = _mix(c, _mix(dark, (0.12, 0.07, 0.06), 0.45), 0.8 * w)
-                ao *= 1 - 0.10 * math.exp(-(((off - 0.030) / 0.012) ** 2)) * _smooth(1.2, 0.6, abs(e))
+                ao *= 1 - 0.10 * math.exp(-(((off - 0.030) / 0.012) ** 2)) * _smooth(
+                    1.2, 0.6, abs(e)
+                )
         # Beard, moustache, stubble.
         k = max(0.0, 1 - (x / MOUTH_W) ** 2) ** 0.6
         d = y - MOUTH_Y
         lips = 1 - _smooth(0.8, 1.2, (abs(x) / (MOUTH_W * 1.12)) ** 4 + (d / 0.062) ** 4)
-        low = _smooth(-0.17, -0.29, y - 0.20 * _smooth(0.20, 0.42, ax)) * (1 - lips) * _smooth(0.0, 0.30, front)
+        low = (
+            _smooth(-0.17, -0.29, y - 0.20 * _smooth(0.20, 0.42, ax))
+            * (1 - lips)
+            * _smooth(0.0, 0.30, front)
+        )
         lip_top = math.exp(-((x / (MOUTH_W * 1.05)) ** 4) - ((d - 0.078) / 0.024) ** 2)
         hairy = max(low * paint[1], lip_top * paint[2])
         stubble = max(low, lip_top) * paint[8]
@@ -132,13 +198,19 @@ def _skin_colour(q, colours, paint):
         # Lips, with a darker line where they meet.
         if abs(x) < MOUTH_W * 1.06:
             side = max(0.0, 1 - (x / (MOUTH_W * 1.02)) ** 2)
-            bow = 1 - 0.22 * math.exp(-((x / 0.020) ** 2)) + 0.10 * math.exp(-(((ax - 0.034) / 0.022) ** 2))
+            bow = (
+                1
+                - 0.22 * math.exp(-((x / 0.020) ** 2))
+                + 0.10 * math.exp(-(((ax - 0.034) / 0.022) ** 2))
+            )
             height = (UPPER_LIP * bow if d > 0 else LOWER_LIP) * side**0.62
             beyond = abs(d) - GAP * k
             w = 1 - _smooth(height * 0.84, height * 1.10 + 1e-4, beyond)
             c = _mix(c, (colours[3, 0], colours[3, 1], colours[3, 2]), 0.94 * w)
             gloss += (0.16 if d < 0 else 0.05) * w
-            ao *= 1 - 0.55 * (1 - _smooth(0.0, 0.012, beyond)) * _smooth(1.06, 0.95, abs(x) / MOUTH_W)
+            ao *= 1 - 0.55 * (1 - _smooth(0.0, 0.012, beyond)) * _smooth(
+                1.06, 0.95, abs(x) / MOUTH_W
+            )
         ao *= 1 - 0.16 * math.exp(-((x / 0.10) ** 2) - ((d + 0.098) / 0.022) ** 2)
     ao *= 0.72 + 0.28 * _smooth(-0.54, -0.44, y)
     return c, ao, gloss
@@ -155,7 +227,11 @@ def _shade(material, q, n, p, colours, paint):
         gloss = 0.06
     elif material == EAR:
         inside = _smooth(0.75, 0.25, math.sqrt((q[1] / 0.9) ** 2 + ((q[2] - 0.05) / 0.8) ** 2))
-        c = _mix((colours[0, 0], colours[0, 1] * 0.92, colours[0, 2] * 0.90), (colours[0, 0] * 0.72, colours[0, 1] * 0.50, colours[0, 2] * 0.47), 0.85 * inside)
+        c = _mix(
+            (colours[0, 0], colours[0, 1] * 0.92, colours[0, 2] * 0.90),
+            (colours[0, 0] * 0.72, colours[0, 1] * 0.50, colours[0, 2] * 0.47),
+            0.85 * inside,
+        )
         gloss = 0.08
     elif material == EYE:
         r = math.sqrt(q[0] ** 2 + q[1] ** 2) if q[2] > 0 else 9.0
@@ -163,7 +239,11 @@ def _shade(material, q, n, p, colours, paint):
         iris = 0.50
         if r < iris * 1.06:
             e = (colours[2, 0], colours[2, 1], colours[2, 2])
-            light = (min(1.0, e[0] * 1.35 + 0.06), min(1.0, e[1] * 1.35 + 0.06), min(1.0, e[2] * 1.35 + 0.06))
+            light = (
+                min(1.0, e[0] * 1.35 + 0.06),
+                min(1.0, e[1] * 1.35 + 0.06),
+                min(1.0, e[2] * 1.35 + 0.06),
+            )
             inner = _mix(e, light, _smooth(0.45, -0.55, q[1] / iris))
             rim = (e[0] * 0.32, e[1] * 0.32, e[2] * 0.32)
             i = _mix(inner, rim, _smooth(iris * 0.70, iris * 0.98, r))
@@ -172,13 +252,20 @@ def _shade(material, q, n, p, colours, paint):
         ao = 0.62 + 0.38 * _smooth(0.62, 0.12, n[1])
         # A window's reflection and a small one opposite, fixed to the light.
         h = 1 - _smooth(0.085, 0.125, math.sqrt((n[0] - 0.17) ** 2 + (n[1] - 0.21) ** 2))
-        h = max(h, 0.55 * (1 - _smooth(0.035, 0.065, math.sqrt((n[0] + 0.15) ** 2 + (n[1] + 0.17) ** 2))))
+        h = max(
+            h,
+            0.55 * (1 - _smooth(0.035, 0.065, math.sqrt((n[0] + 0.15) ** 2 + (n[1] + 0.17) ** 2))),
+        )
         c = _mix(c, (1.3, 1.3, 1.3), h)
     elif material == HAIR:
         c = (colours[1, 0], colours[1, 1], colours[1, 2])
         s = math.sin(q[0] * 30 + 2.2 * math.sin(q[1] * 5)) * 0.55 + math.sin(q[0] * 67 + 1.3) * 0.28
         s *= paint[6]
-        curl = math.sin(q[0] * 17 + 3 * math.sin(q[1] * 13)) * math.sin(q[1] * 21 + 2 * math.sin(q[0] * 11)) * paint[7]
+        curl = (
+            math.sin(q[0] * 17 + 3 * math.sin(q[1] * 13))
+            * math.sin(q[1] * 21 + 2 * math.sin(q[0] * 11))
+            * paint[7]
+        )
         k = 1 + 0.16 * s + 0.26 * curl
         c = (c[0] * k, c[1] * k, c[2] * k)
         ao = q[2]
@@ -220,12 +307,25 @@ def _raster(vertices, faces, material, canonical, normals, screen, size, view, c
     bary = np.zeros((size, size, 2), np.float32)
     for i in range(faces.shape[0]):
         a, b, c = faces[i]
-        x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
+        x0, y0, x1, y1, x2, y2 = (
+            screen[a, 0],
+            screen[a, 1],
+            screen[b, 0],
+            screen[b, 1],
+            screen[c, 0],
+            screen[c, 1],
+        )
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-7:
             continue
-        left, right = max(0, int(math.ceil(min(x0, x1, x2) - 0.5))), min(size - 1, int(math.floor(max(x0, x1, x2) - 0.5)))
-        top, bottom = max(0, int(math.ceil(min(y0, y1, y2) - 0.5))), min(size - 1, int(math.floor(max(y0, y1, y2) - 0.5)))
+        left, right = (
+            max(0, int(math.ceil(min(x0, x1, x2) - 0.5))),
+            min(size - 1, int(math.floor(max(x0, x1, x2) - 0.5))),
+        )
+        top, bottom = (
+            max(0, int(math.ceil(min(y0, y1, y2) - 0.5))),
+            min(size - 1, int(math.floor(max(y0, y1, y2) - 0.5))),
+        )
         inv = 1 / area
         for r in range(top, bottom + 1):
             for s in range(left, right + 1):
@@ -259,7 +359,11 @@ def _raster(vertices, faces, material, canonical, normals, screen, size, view, c
             if n[0] * view[0] + n[1] * view[1] + n[2] * view[2] < 0 and m != SKIN:
                 n *= -1
             red, green, blue = _shade(m, q, n, p, colours, paint)
-            out[r, s, 0], out[r, s, 1], out[r, s, 2] = min(max(red, 0.0), 1.0), min(max(green, 0.0), 1.0), min(max(blue, 0.0), 1.0)
+            out[r, s, 0], out[r, s, 1], out[r, s, 2] = (
+                min(max(red, 0.0), 1.0),
+                min(max(green, 0.0), 1.0),
+                min(max(blue, 0.0), 1.0),
+            )
             out[r, s, 3] = 1
             place[r, s] = p
     return out, place
@@ -272,7 +376,17 @@ def render(vertices, faces, material, canonical, transform, colours, paint, size
     vertices = np.ascontiguousarray(vertices, np.float32)
     screen = project(vertices, transform, fine)
     view = -transform[:, 2].astype(np.float64)
-    picture, place = _raster(vertices, faces, material, canonical, _normals(vertices, faces), screen, fine, view,
-                             np.asarray(colours, np.float64), np.asarray(paint, np.float64))
+    picture, place = _raster(
+        vertices,
+        faces,
+        material,
+        canonical,
+        _normals(vertices, faces),
+        screen,
+        fine,
+        view,
+        np.asarray(colours, np.float64),
+        np.asarray(paint, np.float64),
+    )
     pooled = picture.reshape(size, supersample, size, supersample, 4).mean((1, 3))
     return pooled, place, picture

@@ -54,7 +54,11 @@ def network_points(count):
     skin[mesh.ranges["skin"]] = True
     face = skin & (q[:, 2] > 0.3)
     weight[face] = 1.5
-    for x, y, r in ((m.EYE_X, m.EYE_Y + 0.04, 0.21), (-m.EYE_X, m.EYE_Y + 0.04, 0.21), (0, m.MOUTH_Y, 0.24)):
+    for x, y, r in (
+        (m.EYE_X, m.EYE_Y + 0.04, 0.21),
+        (-m.EYE_X, m.EYE_Y + 0.04, 0.21),
+        (0, m.MOUTH_Y, 0.24),
+    ):
         weight[face & (np.hypot(q[:, 0] - x, q[:, 1] - y) < r)] = 2.8
     weight[skin & (q[:, 2] < -0.1)] = 0.7
     for name in ("eyeLeft", "eyeRight"):
@@ -96,7 +100,9 @@ class Rig:
         in_jaw = ((vertices - joints[2]) @ jaw.T + joints[2] - joints[1]) @ head.T + joints[1]
         w = _weights()
         posed = w[:, :1] * vertices + w[:, 1:2] * in_head + w[:, 2:] * in_jaw
-        return posed.astype(np.float32), ((others - joints[1]) @ head.T + joints[1]).astype(np.float32)
+        return posed.astype(np.float32), ((others - joints[1]) @ head.T + joints[1]).astype(
+            np.float32
+        )
 
 
 _weights = functools.cache(skinning_weights)
@@ -111,7 +117,11 @@ def rig(count):
     for name, span in mesh.ranges.items():
         part[span] = name
     part, y = part[points], mesh.template[points, 1]
-    rows = [part == "shirt", (part == "neck") & (y > -0.66) & (y < -0.45), (part == "earLeft") | (part == "earRight")]
+    rows = [
+        part == "shirt",
+        (part == "neck") & (y > -0.66) & (y < -0.45),
+        (part == "earLeft") | (part == "earRight"),
+    ]
     regressor = np.stack([row / row.sum() for row in rows])
     return Rig(points, regressor.astype(np.float32))
 
@@ -121,13 +131,23 @@ def head_model(count):
     mesh, r = m.mesh(), rig(count)
     i = r.points
     tensors = {
-        "template": mesh.template[i], "shape_basis": mesh.shape_basis[:, i],
-        "expression_basis": mesh.expression_basis[:, i], "joint_regressor": r.regressor,
+        "template": mesh.template[i],
+        "shape_basis": mesh.shape_basis[:, i],
+        "expression_basis": mesh.expression_basis[:, i],
+        "joint_regressor": r.regressor,
         "skinning_weights": _weights()[i],
     }
-    header = {"version": 1, "scale": 1.0, "parents": PARENTS, "pose_joints": POSE_JOINTS,
-              "channels": EXPRESSIONS, "shape_names": SHAPES}
-    return {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, {"head_model": json.dumps(header)}
+    header = {
+        "version": 1,
+        "scale": 1.0,
+        "parents": PARENTS,
+        "pose_joints": POSE_JOINTS,
+        "channels": EXPRESSIONS,
+        "shape_names": SHAPES,
+    }
+    return {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, {
+        "head_model": json.dumps(header)
+    }
 
 
 def save_head_model(path, count):

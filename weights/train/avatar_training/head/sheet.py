@@ -37,12 +37,20 @@ def channels_sheet(seed, number, points, size=220):
 
 def people_sheet(seed, count, points, size=160):
     """Some people, each from several sides and with several expressions."""
-    poses = [(weights(mouthSmile=0.35), 0, 0), (weights(jawOpen=0.9), 15, 0),
-             (weights(jawOpen=0.5, mouthSmile=0.9, browInnerUp=0.6, browOuterUp=0.6), 35, 8),
-             (weights(mouthFrown=1, browDown=1, eyeBlink=0.4), -35, 0), (weights(eyeBlink=1, mouthPucker=1), 0, -12),
-             (weights(), 80, 5), (weights(), 165, 10)]
+    poses = [
+        (weights(mouthSmile=0.35), 0, 0),
+        (weights(jawOpen=0.9), 15, 0),
+        (weights(jawOpen=0.5, mouthSmile=0.9, browInnerUp=0.6, browOuterUp=0.6), 35, 8),
+        (weights(mouthFrown=1, browDown=1, eyeBlink=0.4), -35, 0),
+        (weights(eyeBlink=1, mouthPucker=1), 0, -12),
+        (weights(), 80, 5),
+        (weights(), 165, 10),
+    ]
     cells = []
     for i in range(count):
         person = Person(random_identity(np.random.default_rng([seed, i])), points)
-        cells += [_cell(person, e, a, b, size, str(i) if k == 0 else "") for k, (e, a, b) in enumerate(poses)]
+        cells += [
+            _cell(person, e, a, b, size, str(i) if k == 0 else "")
+            for k, (e, a, b) in enumerate(poses)
+        ]
     return _grid(cells, len(poses))

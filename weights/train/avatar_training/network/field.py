@@ -61,7 +61,9 @@ class RadianceField(nn.Module):
         h = torch.cat([textures.to(features.dtype), features], -1)
         h = F.relu(second(F.relu(first(h))))
         # The third layer has no activation: it is folded into the two heads that follow it.
-        heads = torch.cat([self.density_layers[0].weight, self.rgb_layers[0].weight[:, : self.hidden]])
+        heads = torch.cat(
+            [self.density_layers[0].weight, self.rgb_layers[0].weight[:, : self.hidden]]
+        )
         with torch.autocast(x.device.type, enabled=False):
             folded = heads @ third.weight
             bias = heads @ third.bias

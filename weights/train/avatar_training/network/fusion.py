@@ -46,8 +46,10 @@ class Fusion(nn.Module):
             if present is not None:
                 logits = logits * present[:, :, None, None, None]
             total = logits.sum(1, keepdim=True)
-            equal = torch.ones_like(logits) if present is None else (
-                present[:, :, None, None, None].to(logits.dtype).expand_as(logits)
+            equal = (
+                torch.ones_like(logits)
+                if present is None
+                else (present[:, :, None, None, None].to(logits.dtype).expand_as(logits))
             )
             equal = equal / equal.sum(1, keepdim=True)
             usable = total.abs() >= 1e-8

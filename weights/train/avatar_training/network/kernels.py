@@ -93,7 +93,11 @@ def _nearest(neighbours: int):
                     ax = max(box[0, leaf] - px, px - box[3, leaf])
                     ay = max(box[1, leaf] - py, py - box[4, leaf])
                     az = max(box[2, leaf] - pz, pz - box[5, leaf])
-                    ax, ay, az = max(ax, np.float32(0)), max(ay, np.float32(0)), max(az, np.float32(0))
+                    ax, ay, az = (
+                        max(ax, np.float32(0)),
+                        max(ay, np.float32(0)),
+                        max(az, np.float32(0)),
+                    )
                     bound[leaf] = ax * ax + ay * ay + az * az
                 found = 0
                 for leaf in range(leaves):
@@ -168,7 +172,11 @@ def _point_features(neighbours: int):
         H = table.shape[1]
         for k in range(K):
             p = index[b, s, k]
-            rx, ry, rz = x[b, s, 0] - points[b, p, 0], x[b, s, 1] - points[b, p, 1], x[b, s, 2] - points[b, p, 2]
+            rx, ry, rz = (
+                x[b, s, 0] - points[b, p, 0],
+                x[b, s, 1] - points[b, p, 1],
+                x[b, s, 2] - points[b, p, 2],
+            )
             inverse = np.float32(1) / max(np.sqrt(rx * rx + ry * ry + rz * rz), np.float32(1e-12))
             _harmonics(rx * inverse, ry * inverse, rz * inverse, g[k])
             for j in range(H):
@@ -284,7 +292,9 @@ def _sample_planes():
                     for i in range(4):
                         column, row = left + i % 2, top + i // 2
                         if 0 <= column < size and 0 <= row < size:
-                            w = (fu if i % 2 else np.float32(1) - fu) * (fv if i // 2 else np.float32(1) - fv)
+                            w = (fu if i % 2 else np.float32(1) - fu) * (
+                                fv if i // 2 else np.float32(1) - fv
+                            )
                             w = w * third
                             for j in range(C):
                                 out[b, s, j] += w * planes[b, plane, row, column, j]
@@ -301,7 +311,9 @@ def _sample_planes():
                 for i in range(4):
                     column, row = left + i % 2, top + i // 2
                     if 0 <= column < size and 0 <= row < size:
-                        w = (fu if i % 2 else np.float32(1) - fu) * (fv if i // 2 else np.float32(1) - fv)
+                        w = (fu if i % 2 else np.float32(1) - fu) * (
+                            fv if i // 2 else np.float32(1) - fv
+                        )
                         w = w * third
                         for j in range(C):
                             out[b, plane, row, column, j] += w * gradient[b, s, j]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import IMAGE_CHANNELS, PLANES, ModelConfig
@@ -69,6 +68,7 @@ class GPAvatar(nn.Module):
             config.style_size,
             config.style_layers,
         )
+        self.up_renderer.start_from_input()
         self.attn_module = Fusion(channels, config.attention)
 
     def encode(self, sources: Tensor, fresh_noise: bool = False) -> Tensor:

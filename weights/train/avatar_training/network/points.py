@@ -106,7 +106,9 @@ class Search:
 class PointField(nn.Module):
     """Features that follow the head's points, gathered from the nearest of them."""
 
-    def __init__(self, points: int, feature: int, hidden: int, output: int, neighbours: int, weighting: str):
+    def __init__(
+        self, points: int, feature: int, hidden: int, output: int, neighbours: int, weighting: str
+    ):
         super().__init__()
         self.points_feature = nn.Embedding(points, feature)
         nn.init.normal_(self.points_feature.weight, 0, 0.5)

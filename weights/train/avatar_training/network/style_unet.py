@@ -172,7 +172,9 @@ class Constant(nn.Module):
 class StyleDecoder(nn.Module):
     """Synthesis network; the U-Net scales and shifts every level of it."""
 
-    def __init__(self, levels: int, outputs: int, channels: dict[int, int], style: int, layers: int):
+    def __init__(
+        self, levels: int, outputs: int, channels: dict[int, int], style: int, layers: int
+    ):
         super().__init__()
         mlp: list[nn.Module] = [Normalise()]
         for _ in range(layers):
@@ -275,6 +277,49 @@ class StyleUnet(nn.Module):
             self.condition_shift.append(_condition(wide, decoder, 0.0))
             width = wide
         self.stylegan_decoder = StyleDecoder(levels, outputs, decoder_channels, style, style_layers)
+
+    @torch.no_grad()
+    def start_from_input(self, gain: float = 6.0) -> None:
+        """Makes an untrained net of matching sizes return its first channels, colours in 0..1.
+
+        They pass through the last level of the U-Net and of the decoder, and come out times `gain`
+        about 0: what a sigmoid turns into roughly the same colours. Training then starts from a
+        blurred picture with the right colours instead of having to find out how to copy them.
+        """
+        colours = self.stylegan_decoder.to_rgbs[-1].bias.shape[1]
+
+        def only(layer: nn.Module, passing: bool) -> None:
+            """The first channels are nothing, or those of the input."""
+            weight = layer.weight[0] if layer.weight.dim() == 5 else layer.weight
+            weight[:colours] = 0
+            if passing:
+                middle = weight.shape[-1] // 2
+                channel = torch.arange(colours)
+                weight[channel, channel, middle, middle] = 1
+            if getattr(layer, "bias", None) is not None:
+                layer.bias[:colours] = 0
+
+        only(self.conv_body_first, True)
+        for block, passing in (
+            (self.conv_body_down[0], True),
+            (self.conv_body_up[-1], True),
+            *((block, False) for block in self.conv_body_up[-2:-1]),
+        ):
+            only(block.conv2, False)
+            only(block.skip, passing)
+        only(self.condition_scale[-1][2], False)
+        only(self.condition_shift[-1][0], True)
+        only(self.condition_shift[-1][2], True)
+        only(self.stylegan_decoder.style_convs[-1].modulated_conv, True)
+        # All else begins faintly.
+        for to_rgb in (self.stylegan_decoder.to_rgb1, *self.stylegan_decoder.to_rgbs):
+            to_rgb.modulated_conv.weight.mul_(0.1)
+        last = self.stylegan_decoder.to_rgbs[-1]
+        last.modulated_conv.modulation.weight[:colours] = 0
+        only(last.modulated_conv, True)
+        channel = torch.arange(colours)
+        last.modulated_conv.weight[0, channel, channel] *= gain / SQRT2
+        last.bias[:] = -gain / 2
 
     def forward(self, x: Tensor, fresh_noise: bool = False) -> Tensor:
         """`fresh_noise` draws the decoder's noise anew instead of using the stored maps."""

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from avatar_training.head import generate, mesh as m
+from avatar_training.head import generate
+from avatar_training.head import mesh as m
 from avatar_training.head.channels import EXPRESSIONS, SHAPES
 from avatar_training.head.identity import random_identity
 from avatar_training.head.raster import orbit
@@ -92,9 +93,14 @@ def test_head_model_moves_like_the_mesh(person):
     e, pose = generate.random_expression(rng), np.array([0.1, -0.05, 0.08, 0.12, 0, 0], np.float32)
     t, metadata = head_model(POINTS)
     header = json.loads(metadata["head_model"])
-    shaped = t["template"] + np.tensordot(person.identity.shape, t["shape_basis"], 1) + np.tensordot(e, t["expression_basis"], 1)
+    shaped = (
+        t["template"]
+        + np.tensordot(person.identity.shape, t["shape_basis"], 1)
+        + np.tensordot(e, t["expression_basis"], 1)
+    )
     joints = t["joint_regressor"] @ shaped
     from avatar_training.head.rig import rotation
+
     motion = [np.eye(4) for _ in header["parents"]]
     for j, parent in enumerate(header["parents"]):
         local = np.eye(4)
@@ -105,19 +111,27 @@ def test_head_model_moves_like_the_mesh(person):
         motion[j] = motion[parent] @ local if parent >= 0 else local
     posed = np.zeros_like(shaped)
     for j, g in enumerate(motion):
-        posed += t["skinning_weights"][:, j : j + 1] * ((shaped - joints[j]) @ g[:3, :3].T + g[:3, 3])
+        posed += t["skinning_weights"][:, j : j + 1] * (
+            (shaped - joints[j]) @ g[:3, :3].T + g[:3, 3]
+        )
     want = person.posed(e, pose)[rig(POINTS).points]
     np.testing.assert_allclose(posed, want, atol=2e-6)
 
 
 def test_a_seed_is_a_person():
     a, b, c = (random_identity(np.random.default_rng([s, 3])) for s in (1, 1, 2))
-    assert np.array_equal(a.shape, b.shape) and a.hair == b.hair and np.array_equal(a.colours, b.colours)
+    assert (
+        np.array_equal(a.shape, b.shape)
+        and a.hair == b.hair
+        and np.array_equal(a.colours, b.colours)
+    )
     assert not np.array_equal(a.shape, c.shape)
 
 
 def test_folders_are_reproducible(tmp_path):
     for name in "ab":
-        generate.training_data(tmp_path / name, 2, 11, POINTS, views=2, image_size=32, source_size=64, workers=1)
+        generate.training_data(
+            tmp_path / name, 2, 11, POINTS, views=2, image_size=32, source_size=64, workers=1
+        )
     for file in ("sources.npy", "targets.npy", "surface_points.npy"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()

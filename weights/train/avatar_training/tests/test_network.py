@@ -58,7 +58,10 @@ def test_golden(case):
         rendering = model.render(planes, points, transform)
         image = model.upsample(rendering.low_res)[0]
     span = (golden["planes"].max() - golden["planes"].min()).item()
-    assert error(each.reshape(golden["planes_per_source"].shape), golden["planes_per_source"]) < 3e-5 * span
+    assert (
+        error(each.reshape(golden["planes_per_source"].shape), golden["planes_per_source"])
+        < 3e-5 * span
+    )
     assert error(planes.reshape(golden["planes"].shape), golden["planes"]) < 3e-5 * span
     assert error(rendering.coarse[0], golden["coarse_image"]) < 1e-4
     assert error(rendering.coarse_alpha[0], golden["coarse.opacity"]) < 1e-3

@@ -100,7 +100,9 @@ def test_all_problems_are_listed(small, clips):
 
 
 def test_another_number_of_points_is_refused(small, clips):
-    found = problems(clips, ModelConfig.from_json(small.to_json().replace('"points": 128', '"points": 64')))
+    found = problems(
+        clips, ModelConfig.from_json(small.to_json().replace('"points": 128', '"points": 64'))
+    )
     assert "expected 64 vertices (the configuration's points), found 128" in found
 
 
