@@ -123,7 +123,7 @@ def _skin():
             up, low = eye_margin(c * min(ring, 1.0))
             h = np.where(n >= 0, up, -low) * min(ring, 1.0)
             x = s * (EYE_X + EYE_W * ring * c)
-            y = EYE_Y + h + max(out, 0) * 0.115 * n + (0.0 if ring >= 1 else 0.0)
+            y = EYE_Y + h + max(out, 0) * 0.115 * n
             points.append(_direction(x, y))
             wall.append(np.full(EYE_COUNT, float(ring < 1)))
         holes.append(sum(map(len, points)) - len(EYE_RINGS) * EYE_COUNT)
@@ -169,7 +169,7 @@ def skull(unit_x, unit_y, unit_z, p):
     lower = smooth(0.10, -0.56, cy)
     x *= 1 - (0.27 - 0.12 * p["jawWidth"]) * lower**1.5
     z *= 1 - 0.06 * lower * (z > 0)
-    z += 0.05 * p["foreheadSlope"] * smooth(0.15, 0.65, cy) * front * -1.0
+    z -= 0.05 * p["foreheadSlope"] * smooth(0.15, 0.65, cy) * front
     temple = (
         smooth(0.08, 0.30, cy) * (1 - smooth(0.35, 0.6, cy)) * smooth(0.55, 0.9, np.abs(cx) / A)
     )
@@ -280,7 +280,6 @@ def _skin_surface(p, e):
         # Lids: margins move in the chart, then the skin is laid on the eyeball.
         u = d / EYE_W
         up, low = eye_margin(np.clip(u, -1, 1))
-        size = 1 + 0.10 * p["eyeSize"]
         blink, wide = e["eyeBlink" + side], e["eyeWide" + side]
         squint = e["eyeSquint" + side] + 0.7 * e["cheekSquint" + side]
         look = e["eyeLookUp" + side] - e["eyeLookDown" + side]
@@ -295,7 +294,7 @@ def _skin_surface(p, e):
             0.10 * p["eyeSize"] + 0.12 * wide - 0.12 * look - 0.40 * squint - 0.30 * blink
         )
         y += fall * np.where(top, lid_up, -lid_low)
-        x += s * d / EYE_W * 0.10 * p["eyeSize"] * EYE_W * region * 0.6
+        x += 0.06 * s * p["eyeSize"] * d * region
         centre, radius = ball_centre(p, s), ball_radius(p)
         r = radius + np.where(top, LID, LID * 0.72)
         flat = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
