@@ -76,28 +76,18 @@ impl AvatarArgs {
         let (avatar, sources) = match &self.avatar {
             Some(path) => (Avatar::load(&model, path)?, Vec::new()),
             None => {
-                let (sources, options) = self.sources(&model)?;
-                (Avatar::with_options(&model, &sources, &options)?, sources)
+                if self.sources.is_empty() {
+                    from_sample(&model, &Sample::named(self.sample.as_deref())?)?
+                } else {
+                    let sources = self.own_sources()?;
+                    (Avatar::from_images(&model, &sources)?, sources)
+                }
             }
         };
         if let Some(path) = &self.save_avatar {
             avatar.save(path)?;
         }
         Ok((avatar, sources))
-    }
-
-    /// The pictures and the identity that goes with them.
-    fn sources(&self, model: &Model) -> Result<(Vec<SourceImage>, AvatarOptions), Box<dyn Error>> {
-        if !self.sources.is_empty() {
-            return Ok((self.own_sources()?, AvatarOptions::default()));
-        }
-        let sample = Sample::named(self.sample.as_deref())?;
-        let mut options = AvatarOptions::default();
-        // Another head model has other directions.
-        if model.head().map(HeadModel::shape_count) == Some(sample.shape.len()) {
-            options.shape.clone_from(&sample.shape);
-        }
-        Ok((sample.pictures()?, options))
     }
 
     fn own_sources(&self) -> Result<Vec<SourceImage>, Box<dyn Error>> {
@@ -122,6 +112,17 @@ impl AvatarArgs {
         };
         Ok(sources.into_iter().zip(cameras).map(tracked).collect())
     }
+}
+
+/// The avatar of a person that ships with the crate, and the pictures it is made from.
+pub fn from_sample(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, Vec<SourceImage>)> {
+    let sources = sample.pictures()?;
+    let mut options = AvatarOptions::default();
+    // Another head model has other directions.
+    if model.head().map(HeadModel::shape_count) == Some(sample.shape.len()) {
+        options.shape.clone_from(&sample.shape);
+    }
+    Ok((Avatar::with_options(model, &sources, &options)?, sources))
 }
 
 /// Prints who ships with the crate.

@@ -1,0 +1,105 @@
+//! Plays one motion on everyone who ships with the crate.
+//!
+//! `cargo run --release --example gallery` writes the animation that the README opens with.
+
+mod common;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::album::OutputArgs;
+use common::avatar::{self, ModelArgs};
+use common::cli::{self, GpuArgs};
+use common::demo::{self, Sample};
+use gpavatar::{Avatar, Motion};
+use image::imageops::{self, FilterType};
+use image::{Rgba, RgbaImage};
+
+/// Plays one motion on everyone who ships with the crate: numbered PNGs and an animated GIF, the
+/// source pictures above what is made of them.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  gallery                                            talking
+  gallery --motion weights/motions/emotions.json --people 4 --size 192"
+)]
+struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Motion file, JSON or safetensors [default: talking]
+    #[arg(short, long, value_name = "FILE", help_heading = "Motion")]
+    motion: Option<PathBuf>,
+    /// Render every Nth frame
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Motion",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    stride: u32,
+    /// How many people
+    #[arg(long, value_name = "N", default_value_t = 6,
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    people: u32,
+    /// Width and height of one person in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 128,
+          value_parser = clap::value_parser!(u32).range(16..=1024))]
+    size: u32,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let motion = Motion::open(args.motion.clone().unwrap_or_else(demo::motion))?;
+    let gpu = args.gpu.open()?;
+    eprintln!("{}", gpu.description());
+    let model = args.model.open(&gpu)?;
+    let samples = Sample::all()?;
+    let people: Vec<(Avatar, RgbaImage)> = samples
+        .iter()
+        .take(args.people as usize)
+        .map(|sample| person(&model, sample))
+        .collect::<Result<_, Box<dyn Error>>>()?;
+
+    let mut album = args.output.album("gallery")?;
+    let drives: Vec<_> = motion.drives().step_by(args.stride as usize).collect();
+    let bar = cli::progress("rendering", drives.len());
+    for drive in &drives {
+        let mut picture = RgbaImage::from_pixel(
+            args.size * people.len() as u32,
+            args.size * 2,
+            Rgba([0, 0, 0, 255]),
+        );
+        for (column, (avatar, source)) in people.iter().enumerate() {
+            let (_, head) = args.output.background.render(avatar, drive)?;
+            for (row, cell) in [source, &head].into_iter().enumerate() {
+                let cell = imageops::resize(cell, args.size, args.size, FilterType::CatmullRom);
+                let (x, y) = (column as i64, row as i64);
+                let side = i64::from(args.size);
+                imageops::overlay(&mut picture, &cell, x * side, y * side);
+            }
+        }
+        album.push(&picture)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let delay = f64::from(args.stride) / f64::from(motion.fps());
+    album.animate("gallery.gif", 0..drives.len(), delay)?;
+    cli::list(&album.finish()?);
+    Ok(())
+}
+
+/// An avatar and the first picture it is made from.
+fn person(model: &gpavatar::Model, sample: &Sample) -> Result<(Avatar, RgbaImage), Box<dyn Error>> {
+    let (avatar, sources) = avatar::from_sample(model, sample)?;
+    let source = &sources[0];
+    let pixels = source.pixels().to_vec();
+    let picture = RgbaImage::from_raw(source.width(), source.height(), pixels);
+    Ok((avatar, picture.ok_or("a source picture without pixels")?))
+}
