@@ -93,6 +93,15 @@ pub struct Profile {
     pub timestamps: bool,
 }
 
+impl Profile {
+    async fn read(timer: Timer) -> Result<Self> {
+        Ok(Self {
+            timestamps: timer.timestamps(),
+            kernels: timer.times().await?,
+        })
+    }
+}
+
 /// Version of an avatar file.
 const VERSION: &str = "1";
 const FORMAT: &str = "avatar file";
@@ -120,34 +129,30 @@ impl Avatar {
         sources: &[SourceImage],
         options: &AvatarOptions,
     ) -> Result<Self> {
-        Ok(Self::build(model, sources, options, false)?.0)
+        Self::build(model, sources, options, None)
     }
 
     /// Like [`Avatar::with_options`], waiting and returning the time of every kernel.
     ///
     /// # Errors
     /// Those of [`Avatar::with_options`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn profile_images(
         model: &Model,
         sources: &[SourceImage],
         options: &AvatarOptions,
     ) -> Result<(Self, Profile)> {
-        let (avatar, profile) = Self::build(model, sources, options, true)?;
-        Ok((
-            avatar,
-            profile.unwrap_or(Profile {
-                kernels: Vec::new(),
-                timestamps: false,
-            }),
-        ))
+        let mut timer = Timer::new(model.gpu())?;
+        let avatar = Self::build(model, sources, options, Some(&mut timer))?;
+        Ok((avatar, pollster::block_on(Profile::read(timer))?))
     }
 
     fn build(
         model: &Model,
         sources: &[SourceImage],
         options: &AvatarOptions,
-        timed: bool,
-    ) -> Result<(Self, Option<Profile>)> {
+        mut timer: Option<&mut Timer>,
+    ) -> Result<Self> {
         if sources.is_empty() {
             return Err(Error::argument("sources", "at least one picture", "none"));
         }
@@ -172,7 +177,6 @@ impl Avatar {
             .transpose()?;
         let frame = params::Frame::default();
         let (frame, conditions) = with_noise(frame, options.noise, &encoder.frame);
-        let mut timer = timed.then(|| Timer::new(gpu)).transpose()?;
 
         let submission = model.submission();
         let mut commands = gpu.device().create_command_encoder(&Default::default());
@@ -187,7 +191,7 @@ impl Avatar {
                 encoder: &mut commands,
                 bindings: &[&encoder.program.bind(gpu, &resources)],
                 conditions,
-                timer: timer.as_mut(),
+                timer: timer.as_deref_mut(),
             })?;
             let (Some(fusion), Some(logits)) = (fusion, &logits) else {
                 encoder.planes.tensor.copy_to(&mut commands, &planes);
@@ -208,22 +212,15 @@ impl Avatar {
                 encoder: &mut commands,
                 bindings: &[&fusion.program.bind(gpu, &resources)],
                 conditions,
-                timer: timer.as_mut(),
+                timer: timer.as_deref_mut(),
             })?;
         }
-        let profile = match timer {
-            Some(timer) => {
-                let timestamps = timer.timestamps();
-                Some(Profile {
-                    kernels: timer.finish(commands)?,
-                    timestamps,
-                })
-            }
+        match timer {
+            Some(timer) => timer.submit(commands)?,
             None => {
                 gpu.queue().submit([commands.finish()]);
-                None
             }
-        };
+        }
         drop(submission);
         gpu.check("building an avatar")?;
         let mut avatar = Self::assemble(model, planes, options.shape.clone())?;
@@ -232,7 +229,7 @@ impl Avatar {
         {
             inner.logits = logits;
         }
-        Ok((avatar, profile))
+        Ok(avatar)
     }
 
     fn empty_planes(model: &Model) -> Result<Tensor> {
@@ -336,28 +333,35 @@ impl Avatar {
 
     /// Renders a frame, waits for it and returns the time of every kernel.
     ///
-    /// Without timestamps that takes many submissions: recordings that the host submits itself
-    /// must not come in between.
+    /// # Errors
+    /// See [`Avatar::profile_async`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn profile(&self, drive: &Drive, options: &RenderOptions) -> Result<(Frame, Profile)> {
+        pollster::block_on(self.profile_async(drive, options))
+    }
+
+    /// Renders a frame and, once it is done, returns the time of every kernel.
+    ///
+    /// Without [timestamps](crate::Gpu::has_timestamps) that takes many submissions: recordings
+    /// that the host submits itself must not come in between.
     ///
     /// # Errors
-    /// See [`Avatar::record`].
-    pub fn profile(&self, drive: &Drive, options: &RenderOptions) -> Result<(Frame, Profile)> {
+    /// See [`Avatar::record`]; in a browser, [`Error::Gpu`] without timestamps.
+    pub async fn profile_async(
+        &self,
+        drive: &Drive,
+        options: &RenderOptions,
+    ) -> Result<(Frame, Profile)> {
         let gpu = self.model().gpu();
         let mut timer = Timer::new(gpu)?;
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let submission = self.model().submission();
-        let frame = self.record_timed(&mut encoder, drive, options, Some(&mut timer))?;
-        let timestamps = timer.timestamps();
-        let kernels = timer.finish(encoder)?;
-        drop(submission);
-        gpu.check("profiling")?;
-        Ok((
-            frame,
-            Profile {
-                kernels,
-                timestamps,
-            },
-        ))
+        let frame = {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let _submission = self.model().submission();
+            let frame = self.record_timed(&mut encoder, drive, options, Some(&mut timer))?;
+            timer.submit(encoder)?;
+            frame
+        };
+        Ok((frame, Profile::read(timer).await?))
     }
 
     fn record_timed(

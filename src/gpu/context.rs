@@ -66,7 +66,16 @@ struct Inner {
     kind: AdapterKind,
     poison: bool,
     kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
-    failure: Arc<Mutex<Option<String>>>,
+    failure: Arc<Mutex<Failure>>,
+}
+
+/// What the device reported between two checks.
+#[derive(Default)]
+struct Failure {
+    /// The first reason: later ones follow from it.
+    reason: Option<String>,
+    /// A lost device stays lost, whoever has been told.
+    lost: bool,
 }
 
 impl Gpu {
@@ -142,15 +151,18 @@ impl Gpu {
         gpu.inner
             .device
             .on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-                note_failure(&failure, error.to_string());
+                note_failure(&failure, error.to_string(), false);
             }));
         let failure = gpu.inner.failure.clone();
         gpu.inner
             .device
             .set_device_lost_callback(move |reason, message| {
-                // Dropping the device is not a failure.
-                if reason != wgpu::DeviceLostReason::Destroyed {
-                    note_failure(&failure, format!("device lost: {message}"));
+                // Dropping the device is not a failure, but natively only: a browser destroys devices
+                // of its own accord.
+                let dropped = cfg!(not(target_arch = "wasm32"))
+                    && reason == wgpu::DeviceLostReason::Destroyed;
+                if !dropped {
+                    note_failure(&failure, format!("device lost: {message}"), true);
                 }
             });
         Ok(gpu)
@@ -258,13 +270,16 @@ impl Gpu {
         &self.inner.queue
     }
 
-    /// Whether timestamp queries can be had and trusted. Mesa's llvmpipe takes them late, once a
-    /// texture is in use, so on CPU implementations the wall clock is the better one.
-    #[cfg(feature = "profiler")]
-    pub(crate) fn has_timestamps(&self) -> bool {
+    /// Whether profiles are made of GPU timestamps: the feature `profiler` is on, and the device
+    /// has timestamp queries that can be trusted. In a browser nothing else can time a kernel.
+    #[must_use]
+    pub fn has_timestamps(&self) -> bool {
         let features = self.inner.device.features();
-        features.contains(wgpu::Features::TIMESTAMP_QUERY)
-            && self.inner.info.device_type != wgpu::DeviceType::Cpu
+        // Mesa's llvmpipe takes them late, once a texture is in use: natively the wall clock is the
+        // better one on CPU implementations.
+        let trusted =
+            cfg!(target_arch = "wasm32") || self.inner.info.device_type != wgpu::DeviceType::Cpu;
+        cfg!(feature = "profiler") && features.contains(wgpu::Features::TIMESTAMP_QUERY) && trusted
     }
 
     pub(crate) fn shaders(&self) -> ShaderChecks {
@@ -307,7 +322,27 @@ impl Gpu {
         kernels.keys().map(|(name, _)| *name).collect()
     }
 
-    /// Waits until the device is idle. In a browser this returns at once.
+    /// Completes when the device has executed all that was submitted so far.
+    ///
+    /// In a browser this is how to learn whether work that was only submitted (setting a model up,
+    /// building an avatar, rendering) has failed. Natively it [waits](Gpu::wait).
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed; `what` is what was being done.
+    pub async fn idle(&self, what: &str) -> Result<()> {
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        self.inner.queue.on_submitted_work_done(move || {
+            // The receiver is gone only if this future was dropped.
+            let _ = sender.send(());
+        });
+        // A browser calls back by itself; natively somebody has to poll.
+        self.wait(what)?;
+        // A sender that was dropped says that the device is gone, which the check tells better.
+        let _ = receiver.await;
+        self.check(what)
+    }
+
+    /// Waits until the device is idle. In a browser this returns at once: see [`Gpu::idle`].
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
@@ -322,15 +357,28 @@ impl Gpu {
         self.check(what)
     }
 
+    /// Whether the device was lost: nothing runs on it any more, and a new one has to be requested.
+    ///
+    /// Known for devices of [`Gpu::request`]; a host keeps watch over its own.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let failure = self.inner.failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner).lost
+    }
+
     /// Reports a failure of the device since the last check.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
-        let failure = self
+        let mut failure = self
             .inner
             .failure
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match failure {
+            .unwrap_or_else(PoisonError::into_inner);
+        let reason = if failure.lost {
+            failure.reason.clone()
+        } else {
+            failure.reason.take()
+        };
+        match reason {
             None => Ok(()),
             Some(reason) => Err(Error::Gpu {
                 what: what.into(),
@@ -346,11 +394,10 @@ impl std::fmt::Debug for Gpu {
     }
 }
 
-/// Keeps the first failure: later ones follow from it.
-fn note_failure(slot: &Mutex<Option<String>>, reason: String) {
-    slot.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert(reason);
+fn note_failure(failure: &Mutex<Failure>, reason: String, lost: bool) {
+    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+    failure.reason.get_or_insert(reason);
+    failure.lost |= lost;
 }
 
 const BACKENDS: [(&str, wgpu::Backends); 5] = [

@@ -41,6 +41,10 @@ enum Clock {
 
 const WHAT: &str = "profiling";
 
+/// How often a browser is asked again for timestamps.
+#[cfg(feature = "profiler")]
+const PATIENCE: u32 = 100;
+
 impl Timer {
     /// # Errors
     /// [`Error::Gpu`] in a browser without timestamps: nothing there can wait.
@@ -106,36 +110,61 @@ impl Timer {
         Ok(())
     }
 
-    /// Submits the recording, waits for it and returns the times in order of dispatch.
-    pub(crate) fn finish(mut self, mut encoder: wgpu::CommandEncoder) -> Result<Vec<KernelTime>> {
+    /// Submits the recording, of which [`Timer::times`] are to be read.
+    pub(crate) fn submit(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<()> {
         match &mut self.clock {
             #[cfg(feature = "profiler")]
             Clock::Timestamps(profiler) => {
-                let failed = |reason: String| Error::Gpu {
-                    what: WHAT.into(),
-                    reason,
-                };
                 profiler.resolve_queries(&mut encoder);
                 submit(&self.gpu, &mut encoder);
                 profiler
                     .end_frame()
-                    .map_err(|error| failed(error.to_string()))?;
-                self.gpu.wait(WHAT)?;
-                let results = profiler
-                    .process_finished_frame(self.gpu.queue().get_timestamp_period())
-                    .ok_or_else(|| failed("the timestamps did not arrive".into()))?;
-                for (time, result) in self.times.iter_mut().zip(results) {
-                    let range = result.time.unwrap_or_default();
-                    time.milliseconds = (range.end - range.start) * 1e3;
-                }
+                    .map_err(|error| failed(error.to_string()))
             }
             #[cfg(not(target_arch = "wasm32"))]
             Clock::Wall => {
                 submit(&self.gpu, &mut encoder);
-                self.gpu.wait(WHAT)?;
+                Ok(())
             }
         }
-        Ok(self.times)
+    }
+
+    /// Waits for what was submitted and returns the times in order of dispatch.
+    pub(crate) async fn times(self) -> Result<Vec<KernelTime>> {
+        self.gpu.idle(WHAT).await?;
+        match self.clock {
+            #[cfg(feature = "profiler")]
+            Clock::Timestamps(mut profiler) => {
+                let period = self.gpu.queue().get_timestamp_period();
+                let mut results = profiler.process_finished_frame(period);
+                // A browser maps their buffers when it likes, though soon after the work is done.
+                for _ in 0..PATIENCE {
+                    if results.is_some() {
+                        break;
+                    }
+                    self.gpu.idle(WHAT).await?;
+                    results = profiler.process_finished_frame(period);
+                }
+                let results =
+                    results.ok_or_else(|| failed("the timestamps did not arrive".into()))?;
+                let mut times = self.times;
+                for (time, result) in times.iter_mut().zip(results) {
+                    let range = result.time.unwrap_or_default();
+                    time.milliseconds = (range.end - range.start) * 1e3;
+                }
+                Ok(times)
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            Clock::Wall => Ok(self.times),
+        }
+    }
+}
+
+#[cfg(any(feature = "profiler", target_arch = "wasm32"))]
+fn failed(reason: String) -> Error {
+    Error::Gpu {
+        what: WHAT.into(),
+        reason,
     }
 }
 
@@ -148,22 +177,14 @@ impl Clock {
                 enable_debug_groups: false,
                 ..Default::default()
             };
-            let profiler =
-                wgpu_profiler::GpuProfiler::new(gpu.device(), settings).map_err(|error| {
-                    Error::Gpu {
-                        what: WHAT.into(),
-                        reason: error.to_string(),
-                    }
-                })?;
+            let profiler = wgpu_profiler::GpuProfiler::new(gpu.device(), settings)
+                .map_err(|error| failed(error.to_string()))?;
             return Ok(Self::Timestamps(Box::new(profiler)));
         }
         #[cfg(not(target_arch = "wasm32"))]
         return Ok(Self::Wall);
         #[cfg(target_arch = "wasm32")]
-        Err(Error::Gpu {
-            what: WHAT.into(),
-            reason: "no timestamp queries".into(),
-        })
+        Err(failed("no timestamp queries".into()))
     }
 }
 
