@@ -47,7 +47,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let gpu = args.gpu.open()?;
     eprintln!("{}", gpu.description());
     let start = Instant::now();
-    let table = parity::compare(&gpu, case)?;
+    let table = pollster::block_on(parity::compare(&gpu, case))?;
     eprintln!("computed in {:.1} s", start.elapsed().as_secs_f64());
     println!("{table}");
     match table.failures() {

@@ -16,7 +16,7 @@ fn check(name: &str, options: &GpuOptions) {
     };
     let gpu = Gpu::with_options(&options).unwrap();
     println!("{}", gpu.description());
-    let table = parity::compare(&gpu, Case::named(name)).unwrap();
+    let table = pollster::block_on(parity::compare(&gpu, Case::named(name))).unwrap();
     println!("{table}");
     assert_eq!(table.failures(), 0, "of {} tensors", table.0.len());
 }

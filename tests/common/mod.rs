@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 
 pub mod parity;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod tiny;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub fn golden_path(name: &str) -> PathBuf {
 }
 
 /// The tensors of a safetensors file of `tests/golden`.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn golden(name: &str) -> TensorFile {
     TensorFile::open(golden_path(name)).unwrap()
 }
@@ -70,6 +72,7 @@ struct Sizes {
 
 impl Case {
     /// A case of `tests/golden`.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn named(name: &str) -> Self {
         Self::open(golden_path(&format!("{name}.safetensors"))).unwrap()
     }
@@ -79,29 +82,59 @@ impl Case {
     ///
     /// # Errors
     /// Those of its files; [`Error::Format`] if its metadata is incomplete.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let golden = TensorFile::open(path)?;
-        let weights = Self::synthetic(&golden, path)?;
-        Self::new(golden, path, weights)
+        let rules = path.with_file_name(Self::rules(&golden)?);
+        let rules = std::fs::read_to_string(&rules).map_err(|source| Error::Io {
+            action: "read",
+            path: rules,
+            source,
+        })?;
+        let weights = Self::synthetic(&golden, &rules)?;
+        Self::beside(golden, path, weights)
+    }
+
+    /// A case that holds its pictures, with the rules of its made-up weights.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if its metadata is incomplete, and those of the rules.
+    pub fn parse(golden: TensorFile, rules: &str) -> Result<Self> {
+        let weights = Self::synthetic(&golden, rules)?;
+        let pictures = pictures_inside(&golden)?;
+        Self::new(golden, pictures, weights)
     }
 
     /// Reads a case file that was computed with real weights.
     ///
     /// # Errors
     /// Those of its files.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn with_weights(path: impl AsRef<Path>, weights: Weights) -> Result<Self> {
         let path = path.as_ref();
-        Self::new(TensorFile::open(path)?, path, weights)
+        Self::beside(TensorFile::open(path)?, path, weights)
     }
 
-    fn synthetic(golden: &TensorFile, path: &Path) -> Result<Weights> {
-        let invalid = |key: &str, reason: String| invalid(golden, key, reason);
+    /// Name of the file with the rules of a case's made-up weights.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if its metadata is incomplete.
+    pub fn rules(golden: &TensorFile) -> Result<String> {
+        let size = match golden.metadata().get("config") {
+            None => "",
+            Some(_) => "small_",
+        };
         let weighting = metadata(golden, "point_weighting")?;
-        let point_weighting = match weighting {
+        Ok(format!("checkpoint_{size}{weighting}.tsv"))
+    }
+
+    fn synthetic(golden: &TensorFile, rules: &str) -> Result<Weights> {
+        let invalid = |key: &str, reason: String| invalid(golden, key, reason);
+        let point_weighting = match metadata(golden, "point_weighting")? {
             "released" => PointWeighting::Released,
             "paper" => PointWeighting::Paper,
-            _ => return Err(invalid("point_weighting", format!("unknown: {weighting}"))),
+            other => return Err(invalid("point_weighting", format!("unknown: {other}"))),
         };
         let seed = metadata(golden, "seed")?
             .parse()
@@ -110,12 +143,12 @@ impl Case {
             point_weighting,
             ..ModelConfig::default()
         };
-        let (config, size) = match golden.metadata().get("config") {
-            None => (released, ""),
+        let config = match golden.metadata().get("config") {
+            None => released,
             Some(json) => {
                 let sizes: Sizes = serde_json::from_str(json)
                     .map_err(|error| invalid("config", error.to_string()))?;
-                let config = ModelConfig {
+                ModelConfig {
                     source_size: sizes.source,
                     plane_size: sizes.plane,
                     points: sizes.points,
@@ -125,20 +158,15 @@ impl Case {
                     fine_samples: sizes.fine,
                     output_size: sizes.image,
                     ..released
-                };
-                (config, "small_")
+                }
             }
         };
-        let table = path.with_file_name(format!("checkpoint_{size}{weighting}.tsv"));
-        let table = std::fs::read_to_string(&table).map_err(|source| Error::Io {
-            action: "read",
-            path: table,
-            source,
-        })?;
-        Weights::synthetic(config, seed, SyntheticRules::parse(&table)?)
+        Weights::synthetic(config, seed, SyntheticRules::parse(rules)?)
     }
 
-    fn new(golden: TensorFile, path: &Path, weights: Weights) -> Result<Self> {
+    /// A case with its pictures, which are inside or lie beside it.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn beside(golden: TensorFile, path: &Path, weights: Weights) -> Result<Self> {
         let pictures = if golden.contains("sources") {
             pictures_inside(&golden)?
         } else {
@@ -147,6 +175,10 @@ impl Case {
             let open = |name: &String| SourceImage::open(path.with_file_name(name));
             names.iter().map(open).collect::<Result<_>>()?
         };
+        Self::new(golden, pictures, weights)
+    }
+
+    fn new(golden: TensorFile, pictures: Vec<SourceImage>, weights: Weights) -> Result<Self> {
         let transform = golden.f32("transform")?;
         if shape(&golden, "transform")? != [3, 4] {
             let found = format!("{} numbers", transform.len());

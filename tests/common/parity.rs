@@ -113,7 +113,7 @@ impl Tolerance {
 /// # Errors
 /// Those of the model; [`Error::Argument`](gpavatar::Error::Argument) where the case's tensors are
 /// not of the network's sizes.
-pub fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
+pub async fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
     let Case {
         golden,
         weights,
@@ -137,12 +137,12 @@ pub fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
         model: &model,
         rows: Vec::new(),
     };
-    run.encoder(&avatar)?;
-    run.taps("style_tplane")?;
+    run.encoder(&avatar).await?;
+    run.taps("style_tplane").await?;
     let frame = avatar.render(&drive)?;
-    run.field()?;
-    run.pictures(&frame)?;
-    run.taps("up_renderer")?;
+    run.field().await?;
+    run.pictures(&frame).await?;
+    run.taps("up_renderer").await?;
     Ok(Table(run.rows))
 }
 
@@ -188,9 +188,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tap(&self, name: &str) -> Result<Tensor> {
+    async fn tap(&self, name: &str) -> Result<Tensor> {
         let (_, tap) = self.model.taps().find(|(n, _)| *n == name).expect(name);
-        let values = pollster::block_on(tap.read(self.model.gpu()))?;
+        let values = tap.read(self.model.gpu()).await?;
         Ok(Tensor::new(tap.shape(), values))
     }
 
@@ -252,13 +252,13 @@ impl Run<'_> {
         Ok(Tensor::from_planar(expected, &self.golden.f32(name)?))
     }
 
-    fn encoder(&mut self, avatar: &Avatar) -> Result<()> {
+    async fn encoder(&mut self, avatar: &Avatar) -> Result<()> {
         let gpu = self.model.gpu();
         let size = self.config.plane_size as usize;
         let channels = 3 * self.config.plane_channels as usize;
 
         // The encoder leaves the last source's planes.
-        let last = square(self.tap("style_tplane")?);
+        let last = square(self.tap("style_tplane").await?);
         let name = "planes_per_source";
         let [sources, kept @ ..] = shape::<4>(self.golden, name)?;
         let found = every(&last, strides(name, &last, kept)?);
@@ -266,7 +266,7 @@ impl Run<'_> {
         let expected = &all[all.len() - all.len() / sources.max(1)..];
         let label = "planes_per_source (last)";
         self.compare(label, &found, expected, Tolerance::Range(3e-5))?;
-        let planes = pollster::block_on(avatar.planes().read(gpu))?;
+        let planes = avatar.planes().read(gpu).await?;
         let planes = Tensor::new([size, size, channels], planes);
         self.check_map("planes", &planes, Tolerance::Range(3e-5))?;
 
@@ -278,7 +278,7 @@ impl Run<'_> {
         }
         let [planes, rows, columns, _] = shape(self.golden, "attention")?;
         let step = size / rows.max(1);
-        let logits: Vec<f32> = pollster::block_on(logits.read(gpu))?;
+        let logits: Vec<f32> = logits.read(gpu).await?;
         let logit = |source: usize, texel: usize, plane: usize| {
             f64::from(logits[(source * size * size + texel) * 3 + plane])
         };
@@ -301,7 +301,7 @@ impl Run<'_> {
     }
 
     /// Single modules, where our kernels' boundaries are the authors'.
-    fn taps(&mut self, network: &str) -> Result<()> {
+    async fn taps(&mut self, network: &str) -> Result<()> {
         let prefix = format!("taps.{network}.");
         let names = self.golden.tensor_names();
         for golden in names.filter(|name| name.starts_with(&prefix)) {
@@ -321,7 +321,7 @@ impl Run<'_> {
             if fused {
                 continue;
             }
-            let values: Vec<f32> = pollster::block_on(tap.read(self.model.gpu()))?;
+            let values: Vec<f32> = tap.read(self.model.gpu()).await?;
             let planar = (0..columns).flat_map(|c| (0..rows).map(move |r| r * columns + c));
             let planar: Vec<f32> = planar.map(|i| values[i]).collect();
             let step = (planar.len() / 2048).max(1);
@@ -335,7 +335,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn field(&mut self) -> Result<()> {
+    async fn field(&mut self) -> Result<()> {
         let count = self.config.low_res_size.pow(2) as usize;
         let rays: Vec<usize> = if self.golden.contains("ray_ids") {
             let rays = self.golden.i64("ray_ids")?;
@@ -347,7 +347,7 @@ impl Run<'_> {
             let expected = format!("rays below {count}");
             return Err(misfit("ray_ids", expected, beyond.to_string()));
         }
-        let directions = self.tap("ray_dirs")?;
+        let directions = self.tap("ray_dirs").await?;
         let found: Vec<f32> = rays
             .iter()
             .flat_map(|r| directions.row(*r))
@@ -359,14 +359,14 @@ impl Run<'_> {
         let origin = self.camera.origin();
         for pass in ["coarse", "fine"] {
             let fine = pass == "fine";
-            let depths = self.tap(&format!("{pass}.depths"))?;
+            let depths = self.tap(&format!("{pass}.depths")).await?;
             let samples = depths.row_length();
             let (_, tap) = self
                 .model
                 .taps()
                 .find(|(n, _)| *n == format!("{pass}.neighbours"))
                 .expect("both passes search");
-            let neighbours: Vec<u32> = pollster::block_on(tap.read(self.model.gpu()))?;
+            let neighbours: Vec<u32> = tap.read(self.model.gpu()).await?;
             let mut coordinates = Vec::new();
             let mut distances = Vec::new();
             for &ray in &rays {
@@ -391,7 +391,7 @@ impl Run<'_> {
             self.check(&format!("{pass}.coords"), &coordinates, position)?;
             self.check(&format!("{pass}.dist2"), &distances, position)?;
 
-            let opacities = self.tap(&format!("{pass}.opacities"))?;
+            let opacities = self.tap(&format!("{pass}.opacities")).await?;
             let found: Vec<f32> = rays
                 .iter()
                 .flat_map(|r| &opacities.data[r * samples..][..samples])
@@ -406,7 +406,7 @@ impl Run<'_> {
             };
             self.check(&format!("{pass}.opacity"), &found, opacity)?;
 
-            let values = self.tap(&format!("{pass}.values"))?;
+            let values = self.tap(&format!("{pass}.values")).await?;
             let length = samples * values.row_length();
             // Full-size cases keep the first rays only.
             let name = format!("{pass}.values");
@@ -428,10 +428,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn pictures(&mut self, frame: &Frame) -> Result<()> {
+    async fn pictures(&mut self, frame: &Frame) -> Result<()> {
         let gpu = self.model.gpu();
         let (small, released) = (self.small(), self.released());
-        let coarse = square(self.tap("coarse_image")?);
+        let coarse = square(self.tap("coarse_image").await?);
         let tolerance = if small {
             Tolerance::Absolute(1e-4)
         } else {
@@ -441,13 +441,13 @@ impl Run<'_> {
 
         let side = self.config.low_res_size as usize;
         let channels = self.config.low_res_channels as usize;
-        let low_res = Tensor::new([side, side, channels], pollster::block_on(frame.low_res())?);
+        let low_res = Tensor::new([side, side, channels], frame.low_res().await?);
         match (small, released) {
             (true, true) => self.check_rays("low_res", &low_res),
             (true, false) => self.check_map("low_res", &low_res, Tolerance::Range(1e-4)),
             (false, _) => self.check_map("low_res", &low_res, Tolerance::MostOfRange(3e-4, 1e-3)),
         }?;
-        let depth = pollster::block_on(frame.depth())?;
+        let depth = frame.depth().await?;
         let tolerance = if small {
             Tolerance::Absolute(1e-3)
         } else {
@@ -456,7 +456,7 @@ impl Run<'_> {
         self.check("depth", &depth, tolerance)?;
 
         let size = self.config.output_size as usize;
-        let pixels: Vec<[f32; 4]> = pollster::block_on(frame.image_tensor().read(gpu))?;
+        let pixels: Vec<[f32; 4]> = frame.image_tensor().read(gpu).await?;
         let rgb = pixels.iter().flat_map(|p| &p[..3]).copied().collect();
         let image = Tensor::new([size, size, 3], rgb);
         let tolerance = if released {
@@ -472,7 +472,7 @@ impl Run<'_> {
 
         // The super-resolver alone, on the authors' input.
         let golden = self.golden_image("low_res", [side, side, channels])?;
-        let alone = pollster::block_on(self.model.super_resolve(&golden.data))?;
+        let alone = self.model.super_resolve(&golden.data).await?;
         let alone = Tensor::new([size, size, 3], alone);
         for name in ["image", "image_half"] {
             if self.golden.contains(name) {
