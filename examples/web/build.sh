@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Builds the package into pkg/ and the page into dist/.
+#
+#   build.sh                 for people
+#   build.sh --testing       the package only, with what tests ask for, into pkg-testing/
+#
+# WEIGHTS names another weights file than the one that ships.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+package=pkg
+features=()
+if [[ ${1:-} == --testing ]]; then
+    package=pkg-testing
+    features=(--features testing)
+fi
+weights=${WEIGHTS:-../../weights/demo.safetensors}
+target=${CARGO_TARGET_DIR:-$PWD/target}
+# bindgen is built for this machine, the package for the browser's.
+tools=$target/tools
+
+CARGO_TARGET_DIR=$tools cargo build --locked --manifest-path tools/Cargo.toml
+
+# With rustup: `rustup target add wasm32-unknown-unknown`. Else Debian's compiler for the web
+# (packages rustc-web and rust-web-src), which builds the standard library, too.
+if [[ -d $(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown ]]; then
+    cargo=(cargo build)
+else
+    sysroot=$(rustc --print sysroot)
+    export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=${CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER:-$(
+        find "$sysroot" -name rust-lld -type f | head -n 1
+    )}
+    export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+    cargo=(cargo build -Zbuild-std=std,panic_abort)
+fi
+CARGO_TARGET_DIR=$target "${cargo[@]}" --locked --release --lib --target wasm32-unknown-unknown \
+    "${features[@]}"
+
+rm -rf "$package"
+mkdir "$package"
+"$tools/debug/bindgen" "$target/wasm32-unknown-unknown/release/gpavatar_web.wasm" "$package"
+cp package/* "$package"
+
+if [[ $package == pkg ]]; then
+    rm -rf dist
+    mkdir -p dist/weights
+    cp page/* dist
+    cp -r pkg dist/gpavatar
+    cp -r ../../weights/motions ../../weights/samples dist/weights
+    rm -f dist/weights/motions/*.py
+    if [[ -f $weights ]]; then
+        cp "$weights" dist/weights/demo.safetensors
+    else
+        echo "no weights at $weights: the page will miss them" >&2
+    fi
+fi
+
+size() {
+    printf '%-28s %8d bytes, %7d with gzip\n' "$1" "$(stat -c %s "$1")" "$(gzip -9c "$1" | wc -c)"
+}
+for file in "$package"/*.js "$package"/*.wasm; do
+    size "$file"
+done

@@ -1,0 +1,215 @@
+export {
+  ARKIT_CHANNELS,
+  DriverMessage,
+  FaceLandmarkerResult,
+  LiveDrive,
+  fromFaceLandmarker,
+  mirrored,
+  parseMessage,
+} from "./drivers.js";
+
+/** What went wrong, in a word. */
+export type ErrorKind =
+  /** The browser has no WebGPU. */
+  | "no-webgpu"
+  /** It has, but no adapter (blocklisted, switched off, out of memory). */
+  | "no-adapter"
+  /** The adapter gave no device. */
+  | "no-device"
+  /** The device is too small for this model. */
+  | "limit"
+  /** The device is gone: request another `Gpu` and load the model again. */
+  | "device-lost"
+  /** The device failed otherwise. */
+  | "gpu"
+  /** Something could not be downloaded. */
+  | "network"
+  /** A file or message is not what it should be. */
+  | "format"
+  /** Tensors of a weights file are missing, misshapen or make no sense. */
+  | "tensors"
+  /** The network's sizes are beyond what the kernels can run. */
+  | "config"
+  /** An argument is out of its range. */
+  | "argument"
+  /** A bug. */
+  | "internal";
+
+/** What this package throws. */
+export declare class GpavatarError extends Error {
+  constructor(kind: ErrorKind, message: string, options?: ErrorOptions);
+  readonly kind: ErrorKind;
+}
+
+/** A WebGPU device, to be shared by models. */
+export declare class Gpu {
+  /** Throws `"no-webgpu"`, `"no-adapter"`, `"no-device"` or `"limit"`. */
+  static request(): Promise<Gpu>;
+  /** The adapter, as far as the browser tells. */
+  readonly description: string;
+  /** Whether the adapter is an implementation on the CPU. */
+  readonly software: boolean;
+  /** Whether `Avatar.profile` works: the device has timestamp queries. */
+  readonly timestamps: boolean;
+  /** Whether the device was lost. */
+  readonly lost: boolean;
+}
+
+export interface Progress {
+  /** Bytes so far. */
+  loaded: number;
+  /** Bytes in all, if the server says. */
+  total?: number;
+  /** Whether they come from the browser's cache. */
+  cached: boolean;
+}
+
+/** Sizes of a network; the crate's `ModelConfig` has them all. */
+export interface ModelConfig {
+  readonly source_size: number;
+  readonly plane_size: number;
+  readonly plane_channels: number;
+  readonly low_res_size: number;
+  readonly low_res_channels: number;
+  readonly output_size: number;
+  readonly [name: string]: unknown;
+}
+
+export interface LoadOptions {
+  /** Device to run on; a new one by default. */
+  gpu?: Gpu;
+  /** Keep a download in the Cache API; `true` by default. */
+  cache?: boolean;
+  signal?: AbortSignal;
+}
+
+/** A network on a device. */
+export declare class Model {
+  /** Loads a weights file (safetensors, with a head model inside) and compiles all kernels. */
+  static load(
+    source: string | URL | ArrayBuffer | ArrayBufferView | Blob,
+    onProgress?: (progress: Progress) => void,
+    options?: LoadOptions,
+  ): Promise<Model>;
+  readonly gpu: Gpu;
+  readonly config: ModelConfig;
+  /** Expression channels of the head model, in its order. */
+  readonly channels: readonly string[];
+  /** Number of identity coefficients. */
+  readonly shapeCount: number;
+  /** Number of joints that a pose drives, 3 numbers each. */
+  readonly jointCount: number;
+  /** Which kernels run, in how much working memory. */
+  readonly report: string;
+  /** Gives its memory back. Avatars and canvases that use it keep it alive. */
+  free(): void;
+}
+
+/** A camera on a sphere around the head that looks at its centre. */
+export interface OrbitCamera {
+  /** 10.6 by default. */
+  distance?: number;
+  /** Degrees; positive is above. */
+  elevation?: number;
+  /** Degrees; positive is towards the person's left. */
+  azimuth?: number;
+  /** In half picture widths; 12 by default. */
+  focal?: number;
+}
+
+/** A camera by its world-to-camera matrix: 3 rows of 4 numbers, flat or nested. */
+export interface MatrixCamera {
+  transform: ArrayLike<number> | readonly (readonly number[])[];
+  focal?: number;
+}
+
+/** What a frame shows. Parts that are left out are what the avatar was set to. */
+export interface Drive {
+  /** By name (those left out are 0), or all of the model's channels in order. */
+  expression?: Record<string, number> | Float32Array;
+  /** Rotation of the head, axis times angle in radians: +x down, +y to its left. */
+  head?: ArrayLike<number>;
+  /** Instead of `head`: a triple for each of the model's driven joints. */
+  pose?: ArrayLike<number>;
+  camera?: OrbitCamera | MatrixCamera;
+}
+
+export interface StageTime {
+  stage: string;
+  milliseconds: number;
+}
+
+/** A person. */
+export declare class Avatar {
+  /**
+   * Builds an avatar. The head should be upright and frontal, fill most of the picture, and stand
+   * before black; a picture with an alpha channel is put on black. With `cameras`, pictures are
+   * taken from where these stand (a matrix for each picture, `null` for a frontal one).
+   */
+  static fromImages(
+    model: Model,
+    images: readonly (Blob | ImageBitmap | ImageData)[],
+    options?: {
+      cameras?: readonly (readonly (readonly number[])[] | null)[];
+      /** Identity coefficients of the head model: `Model.shapeCount` numbers, or none. */
+      shape?: ArrayLike<number>;
+    },
+  ): Promise<Avatar>;
+  /** Loads what `toBytes` gave. */
+  static fromBytes(model: Model, bytes: ArrayBuffer | Uint8Array): Promise<Avatar>;
+  readonly model: Model;
+  /** Planes and identity, to be loaded without the pictures. */
+  toBytes(): Promise<Uint8Array>;
+
+  /** Sets channels of the expression by name, usually from 0 to 1. */
+  setExpression(values: Record<string, number>): this;
+  /** Sets all 52 ARKit channels in the order of `ARKIT_CHANNELS`: nothing is looked up. */
+  setBlendshapes(values: ArrayLike<number>): this;
+  /** Sets the head's rotation: axis times angle in radians. */
+  setHead(rotation: ArrayLike<number>): this;
+  /** Moves the camera; what is left out stays. */
+  orbit(camera: OrbitCamera): this;
+  /** Expression and head at rest; the camera stays. */
+  reset(): this;
+
+  /**
+   * Renders onto a canvas, whose size becomes the picture's, without leaving the device. Settles
+   * when the device is done: at most one frame should be awaited at a time.
+   */
+  render(
+    drive: Drive | null | undefined,
+    canvas: HTMLCanvasElement | OffscreenCanvas,
+  ): Promise<void>;
+  /** Renders a frame and times every stage of it on the device; needs `Gpu.timestamps`. */
+  profile(
+    drive?: Drive | null,
+    canvas?: HTMLCanvasElement | OffscreenCanvas,
+  ): Promise<StageTime[]>;
+  /** Renders a frame and reads it back. */
+  picture(drive?: Drive | null, options?: { transparent?: boolean }): Promise<ImageData>;
+  /** Renders a frame into an image file, PNG by default. */
+  snapshot(options?: {
+    drive?: Drive | null;
+    transparent?: boolean;
+    type?: string;
+  }): Promise<Blob>;
+  /** The avatar's three planes in false colours. */
+  planes(): Promise<ImageData[]>;
+  /** A frame with what was rendered on the way. */
+  inspect(
+    drive?: Drive | null,
+  ): Promise<{ lowRes: ImageData; depth: ImageData; picture: ImageData }>;
+  /** Gives its memory back. */
+  free(): void;
+}
+
+/** A sequence of drives: the crate's motion JSON. */
+export declare class Motion {
+  constructor(json: string | object);
+  readonly name: string;
+  /** Seconds. */
+  readonly duration: number;
+  /** What it asks of avatars of a model after some seconds. */
+  sample(model: Model, seconds: number): Drive;
+  free(): void;
+}

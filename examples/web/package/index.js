@@ -1,0 +1,416 @@
+// gpavatar for the web: avatars from photos, rendered by WebGPU straight onto a canvas.
+
+import init, * as bindings from "./bindings.js";
+import { ARKIT_CHANNELS } from "./drivers.js";
+import { GpavatarError } from "./errors.js";
+import { forget, load } from "./load.js";
+import { planePictures, rgbPicture, grayPicture } from "./pictures.js";
+
+export { ARKIT_CHANNELS, fromFaceLandmarker, mirrored, parseMessage } from "./drivers.js";
+export { GpavatarError } from "./errors.js";
+
+/** Longest side at which a picture is worth its memory: the network sees far less. */
+const LONGEST_SIDE = 2048;
+
+const FOCAL = 12;
+
+let started;
+
+/** Loads the wasm, once. */
+function start() {
+  const url = new URL("./bindings_bg.wasm", import.meta.url);
+  started ??= init({ module_or_path: url }).catch((error) => {
+    started = undefined;
+    throw new GpavatarError("network", `the wasm did not load: ${error.message}`, { cause: error });
+  });
+  return started;
+}
+
+/** Gives what the bindings throw its type. */
+function typed(error, gpu) {
+  if (error instanceof GpavatarError) {
+    return error;
+  }
+  if (gpu?.lost) {
+    return new GpavatarError("device-lost", "the device was lost", { cause: error });
+  }
+  return new GpavatarError(error?.kind ?? "internal", error?.message ?? String(error), {
+    cause: error,
+  });
+}
+
+/** Runs something on a device. */
+async function on(gpu, run) {
+  if (gpu.lost) {
+    throw typed(undefined, gpu);
+  }
+  try {
+    return await run();
+  } catch (error) {
+    if (error?.kind === undefined || error.kind === "gpu") {
+      // A device that is gone fails in many ways before the browser says so.
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    throw typed(error, gpu);
+  }
+}
+
+/** A WebGPU device, to be shared by models. */
+export class Gpu {
+  /** @internal */ handle;
+
+  constructor(handle) {
+    this.handle = handle;
+  }
+
+  static async request() {
+    if (!globalThis.navigator?.gpu) {
+      throw new GpavatarError("no-webgpu", "this browser has no WebGPU");
+    }
+    await start();
+    // Asked first, so that the reason is the browser's and not a driver's on some other system.
+    if (!(await navigator.gpu.requestAdapter())) {
+      throw new GpavatarError("no-adapter", "this browser offers no WebGPU adapter");
+    }
+    try {
+      return new Gpu(await bindings.Gpu.request());
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+
+  get description() {
+    return this.handle.description;
+  }
+
+  get software() {
+    return this.handle.software;
+  }
+
+  get timestamps() {
+    return this.handle.timestamps;
+  }
+
+  get lost() {
+    return this.handle.lost;
+  }
+}
+
+/** A network on a device. */
+export class Model {
+  /** @internal */ handle;
+
+  constructor(gpu, handle) {
+    this.gpu = gpu;
+    this.handle = handle;
+    this.channels = Object.freeze(handle.channels);
+    this.config = Object.freeze(JSON.parse(handle.config));
+    this.shapeCount = handle.shapeCount;
+    this.jointCount = handle.jointCount;
+    const index = new Map(this.channels.map((name, i) => [name, i]));
+    /** @internal Where each channel is among the head model's. */
+    this.index = index;
+    /** @internal Where each of ARKit's channels is, or undefined. */
+    this.arkit = ARKIT_CHANNELS.map((name) => index.get(name));
+    /** @internal Canvases that were set up for this model's pictures. */
+    this.canvases = new WeakMap();
+  }
+
+  static async load(source, onProgress, { gpu, cache = true, signal } = {}) {
+    gpu ??= await Gpu.request();
+    const bytes = await load(source, { onProgress, cache, signal });
+    try {
+      return await on(gpu, async () => {
+        const handle = new bindings.Model(gpu.handle, bytes);
+        await gpu.handle.idle("setting the model up");
+        return new Model(gpu, handle);
+      });
+    } catch (error) {
+      if (cache) {
+        // What does not work is not worth keeping.
+        await forget(source);
+      }
+      throw error;
+    }
+  }
+
+  get report() {
+    return this.handle.report;
+  }
+
+  free() {
+    this.handle.free();
+  }
+}
+
+/** A person. */
+export class Avatar {
+  #handle;
+  #expression;
+  #pose;
+  #camera = { distance: 10.6, elevation: 0, azimuth: 0 };
+
+  constructor(model, handle) {
+    this.model = model;
+    this.#handle = handle;
+    this.#expression = new Float32Array(model.channels.length);
+    this.#pose = new Float32Array(3 * model.jointCount);
+  }
+
+  static async fromImages(model, images, { cameras, shape } = {}) {
+    if (cameras && cameras.length !== images.length) {
+      throw new GpavatarError(
+        "argument",
+        `cameras: expected ${images.length}, one per picture, found ${cameras.length}`,
+      );
+    }
+    const sources = new bindings.Sources();
+    return on(model.gpu, async () => {
+      for (const [i, image] of images.entries()) {
+        const { width, height, data } = await pixels(image);
+        const camera = cameras?.[i];
+        sources.add(width, height, data, camera && Float32Array.from(camera.flat()));
+      }
+      const handle = new bindings.Avatar(model.handle, sources, Float32Array.from(shape ?? []));
+      await model.gpu.handle.idle("building an avatar");
+      return new Avatar(model, handle);
+    }).finally(() => sources.free());
+  }
+
+  static fromBytes(model, bytes) {
+    return on(model.gpu, () => {
+      return new Avatar(model, bindings.Avatar.fromBytes(model.handle, new Uint8Array(bytes)));
+    });
+  }
+
+  toBytes() {
+    return this.#guard(() => this.#handle.toBytes());
+  }
+
+  setExpression(values) {
+    for (const [name, value] of Object.entries(values)) {
+      this.#expression[this.#channel(name)] = value;
+    }
+    return this;
+  }
+
+  setBlendshapes(values) {
+    if (values.length !== ARKIT_CHANNELS.length) {
+      throw new GpavatarError(
+        "argument",
+        `blendshapes: expected ${ARKIT_CHANNELS.length} numbers, found ${values.length}`,
+      );
+    }
+    const { arkit } = this.model;
+    for (let i = 0; i < values.length; i++) {
+      if (arkit[i] !== undefined) {
+        this.#expression[arkit[i]] = values[i];
+      }
+    }
+    return this;
+  }
+
+  setHead(rotation) {
+    this.#pose.set(rotation);
+    return this;
+  }
+
+  orbit(camera) {
+    this.#camera = { ...this.#camera, ...camera };
+    return this;
+  }
+
+  reset() {
+    this.#expression.fill(0);
+    this.#pose.fill(0);
+    return this;
+  }
+
+  /** Submits a frame onto the canvas; settles when it is done. */
+  render(drive, canvas) {
+    return this.#guard(async () => {
+      const target = this.#canvas(canvas);
+      const frame = this.#handle.render(...this.#arguments(drive), false);
+      try {
+        frame.present(target);
+        await this.model.gpu.handle.idle("rendering");
+      } finally {
+        // Its memory serves the next frame.
+        frame.free();
+      }
+    });
+  }
+
+  profile(drive, canvas) {
+    return this.#guard(async () => {
+      const target = canvas && this.#canvas(canvas);
+      const profile = await this.#handle.profile(...this.#arguments(drive));
+      const frame = profile.takeFrame();
+      try {
+        if (target) {
+          frame.present(target);
+          await this.model.gpu.handle.idle("rendering");
+        }
+        return profile.stages.map(([stage, milliseconds]) => ({ stage, milliseconds }));
+      } finally {
+        frame.free();
+        profile.free();
+      }
+    });
+  }
+
+  picture(drive, { transparent = false } = {}) {
+    return this.#frame(drive, transparent, async (frame) => {
+      const data = new Uint8ClampedArray((await frame.pixels()).buffer);
+      return new ImageData(data, frame.size, frame.size);
+    });
+  }
+
+  async snapshot({ drive, transparent = false, type = "image/png" } = {}) {
+    const picture = await this.picture(drive, { transparent });
+    const canvas = new OffscreenCanvas(picture.width, picture.height);
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+    return canvas.convertToBlob({ type });
+  }
+
+  planes() {
+    return this.#guard(async () => {
+      const { plane_size, plane_channels } = this.model.config;
+      return planePictures(await this.#handle.planes(), plane_size, plane_channels);
+    });
+  }
+
+  inspect(drive) {
+    const { low_res_size, low_res_channels } = this.model.config;
+    return this.#frame(drive, false, async (frame) => {
+      const lowRes = rgbPicture(await frame.lowRes(), low_res_size, low_res_channels);
+      const depth = grayPicture(await frame.depth(), low_res_size);
+      const data = new Uint8ClampedArray((await frame.pixels()).buffer);
+      return { lowRes, depth, picture: new ImageData(data, frame.size, frame.size) };
+    });
+  }
+
+  free() {
+    this.#handle.free();
+  }
+
+  #frame(drive, transparent, use) {
+    return this.#guard(async () => {
+      const frame = this.#handle.render(...this.#arguments(drive), transparent);
+      try {
+        return await use(frame);
+      } finally {
+        frame.free();
+      }
+    });
+  }
+
+  #channel(name) {
+    const index = this.model.index.get(name);
+    if (index === undefined) {
+      throw new GpavatarError("argument", `expression: the model has no channel "${name}"`);
+    }
+    return index;
+  }
+
+  /** Expression, pose, transform and focal length: the drive's own, else what was set. */
+  #arguments(drive) {
+    let expression = this.#expression;
+    if (drive?.expression instanceof Float32Array) {
+      expression = drive.expression;
+    } else if (drive?.expression) {
+      expression = new Float32Array(this.#expression.length);
+      for (const [name, value] of Object.entries(drive.expression)) {
+        expression[this.#channel(name)] = value;
+      }
+    }
+    let pose = this.#pose;
+    if (drive?.pose) {
+      pose = Float32Array.from(drive.pose);
+    } else if (drive?.head) {
+      pose = new Float32Array(this.#pose.length);
+      pose.set(drive.head);
+    }
+    const camera = drive?.camera ?? this.#camera;
+    const transform =
+      camera.transform === undefined
+        ? bindings.orbit(camera.distance ?? 10.6, camera.elevation ?? 0, camera.azimuth ?? 0)
+        : Float32Array.from(camera.transform.flat?.() ?? camera.transform);
+    return [expression, pose, transform, camera.focal ?? FOCAL];
+  }
+
+  #canvas(canvas) {
+    const { canvases, gpu, handle } = this.model;
+    let target = canvases.get(canvas);
+    if (!target) {
+      target = new bindings.Canvas(gpu.handle, handle, canvas);
+      canvases.set(canvas, target);
+    }
+    return target;
+  }
+
+  #guard(run) {
+    return on(this.model.gpu, run);
+  }
+}
+
+/** A sequence of drives. */
+export class Motion {
+  #handle;
+
+  constructor(json) {
+    try {
+      this.#handle = new bindings.Motion(typeof json === "string" ? json : JSON.stringify(json));
+    } catch (error) {
+      throw typed(error);
+    }
+    this.name = this.#handle.name;
+    this.duration = this.#handle.duration;
+  }
+
+  /** What it asks of avatars of a model after some seconds. */
+  sample(model, seconds) {
+    try {
+      const { transform, focal, ...rest } = this.#handle.sample(model.handle, seconds);
+      return { ...rest, camera: { transform, focal } };
+    } catch (error) {
+      throw typed(error, model.gpu);
+    }
+  }
+
+  free() {
+    this.#handle.free();
+  }
+}
+
+/** RGBA pixels with straight alpha. */
+async function pixels(image) {
+  if (typeof ImageData !== "undefined" && image instanceof ImageData) {
+    return { width: image.width, height: image.height, data: new Uint8Array(image.data.buffer) };
+  }
+  let bitmap = image;
+  if (image instanceof Blob) {
+    try {
+      // The colours as they are in the file.
+      const exact = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
+      bitmap = await createImageBitmap(image, exact);
+    } catch (error) {
+      throw new GpavatarError("format", "picture: not an image this browser reads", {
+        cause: error,
+      });
+    }
+  }
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) =>
+    Math.max(1, Math.round(side * scale)),
+  );
+  const context = new OffscreenCanvas(width, height).getContext("2d", {
+    willReadFrequently: true,
+  });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  if (bitmap !== image) {
+    bitmap.close();
+  }
+  return { width, height, data: new Uint8Array(context.getImageData(0, 0, width, height).data) };
+}

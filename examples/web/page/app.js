@@ -1,0 +1,658 @@
+// The page: controls in, messages to the engine out.
+
+import { ARKIT_CHANNELS, parseMessage } from "./gpavatar/drivers.js";
+
+const MOTIONS = [
+  ["talking", "Talk"],
+  ["emotions", "Emotions"],
+  ["blink", "Blink"],
+  ["look_around", "Look around"],
+];
+
+const GROUPS = [
+  ["Brows", /^brow/],
+  ["Eyes", /^eye/],
+  ["Jaw", /^jaw/],
+  ["Mouth", /^mouth|^tongue/],
+  ["Cheeks and nose", /^cheek|^nose/],
+];
+
+const both = (values) =>
+  Object.fromEntries(
+    Object.entries(values).flatMap(([name, value]) =>
+      ARKIT_CHANNELS.includes(name)
+        ? [[name, value]]
+        : [
+            [`${name}Left`, value],
+            [`${name}Right`, value],
+          ],
+    ),
+  );
+
+const PRESETS = [
+  ["Neutral", {}],
+  ["Smile", both({ mouthSmile: 0.9, cheekSquint: 0.5, eyeSquint: 0.3 })],
+  ["Surprise", both({ jawOpen: 0.6, browInnerUp: 0.9, browOuterUp: 0.8, eyeWide: 0.9 })],
+  ["Anger", both({ browDown: 1, noseSneer: 0.5, mouthPress: 0.6, eyeSquint: 0.4 })],
+  ["Sorrow", both({ browInnerUp: 0.9, mouthFrown: 0.9, eyeSquint: 0.3, mouthShrugLower: 0.4 })],
+  ["Kiss", both({ mouthPucker: 1, mouthFunnel: 0.2 })],
+  ["Wink", { eyeBlinkLeft: 1, mouthSmileLeft: 0.6, mouthSmileRight: 0.3, browDownLeft: 0.3 }],
+  ["Eyes closed", both({ eyeBlink: 1 })],
+];
+
+/** Turns of the head in degrees, about the axes +x, +y, +z. */
+const HEAD = [
+  ["Nod", 25],
+  ["Turn", 35],
+  ["Tilt", 25],
+];
+
+/** Where the network has seen heads from. */
+const ORBIT = { azimuth: 45, elevation: 20, nearest: 7.5, farthest: 15 };
+const STRAIGHT = { distance: 10.6, elevation: 0, azimuth: 0 };
+
+const ERRORS = {
+  "no-webgpu": [
+    "This browser has no WebGPU",
+    "The avatar needs it. Chrome and Edge have it since version 113, Safari since 26, Firefox since " +
+      "141 on Windows and 145 on Apple computers. On Linux, Chrome has it behind chrome://flags/#enable-unsafe-webgpu.",
+  ],
+  "no-adapter": [
+    "No graphics adapter for WebGPU",
+    "The browser has WebGPU but offers no device. Switching on hardware acceleration in its " +
+      "settings, or updating the graphics driver, often helps.",
+  ],
+  "device-lost": [
+    "The graphics device was lost",
+    "The driver was restarted, or another program took all of its memory. The avatar can be built again.",
+  ],
+  limit: ["The graphics device is too small", "It does not hold this model."],
+  network: ["The download failed", "Is the connection there?"],
+  format: ["The weights file is damaged", "It was not what it should be, and is not kept."],
+  tensors: ["The weights file is damaged", "It was not what it should be, and is not kept."],
+  config: ["The weights file does not fit", "It is of a network that this version cannot run."],
+};
+
+const $ = (id) => document.getElementById(id);
+const parameters = new URLSearchParams(location.search);
+
+const state = {
+  ready: false,
+  /** Values by ARKit name. */
+  values: Object.fromEntries(ARKIT_CHANNELS.map((name) => [name, 0])),
+  head: [0, 0, 0],
+  camera: { ...STRAIGHT },
+  channels: [],
+  samples: [],
+  /** What the avatar is built from: asked for again when the device was lost. */
+  person: undefined,
+  motion: undefined,
+};
+
+// The engine, in a worker if the canvas can go there.
+
+const canvas = $("canvas");
+const worker = parameters.get("worker") === "0" ? undefined : await startWorker();
+const send = worker
+  ? (message, transfer = []) => worker.postMessage(message, transfer)
+  : (await import("./engine.js")).engine((message) => receive(message));
+
+/** A worker that can render, if this browser has such. */
+async function startWorker() {
+  if (typeof canvas.transferControlToOffscreen !== "function") {
+    return undefined;
+  }
+  const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  const capable = await new Promise((resolve) => {
+    worker.addEventListener("error", () => resolve(false), { once: true });
+    worker.addEventListener("message", ({ data }) => resolve(data.capable), { once: true });
+  });
+  if (!capable) {
+    worker.terminate();
+    return undefined;
+  }
+  worker.addEventListener("message", ({ data }) => receive(data));
+  worker.addEventListener("error", (event) => {
+    receive({ type: "error", kind: "internal", message: event.message, fatal: true });
+  });
+  return worker;
+}
+
+function start() {
+  $("error").hidden = true;
+  loading("Starting");
+  const weights = new URL(parameters.get("model") ?? "weights/demo.safetensors", document.baseURI);
+  const message = { type: "start", weights: weights.href };
+  if (start.again) {
+    send(message);
+    return;
+  }
+  start.again = true;
+  const target = worker ? canvas.transferControlToOffscreen() : canvas;
+  send({ ...message, canvas: target }, [target]);
+}
+
+const receivers = {
+  progress({ loaded, total, cached }) {
+    const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+    const of = total ? `${megabytes(loaded)} of ${megabytes(total)} MB` : `${megabytes(loaded)} MB`;
+    if (loaded === total) {
+      loading("Preparing the network");
+    } else {
+      loading(`${cached ? "Reading" : "Downloading"} the network, ${of}`, total && loaded / total);
+    }
+  },
+  ready({ description, software, channels, timestamps }) {
+    state.ready = true;
+    state.channels = channels;
+    const name = description.split(" (")[0].trim();
+    $("adapter").textContent = software
+      ? "Software adapter: expect seconds per frame"
+      : name || "WebGPU";
+    if (!timestamps) {
+      $("stages").innerHTML = '<p class="quiet">This device does not tell</p>';
+    }
+    buildSliders();
+    if (state.person) {
+      buildPerson();
+    } else if (state.samples.length) {
+      choose(state.samples[0]);
+    } else {
+      loading("Add a photo to begin", 0);
+    }
+  },
+  avatar() {
+    $("loading").hidden = true;
+    document.body.dataset.state = "ready";
+    sendAll();
+  },
+  frame({ fps, milliseconds }) {
+    const rate = fps === undefined ? "" : `${fps < 10 ? fps.toFixed(1) : Math.round(fps)} fps, `;
+    $("speed").textContent = `${rate}${milliseconds.toFixed(milliseconds < 100 ? 1 : 0)} ms`;
+    document.body.dataset.frames = Number(document.body.dataset.frames ?? 0) + 1;
+  },
+  rest() {
+    document.body.dataset.rests = Number(document.body.dataset.rests ?? 0) + 1;
+  },
+  stages({ stages }) {
+    const most = Math.max(...stages.map((stage) => stage.milliseconds), 1e-6);
+    const sum = stages.reduce((all, stage) => all + stage.milliseconds, 0);
+    const rows = [...stages, { stage: "all", milliseconds: sum, total: true }];
+    $("stages").replaceChildren(
+      ...rows.map(({ stage, milliseconds, total }) => {
+        const row = element("div", { className: "row" });
+        const bar = element("div", { className: "bar" });
+        if (total) {
+          bar.style.visibility = "hidden";
+        }
+        const fill = element("i");
+        fill.style.width = `${(100 * milliseconds) / most}%`;
+        bar.append(fill);
+        const value = `${milliseconds.toFixed(milliseconds < 100 ? 2 : 0)} ms`;
+        row.append(
+          element("span", { textContent: stage }),
+          bar,
+          element("span", { className: "value", textContent: value }),
+        );
+        return row;
+      }),
+    );
+  },
+  planes({ planes }) {
+    planes.forEach((plane, i) => paint($(`plane-${i}`), plane));
+  },
+  inside({ pictures }) {
+    paint($("low-res"), pictures.lowRes);
+    paint($("depth"), pictures.depth);
+    paint($("final"), pictures.picture);
+  },
+  snapshot({ blob }) {
+    const link = element("a", { href: URL.createObjectURL(blob), download: "avatar.png" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  },
+  error({ kind, message, fatal }) {
+    if (!fatal) {
+      notice(message);
+      $("loading").hidden = true;
+      return;
+    }
+    const [title, hint] = ERRORS[kind] ?? ["Something went wrong", "This is likely a bug here."];
+    $("error-title").textContent = title;
+    $("error-hint").textContent = hint;
+    $("error-message").textContent = message;
+    $("retry").hidden = kind === "no-webgpu";
+    $("loading").hidden = true;
+    $("error").hidden = false;
+    document.body.dataset.state = "failed";
+  },
+};
+
+function receive(message) {
+  receivers[message.type](message);
+}
+
+// People.
+
+function choose(sample) {
+  state.person = async () => {
+    const pictures = await Promise.all(
+      sample.sources.map(async ({ picture }) => {
+        const response = await fetch(`weights/samples/${picture}`);
+        if (!response.ok) {
+          throw new Error(`${picture}: ${response.status}`);
+        }
+        return response.blob();
+      }),
+    );
+    return {
+      pictures,
+      cameras: sample.sources.map(({ transform }) => transform ?? null),
+      shape: sample.shape,
+    };
+  };
+  press($("people"), sample.name);
+  buildPerson();
+}
+
+function take(files) {
+  const pictures = [...files].filter((file) => file.type.startsWith("image/"));
+  if (!pictures.length) {
+    notice("That holds no picture.");
+    return;
+  }
+  state.person = async () => ({ pictures });
+  press($("people"), "");
+  notice(
+    "Photos work best frontal, upright and before black. The network that comes with this page has " +
+      "only ever seen drawn people, and makes everybody one of them.",
+  );
+  buildPerson();
+}
+
+async function buildPerson() {
+  if (!state.ready) {
+    return;
+  }
+  loading("Building the avatar");
+  try {
+    const person = await state.person();
+    $("inside-sources").replaceChildren(
+      ...person.pictures.slice(0, 3).map((picture) => {
+        const image = element("img", { alt: "", src: URL.createObjectURL(picture) });
+        image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+        return image;
+      }),
+    );
+    send({ type: "avatar", ...person });
+  } catch (error) {
+    receive({ type: "error", kind: "network", message: error.message, fatal: false });
+  }
+}
+
+async function listPeople() {
+  const add = element("button", { type: "button", className: "add", textContent: "Your photos" });
+  add.addEventListener("click", () => $("files").click());
+  $("people").append(add);
+  try {
+    const { samples } = await (await fetch("weights/samples/samples.json")).json();
+    state.samples = samples;
+  } catch {
+    notice("The sample people could not be loaded.");
+  }
+  for (const sample of state.samples) {
+    const button = element("button", { type: "button", title: sample.name });
+    button.dataset.value = sample.name;
+    const image = element("img", {
+      alt: sample.name,
+      src: `weights/samples/${sample.sources[0].picture}`,
+    });
+    button.append(image);
+    button.addEventListener("click", () => choose(sample));
+    add.before(button);
+  }
+}
+
+// Expression.
+
+/** "mouthSmileLeft" as "Smile left", in the group that has "mouth" in its name. */
+function title(channel) {
+  const words = channel.replace(/([A-Z])/g, " $1").toLowerCase().split(" ");
+  const rest = words.length > 1 && !/^(jaw|tongue|cheek|nose)$/.test(words[0]) ? words.slice(1) : words;
+  const text = rest.join(" ");
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+function buildSliders() {
+  const separate = $("sides").checked;
+  const groups = GROUPS.map(([name, pattern]) => {
+    const channels = ARKIT_CHANNELS.filter(
+      (channel) => pattern.test(channel) && state.channels.includes(channel),
+    );
+    const sliders = [];
+    for (const channel of channels) {
+      const side = /(.*)(Left|Right)$/.exec(channel);
+      const paired =
+        side && channels.includes(`${side[1]}Left`) && channels.includes(`${side[1]}Right`);
+      // What is moved to a side has no other side to go with.
+      if (!paired || separate || /^(jaw|mouth)$/.test(side[1])) {
+        sliders.push(slider(title(channel), [channel]));
+      } else if (side[2] === "Left") {
+        sliders.push(slider(title(side[1]), [channel, `${side[1]}Right`]));
+      }
+    }
+    return [name, sliders];
+  });
+  groups.push(["Head", HEAD.map(([name, most], axis) => headSlider(name, most, axis))]);
+  const open = new Set(
+    [...document.querySelectorAll(".group[open]")].map((group) => group.dataset.name),
+  );
+  const wide = matchMedia("(min-width: 901px)").matches;
+  $("sliders").replaceChildren(
+    ...groups
+      .filter(([, sliders]) => sliders.length)
+      .map(([name, sliders]) => {
+        const group = element("details", { className: "group" });
+        group.dataset.name = name;
+        group.open = open.size ? open.has(name) : name === "Jaw" || (wide && name === "Head");
+        const summary = element("summary", { textContent: name });
+        summary.append(element("span", { className: "quiet", textContent: sliders.length }));
+        group.append(summary, ...sliders);
+        return group;
+      }),
+  );
+}
+
+function slider(name, channels) {
+  return range(name, 0, 1, 0.01, (value) => value.toFixed(2), channels[0], {
+    get: () => state.values[channels[0]],
+    set(value) {
+      channels.forEach((channel) => (state.values[channel] = value));
+      sendExpression();
+    },
+  });
+}
+
+function headSlider(name, most, axis) {
+  return range(name, -most, most, 1, (value) => `${Math.round(value)}°`, `head-${axis}`, {
+    get: () => (state.head[axis] * 180) / Math.PI,
+    set(value) {
+      state.head[axis] = (value * Math.PI) / 180;
+      sendHead();
+    },
+  });
+}
+
+function range(name, min, max, step, format, id, { get, set }) {
+  const label = element("label", { className: "slider" });
+  const input = element("input", { type: "range", min, max, step, id: `slider-${id}` });
+  const output = element("output");
+  input.refresh = () => {
+    input.value = get();
+    output.textContent = format(get());
+  };
+  input.addEventListener("input", () => {
+    stopMotion();
+    set(Number(input.value));
+    output.textContent = format(get());
+    press($("presets"), "");
+  });
+  input.addEventListener("dblclick", () => {
+    set(0);
+    input.refresh();
+  });
+  label.append(element("span", { textContent: name }), output, input);
+  input.refresh();
+  return label;
+}
+
+function refreshSliders() {
+  document.querySelectorAll("#sliders input").forEach((input) => input.refresh());
+}
+
+let tween;
+
+/** Goes over to an expression in a fifth of a second. */
+function apply(target) {
+  stopMotion();
+  cancelAnimationFrame(tween);
+  const from = { ...state.values };
+  const head = [...state.head];
+  const began = performance.now();
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const step = (now) => {
+    const t = still ? 1 : Math.min(1, Math.max(0, now - began) / 200);
+    const eased = t * t * (3 - 2 * t);
+    for (const channel of ARKIT_CHANNELS) {
+      const to = target[channel] ?? 0;
+      state.values[channel] = t === 1 ? to : from[channel] + eased * (to - from[channel]);
+    }
+    state.head = head.map((angle) => (t === 1 ? 0 : angle * (1 - eased)));
+    sendExpression();
+    sendHead();
+    refreshSliders();
+    if (t < 1) {
+      tween = requestAnimationFrame(step);
+    }
+  };
+  tween = requestAnimationFrame(step);
+}
+
+function sendExpression() {
+  const values = Float32Array.from(state.channels, (channel) => state.values[channel] ?? 0);
+  send({ type: "expression", values });
+}
+
+function sendHead() {
+  send({ type: "head", rotation: state.head });
+}
+
+function sendAll() {
+  sendExpression();
+  sendHead();
+  if (!state.motion) {
+    send({ type: "camera", camera: state.camera });
+  }
+}
+
+// Motions and live drivers.
+
+async function play(name) {
+  cancelAnimationFrame(tween);
+  const response = await fetch(`weights/motions/${name}.json`);
+  if (!response.ok) {
+    notice(`The motion could not be loaded: ${response.status}`);
+    return;
+  }
+  state.motion = name;
+  press($("motions"), name);
+  press($("presets"), "");
+  send({ type: "motion", json: await response.text() });
+}
+
+function stopMotion() {
+  if (state.motion) {
+    state.motion = undefined;
+    press($("motions"), "");
+    send({ type: "motion", json: null });
+    sendAll();
+  }
+}
+
+/** Whoever tracks a face in another window or frame of this origin drives the avatar. */
+if (typeof BroadcastChannel !== "undefined") {
+  const channel = new BroadcastChannel("gpavatar");
+  channel.addEventListener("message", ({ data }) => {
+    try {
+      const { blendshapes, head } = parseMessage(data);
+      stopMotion();
+      ARKIT_CHANNELS.forEach((name, i) => (state.values[name] = blendshapes[i]));
+      state.head = [...head];
+      sendExpression();
+      sendHead();
+      refreshSliders();
+    } catch (error) {
+      notice(error.message);
+    }
+  });
+}
+
+// The camera.
+
+function look(change) {
+  const clamp = (value, most) => Math.min(most, Math.max(-most, value));
+  const camera = { ...state.camera, ...change };
+  camera.azimuth = clamp(camera.azimuth, ORBIT.azimuth);
+  camera.elevation = clamp(camera.elevation, ORBIT.elevation);
+  camera.distance = Math.min(ORBIT.farthest, Math.max(ORBIT.nearest, camera.distance));
+  state.camera = camera;
+  send({ type: "camera", camera });
+}
+
+const pointers = new Map();
+canvas.addEventListener("pointerdown", (event) => {
+  canvas.setPointerCapture(event.pointerId);
+  pointers.set(event.pointerId, [event.clientX, event.clientY]);
+  canvas.classList.add("dragging");
+});
+canvas.addEventListener("pointermove", (event) => {
+  const before = pointers.get(event.pointerId);
+  if (!before) {
+    return;
+  }
+  const now = [event.clientX, event.clientY];
+  const spread = () => {
+    const [a, b] = pointers.values();
+    return Math.hypot(a[0] - b[0], a[1] - b[1]);
+  };
+  if (pointers.size === 1) {
+    // The face follows the finger.
+    const degrees = 90 / canvas.clientWidth;
+    look({
+      azimuth: state.camera.azimuth - degrees * (now[0] - before[0]),
+      elevation: state.camera.elevation + degrees * (now[1] - before[1]),
+    });
+    pointers.set(event.pointerId, now);
+  } else {
+    const old = spread();
+    pointers.set(event.pointerId, now);
+    look({ distance: (state.camera.distance * old) / Math.max(spread(), 1) });
+  }
+});
+for (const type of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(type, (event) => {
+    pointers.delete(event.pointerId);
+    canvas.classList.toggle("dragging", pointers.size > 0);
+  });
+}
+canvas.addEventListener(
+  "wheel",
+  (event) => {
+    event.preventDefault();
+    look({ distance: state.camera.distance * Math.exp(event.deltaY * 0.001) });
+  },
+  { passive: false },
+);
+canvas.addEventListener("keydown", (event) => {
+  const { azimuth, elevation, distance } = state.camera;
+  const change = {
+    ArrowLeft: { azimuth: azimuth - 3 },
+    ArrowRight: { azimuth: azimuth + 3 },
+    ArrowUp: { elevation: elevation + 3 },
+    ArrowDown: { elevation: elevation - 3 },
+    "+": { distance: distance / 1.05 },
+    "=": { distance: distance / 1.05 },
+    "-": { distance: distance * 1.05 },
+    0: STRAIGHT,
+  }[event.key];
+  if (change) {
+    event.preventDefault();
+    look(change);
+  }
+});
+
+// Everything else on the page.
+
+function element(tag, properties = {}) {
+  return Object.assign(document.createElement(tag), properties);
+}
+
+function paint(target, picture) {
+  [target.width, target.height] = [picture.width, picture.height];
+  target.getContext("2d").putImageData(picture, 0, 0);
+}
+
+/** Marks the button of a group whose value is `value`. */
+function press(group, value) {
+  for (const button of group.querySelectorAll("button[data-value]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.value === value));
+  }
+}
+
+function loading(text, share) {
+  $("loading").hidden = false;
+  $("loading-text").textContent = text;
+  $("progress").hidden = share === 0;
+  if (share) {
+    $("progress").value = share;
+  } else {
+    $("progress").removeAttribute("value");
+  }
+}
+
+let noticeTimer;
+function notice(text) {
+  $("notice").textContent = text;
+  clearTimeout(noticeTimer);
+  noticeTimer = setTimeout(() => ($("notice").textContent = ""), 12_000);
+}
+
+for (const [name, label] of MOTIONS) {
+  const button = element("button", { type: "button", textContent: label });
+  button.dataset.value = name;
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", () => (state.motion === name ? stopMotion() : play(name)));
+  $("motions").append(button);
+}
+for (const [name, values] of PRESETS) {
+  const button = element("button", { type: "button", textContent: name });
+  button.dataset.value = name;
+  button.addEventListener("click", () => {
+    apply(values);
+    press($("presets"), name);
+  });
+  $("presets").append(button);
+}
+
+$("face").addEventListener("click", () => look(STRAIGHT));
+$("snapshot").addEventListener("click", () => send({ type: "snapshot" }));
+$("retry").addEventListener("click", start);
+$("sides").addEventListener("change", buildSliders);
+$("inside").addEventListener("toggle", () => {
+  send({ type: "inside", value: $("inside").open });
+});
+$("files").addEventListener("change", () => {
+  take($("files").files);
+  $("files").value = "";
+});
+
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  $("drop").hidden = false;
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) {
+    $("drop").hidden = true;
+  }
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  $("drop").hidden = true;
+  take(event.dataTransfer.files);
+});
+document.addEventListener("visibilitychange", () => {
+  send({ type: "visible", value: !document.hidden });
+});
+
+await listPeople();
+start();

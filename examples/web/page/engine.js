@@ -1,0 +1,239 @@
+// What runs beside the page: model, avatar and the render loop. It speaks in messages, so that it
+// runs in a worker where a canvas can be handed over, and else in the page itself.
+
+import { Avatar, Gpu, Model, Motion } from "./gpavatar/index.js";
+
+/** Milliseconds between two looks at the stages' times, and at what is inside. */
+const STAGES_EVERY = 1000;
+const INSIDE_EVERY = 400;
+/** Milliseconds between two looks at whether the device is still there. */
+const WATCH_EVERY = 500;
+/** Errors that say nothing about the device or the model. */
+const HARMLESS = ["argument", "format", "network"];
+
+/** Starts an engine that posts its messages by `post(message, transferables)`. */
+export function engine(post) {
+  let canvas;
+  let model;
+  let avatar;
+  /** Avatars that a frame may still be made of. */
+  let retired = [];
+  let motion;
+  let motionStart = 0;
+  let followsMotion = true;
+  let visible = true;
+  let inside = false;
+  let dirty = false;
+  let running = false;
+  let failed = false;
+  let lastStages = 0;
+  let lastInside = 0;
+  let times = [];
+  const drive = {
+    expression: new Float32Array(),
+    head: new Float32Array(3),
+    camera: { distance: 10.6, elevation: 0, azimuth: 0 },
+  };
+
+  function fail(error) {
+    const kind = error.kind ?? "internal";
+    const fatal = !avatar || !HARMLESS.includes(kind);
+    failed ||= fatal;
+    post({ type: "error", kind, message: error.message, fatal });
+  }
+
+  /** A device that goes while nothing is rendered would go unnoticed. */
+  setInterval(() => {
+    if (model?.gpu.lost && !failed) {
+      fail({ kind: "device-lost", message: "the device was lost" });
+    }
+  }, WATCH_EVERY);
+
+  function release() {
+    retired.forEach((old) => old.free());
+    retired = [];
+  }
+
+  /** What the next frame shows. */
+  function next(now) {
+    if (!motion) {
+      return drive;
+    }
+    const seconds = ((now - motionStart) / 1000) % Math.max(motion.duration, 1 / 60);
+    const sample = motion.sample(model, seconds);
+    const camera = followsMotion ? sample.camera : drive.camera;
+    return { expression: sample.expression, pose: sample.pose, camera };
+  }
+
+  async function frame(now) {
+    const shown = next(now);
+    const timed = model.gpu.timestamps && performance.now() - lastStages > STAGES_EVERY;
+    const start = performance.now();
+    if (timed) {
+      post({ type: "stages", stages: await avatar.profile(shown, canvas) });
+    } else {
+      await avatar.render(shown, canvas);
+    }
+    const end = performance.now();
+    if (timed || lastStages === Infinity) {
+      lastStages = end;
+    }
+    times = [...times.filter((time) => end - time.end < 2000), { start, end, timed }];
+    // Without the frames that are slower for being timed, unless there are no others.
+    const plain = times.filter((time) => !time.timed);
+    const counted = plain.length ? plain : times;
+    const milliseconds =
+      counted.reduce((sum, time) => sum + time.end - time.start, 0) / counted.length;
+    const span = times.length > 1 ? end - times[0].end : 0;
+    post({
+      type: "frame",
+      milliseconds,
+      fps: span > 0 ? (1000 * (times.length - 1)) / span : undefined,
+    });
+    if (inside && now - lastInside > INSIDE_EVERY) {
+      lastInside = performance.now();
+      post({ type: "inside", pictures: await avatar.inspect(shown) });
+    }
+  }
+
+  /** Renders while there is something new to see. */
+  async function loop() {
+    if (running) {
+      return;
+    }
+    running = true;
+    while (avatar && canvas && visible && !failed && (dirty || motion)) {
+      dirty = false;
+      const now = await new Promise((resolve) => requestAnimationFrame(resolve));
+      try {
+        await frame(now);
+      } catch (error) {
+        fail(error);
+      }
+      release();
+    }
+    running = false;
+    if (!motion && times.length) {
+      times = [];
+      post({ type: "rest" });
+    }
+  }
+
+  function redraw() {
+    dirty = true;
+    loop();
+  }
+
+  /** Runs one after the other, so that no avatar is built on a model that is on its way out. */
+  let queue = Promise.resolve();
+  function enqueue(task) {
+    queue = queue.then(task).catch(fail);
+  }
+
+  const handlers = {
+    start({ canvas: given, weights }) {
+      canvas = given ?? canvas;
+      enqueue(async () => {
+        // What is left of a device that was lost.
+        while (running) {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        for (const old of [avatar, model]) {
+          try {
+            old?.free();
+          } catch {
+            // A call that never came back still holds it.
+          }
+        }
+        avatar = model = undefined;
+        failed = false;
+        const began = performance.now();
+        const gpu = await Gpu.request();
+        model = await Model.load(
+          weights,
+          (progress) => post({ type: "progress", ...progress }),
+          { gpu },
+        );
+        drive.expression = new Float32Array(model.channels.length);
+        post({
+          type: "ready",
+          description: gpu.description,
+          software: gpu.software,
+          timestamps: gpu.timestamps,
+          channels: [...model.channels],
+          config: model.config,
+          milliseconds: performance.now() - began,
+        });
+      });
+    },
+    avatar({ pictures, cameras, shape }) {
+      enqueue(async () => {
+        const began = performance.now();
+        const built = await Avatar.fromImages(model, pictures, { cameras, shape });
+        if (avatar) {
+          retired.push(avatar);
+        }
+        avatar = built;
+        if (!running) {
+          release();
+        }
+        post({ type: "avatar", milliseconds: performance.now() - began });
+        if (inside) {
+          post({ type: "planes", planes: await avatar.planes() });
+        }
+        lastInside = 0;
+        // The first frame is not like the others: pipelines are still being made.
+        lastStages = Infinity;
+        redraw();
+      });
+    },
+    expression({ values }) {
+      drive.expression.set(values);
+      redraw();
+    },
+    head({ rotation }) {
+      drive.head.set(rotation);
+      redraw();
+    },
+    camera({ camera }) {
+      Object.assign(drive.camera, camera);
+      followsMotion = false;
+      redraw();
+    },
+    motion({ json }) {
+      try {
+        motion?.free();
+        motion = json ? new Motion(json) : undefined;
+      } catch (error) {
+        motion = undefined;
+        fail(error);
+      }
+      motionStart = performance.now();
+      followsMotion = true;
+      redraw();
+    },
+    visible({ value }) {
+      visible = value;
+      if (visible) {
+        times = [];
+        redraw();
+      }
+    },
+    inside({ value }) {
+      inside = value;
+      lastInside = 0;
+      if (inside && avatar) {
+        enqueue(async () => post({ type: "planes", planes: await avatar.planes() }));
+        redraw();
+      }
+    },
+    snapshot({ id, transparent }) {
+      enqueue(async () => {
+        const blob = await avatar.snapshot({ drive: next(performance.now()), transparent });
+        post({ type: "snapshot", id, blob });
+      });
+    },
+  };
+
+  return (message) => handlers[message.type](message);
+}

@@ -1,0 +1,56 @@
+// Serves dist/: `node serve.mjs [PORT]`. Without a framework, and to this machine only.
+
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const TYPES = {
+  ".css": "text/css",
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".json": "application/json",
+  ".png": "image/png",
+  ".wasm": "application/wasm",
+};
+
+/** Serves a folder; `mounts` puts other folders below paths. */
+export function serve(root, port = 0, mounts = {}) {
+  const server = createServer(async (request, response) => {
+    try {
+      const path = normalize(decodeURIComponent(new URL(request.url, "http://host").pathname));
+      const mount = Object.keys(mounts).find((prefix) => path.startsWith(prefix));
+      const file = mount ? join(mounts[mount], path.slice(mount.length)) : join(root, path);
+      const found = file.endsWith("/") ? join(file, "index.html") : file;
+      const { size, mtimeMs } = await stat(found);
+      const tag = `"${size}-${Math.round(mtimeMs)}"`;
+      response.setHeader("etag", tag);
+      response.setHeader("cache-control", "no-cache");
+      response.setHeader("content-type", TYPES[extname(found)] ?? "application/octet-stream");
+      if (request.headers["if-none-match"] === tag) {
+        response.writeHead(304).end();
+        return;
+      }
+      response.setHeader("content-length", size);
+      if (request.method === "HEAD") {
+        response.end();
+        return;
+      }
+      createReadStream(found)
+        .on("error", () => response.destroy())
+        .pipe(response);
+    } catch {
+      response.writeHead(404).end("not found");
+    }
+  });
+  return new Promise((resolve) => {
+    server.listen(port, "127.0.0.1", () => resolve(server));
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const root = fileURLToPath(new URL("dist", import.meta.url));
+  const server = await serve(root, Number(process.argv[2] ?? 8080));
+  console.log(`http://127.0.0.1:${server.address().port}/`);
+}

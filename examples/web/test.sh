@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Everything the web part has to pass: builds it, renders the same drives natively, and compares in
+# a browser without a window.
+#
+# FRAMES=500 makes the test for leaks longer, CASES=all compares the kernels for graphics processors,
+# too; both take long on a software adapter.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+weights=$(realpath "${WEIGHTS:-../../weights/demo.safetensors}")
+export WEIGHTS=$weights
+
+cargo fmt --check
+cargo fmt --check --manifest-path tools/Cargo.toml
+./build.sh
+./build.sh --testing
+npm ci --silent
+
+mkdir -p out
+cat >out/drives.json <<'JSON'
+{
+  "version": 1,
+  "fps": 1,
+  "channels": ["jawOpen"],
+  "orbit": [[10.6, 0, 0], [10.6, 0, 0], [10.6, 0, 21]],
+  "expression": [[0], [0.8], [0]]
+}
+JSON
+rm -rf out/native
+(
+    # The native build has its own place.
+    cd ../..
+    cargo run --quiet --example reenact -- --model "$weights" --sample indigo \
+        --motion examples/web/out/drives.json -o examples/web/out/native
+)
+node --test --test-concurrency=1 --test-reporter=spec tests/*.test.mjs

@@ -1,0 +1,221 @@
+// The package without the page: numbers against golden data, memory, errors.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { serve } from "../serve.mjs";
+import { launch, open } from "./browser.mjs";
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+
+/** Frames of the test for leaks; the first few fill pools. */
+const FRAMES = Number(process.env.FRAMES ?? 60);
+const WARM = 8;
+
+let server;
+let browser;
+let page;
+
+before(async () => {
+  server = await serve(path(".."), 0, { "/golden/": path("../../../tests/golden/") });
+  const base = `http://127.0.0.1:${server.address().port}/`;
+  browser = await launch();
+  page = await open(browser, `${base}tests/harness.html`, { init: count });
+  page.setDefaultTimeout(0);
+  await page.waitForSelector('body[data-state="ready"]', { timeout: 60_000 });
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** Counts what is asked of devices, and keeps the wasm's memory at hand. */
+function count() {
+  globalThis.created = {};
+  for (const name of Object.getOwnPropertyNames(GPUDevice.prototype)) {
+    const original = Object.getOwnPropertyDescriptor(GPUDevice.prototype, name).value;
+    if (/^create(?!CommandEncoder)/.test(name)) {
+      GPUDevice.prototype[name] = function (...args) {
+        created[name] = (created[name] ?? 0) + 1;
+        return original.apply(this, args);
+      };
+    }
+  }
+  for (const name of ["instantiate", "instantiateStreaming"]) {
+    const original = WebAssembly[name];
+    WebAssembly[name] = async (...args) => {
+      const result = await original.apply(WebAssembly, args);
+      globalThis.memory = (result.instance ?? result).exports.memory;
+      return result;
+    };
+  }
+}
+
+test("the model and an avatar", async () => {
+  const found = await page.evaluate(async () => {
+    const progress = [];
+    globalThis.model = await gpavatar.Model.load(
+      new URL("../dist/weights/demo.safetensors", location.href),
+      (step) => progress.push(step),
+    );
+    const response = await fetch("../dist/weights/samples/samples.json");
+    globalThis.sample = (await response.json()).samples[0];
+    globalThis.pictures = await Promise.all(
+      sample.sources.map(async ({ picture }) =>
+        (await fetch(`../dist/weights/samples/${picture}`)).blob(),
+      ),
+    );
+    globalThis.avatar = await gpavatar.Avatar.fromImages(model, pictures, {
+      cameras: sample.sources.map(({ transform }) => transform),
+      shape: sample.shape,
+    });
+    return { last: progress.at(-1), channels: model.channels.length, software: model.gpu.software };
+  });
+  assert.equal(found.last.loaded, found.last.total);
+  assert.equal(found.last.cached, false);
+  assert.equal(found.channels, 52);
+  assert.ok(found.software);
+});
+
+test("weights come from the cache the second time", async () => {
+  const cached = await page.evaluate(async () => {
+    let last;
+    const url = new URL("../dist/weights/demo.safetensors", location.href);
+    const again = await gpavatar.Model.load(url, (step) => (last = step), { gpu: model.gpu });
+    again.free();
+    return last.cached;
+  });
+  assert.ok(cached);
+});
+
+test("names, blend shapes and a drive are three ways to one picture", async () => {
+  const differences = await page.evaluate(async () => {
+    const { ARKIT_CHANNELS, parseMessage } = gpavatar;
+    const neutral = await avatar.picture();
+    const named = await avatar.setExpression({ jawOpen: 0.5, eyeBlinkLeft: 1 }).picture();
+    avatar.reset();
+    const blendshapes = new Float32Array(52);
+    blendshapes[ARKIT_CHANNELS.indexOf("jawOpen")] = 0.5;
+    blendshapes[ARKIT_CHANNELS.indexOf("eyeBlinkLeft")] = 1;
+    const fast = await avatar.setBlendshapes(blendshapes).picture();
+    avatar.reset();
+    const driven = await avatar.picture({ expression: { jawOpen: 0.5, eyeBlinkLeft: 1 } });
+    const message = parseMessage({ version: 1, blendshapes: [...blendshapes] });
+    const live = await avatar
+      .setBlendshapes(message.blendshapes)
+      .setHead(message.head)
+      .picture();
+    avatar.reset();
+    const all = [0, 0, 1, 1];
+    return [neutral, fast, driven, live].map(
+      (picture) => tools.difference(named, picture, all).largest,
+    );
+  });
+  const [neutral, ...same] = differences;
+  assert.ok(neutral > 20, `${neutral}`);
+  assert.deepEqual(same, [0, 0, 0]);
+});
+
+test("an avatar is saved and loaded", async () => {
+  const { bytes, psnr } = await page.evaluate(async () => {
+    const bytes = await avatar.toBytes();
+    const loaded = await gpavatar.Avatar.fromBytes(model, bytes);
+    const psnr = tools.psnr(await avatar.picture(), await loaded.picture());
+    loaded.free();
+    return { bytes: bytes.length, psnr };
+  });
+  console.log(`  ${bytes} bytes, ${psnr.toFixed(1)} dB`);
+  // Planes are stored as f16.
+  assert.ok(psnr > 40);
+});
+
+test("errors have a kind", async () => {
+  const kinds = await page.evaluate(async () => {
+    const kind = async (run) => {
+      try {
+        await run();
+        return "none";
+      } catch (error) {
+        return error instanceof gpavatar.GpavatarError ? error.kind : `not ours: ${error}`;
+      }
+    };
+    const { Avatar, Model, Motion } = gpavatar;
+    const options = { gpu: model.gpu };
+    return [
+      await kind(() => avatar.setExpression({ jawOpened: 1 })),
+      await kind(() => avatar.setBlendshapes([1, 2])),
+      await kind(() => avatar.picture({ camera: { distance: NaN } })),
+      await kind(() => avatar.picture({ pose: [1, 2] })),
+      await kind(() => Avatar.fromImages(model, [])),
+      await kind(() => Avatar.fromImages(model, pictures, { cameras: [] })),
+      await kind(() => Avatar.fromImages(model, pictures, { shape: [1] })),
+      await kind(() => Avatar.fromImages(model, [new Blob(["no picture"])])),
+      await kind(() => Model.load(new ArrayBuffer(8), undefined, options)),
+      await kind(() => Model.load("none.safetensors", undefined, options)),
+      await kind(() => new Motion("{}")),
+    ];
+  });
+  assert.deepEqual(kinds, [
+    ...Array(7).fill("argument"),
+    "format",
+    "format",
+    "network",
+    "format",
+  ]);
+});
+
+test("stages are timed where the device can", async () => {
+  const stages = await page.evaluate(() => model.gpu.timestamps && avatar.profile());
+  if (!stages) {
+    console.log("  no timestamp queries");
+    return;
+  }
+  console.log(stages.map((s) => `  ${s.stage} ${s.milliseconds.toFixed(1)} ms`).join("\n"));
+  const names = stages.map(({ stage }) => stage);
+  assert.ok(["points", "rays", "field", "super-resolver", "output"].every((n) => names.includes(n)));
+  assert.ok(stages.reduce((sum, { milliseconds }) => sum + milliseconds, 0) > 0);
+});
+
+test(`memory stays where it is over ${FRAMES} frames`, async () => {
+  const found = await page.evaluate(
+    async ([frames, warm]) => {
+      const canvas = document.getElementById("canvas");
+      const drive = (i) => ({
+        expression: { jawOpen: (i % 10) / 10 },
+        camera: { azimuth: (i % 40) - 20 },
+      });
+      for (let i = 0; i < warm; i++) {
+        await avatar.render(drive(i), canvas);
+      }
+      const before = { bytes: memory.buffer.byteLength, created: { ...created } };
+      const began = performance.now();
+      for (let i = warm; i < frames; i++) {
+        await avatar.render(drive(i), canvas);
+      }
+      const milliseconds = (performance.now() - began) / (frames - warm);
+      const bytes = memory.buffer.byteLength;
+      return { before, after: { bytes, created: { ...created } }, milliseconds };
+    },
+    [FRAMES, WARM],
+  );
+  console.log(`  ${found.milliseconds.toFixed(1)} ms a frame, ${found.after.bytes} bytes of wasm`);
+  assert.deepEqual(found.after, found.before);
+});
+
+test("the golden case holds in the browser, at the native tolerances", async () => {
+  // CASES=all adds the kernels for graphics processors, slow on this adapter.
+  const kinds = process.env.CASES === "all" ? [true, false] : [true];
+  for (const software of kinds) {
+    const { table, tensors, failures } = await page.evaluate(async (software) => {
+      const golden = "/golden/small_released_two_sources.safetensors";
+      const bytes = new Uint8Array(await (await fetch(golden)).arrayBuffer());
+      const rules = await (await fetch("/golden/checkpoint_small_released.tsv")).text();
+      return bindings.compare(bytes, rules, software);
+    }, software);
+    console.log(table);
+    assert.ok(tensors > 100, `${tensors}`);
+    assert.equal(failures, 0);
+  }
+});

@@ -1,0 +1,263 @@
+// The page as people use it, beside pictures that the same drives gave natively (test.sh).
+
+import assert from "node:assert/strict";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { serve } from "../serve.mjs";
+import { launch, open } from "./browser.mjs";
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+
+/** A software adapter on a busy machine takes its time. */
+const PATIENCE = { timeout: 300_000 };
+/** What rounding, in another order and by another compiler, leaves of two equal pictures. */
+const EQUAL = 40;
+
+let server;
+let base;
+let browser;
+let page;
+
+before(async () => {
+  await mkdir(path("../out"), { recursive: true });
+  // Bytes in the middle of the tensors become numbers that are none.
+  const weights = await readFile(path("../dist/weights/demo.safetensors"));
+  const corrupt = Buffer.from(weights);
+  corrupt.fill(0xff, corrupt.length / 2);
+  await writeFile(path("../out/corrupt.safetensors"), corrupt);
+  await writeFile(path("../out/truncated.safetensors"), weights.subarray(0, 100_000));
+  server = await serve(path("../dist"), 0, { "/out/": path("../out/") });
+  base = `http://127.0.0.1:${server.address().port}/`;
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+const ready = (which) => which.waitForSelector('body[data-state="ready"]', PATIENCE);
+
+/** Does something and waits until the avatar stands still again. */
+async function settle(act) {
+  const before = await page.evaluate(() => Number(document.body.dataset.rests ?? 0));
+  await act();
+  await page.waitForFunction((n) => Number(document.body.dataset.rests ?? 0) > n, before, PATIENCE);
+}
+
+/** How close the canvas comes to a picture of the native run. The browser shows it when it likes. */
+async function psnr(number) {
+  let best = 0;
+  for (let tries = 0; tries < 50 && best < EQUAL; tries++) {
+    best = await page.evaluate(async (url) => {
+      const native = await tools.file(url);
+      return tools.psnr(tools.canvas("#canvas"), native);
+    }, `out/native/${String(number).padStart(4, "0")}.png`);
+    await page.waitForTimeout(best < EQUAL ? 200 : 0);
+  }
+  console.log(`  frame ${number}: ${best.toFixed(1)} dB`);
+  return best;
+}
+
+const slide = (id, value) =>
+  page.evaluate(
+    ([id, value]) => {
+      const input = document.getElementById(id);
+      input.value = value;
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+    [id, value],
+  );
+
+test("the page loads its model and shows what the native build renders", async () => {
+  const began = performance.now();
+  page = await open(browser, base, { context: { viewport: { width: 1280, height: 900 } } });
+  await ready(page);
+  await page.waitForFunction(() => document.body.dataset.rests > 0, undefined, PATIENCE);
+  console.log(`  first picture after ${((performance.now() - began) / 1000).toFixed(1)} s`);
+  console.log(`  ${await page.textContent("#adapter")}, ${await page.textContent("#speed")}`);
+  assert.equal(await page.evaluate(() => tools.canvas("#canvas").width), 128);
+  assert.ok((await page.evaluate(() => tools.contrast(tools.canvas("#canvas")))) > 10);
+  assert.ok((await psnr(0)) > EQUAL);
+  await page.screenshot({ path: path("../out/page.png") });
+});
+
+test("the jaw's slider moves the mouth, and not what is behind the head", async () => {
+  await page.evaluate(() => (globalThis.rest = tools.canvas("#canvas")));
+  await settle(() => slide("slider-jawOpen", 0.8));
+  assert.ok((await psnr(1)) > EQUAL);
+  const [mouth, corners] = await page.evaluate(() => {
+    const now = tools.canvas("#canvas");
+    const difference = (rectangle) => tools.difference(rest, now, rectangle);
+    return [
+      difference([0.35, 0.55, 0.65, 0.85]),
+      [difference([0, 0, 0.1, 0.3]), difference([0.9, 0, 1, 0.3])],
+    ];
+  });
+  assert.ok(mouth.mean > 2, `mouth: ${mouth.mean}`);
+  for (const corner of corners) {
+    assert.ok(corner.largest <= 3, `background: ${corner.largest}`);
+  }
+  await page.screenshot({ path: path("../out/jaw.png") });
+  await settle(() => page.click('#presets [data-value="Neutral"]'));
+  assert.ok((await psnr(0)) > EQUAL);
+  assert.equal(await page.inputValue("#slider-jawOpen"), "0");
+});
+
+test("arrow keys and the pointer orbit, and 0 leads back", async () => {
+  await page.focus("#canvas");
+  await settle(async () => {
+    for (let i = 0; i < 7; i++) {
+      await page.keyboard.press("ArrowRight");
+    }
+  });
+  assert.ok((await psnr(2)) > EQUAL);
+  const turned = await page.evaluate(() => tools.psnr(rest, tools.canvas("#canvas")));
+  assert.ok(turned < 30, `${turned}`);
+  await page.screenshot({ path: path("../out/orbit.png") });
+  await settle(() => page.keyboard.press("0"));
+  assert.ok((await psnr(0)) > EQUAL);
+
+  const box = await page.locator("#canvas").boundingBox();
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  await settle(async () => {
+    await page.mouse.move(x, y);
+    await page.mouse.down();
+    await page.mouse.move(x - 120, y + 30, { steps: 3 });
+    await page.mouse.up();
+  });
+  const dragged = await page.evaluate(() => tools.psnr(rest, tools.canvas("#canvas")));
+  assert.ok(dragged < 30, `${dragged}`);
+  await settle(() => page.mouse.wheel(0, -300));
+  await settle(() => page.click("#face"));
+});
+
+test("a motion plays, stops when the page is hidden, and goes on", async () => {
+  const frames = () => page.evaluate(() => Number(document.body.dataset.frames));
+  const more = (n) =>
+    page.waitForFunction((n) => Number(document.body.dataset.frames) > n, n, PATIENCE);
+  const hide = (hidden) =>
+    page.evaluate((hidden) => {
+      Object.defineProperty(document, "hidden", { configurable: true, value: hidden });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  await page.click('#motions [data-value="talking"]');
+  await more((await frames()) + 1);
+  await hide(true);
+  // The frame that was under way is finished.
+  let seen;
+  do {
+    seen = await frames();
+    await page.waitForTimeout(3000);
+  } while ((await frames()) !== seen && seen < 1000);
+  await page.waitForTimeout(1000);
+  assert.equal(await frames(), seen);
+  await hide(false);
+  await more(seen);
+  console.log(`  while playing: ${await page.textContent("#speed")}`);
+  await settle(() => page.click('#motions [data-value="talking"]'));
+  assert.ok((await psnr(0)) > EQUAL);
+});
+
+test("a live driver in another context of the origin drives the avatar", async () => {
+  await settle(() =>
+    page.evaluate(() => {
+      const channel = new BroadcastChannel("gpavatar");
+      channel.postMessage({ version: 1, blendshapes: { jawOpen: 0.8 } });
+      channel.close();
+    }),
+  );
+  assert.ok((await psnr(1)) > EQUAL);
+  assert.equal(await page.inputValue("#slider-jawOpen"), "0.8");
+  await settle(() => page.click('#presets [data-value="Neutral"]'));
+});
+
+test("the strip shows planes, low resolution, depth and the final picture", async () => {
+  await settle(() => page.click("#inside summary"));
+  await page.waitForFunction(() => document.getElementById("final").width === 128, undefined, PATIENCE);
+  for (const id of ["plane-0", "plane-1", "plane-2", "low-res", "depth", "final"]) {
+    const contrast = await page.evaluate((id) => tools.contrast(tools.canvas(id)), `#${id}`);
+    assert.ok(contrast > 5, `${id}: ${contrast}`);
+  }
+  await page.screenshot({ path: path("../out/inside.png"), fullPage: true });
+  await page.click("#inside summary");
+});
+
+test("a snapshot is the picture as PNG", async () => {
+  const [download] = await Promise.all([
+    page.waitForEvent("download", PATIENCE),
+    page.click("#snapshot"),
+  ]);
+  assert.equal(download.suggestedFilename(), "avatar.png");
+  await download.saveAs(path("../out/snapshot.png"));
+  const same = await page.evaluate(async () => {
+    return tools.psnr(await tools.file("out/snapshot.png"), await tools.file("out/native/0000.png"));
+  });
+  assert.ok(same > EQUAL, `${same}`);
+});
+
+test("everything has a name and can be reached", async () => {
+  const nameless = await page.evaluate(() =>
+    [...document.querySelectorAll("button, input:not([hidden]), canvas[tabindex], progress")]
+      .filter(
+        (element) =>
+          !(
+            element.labels?.length ||
+            element.getAttribute("aria-label") ||
+            element.textContent.trim() ||
+            element.title ||
+            element.querySelector("img[alt]")
+          ),
+      )
+      .map((element) => element.outerHTML),
+  );
+  assert.deepEqual(nameless, []);
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.waitForTimeout(500);
+  await page.screenshot({ path: path("../out/phone.png") });
+  const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
+  assert.ok(wide <= 390, `${wide}`);
+  assert.deepEqual(page.failures, []);
+});
+
+test("a lost device is told, and another one taken", async () => {
+  const crash = await page.context().newPage();
+  // The process that answers for the device ends; so may this navigation.
+  await crash.goto("chrome://gpucrash", { timeout: 10_000 }).catch(() => undefined);
+  await page.waitForSelector("#error:not([hidden])", PATIENCE);
+  assert.match(await page.textContent("#error-title"), /device was lost/);
+  await page.screenshot({ path: path("../out/lost.png") });
+  await crash.close();
+  await settle(() => page.click("#retry"));
+  await ready(page);
+  assert.ok(await page.isHidden("#error"));
+  assert.ok((await psnr(0)) > EQUAL);
+});
+
+test("damaged weights are told", async () => {
+  for (const name of ["corrupt", "truncated"]) {
+    const bad = await open(browser, `${base}?model=out/${name}.safetensors`);
+    await bad.waitForSelector("#error:not([hidden])", PATIENCE);
+    assert.match(await bad.textContent("#error-title"), /weights file is damaged/);
+    console.log(`  ${(await bad.textContent("#error-message")).slice(0, 120)}`);
+    await bad.screenshot({ path: path(`../out/${name}.png`) });
+    await bad.context().close();
+  }
+  const none = await open(browser, `${base}?model=out/none.safetensors`);
+  await none.waitForSelector("#error:not([hidden])", PATIENCE);
+  assert.match(await none.textContent("#error-title"), /download failed/);
+  await none.context().close();
+});
+
+test("without WebGPU the page says so and what to do", async () => {
+  const without = await open(browser, `${base}?worker=0`, {
+    init: () => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined }),
+  });
+  await without.waitForSelector("#error:not([hidden])", PATIENCE);
+  assert.match(await without.textContent("#error-title"), /no WebGPU/);
+  assert.match(await without.textContent("#error-hint"), /Chrome/);
+  await without.screenshot({ path: path("../out/without.png") });
+  await without.context().close();
+});
