@@ -17,7 +17,9 @@ DISTANCE = 10.6
 
 def both(**channels):
     """Channels of which there is one for each side."""
-    return {f"{name}{side}": value for name, value in channels.items() for side in ("Left", "Right")}
+    return {
+        f"{name}{side}": value for name, value in channels.items() for side in ("Left", "Right")
+    }
 
 
 def added(*expressions):
@@ -84,7 +86,9 @@ def frames(duration):
 def motion(name, duration, moment):
     """A motion of `moment(time)`: expression, three angles of the head, elevation and azimuth."""
     moments = [moment(time) for time in frames(duration)]
-    moved = {channel for expression, _, _ in moments for channel, v in expression.items() if v > 5e-4}
+    moved = {
+        channel for expression, _, _ in moments for channel, v in expression.items() if v > 5e-4
+    }
     channels = sorted(moved)
     return {
         "version": 1,
@@ -167,8 +171,15 @@ def talking():
             blinks(time, [1.22, 2.5, duration - 0.75]),
             saccades(
                 time,
-                [(0, 0, 0), (0.9, 0.12, 0.05), (1.25, 0, 0), (2.0, -0.15, 0.1), (2.5, 0, -0.04),
-                 (3.4, 0.1, 0), (duration - 0.7, 0, 0)],
+                [
+                    (0, 0, 0),
+                    (0.9, 0.12, 0.05),
+                    (1.25, 0, 0),
+                    (2.0, -0.15, 0.1),
+                    (2.5, 0, -0.04),
+                    (3.4, 0.1, 0),
+                    (duration - 0.7, 0, 0),
+                ],
             ),
         )
         head = (
@@ -191,7 +202,8 @@ EMOTIONS = [
     ),
     (
         "surprise",
-        {"jawOpen": 0.65, "browInnerUp": 0.9, "mouthFunnel": 0.2} | both(browOuterUp=0.8, eyeWide=0.9),
+        {"jawOpen": 0.65, "browInnerUp": 0.9, "mouthFunnel": 0.2}
+        | both(browOuterUp=0.8, eyeWide=0.9),
         (-0.08, 0.0, 0.0),
     ),
     (
@@ -208,7 +220,12 @@ EMOTIONS = [
     ),
     (
         "wink",
-        {"eyeBlinkLeft": 1.0, "cheekSquintLeft": 0.7, "mouthSmileLeft": 0.8, "mouthSmileRight": 0.35}
+        {
+            "eyeBlinkLeft": 1.0,
+            "cheekSquintLeft": 0.7,
+            "mouthSmileLeft": 0.8,
+            "mouthSmileRight": 0.35,
+        }
         | {"browDownLeft": 0.3, "browOuterUpRight": 0.4, "mouthLeft": 0.15},
         (0.0, 0.1, 0.1),
     ),
@@ -242,7 +259,10 @@ def blink():
     def moment(time):
         expression = added(
             blinks(time, [0.7, 2.2, 2.55]),
-            saccades(time, [(0, 0, 0), (0.75, 0.45, 0.1), (1.3, -0.4, 0.05), (1.8, -0.1, -0.3), (2.25, 0, 0)]),
+            saccades(
+                time,
+                [(0, 0, 0), (0.75, 0.45, 0.1), (1.3, -0.4, 0.05), (1.8, -0.1, -0.3), (2.25, 0, 0)],
+            ),
             both(mouthSmile=0.12 + 0.05 * wave(time, duration, 1)),
         )
         head = (0.02 * wave(time, duration, 1), 0.03 * wave(time, duration, 1, 0.1), 0.0)
