@@ -1,6 +1,7 @@
 //! Plays one motion on everyone who ships with the crate.
 //!
-//! `cargo run --release --example gallery` writes the animation that the README opens with.
+//! `cargo run --release --example gallery -- --people 4 --stride 3` writes the animation that the
+//! README opens with.
 
 mod common;
 
