@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs what the browser needs on a Debian machine: a compiler for the web, Chromium and Node.
+set -euo pipefail
+
+packages=(chromium)
+# Whoever has these in another way need not have Debian's.
+if [[ ! -d $(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown ]]; then
+    packages+=(rustc-web rust-web-src)
+fi
+if ! command -v npm >/dev/null; then
+    packages+=(nodejs npm)
+fi
+
+if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
