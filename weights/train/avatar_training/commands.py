@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-RECIPES = ("procedural", "released")
+from .recipe import RECIPES
 
 
 def add(verbs):
@@ -23,7 +23,7 @@ def add(verbs):
     train.add_argument(
         "--out", required=True, type=Path, help="folder for checkpoints and previews"
     )
-    train.add_argument("--recipe", choices=RECIPES, default=RECIPES[0], help="[procedural]")
+    train.add_argument("--recipe", choices=RECIPES, default="procedural", help="[procedural]")
     length = train.add_mutually_exclusive_group(required=True)
     length.add_argument("--steps", type=int, help="how long to train, in steps")
     length.add_argument("--minutes", type=float, help="how long to train, in minutes")

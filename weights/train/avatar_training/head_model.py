@@ -126,7 +126,7 @@ class HeadModel:
         joints = self._joints + np.einsum("nd,djc->njc", coefficients, self._joint_basis)
         rotations = np.tile(np.eye(3), (count, len(self.parents), 1, 1))
         for i, joint in enumerate(self.pose_joints):
-            rotations[:, joint] = _rodrigues(pose[:, 3 * i : 3 * i + 3])
+            rotations[:, joint] = rodrigues(pose[:, 3 * i : 3 * i + 3])
         if len(self.pose_basis):
             feature = (rotations[:, 1:] - np.eye(3)).reshape(count, -1).astype(np.float32)
             flat = self.pose_basis.reshape(len(self.pose_basis), -1)
@@ -151,8 +151,8 @@ class HeadModel:
         return (world * self.scale).astype(np.float32)
 
 
-def _rodrigues(vectors: np.ndarray) -> np.ndarray:
-    """Rotation matrices (N, 3, 3) of axis-angle vectors (N, 3)."""
+def rodrigues(vectors: np.ndarray) -> np.ndarray:
+    """Rotation matrices (N, 3, 3) of axis-angle vectors (N, 3) in radians, as SMPL has them."""
     vectors = np.asarray(vectors, np.float64)
     angle = np.linalg.norm(vectors + 1e-8, axis=1)[:, None, None]
     x, y, z = (vectors / angle[:, :, 0]).T

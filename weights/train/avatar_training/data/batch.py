@@ -21,6 +21,40 @@ class DatasetError(ValueError):
         self.problems = problems
 
 
+def check_header(header: dict, expected: str) -> list[str]:
+    """What is wrong with the format and version that dataset.json says."""
+    if header.get("format") == expected and header.get("version") == 1:
+        return []
+    found = f"{header.get('format')!r}, version {header.get('version')}"
+    return [f"dataset.json: expected format {expected!r}, version 1, found {found}"]
+
+
+def check_points(vertices: int, config: ModelConfig) -> list[str]:
+    """What is wrong with a head model of so many vertices."""
+    if vertices == config.points:
+        return []
+    return [
+        f"head.safetensors: expected {config.points} vertices (the configuration's points),"
+        f" found {vertices}"
+    ]
+
+
+class Identities:
+    """What all data sets do with the numbers of their identities."""
+
+    identities: int
+
+    def identifiers(self, fold: str, held_out: int) -> np.ndarray:
+        """Those of the fold `train` or `held_out`; at most an eighth, the last, are the latter."""
+        first = self.identities - min(held_out, self.identities // 8)
+        return np.arange(first) if fold == "train" else np.arange(first, self.identities)
+
+    def pick(self, rng: np.random.Generator, count: int, pool: np.ndarray | None) -> np.ndarray:
+        """`count` random ones of `pool`, by default of all, each but once if there are enough."""
+        pool = np.arange(self.identities) if pool is None else pool
+        return rng.choice(pool, count, replace=len(pool) < count)
+
+
 @dataclass
 class Batch:
     """B identities with V canonical sources and one target each."""

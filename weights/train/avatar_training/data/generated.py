@@ -11,7 +11,14 @@ import torch.nn.functional as F
 
 from ..config import ModelConfig
 from ..head_model import HeadModel
-from .batch import Batch, DatasetError, canonical_sources
+from .batch import (
+    Batch,
+    DatasetError,
+    Identities,
+    canonical_sources,
+    check_header,
+    check_points,
+)
 
 FORMAT = "gpavatar training data"
 
@@ -27,20 +34,15 @@ def regions_box(regions: np.ndarray, size: int) -> np.ndarray:
     return box.astype(np.int64)
 
 
-class GeneratedData:
+class GeneratedData(Identities):
     """A folder made by `python -m avatar_training heads`."""
 
     def __init__(self, folder: str | Path, config: ModelConfig):
         self.folder, self.config = Path(folder), config
         header = json.loads((self.folder / "dataset.json").read_text())
-        if header.get("format") != FORMAT or header.get("version") != 1:
-            raise DatasetError(
-                self.folder,
-                [
-                    f"dataset.json: expected format {FORMAT!r}, version 1, found "
-                    f"{header.get('format')!r}, version {header.get('version')}"
-                ],
-            )
+        problems = check_header(header, FORMAT)
+        if problems:
+            raise DatasetError(self.folder, problems)
         self.header = header
         self.head_path = self.folder / "head.safetensors"
         self.head = HeadModel.open(self.head_path)
@@ -50,12 +52,7 @@ class GeneratedData:
         self.labels = dict(np.load(self.folder / "labels.npz"))
         self.identities, self.views = self.targets.shape[:2]
         self.pixels = self.targets.shape[2]
-        problems = []
-        if len(self.head.template) != config.points:
-            problems.append(
-                f"head.safetensors: expected {config.points} vertices (the configuration's points),"
-                f" found {len(self.head.template)}"
-            )
+        problems = check_points(len(self.head.template), config)
         if self.pixels % config.output_size:
             problems.append(
                 f"targets.npy: expected a multiple of output_size ({config.output_size}) pixels, "
@@ -63,11 +60,6 @@ class GeneratedData:
             )
         if problems:
             raise DatasetError(self.folder, problems)
-
-    def identifiers(self, fold: str, held_out: int) -> np.ndarray:
-        """Identities of the fold `train` or `held_out`; the last `held_out` are the latter."""
-        first = self.identities - min(held_out, self.identities // 8)
-        return np.arange(first) if fold == "train" else np.arange(first, self.identities)
 
     def batch(
         self,
@@ -147,8 +139,7 @@ class GeneratedData:
 
         Of several sources the first is the frontal one; a single one may be any.
         """
-        pool = np.arange(self.identities) if identities is None else identities
-        identity = rng.choice(pool, len(counts), replace=len(pool) < len(counts))
+        identity = self.pick(rng, len(counts), identities)
         view = rng.integers(self.views, size=len(counts))
         total = self.sources.shape[1]
         choice = []

@@ -26,9 +26,17 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from ..camera import orbit, project
 from ..config import ModelConfig
 from ..head_model import HeadModel
-from .batch import Batch, DatasetError, canonical_sources
+from .batch import (
+    Batch,
+    DatasetError,
+    Identities,
+    canonical_sources,
+    check_header,
+    check_points,
+)
 
 FORMAT = "gpavatar tracked data"
 REGIONS = ("left_eye", "right_eye", "mouth")
@@ -50,17 +58,6 @@ class Clip:
 
 class MotionError(ValueError):
     """A motion that does not fit."""
-
-
-def orbit(distance: float, elevation: float, azimuth: float) -> np.ndarray:
-    """Camera (3, 4) around the head, as the crate's `Camera::orbit`; angles in degrees."""
-    e, a = np.radians([elevation, azimuth])
-    place = distance * np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
-    z = -place / np.linalg.norm(place)
-    x = np.cross([0.0, 1.0, 0.0], z)
-    x /= np.linalg.norm(x)
-    rotation = np.stack([x, np.cross(z, x), z], 1)
-    return np.concatenate([rotation, (-place @ rotation)[:, None]], 1)
 
 
 def read_motion(path: Path, frames: int, head: HeadModel, focal: float):
@@ -116,16 +113,13 @@ def read_motion(path: Path, frames: int, head: HeadModel, focal: float):
     return expression, pose, transform
 
 
-class TrackedData:
+class TrackedData(Identities):
     """A folder of tracked clips, in the format above."""
 
     def __init__(self, folder: str | Path, config: ModelConfig):
         self.folder, self.config = Path(folder), config
-        problems: list[str] = []
         self.header = json.loads((self.folder / "dataset.json").read_text())
-        if self.header.get("format") != FORMAT or self.header.get("version") != 1:
-            found = f"{self.header.get('format')!r}, version {self.header.get('version')}"
-            problems.append(f"dataset.json: expected format {FORMAT!r}, version 1, found {found}")
+        problems = check_header(self.header, FORMAT)
         self.head_path = self.folder / "head.safetensors"
         if not self.head_path.exists():
             raise DatasetError(self.folder, [*problems, "head.safetensors: missing"])
@@ -134,11 +128,7 @@ class TrackedData:
         except ValueError as error:
             raise DatasetError(self.folder, [*problems, str(error)]) from error
         vertices = len(self.head.template)
-        if vertices != config.points:
-            problems.append(
-                f"head.safetensors: expected {config.points} vertices (the configuration's points),"
-                f" found {vertices}"
-            )
+        problems += check_points(vertices, config)
         self.region_vertices = self._regions(vertices, problems)
         folders = sorted(p for p in (self.folder / "clips").glob("*") if p.is_dir())
         if not folders:
@@ -207,11 +197,6 @@ class TrackedData:
             return None
         return Clip(frames, shape, *(t.astype(np.float32) for t in tracks))
 
-    def identifiers(self, fold: str, held_out: int) -> np.ndarray:
-        """Clips of the fold `train` or `held_out`; at most an eighth, the last, are the latter."""
-        first = self.identities - min(held_out, self.identities // 8)
-        return np.arange(first) if fold == "train" else np.arange(first, self.identities)
-
     def view_count(self, identity: int) -> int:
         """Frames of a clip."""
         return len(self.clips[identity].frames)
@@ -228,8 +213,7 @@ class TrackedData:
     def _ellipses(self, points: np.ndarray, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ellipses (3, 4) of eyes and mouth and the box (4) of all points, in target pixels."""
         side = self.config.output_size
-        camera = points @ transform[:, :3] + transform[:, 3]
-        pixels = side / 2 * (1 - self.config.focal * camera[:, :2] / camera[:, 2:])
+        pixels = project(points, transform, side, self.config.focal)[:, :2]
         box = np.concatenate([pixels.min(0), pixels.max(0)])
         box = np.clip(np.round(box), 0, side).astype(np.int64)
         if (box[2:] - box[:2]).min() < 8:
@@ -301,8 +285,7 @@ class TrackedData:
 
         Target and sources are different frames.
         """
-        pool = np.arange(self.identities) if identities is None else identities
-        identity = rng.choice(pool, len(counts), replace=len(pool) < len(counts))
+        identity = self.pick(rng, len(counts), identities)
         view, choice = [], []
         for i, count in zip(identity, counts):
             frames = rng.permutation(self.view_count(int(i)))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..camera import orbit
 from . import generate, sheet
 from .identity import random_identity
-from .raster import orbit
 from .rig import POSE, save_head_model
 
 # Seed and number of the people whose pictures ship with the crate; no training data has this seed.
@@ -36,7 +36,7 @@ def samples(folder, points, size=256):
         views = [(8, 2), (42, 0), (-42, 0)] if name == THREE_VIEWS else [(8, 2)]
         sources = []
         for i, (azimuth, elevation) in enumerate(views):
-            camera = orbit(azimuth, elevation, generate.DISTANCE)
+            camera = orbit(generate.DISTANCE, elevation, azimuth)
             picture = person.draw(
                 generate.weights(mouthSmile=0.3), np.zeros(POSE), camera, size, 3
             )[0]

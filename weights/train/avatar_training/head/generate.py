@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..camera import FOCAL, orbit, project
 from . import identity as people
 from . import mesh as m
 from .channels import EXPRESSIONS, SHAPES, expression
-from .raster import orbit, project, render
+from .raster import render
 from .rig import POSE, rig, save_head_model
 
 DISTANCE = 10.6
@@ -88,7 +89,7 @@ class Person:
         start = ranges["skin"].start
         mouth = vertices[start + m._skin().rim].mean(0)
         pixel = project(np.stack([*eyes, mouth]), transform, size)
-        scale = size / 2 * 12.0 / pixel[:, 2]
+        scale = size / 2 * FOCAL / pixel[:, 2]
         radii = np.array([[0.140, 0.135], [0.140, 0.135], [0.190, 0.150]]) * scale[:, None]
         return np.concatenate([pixel[:, :2], radii], 1).astype(np.float32)
 
@@ -211,7 +212,8 @@ def random_camera(rng):
     """A view within ±45° azimuth and ±20° elevation, and its azimuth."""
     yaw = rng.uniform(-45, 45) if rng.random() < 0.6 else float(np.clip(rng.normal(0, 12), -45, 45))
     shift = rng.normal(0, 0.02, 2)
-    return orbit(yaw, rng.uniform(-20, 20), rng.uniform(10.1, 11.2), rng.normal(0, 3), shift), yaw
+    elevation, distance = rng.uniform(-20, 20), rng.uniform(10.1, 11.2)
+    return orbit(distance, elevation, yaw, rng.normal(0, 3), shift), yaw
 
 
 def source_view(rng, number):
@@ -221,9 +223,8 @@ def source_view(rng, number):
         if number == 0
         else (1 if number == 1 else -1) * rng.uniform(25, 60)
     )
-    camera = orbit(
-        yaw, float(np.clip(rng.normal(0, 6), -15, 15)), rng.uniform(10.2, 11.0), rng.normal(0, 2)
-    )
+    elevation = float(np.clip(rng.normal(0, 6), -15, 15))
+    camera = orbit(rng.uniform(10.2, 11.0), elevation, yaw, rng.normal(0, 2))
     return camera, random_expression(rng) * (0.5 if number == 0 else 0.8), random_pose(rng) * 0.5
 
 
@@ -306,7 +307,7 @@ def training_data(
         np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, shape)
     save_head_model(folder / "head.safetensors", points)
     Person(people.random_identity(np.random.default_rng(0)), points).draw(
-        weights(), np.zeros(POSE), orbit(0, 0, DISTANCE), 32, 1
+        weights(), np.zeros(POSE), orbit(DISTANCE, 0, 0), 32, 1
     )
     tasks = [(folder, seed, i, header) for i in range(identities)]
     labels = [None] * identities
@@ -372,7 +373,7 @@ def _evaluate_one(task):
             yaw,
             neutral=True,
         )
-    turned = orbit(10, 0, DISTANCE)
+    turned = orbit(DISTANCE, 0, 10)
     for channel in ("neutral", *EVALUATED):
         e = (
             weights()
@@ -387,7 +388,7 @@ def _evaluate_one(task):
         "identity",
         weights(jawOpen=0.4, mouthSmile=0.5, browInnerUp=0.4),
         still,
-        orbit(-15, 5, DISTANCE),
+        orbit(DISTANCE, 5, -15),
         -15.0,
     )
     for yaw in (-45, 0, 45):
@@ -396,7 +397,7 @@ def _evaluate_one(task):
             f"view_{yaw}",
             weights(mouthSmile=0.4, jawOpen=0.2),
             still,
-            orbit(yaw, 0, DISTANCE),
+            orbit(DISTANCE, 0, yaw),
             float(yaw),
         )
     return i, entry

@@ -159,11 +159,8 @@ def hair_mesh(hair, shape):
             np.zeros((0, 3), np.float32),
         )
     v = np.concatenate(blobs)
-    v[:, 0] *= 1 + 0.085 * p["headWidth"]
-    v[:, 1] += 0.075 * p["headHeight"] * (v[:, 1] - m.EYE_Y) * smooth(-0.78, -0.42, v[:, 1])
-    v[:, 2] *= 1 + 0.065 * p["headDepth"]
     return (
-        m.place(v).astype(np.float32),
+        m.proportioned(v, p, 1.0, m.along_neck(v)).astype(np.float32),
         np.concatenate(all_faces).astype(np.int32),
         np.concatenate(all_canonical).astype(np.float32),
     )

@@ -427,12 +427,17 @@ NECK_ROWS, NECK_COLUMNS = 9, 28
 SHIRT_ROWS, SHIRT_COLUMNS = 9, 36
 
 
-def _teeth(p, e, lower, lips):
-    """A row of teeth behind lips whose margin lies at z = `lips` in the middle."""
+def _teeth_grid():
+    """Coordinates of a row's vertices: -1 to 1 along it, 1 to -1 down it."""
     v, u = np.meshgrid(
         np.linspace(1, -1, TEETH_ROWS), np.linspace(-1, 1, TEETH_COLUMNS), indexing="ij"
     )
-    u, v = u.ravel(), v.ravel()
+    return u.ravel(), v.ravel()
+
+
+def _teeth(p, e, lower, lips):
+    """A row of teeth behind lips whose margin lies at z = `lips` in the middle."""
+    u, v = _teeth_grid()
     narrow = 1 - 0.30 * e["mouthPucker"] - 0.2 * e["mouthFunnel"]
     x = 0.118 * np.sin(1.25 * u) / np.sin(1.25) * narrow
     z = lips - 0.052 - 0.085 * u * u - 0.010 * v * v
@@ -526,17 +531,23 @@ def parts(p, e):
     # Proportions of the whole head, fading out along the neck.
     result = []
     for name, v in out:
-        v = v.copy()
-        w = smooth(-0.78, -0.42, v[:, 1]) if name in ("neck", "shirt") else np.ones(len(v))
-        v[:, 0] *= 1 + 0.085 * p["headWidth"] * w
-        v[:, 1] += 0.075 * p["headHeight"] * (v[:, 1] - EYE_Y) * w
-        v[:, 2] *= 1 + 0.065 * p["headDepth"] * w
-        result.append((name, place(v)))
+        w = along_neck(v) if name in ("neck", "shirt") else 1.0
+        result.append((name, proportioned(v, p, w, w)))
     return result
 
 
-def place(v):
-    """Fits the head and the highest hair into the cube."""
+def along_neck(v):
+    """How much vertices (n, 3) take part in the head's proportions: less and less downwards."""
+    return smooth(-0.78, -0.42, v[:, 1])
+
+
+def proportioned(v, p, across, upwards):
+    """Vertices (n, 3) with the proportions of a head, by these shares of its width and depth and of
+    its height, and fitted into the cube together with the highest hair."""
+    v = v.copy()
+    v[:, 0] *= 1 + 0.085 * p["headWidth"] * across
+    v[:, 1] += 0.075 * p["headHeight"] * (v[:, 1] - EYE_Y) * upwards
+    v[:, 2] *= 1 + 0.065 * p["headDepth"] * across
     return v * SCALE + np.array([0.0, LIFT, 0.0])
 
 
@@ -625,10 +636,8 @@ def mesh():
     canonical[ranges["eyeLeft"]] = canonical[ranges["eyeRight"]] = EYE_BALL
     canonical[ranges["earLeft"]] = canonical[ranges["earRight"]] = EAR_BALL
     for name, rows in (("upperTeeth", 1.0), ("lowerTeeth", -1.0)):
-        v, u = np.meshgrid(
-            np.linspace(1, -1, TEETH_ROWS), np.linspace(-1, 1, TEETH_COLUMNS), indexing="ij"
-        )
-        canonical[ranges[name]] = np.stack([u.ravel(), v.ravel(), np.full(u.size, rows)], 1)
+        u, v = _teeth_grid()
+        canonical[ranges[name]] = np.stack([u, v, np.full(u.size, rows)], 1)
     depth = np.concatenate([np.repeat([0.0, 0.35, 0.7, 1.0], MOUTH_COUNT), [1.0]])
     canonical[ranges["mouth"], 2] = depth
     jaw = np.zeros(start)

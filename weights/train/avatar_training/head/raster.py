@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
+from ..camera import project
 from .mesh import (
     EAR,
     EYE,
@@ -26,8 +27,6 @@ from .mesh import (
     UPPER_LIP,
 )
 
-FOCAL = 12.0
-
 # Rows of `colours`: linear order of an identity's colours.
 (
     SKIN_COLOUR,
@@ -43,27 +42,6 @@ FOCAL = 12.0
 BROW_WIDTH, BEARD, MOUSTACHE, BLUSH, LASHES, FRECKLES, STREAKS, CURLS, STUBBLE, BROW_ARCH = range(
     10
 )
-
-
-def orbit(azimuth, elevation, distance, roll=0.0, shift=(0.0, 0.0)):
-    """World-to-camera matrix [R|T] (3, 4) for row vectors; degrees, world units."""
-    a, e = math.radians(azimuth), math.radians(elevation)
-    eye = distance * np.array([math.cos(e) * math.sin(a), math.sin(e), math.cos(e) * math.cos(a)])
-    z = -eye / np.linalg.norm(eye)
-    x = np.cross([0.0, 1.0, 0.0], z)
-    x /= np.linalg.norm(x)
-    r = np.stack([x, np.cross(z, x), z], 1)
-    c, s = math.cos(math.radians(roll)), math.sin(math.radians(roll))
-    r = r @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    t = -eye @ r + np.array([shift[0], shift[1], 0.0])
-    return np.concatenate([r, t[:, None]], 1).astype(np.float32)
-
-
-def project(points, transform, size):
-    """Pixel coordinates and depth (n, 3) of world points in a square picture of `size` pixels."""
-    camera = points @ transform[:, :3] + transform[:, 3]
-    ndc = FOCAL * camera[:, :2] / camera[:, 2:]
-    return np.concatenate([size / 2 * (1 - ndc), camera[:, 2:]], 1).astype(np.float32)
 
 
 @njit(cache=True, fastmath=True)
@@ -112,7 +90,7 @@ def _hash(i, j):
 @njit(cache=True, fastmath=True)
 def _skin_colour(q, colours, paint):
     """Colour, ambient occlusion and gloss of the skin at chart coordinates q."""
-    base = (colours[0, 0], colours[0, 1], colours[0, 2])
+    base = (colours[SKIN_COLOUR, 0], colours[SKIN_COLOUR, 1], colours[SKIN_COLOUR, 2])
     dark = (base[0] * 0.60, base[1] * 0.44, base[2] * 0.42)
     rosy = (min(1.0, base[0] * 1.02), base[1] * 0.66, base[2] * 0.64)
     c, ao, gloss = base, 1.0, 0.10
@@ -122,10 +100,14 @@ def _skin_colour(q, colours, paint):
         c = _mix(
             c,
             rosy,
-            0.70 * paint[3] * math.exp(-(((ax - 0.275) / 0.10) ** 2) - ((y + 0.135) / 0.075) ** 2),
+            0.70
+            * paint[BLUSH]
+            * math.exp(-(((ax - 0.275) / 0.10) ** 2) - ((y + 0.135) / 0.075) ** 2),
         )
-        c = _mix(c, rosy, 0.40 * paint[3] * math.exp(-((x / 0.06) ** 2) - ((y + 0.10) / 0.05) ** 2))
-        if paint[5] > 0 and ax < 0.40 and -0.25 < y < 0.02:
+        c = _mix(
+            c, rosy, 0.40 * paint[BLUSH] * math.exp(-((x / 0.06) ** 2) - ((y + 0.10) / 0.05) ** 2)
+        )
+        if paint[FRECKLES] > 0 and ax < 0.40 and -0.25 < y < 0.02:
             i, j = math.floor(x / 0.026), math.floor(y / 0.026)
             fx, fy = (
                 x / 0.026 - i - 0.3 - 0.4 * _hash(i, j),
@@ -134,7 +116,7 @@ def _skin_colour(q, colours, paint):
             spot = 1 - _smooth(0.10, 0.26, math.sqrt(fx * fx + fy * fy))
             fade = _smooth(0.40, 0.28, ax) * math.exp(-(((y + 0.11) / 0.075) ** 2))
             if _hash(i + 5, j - 3) < 0.6:
-                c = _mix(c, dark, spot * 0.55 * paint[5] * fade)
+                c = _mix(c, dark, spot * 0.55 * paint[FRECKLES] * fade)
         # Nostrils and the shade under the nose.
         c = _mix(
             c,
@@ -148,13 +130,22 @@ def _skin_colour(q, colours, paint):
         ao *= 1 - 0.16 * math.exp(-((x / 0.075) ** 2) - ((y - EYE_Y + 0.205) / 0.014) ** 2)
         # Brow.
         u = (ax - 0.198) / 0.128
-        arch = EYE_Y + 0.148 + (0.018 + 0.022 * paint[9]) * (1 - u * u) - 0.004 * u
-        thick = 0.019 * paint[0] * (1.0 - 0.5 * _smooth(0.0, 1.0, u)) * _smooth(-1.15, -0.85, u)
+        arch = EYE_Y + 0.148 + (0.018 + 0.022 * paint[BROW_ARCH]) * (1 - u * u) - 0.004 * u
+        thick = (
+            0.019
+            * paint[BROW_WIDTH]
+            * (1.0 - 0.5 * _smooth(0.0, 1.0, u))
+            * _smooth(-1.15, -0.85, u)
+        )
         if abs(u) < 1.08 and thick > 0:
             w = (1 - _smooth(thick * 0.7, thick * 1.3, abs(y - arch))) * (
                 1 - _smooth(0.86, 1.06, u)
             )
-            c = _mix(c, (colours[5, 0], colours[5, 1], colours[5, 2]), w * 0.95)
+            c = _mix(
+                c,
+                (colours[BROW_COLOUR, 0], colours[BROW_COLOUR, 1], colours[BROW_COLOUR, 2]),
+                w * 0.95,
+            )
         # Lids: a tint, the crease and the lash line.
         e, d = (ax - EYE_X) / EYE_W, y - EYE_Y
         if abs(e) < 1.35:
@@ -163,13 +154,13 @@ def _skin_colour(q, colours, paint):
                 off = d - EYE_UP * k**0.55
                 c = _mix(
                     c,
-                    (colours[7, 0], colours[7, 1], colours[7, 2]),
+                    (colours[LID_COLOUR, 0], colours[LID_COLOUR, 1], colours[LID_COLOUR, 2]),
                     0.65 * math.exp(-(((off - 0.014) / 0.022) ** 2)) * _smooth(1.25, 0.8, abs(e)),
                 )
                 ao *= 1 - 0.22 * math.exp(-(((off - 0.041) / 0.010) ** 2)) * _smooth(
                     1.3, 0.8, abs(e)
                 )
-                w = (1 - _smooth(0.008 * paint[4], 0.015 * paint[4], off)) * _smooth(
+                w = (1 - _smooth(0.008 * paint[LASHES], 0.015 * paint[LASHES], off)) * _smooth(
                     1.10, 1.0, abs(e)
                 )
                 c = _mix(c, (0.085, 0.055, 0.05), w)
@@ -190,10 +181,22 @@ def _skin_colour(q, colours, paint):
             * _smooth(0.0, 0.30, front)
         )
         lip_top = math.exp(-((x / (MOUTH_W * 1.05)) ** 4) - ((d - 0.078) / 0.024) ** 2)
-        hairy = max(low * paint[1], lip_top * paint[2])
-        stubble = max(low, lip_top) * paint[8]
-        c = _mix(c, _mix(base, (colours[1, 0], colours[1, 1], colours[1, 2]), 0.45), stubble)
-        c = _mix(c, (colours[1, 0], colours[1, 1], colours[1, 2]), min(1.0, hairy))
+        hairy = max(low * paint[BEARD], lip_top * paint[MOUSTACHE])
+        stubble = max(low, lip_top) * paint[STUBBLE]
+        c = _mix(
+            c,
+            _mix(
+                base,
+                (colours[HAIR_COLOUR, 0], colours[HAIR_COLOUR, 1], colours[HAIR_COLOUR, 2]),
+                0.45,
+            ),
+            stubble,
+        )
+        c = _mix(
+            c,
+            (colours[HAIR_COLOUR, 0], colours[HAIR_COLOUR, 1], colours[HAIR_COLOUR, 2]),
+            min(1.0, hairy),
+        )
         gloss *= 1 - 0.7 * min(1.0, hairy + stubble)
         # Lips, with a darker line where they meet.
         if abs(x) < MOUTH_W * 1.06:
@@ -206,7 +209,11 @@ def _skin_colour(q, colours, paint):
             height = (UPPER_LIP * bow if d > 0 else LOWER_LIP) * side**0.62
             beyond = abs(d) - GAP * k
             w = 1 - _smooth(height * 0.84, height * 1.10 + 1e-4, beyond)
-            c = _mix(c, (colours[3, 0], colours[3, 1], colours[3, 2]), 0.94 * w)
+            c = _mix(
+                c,
+                (colours[LIP_COLOUR, 0], colours[LIP_COLOUR, 1], colours[LIP_COLOUR, 2]),
+                0.94 * w,
+            )
             gloss += (0.16 if d < 0 else 0.05) * w
             ao *= 1 - 0.55 * (1 - _smooth(0.0, 0.012, beyond)) * _smooth(
                 1.06, 0.95, abs(x) / MOUTH_W
@@ -222,14 +229,26 @@ def _shade(material, q, n, p, colours, paint):
     if material == SKIN:
         c, ao, gloss = _skin_colour(q, colours, paint)
     elif material == NECK:
-        c = (colours[0, 0] * 0.97, colours[0, 1] * 0.93, colours[0, 2] * 0.92)
+        c = (
+            colours[SKIN_COLOUR, 0] * 0.97,
+            colours[SKIN_COLOUR, 1] * 0.93,
+            colours[SKIN_COLOUR, 2] * 0.92,
+        )
         ao = 0.60 + 0.40 * _smooth(-0.50, -0.70, p[1])
         gloss = 0.06
     elif material == EAR:
         inside = _smooth(0.75, 0.25, math.sqrt((q[1] / 0.9) ** 2 + ((q[2] - 0.05) / 0.8) ** 2))
         c = _mix(
-            (colours[0, 0], colours[0, 1] * 0.92, colours[0, 2] * 0.90),
-            (colours[0, 0] * 0.72, colours[0, 1] * 0.50, colours[0, 2] * 0.47),
+            (
+                colours[SKIN_COLOUR, 0],
+                colours[SKIN_COLOUR, 1] * 0.92,
+                colours[SKIN_COLOUR, 2] * 0.90,
+            ),
+            (
+                colours[SKIN_COLOUR, 0] * 0.72,
+                colours[SKIN_COLOUR, 1] * 0.50,
+                colours[SKIN_COLOUR, 2] * 0.47,
+            ),
             0.85 * inside,
         )
         gloss = 0.08
@@ -238,7 +257,7 @@ def _shade(material, q, n, p, colours, paint):
         c, wrap = (0.96, 0.955, 0.95), 0.85
         iris = 0.50
         if r < iris * 1.06:
-            e = (colours[2, 0], colours[2, 1], colours[2, 2])
+            e = (colours[EYE_COLOUR, 0], colours[EYE_COLOUR, 1], colours[EYE_COLOUR, 2])
             light = (
                 min(1.0, e[0] * 1.35 + 0.06),
                 min(1.0, e[1] * 1.35 + 0.06),
@@ -258,18 +277,18 @@ def _shade(material, q, n, p, colours, paint):
         )
         c = _mix(c, (1.3, 1.3, 1.3), h)
     elif material == HAIR:
-        c = (colours[1, 0], colours[1, 1], colours[1, 2])
+        c = (colours[HAIR_COLOUR, 0], colours[HAIR_COLOUR, 1], colours[HAIR_COLOUR, 2])
         s = math.sin(q[0] * 30 + 2.2 * math.sin(q[1] * 5)) * 0.55 + math.sin(q[0] * 67 + 1.3) * 0.28
-        s *= paint[6]
+        s *= paint[STREAKS]
         curl = (
             math.sin(q[0] * 17 + 3 * math.sin(q[1] * 13))
             * math.sin(q[1] * 21 + 2 * math.sin(q[0] * 11))
-            * paint[7]
+            * paint[CURLS]
         )
         k = 1 + 0.16 * s + 0.26 * curl
         c = (c[0] * k, c[1] * k, c[2] * k)
         ao = q[2]
-        gloss = 0.20 * (1 + 0.6 * s) * (1 - 0.7 * paint[7])
+        gloss = 0.20 * (1 + 0.6 * s) * (1 - 0.7 * paint[CURLS])
         power = 10.0
     elif material == MOUTH:
         c, wrap = _mix((0.42, 0.12, 0.12), (0.06, 0.012, 0.015), _smooth(0.05, 0.75, q[2])), 1.0
@@ -284,8 +303,12 @@ def _shade(material, q, n, p, colours, paint):
         c, wrap, ao, gloss = (0.82, 0.36, 0.38), 0.8, 0.55 + 0.45 * _smooth(0.20, 0.40, p[2]), 0.08
     else:
         r = math.sqrt(p[0] ** 2 + ((p[2] + 0.08) / 0.6) ** 2)
-        c = (colours[4, 0], colours[4, 1], colours[4, 2])
-        c = _mix((colours[6, 0], colours[6, 1], colours[6, 2]), c, _smooth(-0.672, -0.690, p[1]))
+        c = (colours[SHIRT_COLOUR, 0], colours[SHIRT_COLOUR, 1], colours[SHIRT_COLOUR, 2])
+        c = _mix(
+            (colours[COLLAR_COLOUR, 0], colours[COLLAR_COLOUR, 1], colours[COLLAR_COLOUR, 2]),
+            c,
+            _smooth(-0.672, -0.690, p[1]),
+        )
         ao = 0.72 + 0.28 * _smooth(0.24, 0.36, r)
     # A warm key from the upper left of the picture's right, a cool fill, sky and a rim from behind.
     key = max(0.0, (n[0] * 0.38 + n[1] * 0.50 + n[2] * 0.778) * (1 - wrap * 0.5) + wrap * 0.5)

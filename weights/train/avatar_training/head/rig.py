@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors.numpy import save_file
 
+from ..head_model import rodrigues
 from . import mesh as m
 from .channels import EXPRESSIONS, SHAPES
 
@@ -17,14 +18,7 @@ POSE = 3 * len(POSE_JOINTS)
 """A pose: axis-angle of the head on the neck, then of the jaw; radians."""
 
 
-def rotation(axis_angle):
-    """Rotation matrix (3, 3) for column vectors, by Rodrigues' formula as SMPL has it."""
-    angle = np.linalg.norm(np.asarray(axis_angle, np.float64) + 1e-8)
-    x, y, z = np.asarray(axis_angle, np.float64) / angle
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
-
-
+@functools.cache
 def skinning_weights():
     """(V, 3): how much root, neck and jaw carry each vertex of the mesh."""
     mesh = m.mesh()
@@ -95,17 +89,13 @@ class Rig:
     def pose(self, vertices, others, pose):
         """Poses mesh vertices (V, 3) and `others` (n, 3), which the neck carries. Pose: (6,)."""
         joints = self.joints(vertices)
-        head, jaw = rotation(pose[:3]), rotation(pose[3:])
+        head, jaw = rodrigues(np.reshape(pose, (2, 3)))
         in_head = (vertices - joints[1]) @ head.T + joints[1]
         in_jaw = ((vertices - joints[2]) @ jaw.T + joints[2] - joints[1]) @ head.T + joints[1]
-        w = _weights()
+        w = skinning_weights()
         posed = w[:, :1] * vertices + w[:, 1:2] * in_head + w[:, 2:] * in_jaw
-        return posed.astype(np.float32), ((others - joints[1]) @ head.T + joints[1]).astype(
-            np.float32
-        )
-
-
-_weights = functools.cache(skinning_weights)
+        carried = (others - joints[1]) @ head.T + joints[1]
+        return posed.astype(np.float32), carried.astype(np.float32)
 
 
 @functools.cache
@@ -135,7 +125,7 @@ def head_model(count):
         "shape_basis": mesh.shape_basis[:, i],
         "expression_basis": mesh.expression_basis[:, i],
         "joint_regressor": r.regressor,
-        "skinning_weights": _weights()[i],
+        "skinning_weights": skinning_weights()[i],
     }
     header = {
         "version": 1,

@@ -3,15 +3,15 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..camera import orbit
 from .channels import EXPRESSIONS
 from .generate import DISTANCE, Person, weights
 from .identity import random_identity
-from .raster import orbit
 from .rig import POSE
 
 
 def _cell(person, channels, azimuth, elevation, size, label=""):
-    picture = person.draw(channels, np.zeros(POSE), orbit(azimuth, elevation, DISTANCE), size, 2)[0]
+    picture = person.draw(channels, np.zeros(POSE), orbit(DISTANCE, elevation, azimuth), size, 2)[0]
     rgb = (picture[..., :3] * (picture[..., 3:] / 255.0)).astype(np.uint8)
     image = Image.fromarray(rgb)
     ImageDraw.Draw(image).text((3, 2), label, fill=(255, 255, 255))

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from avatar_training.camera import orbit
 from avatar_training.head import generate
 from avatar_training.head import mesh as m
 from avatar_training.head.channels import EXPRESSIONS, SHAPES
 from avatar_training.head.identity import random_identity
-from avatar_training.head.raster import orbit
 from avatar_training.head.rig import POSE, head_model, rig
+from avatar_training.head_model import rodrigues
 
 POINTS = 512
 STILL = np.zeros(POSE, np.float32)
@@ -50,7 +51,7 @@ def test_lips_part_and_close(person):
 def iris_pixels(person, channels):
     """Pixels of the pictures whose colour the iris alone has."""
     person.identity.colours[2] = (0.0, 1.0, 0.0)
-    picture = person.draw(channels, STILL, orbit(0, 0, generate.DISTANCE), 192, 1)[0].astype(int)
+    picture = person.draw(channels, STILL, orbit(generate.DISTANCE, 0, 0), 192, 1)[0].astype(int)
     return (picture[..., 1] > picture[..., 0] + 90) & (picture[..., 1] > picture[..., 2] + 90)
 
 
@@ -73,7 +74,7 @@ def test_eyes_look_where_told(person):
 
 def test_open_mouth_shows_a_dark_cavity_and_teeth(person):
     e = generate.weights(jawOpen=1)
-    camera = orbit(0, 0, generate.DISTANCE)
+    camera = orbit(generate.DISTANCE, 0, 0)
     picture = person.draw(e, STILL, camera, 192, 2)[0][..., :3].astype(int)
     x, y, rx, ry = person.regions(person.posed(e, STILL), camera, 192)[2]
     mouth = picture[int(y - ry / 2) : int(y + ry / 2), int(x - rx / 3) : int(x + rx / 3)]
@@ -99,14 +100,13 @@ def test_head_model_moves_like_the_mesh(person):
         + np.tensordot(e, t["expression_basis"], 1)
     )
     joints = t["joint_regressor"] @ shaped
-    from avatar_training.head.rig import rotation
 
     motion = [np.eye(4) for _ in header["parents"]]
     for j, parent in enumerate(header["parents"]):
         local = np.eye(4)
         if j in header["pose_joints"]:
             k = header["pose_joints"].index(j)
-            local[:3, :3] = rotation(pose[3 * k : 3 * k + 3])
+            local[:3, :3] = rodrigues(pose[None, 3 * k : 3 * k + 3])[0]
         local[:3, 3] = joints[j] - (joints[parent] if parent >= 0 else 0)
         motion[j] = motion[parent] @ local if parent >= 0 else local
     posed = np.zeros_like(shaped)

@@ -69,7 +69,7 @@ def test_an_orbit_and_named_channels(small, clips):
 
 
 def test_orbit_matches_the_crate():
-    from avatar_training.data.tracked import orbit
+    from avatar_training.camera import orbit
 
     from .synthetic import GOLDEN
 
