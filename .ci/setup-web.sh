@@ -11,7 +11,4 @@ if ! command -v npm >/dev/null; then
     packages+=(nodejs npm)
 fi
 
-if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${packages[@]}"
-fi
+exec bash "$(dirname "$0")/setup.sh" "${packages[@]}"

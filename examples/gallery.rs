@@ -14,7 +14,7 @@ use common::album::OutputArgs;
 use common::avatar::{self, ModelArgs};
 use common::cli::{self, GpuArgs};
 use common::demo::{self, Sample};
-use gpavatar::{Avatar, Motion};
+use gpavatar::{Avatar, Model, Motion};
 use image::imageops::{self, FilterType};
 use image::{Rgba, RgbaImage};
 
@@ -66,7 +66,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .iter()
         .take(args.people as usize)
         .map(|sample| person(&model, sample))
-        .collect::<Result<_, Box<dyn Error>>>()?;
+        .collect::<gpavatar::Result<_>>()?;
 
     let mut album = args.output.album("gallery")?;
     let drives: Vec<_> = motion.drives().step_by(args.stride as usize).collect();
@@ -97,10 +97,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 /// An avatar and the first picture it is made from.
-fn person(model: &gpavatar::Model, sample: &Sample) -> Result<(Avatar, RgbaImage), Box<dyn Error>> {
+fn person(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, RgbaImage)> {
     let (avatar, sources) = avatar::from_sample(model, sample)?;
-    let source = &sources[0];
-    let pixels = source.pixels().to_vec();
-    let picture = RgbaImage::from_raw(source.width(), source.height(), pixels);
-    Ok((avatar, picture.ok_or("a source picture without pixels")?))
+    let picture = avatar::cells(&sources).swap_remove(0).picture;
+    Ok((avatar, picture))
 }
