@@ -39,7 +39,7 @@ CARGO_TARGET_DIR=$target "${cargo[@]}" --locked --release --lib --target wasm32-
 rm -rf "$package"
 mkdir "$package"
 "$tools/debug/bindgen" "$target/wasm32-unknown-unknown/release/gpavatar_web.wasm" "$package"
-cp package/* "$package"
+cp package/* README.md "$package"
 
 if [[ $package == pkg ]]; then
     rm -rf dist
@@ -54,10 +54,3 @@ if [[ $package == pkg ]]; then
         echo "no weights at $weights: the page will miss them" >&2
     fi
 fi
-
-size() {
-    printf '%-28s %8d bytes, %7d with gzip\n' "$1" "$(stat -c %s "$1")" "$(gzip -9c "$1" | wc -c)"
-}
-for file in "$package"/*.js "$package"/*.wasm; do
-    size "$file"
-done

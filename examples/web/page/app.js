@@ -91,7 +91,6 @@ const state = {
 
 // The engine, in a worker if the canvas can go there.
 
-const canvas = $("canvas");
 const worker = parameters.get("worker") === "0" ? undefined : await startWorker();
 const send = worker
   ? (message, transfer = []) => worker.postMessage(message, transfer)
@@ -99,7 +98,7 @@ const send = worker
 
 /** A worker that can render, if this browser has such. */
 async function startWorker() {
-  if (typeof canvas.transferControlToOffscreen !== "function") {
+  if (!("transferControlToOffscreen" in HTMLCanvasElement.prototype)) {
     return undefined;
   }
   const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
@@ -122,14 +121,11 @@ function start() {
   $("error").hidden = true;
   loading("Starting");
   const weights = new URL(parameters.get("model") ?? "weights/demo.safetensors", document.baseURI);
-  const message = { type: "start", weights: weights.href };
-  if (start.again) {
-    send(message);
-    return;
-  }
-  start.again = true;
+  // A canvas that showed pictures of a device stays with it, even when it is lost.
+  const canvas = element("canvas", { id: "canvas" });
+  $("avatar").replaceChildren(canvas);
   const target = worker ? canvas.transferControlToOffscreen() : canvas;
-  send({ ...message, canvas: target }, [target]);
+  send({ type: "start", weights: weights.href, canvas: target }, [target]);
 }
 
 const receivers = {
@@ -142,9 +138,10 @@ const receivers = {
       loading(`${cached ? "Reading" : "Downloading"} the network, ${of}`, total && loaded / total);
     }
   },
-  ready({ description, software, channels, timestamps }) {
+  ready({ description, software, channels, timestamps, config }) {
     state.ready = true;
     state.channels = channels;
+    $("stage").style.setProperty("--size", config.output_size);
     const name = description.split(" (")[0].trim();
     $("adapter").textContent = software
       ? "Software adapter: expect seconds per frame"
@@ -163,6 +160,7 @@ const receivers = {
   },
   avatar() {
     $("loading").hidden = true;
+    $("snapshot").disabled = false;
     document.body.dataset.state = "ready";
     sendAll();
   },
@@ -401,6 +399,8 @@ function range(name, min, max, step, format, id, { get, set }) {
     set(0);
     input.refresh();
   });
+  // Of what a label holds, its name would go to the output.
+  label.htmlFor = input.id;
   label.append(element("span", { textContent: name }), output, input);
   input.refresh();
   return label;
@@ -509,13 +509,14 @@ function look(change) {
   send({ type: "camera", camera });
 }
 
+const view = $("avatar");
 const pointers = new Map();
-canvas.addEventListener("pointerdown", (event) => {
-  canvas.setPointerCapture(event.pointerId);
+view.addEventListener("pointerdown", (event) => {
+  view.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, [event.clientX, event.clientY]);
-  canvas.classList.add("dragging");
+  view.classList.add("dragging");
 });
-canvas.addEventListener("pointermove", (event) => {
+view.addEventListener("pointermove", (event) => {
   const before = pointers.get(event.pointerId);
   if (!before) {
     return;
@@ -527,7 +528,7 @@ canvas.addEventListener("pointermove", (event) => {
   };
   if (pointers.size === 1) {
     // The face follows the finger.
-    const degrees = 90 / canvas.clientWidth;
+    const degrees = 90 / view.clientWidth;
     look({
       azimuth: state.camera.azimuth - degrees * (now[0] - before[0]),
       elevation: state.camera.elevation + degrees * (now[1] - before[1]),
@@ -540,12 +541,12 @@ canvas.addEventListener("pointermove", (event) => {
   }
 });
 for (const type of ["pointerup", "pointercancel"]) {
-  canvas.addEventListener(type, (event) => {
+  view.addEventListener(type, (event) => {
     pointers.delete(event.pointerId);
-    canvas.classList.toggle("dragging", pointers.size > 0);
+    view.classList.toggle("dragging", pointers.size > 0);
   });
 }
-canvas.addEventListener(
+view.addEventListener(
   "wheel",
   (event) => {
     event.preventDefault();
@@ -553,7 +554,7 @@ canvas.addEventListener(
   },
   { passive: false },
 );
-canvas.addEventListener("keydown", (event) => {
+view.addEventListener("keydown", (event) => {
   const { azimuth, elevation, distance } = state.camera;
   const change = {
     ArrowLeft: { azimuth: azimuth - 3 },

@@ -3,8 +3,12 @@
 
 import { Avatar, Gpu, Model, Motion } from "./gpavatar/index.js";
 
-/** Milliseconds between two looks at the stages' times, and at what is inside. */
-const STAGES_EVERY = 1000;
+/**
+ * A frame whose stages are timed is slower than others: one is in so many milliseconds, and among so
+ * many frames.
+ */
+const STAGES_EVERY = { milliseconds: 1000, frames: 5 };
+/** Milliseconds between two looks at what is inside. */
 const INSIDE_EVERY = 400;
 /** Milliseconds between two looks at whether the device is still there. */
 const WATCH_EVERY = 500;
@@ -27,6 +31,7 @@ export function engine(post) {
   let running = false;
   let failed = false;
   let lastStages = 0;
+  let untimed = 0;
   let lastInside = 0;
   let times = [];
   const drive = {
@@ -67,18 +72,22 @@ export function engine(post) {
 
   async function frame(now) {
     const shown = next(now);
-    const timed = model.gpu.timestamps && performance.now() - lastStages > STAGES_EVERY;
     const start = performance.now();
+    const timed =
+      model.gpu.timestamps &&
+      untimed + 1 >= STAGES_EVERY.frames &&
+      start - lastStages > STAGES_EVERY.milliseconds;
     if (timed) {
       post({ type: "stages", stages: await avatar.profile(shown, canvas) });
     } else {
       await avatar.render(shown, canvas);
     }
     const end = performance.now();
-    if (timed || lastStages === Infinity) {
-      lastStages = end;
-    }
-    times = [...times.filter((time) => end - time.end < 2000), { start, end, timed }];
+    untimed = timed ? 0 : untimed + 1;
+    lastStages = timed ? end : lastStages;
+    // Of two seconds, and two frames at least.
+    times = times.filter((time, i) => i === times.length - 1 || end - time.end < 2000);
+    times.push({ start, end, timed });
     // Without the frames that are slower for being timed, unless there are no others.
     const plain = times.filter((time) => !time.timed);
     const counted = plain.length ? plain : times;
@@ -132,7 +141,6 @@ export function engine(post) {
 
   const handlers = {
     start({ canvas: given, weights }) {
-      canvas = given ?? canvas;
       enqueue(async () => {
         // What is left of a device that was lost.
         while (running) {
@@ -147,6 +155,7 @@ export function engine(post) {
         }
         avatar = model = undefined;
         failed = false;
+        canvas = given;
         const began = performance.now();
         const gpu = await Gpu.request();
         model = await Model.load(
@@ -182,8 +191,6 @@ export function engine(post) {
           post({ type: "planes", planes: await avatar.planes() });
         }
         lastInside = 0;
-        // The first frame is not like the others: pipelines are still being made.
-        lastStages = Infinity;
         redraw();
       });
     },
