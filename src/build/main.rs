@@ -47,7 +47,8 @@ fn read_shaders(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Str
 
 /// Composes each file that is not itself an import.
 fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Kernel> {
-    let mut composer = Composer::default();
+    // What an adapter lacks is known when a kernel is chosen for it.
+    let mut composer = Composer::default().with_capabilities(naga::valid::Capabilities::all());
     let modules: BTreeMap<String, (&str, &str)> = files
         .iter()
         .filter_map(|(file, source)| {

@@ -224,7 +224,7 @@ impl Gpu {
     /// Features that are used if the device has them; none is required.
     #[must_use]
     pub fn optional_features() -> wgpu::Features {
-        wgpu::Features::TIMESTAMP_QUERY
+        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP
     }
 
     /// The required limits, with buffers as large as the adapter allows.
@@ -256,6 +256,12 @@ impl Gpu {
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
         self.inner.kind
+    }
+
+    /// Whether eight consecutive threads can hand each other values without memory.
+    pub(crate) fn broadcasts(&self) -> bool {
+        let features = self.inner.device.features();
+        features.contains(wgpu::Features::SUBGROUP) && self.inner.info.subgroup_min_size >= 8
     }
 
     /// The wgpu device.

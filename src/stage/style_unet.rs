@@ -812,6 +812,11 @@ impl Conv {
             ("KERNEL_SIZE", self.kernel_size),
             ("MODULATED", self.style.is_some().into()),
         ];
+        if gpu.kind() == AdapterKind::Cpu && gpu.broadcasts() {
+            let kernel = gpu.kernel(&kernels::CONV_SUBGROUP, &common)?;
+            let [columns, rows, _] = linear_grid((size.div_ceil(4) * size).div_ceil(8));
+            return Ok((kernel, [columns, eighths.div_ceil(2), rows]));
+        }
         if gpu.kind() == AdapterKind::Cpu || size < SMALLEST_TILED {
             let kernel = gpu.kernel(&kernels::CONV_REGISTER, &common)?;
             let [columns, rows, _] = linear_grid((size.div_ceil(8) * size).div_ceil(8));

@@ -1,0 +1,180 @@
+#define_import_path gpavatar::radiance_inputs
+
+// What the radiance kernels share: parameters, bindings, and the features that enter the multi-layer
+// perceptron, from the tri-planes and from the nearest points.
+
+#import gpavatar::frame::Frame
+#import gpavatar::rays::Rays
+
+// Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
+// A matrix is [inputs][outputs][4 inputs], each vec4 four outputs.
+struct Field {
+    // Samples per ray in this pass, and of all rays.
+    samples: u32,
+    count: u32,
+    // Width and height of a plane.
+    plane_size: u32,
+    plane_channels: u32,
+    point_hidden: u32,
+    point_output: u32,
+    feature_hidden: u32,
+    rgb_hidden: u32,
+    // Per point: the first point layer applied to its feature, bias included [point][hidden].
+    vertex_table: u32,
+    // The first point layer's half for the embedded direction [27][hidden].
+    offset_layer: u32,
+    point_out: u32,
+    feature_in: u32,
+    feature_out: u32,
+    density: u32,
+    rgb_in: u32,
+    rgb_out: u32,
+    // Place of the weight sums in `neighbours`.
+    weight_sums: u32,
+}
+
+@group(0) @binding(0) var<uniform> march: Rays;
+@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(2) var<uniform> field: Field;
+@group(0) @binding(3) var<storage, read> rays: array<vec4<f32>>; // [ray][stride]
+@group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
+@group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
+// Eight 16-bit indices per sample; then the bits of the weight sums [2].
+@group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples]
+@group(0) @binding(7) var<storage, read> weights: array<vec4<f32>>; // see Field
+@group(0) @binding(8) var<storage, read_write> opacities: array<f32>; // [ray][samples]
+@group(0) @binding(9) var<storage, read_write> values: array<vec4<f32>>; // [ray][samples][c]
+@group(1) @binding(0) var<storage, read> planes: array<vec4<f32>>; // [v][u][plane][c]
+
+// ---- tri-plane features --------------------------------------------------------------------
+
+// The four texels around a position in a plane and their weights; texels outside weigh nothing.
+struct Texels {
+    index: vec4<u32>,
+    weight: vec4<f32>,
+}
+
+fn texels(uv: vec2<f32>) -> Texels {
+    let size = f32(field.plane_size);
+    // Far outside, all four weights are zero anyway: the clamp keeps the conversion defined.
+    let at = clamp(((uv + 1.0) * size - 1.0) / 2.0, vec2<f32>(-2.0), vec2<f32>(size + 1.0));
+    let low = floor(at);
+    let high_weight = at - low;
+    let inside_low = step(vec2<f32>(0.0), low) * step(low, vec2<f32>(size - 1.0));
+    let inside_high = step(vec2<f32>(0.0), low + 1.0) * step(low + 1.0, vec2<f32>(size - 1.0));
+    let wl = (1.0 - high_weight) * inside_low;
+    let wh = high_weight * inside_high;
+    let last = vec2<f32>(size - 1.0);
+    let il = vec2<u32>(clamp(low, vec2<f32>(0.0), last));
+    let ih = vec2<u32>(clamp(low + 1.0, vec2<f32>(0.0), last));
+    let width = field.plane_size;
+    return Texels(
+        vec4<u32>(il.y * width + il.x, il.y * width + ih.x, ih.y * width + il.x, ih.y * width + ih.x),
+        vec4<f32>(wl.y * wl.x, wl.y * wh.x, wh.y * wl.x, wh.y * wh.x),
+    );
+}
+
+fn fetch(t: Texels, plane: u32, c: u32) -> vec4<f32> {
+    let stride = 3u * field.plane_channels;
+    let at = t.index * stride + plane * field.plane_channels + c;
+    return t.weight.x * planes[at.x] + t.weight.y * planes[at.y]
+        + t.weight.z * planes[at.z] + t.weight.w * planes[at.w];
+}
+
+// Channels 4c..4c+4 of the mean over the planes of the features at (x, y), (x, z), (z, y).
+fn plane_features(xy: Texels, xz: Texels, zy: Texels, c: u32) -> vec4<f32> {
+    return (fetch(xy, 0u, c) + fetch(xz, 1u, c) + fetch(zy, 2u, c)) / 3.0;
+}
+
+// ---- point features ------------------------------------------------------------------------
+
+// Four neighbours of a sample at once.
+struct Neighbours {
+    index: vec4<u32>,
+    weight: vec4<f32>,
+    // Offsets as unit vectors, by component.
+    x: vec4<f32>,
+    y: vec4<f32>,
+    z: vec4<f32>,
+}
+
+fn neighbour(at: vec3<f32>, index: u32) -> vec4<f32> {
+    let offset = at - points[index].xyz;
+    return vec4<f32>(offset, dot(offset, offset));
+}
+
+// The first (batch 0) or second four neighbours, with the weights of those that count: the first
+// `most`. A point weighs 1/d² over the sum of that rank over the whole pass, or 1/d.
+fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32, most: u32, over_pass: bool) -> Neighbours {
+    let packed = neighbours[sample];
+    let words = select(packed.xy, packed.zw, batch == 1u);
+    let listed = vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
+    let counts = vec4<u32>(0u, 1u, 2u, 3u) + batch * 4u < vec4<u32>(most);
+    // There may be fewer than eight points in all.
+    let index = select(vec4<u32>(), listed, counts);
+    let a = neighbour(at, index.x);
+    let b = neighbour(at, index.y);
+    let c = neighbour(at, index.z);
+    let d = neighbour(at, index.w);
+    let squared = vec4<f32>(a.w, b.w, c.w, d.w);
+    let scale = 1.0 / max(sqrt(squared), vec4<f32>(1e-12));
+    var weight = 1.0 / max(squared, vec4<f32>(1e-12));
+    if over_pass {
+        weight /= bitcast<vec4<f32>>(neighbours[field.weight_sums + batch]);
+    } else {
+        weight = sqrt(weight);
+    }
+    return Neighbours(
+        index,
+        select(vec4<f32>(), weight, counts),
+        vec4<f32>(a.x, b.x, c.x, d.x) * scale,
+        vec4<f32>(a.y, b.y, c.y, d.y) * scale,
+        vec4<f32>(a.z, b.z, c.z, d.z) * scale,
+    );
+}
+
+// Four neighbours times 16 channels of the first point layer.
+struct Hidden {
+    a: mat4x4<f32>,
+    b: mat4x4<f32>,
+    c: mat4x4<f32>,
+    d: mat4x4<f32>,
+}
+
+fn scaled(sum: mat4x4<f32>, w: mat4x4<f32>, x: f32) -> mat4x4<f32> {
+    let s = vec4<f32>(x);
+    return mat4x4<f32>(
+        fma(w[0], s, sum[0]), fma(w[1], s, sum[1]), fma(w[2], s, sum[2]), fma(w[3], s, sum[3])
+    );
+}
+
+// Adds one embedded number per neighbour times its row `w` of the layer.
+fn embedded(hidden: Hidden, value: vec4<f32>, w: mat4x4<f32>) -> Hidden {
+    return Hidden(
+        scaled(hidden.a, w, value.x), scaled(hidden.b, w, value.y),
+        scaled(hidden.c, w, value.z), scaled(hidden.d, w, value.w),
+    );
+}
+
+// What the layer makes of the points' own features.
+fn table_of(n: Neighbours, c: u32) -> Hidden {
+    return Hidden(
+        table(n.index.x, c), table(n.index.y, c), table(n.index.z, c), table(n.index.w, c)
+    );
+}
+
+fn table(point: u32, c: u32) -> mat4x4<f32> {
+    let at = field.vertex_table + point * field.point_hidden + c;
+    return mat4x4<f32>(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+}
+
+fn activated(m: mat4x4<f32>) -> mat4x4<f32> {
+    let zero = vec4<f32>();
+    return mat4x4<f32>(max(m[0], zero), max(m[1], zero), max(m[2], zero), max(m[3], zero));
+}
+
+// The neighbours' weighted sum behind the activation.
+fn weighted(n: Neighbours, hidden: Hidden) -> mat4x4<f32> {
+    return n.weight.x * activated(hidden.a) + n.weight.y * activated(hidden.b)
+        + n.weight.z * activated(hidden.c) + n.weight.w * activated(hidden.d);
+}
