@@ -168,7 +168,7 @@ impl Sheets {
         let Some(row) = self.rows.iter_mut().find(|row| row.identity == *name) else {
             return;
         };
-        if rendering.sources.len() == 1 {
+        if rendering.of == (0..1) {
             row.add(rendering);
         }
     }
@@ -197,7 +197,7 @@ impl Row {
             picture,
         };
         if self.targets.is_empty() {
-            self.targets = avatar::cells(rendering.sources);
+            self.targets = avatar::cells(&rendering.sources[rendering.of.clone()]);
         }
         let shown = |row: &Self| row.targets.len() / 3;
         match &rendering.target.kind {

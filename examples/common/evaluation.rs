@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Display, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -168,13 +169,11 @@ impl Evaluation {
 
     /// How many pictures [`Evaluation::measure`] renders.
     pub fn renderings(&self) -> usize {
-        let targets = self
-            .identities
-            .iter()
-            .flat_map(|identity| &identity.targets);
-        targets
-            .map(|target| 1 + usize::from(target.is_random()))
-            .sum()
+        let of = |identity: &Identity| {
+            let random = identity.targets.iter().filter(|t| t.is_random()).count();
+            identity.targets.len() + random * identity.sources.len()
+        };
+        self.identities.iter().map(of).sum()
     }
 
     /// Renders everything and measures it; `watch` sees every rendering.
@@ -212,34 +211,43 @@ impl Evaluation {
             shape: identity.shape.clone(),
             ..AvatarOptions::default()
         };
-        let start = Instant::now();
-        let avatar = Avatar::with_options(model, &sources[..1], &options)?;
-        model.gpu().wait("building an avatar")?;
-        tally.avatar_seconds.push(start.elapsed().as_secs_f64());
+        let mut alone = Vec::new();
+        for source in sources.chunks(1) {
+            let start = Instant::now();
+            alone.push(Avatar::with_options(model, source, &options)?);
+            model.gpu().wait("building an avatar")?;
+            tally.avatar_seconds.push(start.elapsed().as_secs_f64());
+        }
         let of_all_sources = Avatar::with_options(model, &sources, &options)?;
 
         let mut views = Vec::new();
         let mut channels = Vec::new();
         for target in &identity.targets {
             let truth = self.truth(&target.picture)?;
-            let mut render = |avatar: &Avatar, sources: &[SourceImage]| -> Result<Picture> {
+            let mut render = |avatar: &Avatar, of: Range<usize>| -> Result<Picture> {
                 let picture = self.render(avatar, target, &mut tally.frame_seconds)?;
                 watch(&Rendering {
                     identity,
                     target,
-                    sources,
+                    sources: &sources,
+                    of,
                     truth: &truth.picture,
                     picture: &picture,
                 });
                 Ok(picture)
             };
-            let picture = render(&avatar, &sources[..1])?;
+            let picture = render(&alone[0], 0..1)?;
             let whole = truth.picture.pixels();
-            let psnr = |picture| psnr(picture, &truth.picture, &whole);
+            let psnr = |picture: &Picture| psnr(picture, &truth.picture, &whole);
             match &target.kind {
                 Kind::Random { neutral } => {
-                    let fused = render(&of_all_sources, &sources)?;
-                    tally.fused.extend(psnr(&picture).zip(psnr(&fused)));
+                    let fused = render(&of_all_sources, 0..sources.len())?;
+                    let mut each = vec![psnr(&picture)];
+                    for (i, avatar) in alone.iter().enumerate().skip(1) {
+                        each.push(psnr(&render(avatar, i..i + 1)?));
+                    }
+                    let each: Option<Vec<f64>> = each.into_iter().collect();
+                    tally.fused.extend(each.zip(psnr(&fused)));
                     let neutral = self.truth(neutral)?.picture;
                     tally.random(target, &picture, &truth.picture, &neutral);
                 }
@@ -331,8 +339,10 @@ struct Truth {
 pub struct Rendering<'a> {
     pub identity: &'a Identity,
     pub target: &'a Target,
-    /// What the avatar was built from.
+    /// Pictures of the identity.
     pub sources: &'a [SourceImage],
+    /// Those of them that the avatar was built from.
+    pub of: Range<usize>,
     pub truth: &'a Picture,
     pub picture: &'a Picture,
 }
@@ -370,8 +380,8 @@ struct Tally {
     face_l1: Vec<f64>,
     /// Whether an expression is closer to its target than to rest.
     closer: Vec<bool>,
-    /// PSNR of a target from one source and from all.
-    fused: Vec<(f64, f64)>,
+    /// PSNR of a target from each source alone and from all.
+    fused: Vec<(Vec<f64>, f64)>,
     view_drops: Vec<f64>,
     channels: Vec<(String, Vec<Agreement>)>,
     /// The rendering and the truth of every identity's target of this kind.
@@ -434,15 +444,13 @@ impl Tally {
             let mean = Agreement::mean(all)?;
             Some((name.clone(), mean))
         });
-        let (one, all) = (
-            self.fused.iter().map(|f| f.0),
-            self.fused.iter().map(|f| f.1),
-        );
+        let over_each = |(each, all): &(Vec<f64>, f64)| Some(all - mean(each.iter().copied())?);
         Scores {
             identities,
-            psnr: mean(one),
-            psnr_three_sources: mean(all),
-            fusion_gain: mean(self.fused.iter().map(|(one, all)| all - one)),
+            psnr: mean(self.fused.iter().map(|(each, _)| each[0])),
+            psnr_three_sources: mean(self.fused.iter().map(|(_, all)| *all)),
+            fusion_gain: mean(self.fused.iter().filter_map(over_each)),
+            fusion_gain_front: mean(self.fused.iter().map(|(each, all)| all - each[0])),
             region_psnr: mean(self.region_psnr.iter().copied()),
             ssim: mean(self.ssim.iter().copied()),
             face_l1: mean(self.face_l1.iter().copied()),
@@ -461,11 +469,13 @@ impl Tally {
 #[derive(Debug, Serialize)]
 pub struct Scores {
     pub identities: usize,
-    /// Of random targets from one source, dB; so are the next five but for `psnr_three_sources`.
+    /// Of random targets from one source, dB; so are the next ones but for `psnr_three_sources`.
     pub psnr: Option<f64>,
     pub psnr_three_sources: Option<f64>,
-    /// What three sources gain over one, dB.
+    /// What three sources gain over each of them alone, in the mean, dB.
     pub fusion_gain: Option<f64>,
+    /// What three sources gain over the one from the front alone, dB.
+    pub fusion_gain_front: Option<f64>,
     /// Around eyes and mouth, dB.
     pub region_psnr: Option<f64>,
     pub ssim: Option<f64>,
@@ -508,7 +518,11 @@ impl Scores {
             ("identities", self.identities.to_string()),
             ("PSNR, one source", decibel(self.psnr)),
             ("PSNR, three sources", decibel(self.psnr_three_sources)),
-            ("gain of three sources", decibel(self.fusion_gain)),
+            ("gain over each of them alone", decibel(self.fusion_gain)),
+            (
+                "gain over the one from the front",
+                decibel(self.fusion_gain_front),
+            ),
             ("PSNR of eyes and mouth", decibel(self.region_psnr)),
             ("SSIM", number(self.ssim, 4, "")),
             ("L1 of the face", number(self.face_l1, 4, "")),

@@ -337,7 +337,7 @@ class Trainer:
         if rays is not None:
             mask = torch.zeros_like(alpha).flatten(1).scatter(1, rays, 1.0).reshape(alpha.shape)
         focus = recipe.region_weight(progress)
-        low_weight = mask * (1 + min(focus, 3.0) * losses.low_res_truth(region, size))
+        low_weight = mask * (1 + min(focus, 6.0) * losses.low_res_truth(region, size))
         weight = 1 + focus * region
         weight = weight / weight.mean()
         terms["coarse"] = losses.weighted_l1(rendering.coarse, truth, low_weight)

@@ -217,15 +217,19 @@ def random_camera(rng):
 
 
 def source_view(rng, number):
-    """Camera, expression and pose of a source picture: 0 from the front, 1 and 2 half profiles."""
+    """Camera, expression and pose of a source picture: 0 from the front, 1 and 2 half profiles.
+
+    The half profiles have expressions at full strength: closed eyes or a wide open mouth hide
+    what another picture shows.
+    """
     yaw = (
         float(np.clip(rng.normal(0, 11), -25, 25))
         if number == 0
-        else (1 if number == 1 else -1) * rng.uniform(25, 60)
+        else (1 if number == 1 else -1) * rng.uniform(25, 65)
     )
     elevation = float(np.clip(rng.normal(0, 6), -15, 15))
     camera = orbit(rng.uniform(10.2, 11.0), elevation, yaw, rng.normal(0, 2))
-    return camera, random_expression(rng) * (0.5 if number == 0 else 0.8), random_pose(rng) * 0.5
+    return camera, random_expression(rng) * (0.5 if number == 0 else 1.0), random_pose(rng) * 0.5
 
 
 def _one(task):

@@ -294,7 +294,7 @@ def _skin_surface(p, e):
             0.10 * p["eyeSize"] + 0.12 * wide - 0.12 * look - 0.40 * squint - 0.30 * blink
         )
         y += fall * np.where(top, lid_up, -lid_low)
-        x += 0.06 * s * p["eyeSize"] * d * region
+        x += 0.06 * p["eyeSize"] * d * region
         centre, radius = ball_centre(p, s), ball_radius(p)
         r = radius + np.where(top, LID, LID * 0.72)
         flat = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
