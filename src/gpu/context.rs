@@ -24,6 +24,8 @@ pub struct GpuOptions {
     /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
     /// shows. For tests.
     pub poison: bool,
+    /// Empties the caches before every dispatch that a profile times. For benchmarks.
+    pub cold: bool,
 }
 
 /// How shaders are compiled on native backends. Browsers always check.
@@ -65,9 +67,13 @@ struct Inner {
     shaders: ShaderChecks,
     kind: AdapterKind,
     poison: bool,
+    evictor: Option<Evictor>,
     kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     failure: Arc<Mutex<Failure>>,
 }
+
+/// Copied from one to the other to have something else in the caches.
+struct Evictor([wgpu::Buffer; 2]);
 
 /// What the device reported between two checks.
 #[derive(Default)]
@@ -146,7 +152,7 @@ impl Gpu {
                 reason: error.to_string(),
             })?;
         let shaders = shaders.unwrap_or_default();
-        let gpu = Self::build(info, device, queue, shaders, kernels, options.poison)?;
+        let gpu = Self::build(info, device, queue, shaders, kernels, options)?;
         let failure = gpu.inner.failure.clone();
         gpu.inner
             .device
@@ -181,7 +187,8 @@ impl Gpu {
         queue: wgpu::Queue,
         shaders: ShaderChecks,
     ) -> Result<Self> {
-        Self::build(adapter.get_info(), device, queue, shaders, None, false)
+        let options = GpuOptions::default();
+        Self::build(adapter.get_info(), device, queue, shaders, None, &options)
     }
 
     fn build(
@@ -190,7 +197,7 @@ impl Gpu {
         queue: wgpu::Queue,
         shaders: ShaderChecks,
         kind: Option<AdapterKind>,
-        poison: bool,
+        options: &GpuOptions,
     ) -> Result<Self> {
         let limits = device.limits();
         for kernel in kernels::ALL {
@@ -202,11 +209,12 @@ impl Gpu {
         });
         let inner = Inner {
             kind,
+            evictor: options.cold.then(|| Evictor::new(&device)),
             device,
             queue,
             info,
             shaders,
-            poison,
+            poison: options.poison,
             kernels: Mutex::default(),
             failure: Arc::default(),
         };
@@ -294,6 +302,15 @@ impl Gpu {
 
     pub(crate) fn poison(&self) -> bool {
         self.inner.poison
+    }
+
+    /// Records what empties the caches, if the options ask for it. Says whether they do.
+    pub(super) fn evict(&self, encoder: &mut wgpu::CommandEncoder) -> bool {
+        let Some(Evictor([from, to])) = &self.inner.evictor else {
+            return false;
+        };
+        encoder.copy_buffer_to_buffer(from, 0, to, 0, None);
+        true
     }
 
     /// The kernel specialised to `constants`, compiled on first use.
@@ -397,6 +414,23 @@ impl Gpu {
 impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Gpu").field(&self.description()).finish()
+    }
+}
+
+impl Evictor {
+    /// Several times what the last level of a cache holds.
+    const BYTES: u64 = 128 << 20;
+
+    fn new(device: &wgpu::Device) -> Self {
+        let usages = [wgpu::BufferUsages::COPY_SRC, wgpu::BufferUsages::COPY_DST];
+        Self(usages.map(|usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("evictor"),
+                size: Self::BYTES,
+                usage,
+                mapped_at_creation: false,
+            })
+        }))
     }
 }
 

@@ -81,6 +81,10 @@ impl Timer {
             flops: step.flops,
             bytes: step.bytes,
         });
+        if self.gpu.evict(encoder) {
+            // In a submission of its own: within one, nothing keeps it from overlapping.
+            submit(&self.gpu, encoder);
+        }
         match &mut self.clock {
             #[cfg(feature = "profiler")]
             Clock::Timestamps(profiler) => {
