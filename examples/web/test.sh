@@ -2,8 +2,7 @@
 # Everything the web part has to pass: builds it, renders the same drives natively, and compares in
 # a browser without a window.
 #
-# FRAMES=500 makes the test for leaks longer, CASES=all compares the kernels for graphics processors,
-# too; both take long on a software adapter.
+# CASES=all compares the kernels for graphics processors, too, which take minutes on a software adapter.
 set -euo pipefail
 cd "$(dirname "$0")"
 

@@ -3,10 +3,13 @@
 #[path = "../../../tests/common/mod.rs"]
 mod golden;
 
-use gpavatar::{AdapterKind, Gpu, GpuOptions, TensorFile};
+use gpavatar::{
+    AdapterKind, FloatFormat, Gpu, GpuOptions, ModelConfig, SyntheticRules, TensorFile, Weights,
+};
 use js_sys::{Object, Reflect};
 use wasm_bindgen::prelude::*;
 
+use crate::Model;
 use crate::error::{Result, js};
 use golden::{Case, parity};
 
@@ -35,4 +38,26 @@ pub async fn compare(case: Vec<u8>, rules: String, software: bool) -> Result<Obj
         Reflect::set(&result, &key.into(), &value)?;
     }
     Ok(result)
+}
+
+/// A weights file with the model's head, and a made-up network that renders in milliseconds on any
+/// adapter.
+#[wasm_bindgen(js_name = smallWeights)]
+pub fn small_weights(model: &Model) -> Result<Vec<u8>> {
+    let config = ModelConfig {
+        source_size: 16,
+        plane_size: 16,
+        coarse_samples: 4,
+        fine_samples: 4,
+        low_res_size: 8,
+        output_size: 16,
+        ..model.0.config().clone()
+    };
+    let rules = SyntheticRules::new(&config).map_err(js)?;
+    let weights = Weights::synthetic(config, 1, rules).map_err(js)?;
+    let mut writer = weights.writer(FloatFormat::F32).map_err(js)?;
+    if let Some(head) = model.0.head() {
+        head.embed(&mut writer, FloatFormat::F32);
+    }
+    writer.into_bytes().map_err(js)
 }

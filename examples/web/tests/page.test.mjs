@@ -73,7 +73,7 @@ const slide = (id, value) =>
 
 test("the page loads its model and shows what the native build renders", async () => {
   const began = performance.now();
-  page = await open(browser, base, { context: { viewport: { width: 1280, height: 900 } } });
+  page = await open(browser, base, { context: { viewport: { width: 1280, height: 1000 } } });
   await ready(page);
   await page.waitForFunction(() => document.body.dataset.rests > 0, undefined, PATIENCE);
   console.log(`  first picture after ${((performance.now() - began) / 1000).toFixed(1)} s`);
@@ -149,7 +149,8 @@ test("a motion plays, stops when the page is hidden, and goes on", async () => {
       document.dispatchEvent(new Event("visibilitychange"));
     }, hidden);
   await page.click('#motions [data-value="talking"]');
-  await more((await frames()) + 1);
+  await more((await frames()) + 2);
+  console.log(`  while playing: ${await page.textContent("#speed")}`);
   await hide(true);
   // The frame that was under way is finished.
   let seen;
@@ -161,7 +162,6 @@ test("a motion plays, stops when the page is hidden, and goes on", async () => {
   assert.equal(await frames(), seen);
   await hide(false);
   await more(seen);
-  console.log(`  while playing: ${await page.textContent("#speed")}`);
   await settle(() => page.click('#motions [data-value="talking"]'));
   assert.ok((await psnr(0)) > EQUAL);
 });
@@ -176,7 +176,6 @@ test("a live driver in another context of the origin drives the avatar", async (
   );
   assert.ok((await psnr(1)) > EQUAL);
   assert.equal(await page.inputValue("#slider-jawOpen"), "0.8");
-  await settle(() => page.click('#presets [data-value="Neutral"]'));
 });
 
 test("the strip shows planes, low resolution, depth and the final picture", async () => {
@@ -190,8 +189,10 @@ test("the strip shows planes, low resolution, depth and the final picture", asyn
     const contrast = await page.evaluate((id) => tools.contrast(tools.canvas(id)), `#${id}`);
     assert.ok(contrast > 5, `${id}: ${contrast}`);
   }
-  await page.screenshot({ path: path("../out/inside.png"), fullPage: true });
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.screenshot({ path: path("../out/inside.png") });
   await page.click("#inside summary");
+  await settle(() => page.click('#presets [data-value="Neutral"]'));
 });
 
 test("a snapshot is the picture as PNG", async () => {
@@ -207,7 +208,7 @@ test("a snapshot is the picture as PNG", async () => {
   assert.ok(same > EQUAL, `${same}`);
 });
 
-test("everything has a name and can be reached", async () => {
+test("everything has a name, the keyboard reaches it, and it fits on a phone", async () => {
   const nameless = await page.evaluate(() =>
     [...document.querySelectorAll("button, input:not([hidden]), [tabindex], progress")]
       .filter(
@@ -223,7 +224,17 @@ test("everything has a name and can be reached", async () => {
       .map((element) => element.outerHTML),
   );
   assert.deepEqual(nameless, []);
+  const reached = new Set();
+  for (let i = 0; i < 60; i++) {
+    await page.keyboard.press("Tab");
+    reached.add(
+      await page.evaluate(() => document.activeElement.id || document.activeElement.dataset.value),
+    );
+  }
+  const controls = ["avatar", "face", "snapshot", "talking", "indigo", "Smile", "slider-jawOpen"];
+  assert.deepEqual(controls.filter((control) => !reached.has(control)), []);
   await page.setViewportSize({ width: 390, height: 844 });
+  await page.evaluate(() => scrollTo(0, 0));
   await page.waitForTimeout(500);
   await page.screenshot({ path: path("../out/phone.png") });
   const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
