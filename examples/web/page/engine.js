@@ -122,7 +122,7 @@ export function engine(post) {
       release();
     }
     running = false;
-    if (!motion && times.length) {
+    if (times.length) {
       times = [];
       post({ type: "rest" });
     }
@@ -222,7 +222,6 @@ export function engine(post) {
     visible({ value }) {
       visible = value;
       if (visible) {
-        times = [];
         redraw();
       }
     },

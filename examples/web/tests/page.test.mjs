@@ -151,14 +151,10 @@ test("a motion plays, stops when the page is hidden, and goes on", async () => {
   await page.click('#motions [data-value="talking"]');
   await more((await frames()) + 2);
   console.log(`  while playing: ${await page.textContent("#speed")}`);
-  await hide(true);
   // The frame that was under way is finished.
-  let seen;
-  do {
-    seen = await frames();
-    await page.waitForTimeout(3000);
-  } while ((await frames()) !== seen && seen < 1000);
-  await page.waitForTimeout(1000);
+  await settle(() => hide(true));
+  const seen = await frames();
+  await page.waitForTimeout(5000);
   assert.equal(await frames(), seen);
   await hide(false);
   await more(seen);
