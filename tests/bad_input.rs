@@ -838,6 +838,11 @@ fn environment_variables_that_say_nothing_known() {
         ),
         ("GPAVATAR_KERNELS", "tpu", ["one of gpu, cpu", "found tpu"]),
         (
+            "GPAVATAR_SUBGROUPS",
+            "eight",
+            ["one of on, off", "found eight"],
+        ),
+        (
             "GPAVATAR_BACKEND",
             "glide",
             ["one of vulkan, metal, dx12, gl, webgpu", "found glide"],

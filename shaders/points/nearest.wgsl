@@ -5,45 +5,19 @@
 // Clusters whose box is farther than that are skipped. Consecutive threads own the same segment of
 // neighbouring rays.
 
-#import gpavatar::frame::Frame
-#import gpavatar::rays::Rays
-#import gpavatar::top_k::{Nearest, nobody, insert, NONE}
-
-struct Search {
-    // Samples per ray in this pass, and per thread.
-    samples: u32,
-    segment: u32,
-    clusters: u32,
-    // Places of a cluster.
-    capacity: u32,
+#import gpavatar::search::{
+    march, frame, search, rays, depths, clustered, bounds, partials,
+    squared, from_box, limit, reciprocals, keep,
 }
+#import gpavatar::top_k::{Nearest, nobody, insert}
 
 // 1 also sums the reciprocal squared distances.
 override WEIGHT_SUMS: u32 = 0u;
 
-@group(0) @binding(0) var<uniform> march: Rays;
-@group(0) @binding(1) var<uniform> frame: Frame;
-@group(0) @binding(2) var<uniform> search: Search;
-@group(0) @binding(3) var<storage, read> rays: array<vec4<f32>>; // [ray][stride]
-@group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
-@group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
-@group(0) @binding(6) var<storage, read> clustered: array<vec4<f32>>; // [cluster][place], w: index
-@group(0) @binding(7) var<storage, read> bounds: array<vec4<f32>>; // [cluster][low, high]
-// Eight 16-bit indices, nearest first.
-@group(0) @binding(8) var<storage, read_write> neighbours: array<vec4<u32>>; // [ray][samples]
-// Sums of this workgroup by rank.
-@group(0) @binding(9) var<storage, read_write> partials: array<vec4<f32>>; // [workgroup][2]
-
 var<workgroup> sums: array<vec4<f32>, 128>;
 
-fn squared(v: vec3<f32>) -> f32 {
-    return v.x * v.x + v.y * v.y + v.z * v.z;
-}
-
 fn box_distance(cluster: u32, at: vec3<f32>) -> f32 {
-    let low = bounds[cluster * 2u].xyz;
-    let high = bounds[cluster * 2u + 1u].xyz;
-    return squared(max(max(low - at, at - high), vec3<f32>()));
+    return from_box(bounds[cluster * 2u].xyz, bounds[cluster * 2u + 1u].xyz, at);
 }
 
 fn scan(cluster: u32, at: vec3<f32>, found: Nearest) -> Nearest {
@@ -57,28 +31,6 @@ fn scan(cluster: u32, at: vec3<f32>, found: Nearest) -> Nearest {
         }
     }
     return list;
-}
-
-// An upper bound of the eighth distance at `at`: the largest to the neighbours of another sample.
-fn limit(at: vec3<f32>, known: Nearest) -> f32 {
-    if known.i_h == NONE {
-        return 1e37;
-    }
-    var largest = squared(at - points[known.i_a].xyz);
-    largest = max(largest, squared(at - points[known.i_b].xyz));
-    largest = max(largest, squared(at - points[known.i_c].xyz));
-    largest = max(largest, squared(at - points[known.i_d].xyz));
-    largest = max(largest, squared(at - points[known.i_e].xyz));
-    largest = max(largest, squared(at - points[known.i_f].xyz));
-    largest = max(largest, squared(at - points[known.i_g].xyz));
-    largest = max(largest, squared(at - points[known.i_h].xyz));
-    // Rounding may differ between the two places that compute a distance.
-    return largest * 1.00001;
-}
-
-// 1/d², kept finite where a sample lies on a point.
-fn reciprocals(a: f32, b: f32, c: f32, d: f32) -> vec4<f32> {
-    return 1.0 / max(vec4<f32>(a, b, c, d), vec4<f32>(1e-12));
 }
 
 @compute @workgroup_size(64)
@@ -119,12 +71,7 @@ fn main(
                 list = scan(cluster, at, list);
             }
         }
-        neighbours[ray * search.samples + s] = vec4<u32>(
-            list.i_a | (list.i_b << 16u),
-            list.i_c | (list.i_d << 16u),
-            list.i_e | (list.i_f << 16u),
-            list.i_g | (list.i_h << 16u),
-        );
+        keep(ray * search.samples + s, list);
         near_sums += reciprocals(list.d_a, list.d_b, list.d_c, list.d_d);
         far_sums += reciprocals(list.d_e, list.d_f, list.d_g, list.d_h);
     }

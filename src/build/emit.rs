@@ -71,13 +71,14 @@ fn kernel_source(kernel: &Kernel, file: &str) -> String {
     format!(
         "/// `shaders/{name}.wgsl`.\n\
          pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, wgsl: {wgsl:?}, \
-         workgroup_size: {size:?}, workgroup_bytes: {bytes}, bindings: &[{bindings}], \
+         workgroup_size: {size:?}, workgroup_bytes: {bytes}, subgroups: {subgroups}, bindings: &[{bindings}], \
          constants: &{constants:?} }};\n",
         name = kernel.name,
         constant = file.to_uppercase(),
         wgsl = kernel.wgsl,
         size = kernel.workgroup_size,
         bytes = kernel.workgroup_bytes,
+        subgroups = kernel.subgroups,
         constants = kernel.constants,
     )
 }

@@ -11,6 +11,8 @@ pub struct Kernel {
     pub workgroup_size: [u32; 3],
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
+    /// Whether it has subgroup operations.
+    pub subgroups: bool,
     pub bindings: Vec<Binding>,
     /// Names of the override constants.
     pub constants: Vec<String>,
@@ -124,9 +126,10 @@ impl Kernel {
         bindings.sort_by_key(|b| (b.group, b.index));
         Self {
             name: name.to_string(),
-            wgsl,
             workgroup_size: entry.workgroup_size,
             workgroup_bytes,
+            subgroups: wgsl.contains("subgroup"),
+            wgsl,
             bindings,
             constants,
             structs,

@@ -21,6 +21,9 @@ pub struct GpuOptions {
     /// Which variants of the kernels run. Default: the environment variable `GPAVATAR_KERNELS`
     /// (`gpu` or `cpu`), else those for the adapter's kind.
     pub kernels: Option<AdapterKind>,
+    /// Whether kernels may use subgroup operations. Default: the environment variable
+    /// `GPAVATAR_SUBGROUPS` (`on` or `off`), else wherever they are faster.
+    pub subgroups: Option<bool>,
     /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
     /// shows. For tests.
     pub poison: bool,
@@ -123,6 +126,11 @@ impl Gpu {
             "GPAVATAR_KERNELS",
             &[("gpu", AdapterKind::Gpu), ("cpu", AdapterKind::Cpu)],
         )?;
+        let subgroups = choice(
+            options.subgroups,
+            "GPAVATAR_SUBGROUPS",
+            &[("on", true), ("off", false)],
+        )?;
         let backend = (options.backend.clone().map(|name| ("backend", name)))
             .or_else(|| variable("GPAVATAR_BACKEND"));
         let backends = match &backend {
@@ -139,10 +147,14 @@ impl Gpu {
         let adapter =
             choose_adapter(&instance, backends, name.as_deref(), backend.as_deref()).await?;
         let info = adapter.get_info();
+        let mut features = Self::optional_features() & adapter.features();
+        if subgroups == Some(false) {
+            features.remove(wgpu::Features::SUBGROUP);
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("gpavatar"),
-                required_features: Self::optional_features() & adapter.features(),
+                required_features: features,
                 required_limits: Self::best_limits(&adapter),
                 ..Default::default()
             })
@@ -200,7 +212,7 @@ impl Gpu {
         options: &GpuOptions,
     ) -> Result<Self> {
         let limits = device.limits();
-        for kernel in kernels::ALL {
+        for kernel in kernels::ALL.iter().filter(|kernel| !kernel.subgroups) {
             kernel.check(&limits)?;
         }
         let kind = kind.unwrap_or(match info.device_type {
@@ -235,12 +247,13 @@ impl Gpu {
         wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP
     }
 
-    /// The required limits, with buffers as large as the adapter allows.
+    /// The required limits, with buffers and workgroup memory as large as the adapter allows.
     fn best_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
         let best = adapter.limits();
         wgpu::Limits {
             max_buffer_size: best.max_buffer_size,
             max_storage_buffer_binding_size: best.max_storage_buffer_binding_size,
+            max_compute_workgroup_storage_size: best.max_compute_workgroup_storage_size,
             ..Self::required_limits()
         }
         .or_worse_values_from(&best)
@@ -266,10 +279,15 @@ impl Gpu {
         self.inner.kind
     }
 
-    /// Whether eight consecutive threads can hand each other values without memory.
-    pub(crate) fn broadcasts(&self) -> bool {
-        let features = self.inner.device.features();
-        features.contains(wgpu::Features::SUBGROUP) && self.inner.info.subgroup_min_size >= 8
+    /// Whether the kernels that need subgroups can run: eight threads hand each other values
+    /// without memory.
+    pub(crate) fn has_subgroups(&self) -> bool {
+        let Inner { device, info, .. } = &*self.inner;
+        let limits = device.limits();
+        let mut kernels = kernels::ALL.iter().filter(|kernel| kernel.subgroups);
+        device.features().contains(wgpu::Features::SUBGROUP)
+            && info.subgroup_min_size >= 8
+            && kernels.all(|kernel| kernel.check(&limits).is_ok())
     }
 
     /// The wgpu device.

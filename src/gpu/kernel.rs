@@ -22,6 +22,8 @@ pub struct KernelSource {
     pub workgroup_size: [u32; 3],
     /// Workgroup memory in bytes.
     pub workgroup_bytes: u32,
+    /// Whether threads hand each other values by subgroup operations.
+    pub subgroups: bool,
     /// All bindings, by group and index. Group 0 belongs to the model; group 1, where a kernel has
     /// one, to what changes between frames: an avatar's planes or a frame's target.
     pub bindings: &'static [BindingInfo],

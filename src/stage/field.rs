@@ -3,7 +3,7 @@
 use super::points::{Neighbours, Points};
 use super::rays::{Pass, Rays, Samples};
 use crate::gpu::kernels::{field as kernels, params};
-use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{AdapterKind, Dispatch, Gpu, ProgramBuilder, Tensor, linear_grid};
 use crate::weights::{fold, pack};
 use crate::{ModelConfig, PointWeighting, Result, Weights};
 
@@ -132,7 +132,12 @@ impl Field {
             ("NEIGHBOURS", config.neighbours),
             ("GLOBAL_WEIGHTS", global.into()),
         ];
-        let kernel = b.gpu().kernel(&kernels::RADIANCE, &constants)?;
+        // Both own 32 samples a workgroup.
+        let source = match b.gpu().kind() {
+            AdapterKind::Cpu if b.gpu().has_subgroups() => &kernels::RADIANCE_SUBGROUP,
+            _ => &kernels::RADIANCE,
+        };
+        let kernel = b.gpu().kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
                 .uniform("march", rays.layout)

@@ -6,14 +6,14 @@ use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor, linear_grid};
 use crate::{ModelConfig, PointWeighting, Result};
 
 /// Marks an unused place of a cluster.
-const NOBODY: u32 = u32::MAX;
+pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// How points are spread over clusters.
 #[derive(Clone, Copy)]
-struct Layout {
-    clusters: u32,
+pub(crate) struct Layout {
+    pub clusters: u32,
     /// Places of a cluster.
-    capacity: u32,
+    pub capacity: u32,
 }
 
 impl Layout {
@@ -21,7 +21,7 @@ impl Layout {
     /// test.
     const MOST: u32 = 32;
 
-    fn new(points: u32) -> Self {
+    pub fn new(points: u32) -> Self {
         let clusters = points.div_ceil(Self::MOST);
         Self {
             clusters,
@@ -138,12 +138,19 @@ impl Points {
         // Bound by itself, so at a multiple of the alignment of storage bindings.
         let sums_at = count.next_multiple_of(16);
         let tensor = b.tensor("neighbours", u64::from(sums_at) * 4 + 8)?;
-        // Longer walks know more; shorter ones are more threads.
-        let segment = match b.gpu().kind() {
-            AdapterKind::Cpu => pass.samples,
-            AdapterKind::Gpu => pass.samples.min(8),
+        let cpu = b.gpu().kind() == AdapterKind::Cpu;
+        let (source, threads) = if cpu && b.gpu().has_subgroups() {
+            (&kernels::NEAREST_SUBGROUP, 8)
+        } else {
+            (&kernels::NEAREST, 64)
         };
-        let workgroups = (layout.count * pass.samples.div_ceil(segment)).div_ceil(64);
+        // Longer walks know more; shorter ones are more threads.
+        let segment = if cpu {
+            pass.samples
+        } else {
+            pass.samples.min(8)
+        };
+        let workgroups = (layout.count * pass.samples.div_ceil(segment)).div_ceil(threads);
         let grid = linear_grid(workgroups);
         // The last row of workgroups may run over.
         let workgroups = grid.iter().product();
@@ -157,7 +164,7 @@ impl Points {
         let released = config.point_weighting == PointWeighting::Released;
         let kernel = b
             .gpu()
-            .kernel(&kernels::NEAREST, &[("WEIGHT_SUMS", released.into())])?;
+            .kernel(source, &[("WEIGHT_SUMS", released.into())])?;
         b.dispatch(
             Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
                 .uniform("march", layout)

@@ -812,7 +812,7 @@ impl Conv {
             ("KERNEL_SIZE", self.kernel_size),
             ("MODULATED", self.style.is_some().into()),
         ];
-        if gpu.kind() == AdapterKind::Cpu && gpu.broadcasts() {
+        if gpu.kind() == AdapterKind::Cpu && gpu.has_subgroups() {
             let kernel = gpu.kernel(&kernels::CONV_SUBGROUP, &common)?;
             let [columns, rows, _] = linear_grid((size.div_ceil(4) * size).div_ceil(8));
             return Ok((kernel, [columns, eighths.div_ceil(2), rows]));

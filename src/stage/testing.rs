@@ -4,7 +4,6 @@
 //! with NaN before, and whatever a test hands to a kernel is followed by NaN: what is left out,
 //! and what lies beyond the end, shows.
 
-use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use proptest::strategy::Strategy;
@@ -22,19 +21,26 @@ const GUARD: usize = 256;
 /// The device with the kernels' variants for graphics processors, unchecked as in production.
 pub(crate) fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Gpu))
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Gpu, false))
 }
 
 /// The device with the kernels' variants for software implementations.
 pub(crate) fn software() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu))
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, false))
 }
 
-fn open(shaders: ShaderChecks, kernels: AdapterKind) -> Gpu {
+/// The device with those of them that use subgroups, as far as it has any.
+pub(crate) fn subgroups() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, true))
+}
+
+fn open(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> Gpu {
     let options = GpuOptions {
         shaders: Some(shaders),
         kernels: Some(kernels),
+        subgroups: Some(subgroups),
         poison: true,
         ..GpuOptions::default()
     };
@@ -185,7 +191,8 @@ pub(crate) fn assert_close(
 #[test]
 fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
     use super::{field, fusion, head, output, points, rays, source, style_unet};
-    let gpu = open(ShaderChecks::Checked, AdapterKind::Gpu);
+    let gpu = open(ShaderChecks::Checked, AdapterKind::Gpu, true);
+    let software = open(ShaderChecks::Checked, AdapterKind::Cpu, true);
     for examples in [
         field::tests::examples,
         fusion::tests::examples,
@@ -197,8 +204,12 @@ fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
         style_unet::tests::examples,
     ] {
         examples(&gpu);
+        examples(&software);
     }
-    // Nothing else runs on this device.
-    let all: BTreeSet<_> = kernels::ALL.iter().map(|kernel| kernel.name).collect();
-    assert_eq!(gpu.compiled(), all);
+    // Nothing else runs on these devices.
+    let mut compiled = gpu.compiled();
+    compiled.extend(software.compiled());
+    let all = kernels::ALL.iter();
+    let all = all.filter(|kernel| !kernel.subgroups || software.has_subgroups());
+    assert_eq!(compiled, all.map(|kernel| kernel.name).collect());
 }

@@ -237,7 +237,9 @@ fn the_field_of_every_size() {
                 ..sizes.clone()
             };
             let weights = weights(seed, sizes);
-            shine(gpu(), &weights, &Scene::new(seed, weights.config()));
+            for gpu in [gpu(), subgroups()] {
+                shine(gpu, &weights, &Scene::new(seed, weights.config()));
+            }
         }
     });
 }
@@ -252,7 +254,9 @@ fn the_field_of_every_number_of_neighbours() {
                 ..ModelConfig::default()
             };
             let weights = weights(2, sizes);
-            shine(gpu(), &weights, &Scene::new(2, weights.config()));
+            for gpu in [gpu(), subgroups()] {
+                shine(gpu, &weights, &Scene::new(2, weights.config()));
+            }
         }
     }
 }
@@ -269,7 +273,9 @@ fn a_sample_on_a_point_stays_finite() {
         for sample in [0, 17, 100] {
             scene.points[2 * sample] = scene.positions()[sample];
         }
-        shine(gpu(), &weights, &scene);
+        for gpu in [gpu(), subgroups()] {
+            shine(gpu, &weights, &scene);
+        }
     }
 }
 

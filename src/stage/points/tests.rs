@@ -295,9 +295,10 @@ impl Found {
     }
 }
 
-/// Both variants: several threads follow a ray on graphics processors, one elsewhere.
-fn both() -> [&'static Gpu; 2] {
-    [gpu(), software()]
+/// All variants: several threads follow a ray on graphics processors, one elsewhere, and with
+/// subgroups eight follow theirs together.
+fn variants() -> [&'static Gpu; 3] {
+    [gpu(), software(), subgroups()]
 }
 
 #[test]
@@ -309,7 +310,7 @@ fn the_nearest_points_are_found_exactly() {
     check(24, cases, |(seed, count, steps, side, samples)| {
         let points = lattice_points(seed, count, steps);
         let scene = Scene::on_lattice(seed, side, samples, steps);
-        for gpu in both() {
+        for gpu in variants() {
             let found = search(gpu, PointWeighting::Released, &points, &scene);
             found.assert_equals_twin(&points, &scene);
         }
@@ -320,7 +321,7 @@ fn the_nearest_points_are_found_exactly() {
 fn the_nearest_of_a_whole_head_are_found_exactly() {
     let points = lattice_points(3, 5023, 32);
     let scene = Scene::on_lattice(3, 8, 32, 32);
-    for gpu in both() {
+    for gpu in variants() {
         let found = search(gpu, PointWeighting::Released, &points, &scene);
         found.assert_equals_twin(&points, &scene);
     }
@@ -334,7 +335,7 @@ fn identical_points_are_found_by_index() {
     scene.directions[0] = Vec3::X;
     scene.origin = Vec3::new(0.0, -0.5, 0.75);
     scene.depths[..9].copy_from_slice(&[-1.0, -0.5, 0.0, 0.25, 0.25, 0.25, 0.5, 1.0, 2.0]);
-    for gpu in both() {
+    for gpu in variants() {
         let found = search(gpu, PointWeighting::Released, &points, &scene);
         assert!(
             found
@@ -358,7 +359,7 @@ fn samples_far_away_find_their_nearest_points() {
     for (i, t) in scene.depths.iter_mut().enumerate() {
         *t = if i % 2 == 0 { 1000.0 } else { -1000.0 } + (i % 7) as f32;
     }
-    for gpu in both() {
+    for gpu in variants() {
         let found = search(gpu, PointWeighting::Paper, &points, &scene);
         found.assert_equals_twin(&points, &scene);
         assert!(found.sums.is_none());
@@ -389,7 +390,7 @@ fn the_nearest_points_are_found_at_any_position() {
         };
         let positions = scene.positions();
         let expected = twin::nearest(&positions, &points, 8);
-        for gpu in both() {
+        for gpu in variants() {
             let found = search(gpu, PointWeighting::Paper, &points, &scene);
             for (sample, indices) in found.indices.iter().enumerate() {
                 assert_eq!(HashSet::from(*indices).len(), 8, "{indices:?}");

@@ -15,8 +15,9 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         outputs: 20,
         kernel_size: 3,
     };
-    for structure in [Structure::Register, tiled(4, 4)] {
-        convolve(gpu, case, LAYERS[5], structure);
+    let structures = [Structure::Register, tiled(4, 4), Structure::Subgroup];
+    for structure in &structures[..2 + usize::from(gpu.has_subgroups())] {
+        convolve(gpu, case, LAYERS[5], *structure);
     }
     resize(gpu, 2, [5, 9], [12, 7], 6, true);
     sum(gpu, 3, 301, [2, 3, 1]);
@@ -60,6 +61,8 @@ const LAYERS: [Layer; 9] = [
 #[derive(Clone, Copy, Debug)]
 enum Structure {
     Register,
+    /// Only on a device that has them.
+    Subgroup,
     Tiled {
         channel_groups: u32,
         column_groups: u32,
@@ -86,6 +89,13 @@ impl Structure {
         let eighths = conv.outputs.div_ceil(8);
         let (source, grid) = match self {
             Self::Chosen => return conv.kernel(gpu, width).unwrap(),
+            Self::Subgroup => {
+                let [columns, rows, _] = linear_grid((width.div_ceil(4) * height).div_ceil(8));
+                (
+                    &kernels::CONV_SUBGROUP,
+                    [columns, eighths.div_ceil(2), rows],
+                )
+            }
             Self::Register => {
                 let [columns, rows, _] = linear_grid((width.div_ceil(8) * height).div_ceil(8));
                 (
@@ -296,27 +306,34 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
     })
 }
 
-fn check_structure(cases: u32, structure: Structure) {
+fn check_structure(gpu: &Gpu, cases: u32, structure: Structure) {
     check(cases, conv_cases(4..=40), |case| {
         for layer in LAYERS {
             let mut case = case;
             if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
                 case.size = case.size.map(|side| side & !1);
             }
-            convolve(gpu(), case, layer, structure);
+            convolve(gpu, case, layer, structure);
         }
     });
 }
 
 #[test]
 fn convolutions_in_registers() {
-    check_structure(6, Structure::Register);
+    check_structure(gpu(), 6, Structure::Register);
+}
+
+#[test]
+fn convolutions_in_subgroups() {
+    if subgroups().has_subgroups() {
+        check_structure(subgroups(), 6, Structure::Subgroup);
+    }
 }
 
 #[test]
 fn convolutions_in_tiles() {
     for structure in &STRUCTURES[1..] {
-        check_structure(4, *structure);
+        check_structure(gpu(), 4, *structure);
     }
 }
 
@@ -327,6 +344,7 @@ fn the_chosen_convolution_covers_every_square_map() {
         convolve(gpu(), case, LAYERS[1], Structure::Chosen);
         case.kernel_size = 3;
         convolve(software(), case, LAYERS[1], Structure::Chosen);
+        convolve(subgroups(), case, LAYERS[1], Structure::Chosen);
     });
 }
 
@@ -352,7 +370,7 @@ fn the_stage_plans_what_the_twin_computes() {
             } else {
                 0.0
             };
-            for gpu in [gpu(), software()] {
+            for gpu in [gpu(), software(), subgroups()] {
                 let net = StyleUnet::new(gpu, &weights, network.clone()).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,

@@ -1,0 +1,69 @@
+#define_import_path gpavatar::search
+
+// What both searches for the nearest points share.
+
+#import gpavatar::frame::Frame
+#import gpavatar::rays::Rays
+#import gpavatar::top_k::{Nearest, NONE}
+
+struct Search {
+    // Samples per ray in this pass, and per thread.
+    samples: u32,
+    segment: u32,
+    clusters: u32,
+    // Places of a cluster.
+    capacity: u32,
+}
+
+@group(0) @binding(0) var<uniform> march: Rays;
+@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(2) var<uniform> search: Search;
+@group(0) @binding(3) var<storage, read> rays: array<vec4<f32>>; // [ray][stride]
+@group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
+@group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
+@group(0) @binding(6) var<storage, read> clustered: array<vec4<f32>>; // [cluster][place], w: index
+@group(0) @binding(7) var<storage, read> bounds: array<vec4<f32>>; // [cluster][low, high]
+// Eight 16-bit indices, nearest first.
+@group(0) @binding(8) var<storage, read_write> neighbours: array<vec4<u32>>; // [ray][samples]
+// Sums of this workgroup by rank.
+@group(0) @binding(9) var<storage, read_write> partials: array<vec4<f32>>; // [workgroup][2]
+
+fn squared(v: vec3<f32>) -> f32 {
+    return v.x * v.x + v.y * v.y + v.z * v.z;
+}
+
+// Squared distance of a position from a box.
+fn from_box(low: vec3<f32>, high: vec3<f32>, at: vec3<f32>) -> f32 {
+    return squared(max(max(low - at, at - high), vec3<f32>()));
+}
+
+// An upper bound of the eighth distance at `at`: the largest to the neighbours of another sample.
+fn limit(at: vec3<f32>, known: Nearest) -> f32 {
+    if known.i_h == NONE {
+        return 1e37;
+    }
+    var largest = squared(at - points[known.i_a].xyz);
+    largest = max(largest, squared(at - points[known.i_b].xyz));
+    largest = max(largest, squared(at - points[known.i_c].xyz));
+    largest = max(largest, squared(at - points[known.i_d].xyz));
+    largest = max(largest, squared(at - points[known.i_e].xyz));
+    largest = max(largest, squared(at - points[known.i_f].xyz));
+    largest = max(largest, squared(at - points[known.i_g].xyz));
+    largest = max(largest, squared(at - points[known.i_h].xyz));
+    // Rounding may differ between the two places that compute a distance.
+    return largest * 1.00001;
+}
+
+// 1/d², kept finite where a sample lies on a point.
+fn reciprocals(a: f32, b: f32, c: f32, d: f32) -> vec4<f32> {
+    return 1.0 / max(vec4<f32>(a, b, c, d), vec4<f32>(1e-12));
+}
+
+fn keep(sample: u32, list: Nearest) {
+    neighbours[sample] = vec4<u32>(
+        list.i_a | (list.i_b << 16u),
+        list.i_c | (list.i_d << 16u),
+        list.i_e | (list.i_f << 16u),
+        list.i_g | (list.i_h << 16u),
+    );
+}
