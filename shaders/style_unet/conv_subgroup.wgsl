@@ -65,6 +65,13 @@ fn fetch(x: u32, row: u32, inside: bool, c: u32) -> vec4<f32> {
     return input[(row + x) * conv.input_channels + c];
 }
 
+fn store_all(x: u32, y: u32, o: u32, sums: mat4x4<f32>) {
+    store(x, y, o, sums[0]);
+    store(x, y, o + 1u, sums[1]);
+    store(x, y, o + 2u, sums[2]);
+    store(x, y, o + 3u, sums[3]);
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -127,12 +134,9 @@ fn main(
             }
         }
     }
-    // In a loop: drivers on the CPU take seconds to compile a kernel of many loads.
-    var sums = array<vec4<f32>, 16>(
-        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3],
-        c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
-    );
-    for (var i = 0u; i < 16u; i++) {
-        store(x + i / 4u, y, group.y * 4u + i % 4u, sums[i]);
-    }
+    let o = group.y * 4u;
+    store_all(x, y, o, a);
+    store_all(x + 1u, y, o, b);
+    store_all(x + 2u, y, o, c);
+    store_all(x + 3u, y, o, d);
 }
