@@ -45,12 +45,12 @@ pub async fn compare(case: Vec<u8>, rules: String, software: bool) -> Result<Obj
 #[wasm_bindgen(js_name = smallWeights)]
 pub fn small_weights(model: &Model) -> Result<Vec<u8>> {
     let config = ModelConfig {
-        source_size: 16,
-        plane_size: 16,
+        source_size: 8,
+        plane_size: 8,
         coarse_samples: 4,
         fine_samples: 4,
-        low_res_size: 8,
-        output_size: 16,
+        low_res_size: 4,
+        output_size: 8,
         ..model.0.config().clone()
     };
     let rules = SyntheticRules::new(&config).map_err(js)?;
