@@ -103,44 +103,59 @@ class Recipe:
         return dataclasses.replace(self, **values)
 
 
+# For generated heads, whose surfaces are known: converges in hours on two CPU cores.
+PROCEDURAL = Recipe(
+    weights=Weights(
+        coarse=0.5,
+        fine=1.0,
+        output=2.0,
+        perceptual=0.0,
+        face_box=0.0,
+        gradients=0.7,
+        ssim=0.15,
+        opacity=0.3,
+        direct=1.0,
+        read_outs=1.0,
+        density=1e-3,
+        density_excess=0.02,
+    ),
+    identities=4,
+    unet_rate=1.2e-3,
+    field_rate=1.9e-3,
+    style_factor=1.0,
+    schedule="cosine",
+    # Without a first moment these rates drive the super-resolver into saturation within
+    # thirty steps.
+    betas=(0.9, 0.98),
+    warm_up=100,
+    clip=0.5,
+    several=0.5,
+    most_sources=3,
+    pretrain=0.18,
+    pretrain_identities=8,
+    half_resolution=0.45,
+    region=(2.0, 6.0),
+    surface_points=400,
+    empty_points=128,
+    direct_fades=0.7,
+    direct_least=0.1,
+    read_outs_fade=0.6,
+)
+
 RECIPES = {
-    # For generated heads, whose surfaces are known: converges in hours on two CPU cores.
-    "procedural": Recipe(
-        weights=Weights(
-            coarse=0.5,
-            fine=1.0,
-            output=2.0,
-            perceptual=0.0,
-            face_box=0.0,
-            gradients=0.7,
-            ssim=0.15,
-            opacity=0.3,
-            direct=1.0,
-            read_outs=1.0,
-            density=1e-3,
-            density_excess=0.02,
-        ),
-        identities=4,
-        unet_rate=1.2e-3,
-        field_rate=1.9e-3,
-        style_factor=1.0,
-        schedule="cosine",
-        # Without a first moment these rates drive the super-resolver into saturation within
-        # thirty steps.
-        betas=(0.9, 0.98),
-        warm_up=100,
-        clip=0.5,
-        several=0.5,
-        most_sources=3,
-        pretrain=0.18,
-        pretrain_identities=8,
-        half_resolution=0.45,
-        region=(2.0, 6.0),
-        surface_points=400,
-        empty_points=128,
-        direct_fades=0.7,
-        direct_least=0.1,
-        read_outs_fade=0.6,
+    "procedural": PROCEDURAL,
+    # Goes on from a network of the former (`--start`), at full resolution and with an eye on eyes
+    # and mouth.
+    "refine": PROCEDURAL.changed(
+        weights=dataclasses.replace(PROCEDURAL.weights, coarse=0.3, read_outs=0.5),
+        unet_rate=9e-4,
+        field_rate=1.3e-3,
+        several=0.6,
+        pretrain=0.0,
+        half_resolution=0.0,
+        region=(9.0, 14.0),
+        direct_least=0.25,
+        read_outs_fade=0.0,
     ),
     # What the authors' released code does, with one target for each identity.
     "released": Recipe(
