@@ -17,8 +17,8 @@ use common::cli::{self, GpuArgs};
 use common::costs::{Section, median};
 use common::demo::{self, Sample};
 use gpavatar::{
-    Avatar, AvatarOptions, Camera, Drive, Gpu, HeadModel, Model, ModelConfig, ModelOptions,
-    RenderOptions, Result, SyntheticRules, Weights,
+    Avatar, AvatarOptions, Drive, Gpu, HeadModel, Model, ModelOptions, RenderOptions, Result,
+    Weights,
 };
 use serde::Serialize;
 
@@ -124,7 +124,7 @@ impl Report {
         gpu.wait("building the avatar")?;
         let avatar_seconds = seconds("avatar", start);
 
-        let drive = drive(&model);
+        let drive = demo::at_rest(&model);
         let first_frame_seconds = frame(&avatar, &drive, "first frame")?;
         let second_frame_seconds = frame(&avatar, &drive, "second frame")?;
         let start_up = StartUp {
@@ -197,15 +197,8 @@ impl Report {
 /// The network to profile, and what it is.
 fn open(args: &Args, gpu: &Gpu) -> Result<(String, Model)> {
     let (name, weights, head) = if args.full {
-        let path = demo::file("tests/golden/checkpoint_released.tsv");
-        let table = std::fs::read_to_string(&path).map_err(|source| gpavatar::Error::Io {
-            action: "read",
-            path,
-            source,
-        })?;
-        let rules = SyntheticRules::parse(&table)?;
-        let weights = Weights::synthetic(ModelConfig::default(), 1, rules)?;
-        ("released sizes, made-up weights".into(), weights, None)
+        let name = "released sizes, made-up weights";
+        (name.into(), demo::released()?, None)
     } else if let Some(path) = &args.weights {
         let head = args.head.as_ref().map(HeadModel::open).transpose()?;
         (path.display().to_string(), Weights::open(path)?, head)
@@ -222,24 +215,6 @@ fn open(args: &Args, gpu: &Gpu) -> Result<(String, Model)> {
         ..ModelOptions::default()
     };
     Ok((name, Model::with_options(gpu, weights, options)?))
-}
-
-/// A head at rest before the camera, or points that lie about as a head's would.
-fn drive(model: &Model) -> Drive {
-    let camera = Camera::orbit(12.0, 0.0, 0.0);
-    if model.head().is_some() {
-        return Drive::neutral().camera(camera);
-    }
-    // A Fibonacci spiral around an ellipsoid.
-    let count = model.config().points;
-    let golden_angle = std::f32::consts::PI * (3.0 - 5.0f32.sqrt());
-    let point = |i: u32| {
-        let height = 1.0 - (2 * i + 1) as f32 / count as f32;
-        let (sin, cos) = (golden_angle * i as f32).sin_cos();
-        let radius = (1.0 - height * height).sqrt();
-        [0.5 * radius * cos, 0.75 * height, 0.6 * radius * sin]
-    };
-    Drive::points((0..count).map(point).collect()).camera(camera)
 }
 
 /// Seconds to render a frame from its drive on.

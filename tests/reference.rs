@@ -6,7 +6,7 @@ use common::{Case, Difference, vectors};
 use glam::{Mat3, Vec3};
 use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
 use gpavatar::reference::pipeline::{build, prepare, render};
-use gpavatar::reference::points::{Neighbour, nearest, weight_sums};
+use gpavatar::reference::points::{Neighbour, Walk, nearest, nearest_in_clusters, weight_sums};
 use gpavatar::reference::style_unet::{Conv, Noise, Residual, conv, resample, style_unet};
 use gpavatar::reference::{Tensor, fusion, head, output, rays, shared, source};
 use gpavatar::{Attention, Camera, Error, ModelConfig, PointWeighting, SourceImage};
@@ -239,6 +239,30 @@ fn nearest_points_are_sorted_and_ties_go_to_the_lower_index() {
         [found[0].index, found[1].index, found[2].index],
         [20, 60, 150]
     );
+}
+
+#[test]
+fn searches_in_clusters_find_the_nearest_points_with_fewer_distances() {
+    let points = vectors(&noise(600, 33));
+    let samples = 12;
+    // Two bundles of eight rays.
+    let starts = vectors(&noise(2 * 3, 34));
+    let positions: Vec<Vec3> = (0..16)
+        .map(|ray| starts[ray / 8] + (ray % 8) as f32 * 0.01 * Vec3::X)
+        .flat_map(|start| (0..samples).map(move |i| start + i as f32 * Vec3::splat(0.02)))
+        .collect();
+    let expected = nearest(&positions, &points, 8);
+    for (segment, together) in [(5, 1), (samples, 1), (samples, 8)] {
+        let walk = Walk {
+            samples,
+            segment,
+            together,
+        };
+        let (found, tests) = nearest_in_clusters(&positions, walk, &points, 8);
+        assert_eq!(found, expected, "{walk:?}");
+        let all = (positions.len() * points.len()) as u64;
+        assert!(tests.points < all / 2, "{walk:?}: {tests:?} of {all}");
+    }
 }
 
 #[test]

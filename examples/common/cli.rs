@@ -44,14 +44,18 @@ fn kernels(name: String) -> AdapterKind {
 }
 
 impl GpuArgs {
-    pub fn open(&self) -> gpavatar::Result<Gpu> {
-        Gpu::with_options(&GpuOptions {
+    pub fn options(&self) -> GpuOptions {
+        GpuOptions {
             adapter: self.adapter.clone(),
             backend: self.backend.clone(),
             shaders: self.mode,
             kernels: self.kernels,
             ..GpuOptions::default()
-        })
+        }
+    }
+
+    pub fn open(&self) -> gpavatar::Result<Gpu> {
+        Gpu::with_options(&self.options())
     }
 }
 

@@ -4,20 +4,69 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use gpavatar::{Camera, Drive, Model, ModelConfig, SyntheticRules, Weights};
 use serde::Deserialize;
 
 use super::tracked::TrackedPicture;
 
 const SAMPLES: &str = "weights/samples";
 
-/// A file of this repository.
+/// A file of this repository, which crates inside it use, too.
 pub fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here
+        .ancestors()
+        .find(|folder| folder.join(SAMPLES).is_dir());
+    root.unwrap_or(here).join(path)
 }
 
 /// The network with its head model.
 pub fn weights() -> PathBuf {
     file("weights/demo.safetensors")
+}
+
+/// Made-up weights of the released sizes.
+///
+/// # Errors
+/// If the table of their statistics is missing or broken.
+pub fn released() -> gpavatar::Result<Weights> {
+    let path = file("tests/golden/checkpoint_released.tsv");
+    let table = std::fs::read_to_string(&path).map_err(|source| gpavatar::Error::Io {
+        action: "read",
+        path,
+        source,
+    })?;
+    Weights::synthetic(ModelConfig::default(), 1, SyntheticRules::parse(&table)?)
+}
+
+/// A head at rest before the camera, or points that lie about as a head's would.
+pub fn at_rest(model: &Model) -> Drive {
+    match model.head() {
+        Some(_) => Drive::neutral().camera(view()),
+        None => given_points(model),
+    }
+}
+
+/// The same points, given as such.
+pub fn given_points(model: &Model) -> Drive {
+    if let Some(head) = model.head() {
+        return Drive::points(head.parts().template.clone()).camera(view());
+    }
+    // A Fibonacci spiral around an ellipsoid.
+    let count = model.config().points;
+    let golden_angle = std::f32::consts::PI * (3.0 - 5.0f32.sqrt());
+    let point = |i: u32| {
+        let height = 1.0 - (2 * i + 1) as f32 / count as f32;
+        let (sin, cos) = (golden_angle * i as f32).sin_cos();
+        let radius = (1.0 - height * height).sqrt();
+        [0.5 * radius * cos, 0.75 * height, 0.6 * radius * sin]
+    };
+    Drive::points((0..count).map(point).collect()).camera(view())
+}
+
+/// From the front.
+fn view() -> Camera {
+    Camera::orbit(12.0, 0.0, 0.0)
 }
 
 /// A few seconds of a talking head.

@@ -1,5 +1,8 @@
 //! Nearest points of a sample, and the global sums of their weights.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use glam::Vec3;
 
 use super::parallel_rows;
@@ -45,39 +48,60 @@ pub struct DistanceTests {
     pub boxes: u64,
 }
 
-/// What [`nearest`] finds, searched for as the kernel of that name does, and what that took.
+/// How a kernel walks along the rays.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// Positions of a ray.
+    pub samples: usize,
+    /// Positions that a thread follows.
+    pub segment: usize,
+    /// Neighbouring rays whose threads all look at what one of them wants to look at. The number of
+    /// rays is a multiple of it.
+    pub together: usize,
+}
+
+/// What [`nearest`] finds, searched for as the kernels do, and what that took. `positions` are
+/// `[ray][sample]`.
 ///
-/// Each run of `segment` positions is followed by itself. Its first position looks into the nearest
-/// cluster first; later ones know that their farthest neighbour is no farther than the farthest of
-/// those just found. Clusters whose box is farther than that are skipped.
+/// A walk begins in the cluster that is nearest to its first position. From then on the farthest
+/// neighbour is known to be no farther than the farthest of those just found, and clusters whose
+/// box is farther than that are skipped. One thread by itself is kernel `nearest`, eight together
+/// are `nearest_subgroup`.
 pub fn nearest_in_clusters(
     positions: &[Vec3],
-    segment: usize,
+    walk: Walk,
     points: &[Vec3],
     count: usize,
 ) -> (Vec<Neighbour>, DistanceTests) {
     let clusters = Cluster::all(points);
-    let walk = Walk {
-        clusters: &clusters,
-        points,
-        count,
-        found: Vec::new(),
-        tests: DistanceTests::default(),
+    let (to_points, to_boxes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let nothing = Neighbour {
+        index: 0,
+        dist2: f32::INFINITY,
     };
-    let mut walks = vec![walk; positions.len().div_ceil(segment)];
-    parallel_rows(&mut walks, 1, |i, walk| {
-        let run = positions.chunks(segment).nth(i).unwrap_or_default();
-        walk[0].follow(run);
+    let mut neighbours = vec![nothing; positions.len() * count];
+    let block = walk.together * walk.samples;
+    parallel_rows(&mut neighbours, block * count, |i, found| {
+        let mut threads = Threads {
+            walk,
+            clusters: &clusters,
+            points,
+            count,
+            positions: &positions[i * block..][..block],
+            found,
+            tests: DistanceTests::default(),
+        };
+        for first in (0..walk.samples).step_by(walk.segment) {
+            threads.follow(first..(first + walk.segment).min(walk.samples));
+        }
+        to_points.fetch_add(threads.tests.points, Ordering::Relaxed);
+        to_boxes.fetch_add(threads.tests.boxes, Ordering::Relaxed);
     });
-    let mut tests = DistanceTests::default();
-    for walk in &walks {
-        tests.points += walk.tests.points;
-        tests.boxes += walk.tests.boxes;
-    }
-    (
-        walks.into_iter().flat_map(|walk| walk.found).collect(),
-        tests,
-    )
+    let tests = DistanceTests {
+        points: to_points.into_inner(),
+        boxes: to_boxes.into_inner(),
+    };
+    (neighbours, tests)
 }
 
 /// Points that are close together, and the box around them.
@@ -104,78 +128,120 @@ impl Cluster {
                 members,
             }
         };
-        members(&coordinates)
-            .chunks(capacity)
-            .map(cluster)
-            .collect()
+        let members = members(&coordinates);
+        members.chunks(capacity).map(cluster).collect()
+    }
+
+    /// Squared distance from the box.
+    fn distance(&self, at: Vec3) -> f32 {
+        let outside = (self.low - at).max(at - self.high).max(Vec3::ZERO);
+        outside.length_squared()
     }
 }
 
-/// The search along one run of positions.
-#[derive(Clone)]
-struct Walk<'a> {
+/// Threads of neighbouring rays that search together.
+struct Threads<'a> {
+    walk: Walk,
     clusters: &'a [Cluster],
     points: &'a [Vec3],
     count: usize,
-    /// `[positions][count]`.
-    found: Vec<Neighbour>,
+    /// `[thread][sample]`.
+    positions: &'a [Vec3],
+    /// `[thread][sample][count]`.
+    found: &'a mut [Neighbour],
     tests: DistanceTests,
 }
 
-impl Walk<'_> {
-    fn follow(&mut self, run: &[Vec3]) {
-        for (i, &at) in run.iter().enumerate() {
-            let mut limit = f32::INFINITY;
-            let mut first = None;
-            if i == 0 {
-                let distances = self.clusters.iter().map(|c| Self::box_distance(c, at));
+impl Threads<'_> {
+    fn follow(&mut self, segment: Range<usize>) {
+        // Those that share what they load decide for several clusters at once, and begin each time
+        // where the last search ended.
+        let shared = self.walk.together > 1;
+        let at_once = if shared { 32 } else { 1 };
+        let mut seed = 0;
+        for sample in segment.clone() {
+            let start = sample == segment.start;
+            for thread in 0..self.walk.together {
+                let limit = if start {
+                    f32::INFINITY
+                } else {
+                    self.limit(thread, sample)
+                };
+                self.list(thread, sample).fill(Neighbour {
+                    index: usize::MAX,
+                    dist2: limit,
+                });
+            }
+            if start {
+                let at = self.positions[sample];
+                let distances = self.clusters.iter().map(|cluster| cluster.distance(at));
                 let nearest = distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
-                first = nearest.map(|(cluster, _)| cluster);
-                self.tests.boxes += self.clusters.len() as u64;
-            } else {
-                let known = &self.found[self.found.len() - self.count..];
-                let distances = known
-                    .iter()
-                    .map(|n| at.distance_squared(self.points[n.index]));
-                // Rounding may differ between the two places that compute a distance.
-                limit = distances.fold(0.0, f32::max) * 1.00001;
-                self.tests.points += self.count as u64;
+                seed = nearest.map_or(0, |(cluster, _)| cluster);
+                self.tests.boxes += (self.walk.together * self.clusters.len()) as u64;
             }
-            let nobody = Neighbour {
-                index: usize::MAX,
-                dist2: limit,
-            };
-            let mut list = vec![nobody; self.count];
-            if let Some(cluster) = first {
-                self.scan(cluster, at, &mut list);
+            let known = (start || shared).then_some(seed);
+            if let Some(known) = known {
+                self.scan(known, sample);
             }
-            for (index, cluster) in self.clusters.iter().enumerate() {
-                if Some(index) == first {
-                    continue;
-                }
-                self.tests.boxes += 1;
-                if Self::box_distance(cluster, at) <= list[self.count - 1].dist2 {
-                    self.scan(index, at, &mut list);
+            for first in (0..self.clusters.len()).step_by(at_once) {
+                let last = (first + at_once).min(self.clusters.len());
+                let others = (first..last).filter(|&cluster| Some(cluster) != known);
+                let wanted: Vec<usize> = others
+                    .filter(|&cluster| self.wants(cluster, sample))
+                    .collect();
+                for cluster in wanted {
+                    self.scan(cluster, sample);
+                    seed = cluster;
                 }
             }
-            self.found.extend(list);
         }
     }
 
-    fn box_distance(cluster: &Cluster, at: Vec3) -> f32 {
-        let outside = (cluster.low - at).max(at - cluster.high).max(Vec3::ZERO);
-        outside.length_squared()
+    /// The neighbours of a thread's sample, nearest first.
+    fn list(&mut self, thread: usize, sample: usize) -> &mut [Neighbour] {
+        let place = thread * self.walk.samples + sample;
+        &mut self.found[place * self.count..][..self.count]
     }
 
-    fn scan(&mut self, cluster: usize, at: Vec3, list: &mut [Neighbour]) {
-        let members = &self.clusters[cluster].members;
-        self.tests.points += members.len() as u64;
-        for &index in members {
-            let dist2 = at.distance_squared(self.points[index]);
-            let rank = list.partition_point(|n| (n.dist2, n.index) < (dist2, index));
-            if rank < list.len() {
-                list[rank..].rotate_right(1);
-                list[rank] = Neighbour { index, dist2 };
+    /// An upper bound of the distances to look for: the largest to the neighbours of the sample
+    /// before.
+    fn limit(&mut self, thread: usize, sample: usize) -> f32 {
+        let at = self.positions[thread * self.walk.samples + sample];
+        self.tests.points += self.count as u64;
+        let points = self.points;
+        let known = self.list(thread, sample - 1).iter();
+        let distances = known.map(|neighbour| at.distance_squared(points[neighbour.index]));
+        // Rounding may differ between the two places that compute a distance.
+        distances.fold(0.0, f32::max) * 1.00001
+    }
+
+    /// Whether a cluster is near enough for some thread.
+    fn wants(&mut self, cluster: usize, sample: usize) -> bool {
+        let mut wanted = false;
+        for thread in 0..self.walk.together {
+            let at = self.positions[thread * self.walk.samples + sample];
+            self.tests.boxes += 1;
+            let farthest = self.list(thread, sample).last().map_or(0.0, |n| n.dist2);
+            wanted |= self.clusters[cluster].distance(at) <= farthest;
+        }
+        wanted
+    }
+
+    /// Lets all threads look at the points of a cluster.
+    fn scan(&mut self, cluster: usize, sample: usize) {
+        let (clusters, points) = (self.clusters, self.points);
+        for thread in 0..self.walk.together {
+            let at = self.positions[thread * self.walk.samples + sample];
+            let members = &clusters[cluster].members;
+            self.tests.points += members.len() as u64;
+            for &index in members {
+                let dist2 = at.distance_squared(points[index]);
+                let list = self.list(thread, sample);
+                let rank = list.partition_point(|n| (n.dist2, n.index) < (dist2, index));
+                if rank < list.len() {
+                    list[rank..].rotate_right(1);
+                    list[rank] = Neighbour { index, dist2 };
+                }
             }
         }
     }

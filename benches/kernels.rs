@@ -1,0 +1,566 @@
+//! How close every kernel of an avatar and of a frame comes to what the adapter can do.
+//!
+//! `cargo bench --features profiler --bench kernels` measures the released sizes: each dispatch with
+//! cold caches, and dispatches of the same kernel and shape as one rung. See benches/README.md.
+
+#[path = "../examples/common/mod.rs"]
+mod common;
+mod roofline;
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::cli::{self, GpuArgs};
+use common::costs::median;
+use common::demo::{self, Sample};
+
+use gpavatar::glam::Vec3;
+use gpavatar::reference::points::{DistanceTests, Neighbour, Walk, nearest_in_clusters};
+use gpavatar::{
+    AdapterKind, Avatar, AvatarOptions, Geometry, Gpu, GpuOptions, KernelTime, Model, ModelConfig,
+    ModelOptions, RenderOptions, Weights, wgpu,
+};
+use roofline::Roofline;
+use serde::Serialize;
+
+/// Milliseconds, GFLOP/s, GB/s and share of the roofline of every kernel and shape.
+#[derive(Parser)]
+#[command(after_help = "\
+Operations and bytes are what the algorithm needs: every input read and every output written once.
+Rates are those of the median. The caches are emptied before each dispatch.
+
+Examples, after cargo bench --features profiler --bench kernels --
+  --demo --filter conv                        convolutions of the network that ships with the crate
+  --every-variant --json kernels.json         released sizes, kernels for GPUs and for CPUs
+  --peak-tflops 67 --peak-gbs 3350            against the data sheet instead of measured peaks")]
+struct Args {
+    /// Measure the network that ships with the crate instead of the released sizes
+    #[arg(long, conflicts_with = "weights")]
+    demo: bool,
+    /// Measure this weights file
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Measure the kernels for GPUs, those for CPUs, and those for CPUs with subgroups
+    #[arg(long, conflicts_with = "kernels")]
+    every_variant: bool,
+    /// Take best and median of so many runs
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// List only rungs with this in their stage, kernel or shape
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// Peak of f32 arithmetic in TFLOP/s [default: measured]
+    #[arg(long, value_name = "N")]
+    peak_tflops: Option<f64>,
+    /// Peak of memory in GB/s [default: measured]
+    #[arg(long, value_name = "N")]
+    peak_gbs: Option<f64>,
+    /// Count the distances that the search for the nearest points computes
+    #[arg(long)]
+    count_tests: bool,
+    /// Write all numbers as JSON to a file, or with - to standard output in place of the tables
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    gpu: GpuArgs,
+    /// Cargo says so to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    cli::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let report = Report::measure(args)?;
+    cli::report(&report, &report.text()?, args.json.as_deref())
+}
+
+/// All that was measured.
+#[derive(Serialize)]
+struct Report {
+    adapter: String,
+    network: String,
+    /// Runs that times are the best and the median of.
+    repeat: u32,
+    /// Whether times are GPU timestamps; else the wall clock's, submission included.
+    timestamps: bool,
+    roofline: Roofline,
+    rungs: Vec<Rung>,
+    /// The convolutions with the most operations, largest first, of the first variant.
+    largest_convolutions: Vec<Largest>,
+    nearest_points: Vec<Count>,
+}
+
+/// The dispatches of one kernel on one shape.
+#[derive(Serialize)]
+struct Rung {
+    variant: &'static str,
+    stage: &'static str,
+    kernel: &'static str,
+    shape: String,
+    /// In an avatar or in a frame, whichever the stage belongs to.
+    dispatches: usize,
+    /// Of one dispatch.
+    flops: f64,
+    bytes: f64,
+    best_milliseconds: f64,
+    median_milliseconds: f64,
+    gflops: f64,
+    gbs: f64,
+    /// Least time on this adapter, by operations and bytes, over the median's.
+    roofline_share: f64,
+}
+
+#[derive(Serialize)]
+struct Largest {
+    shape: String,
+    stage: &'static str,
+    kernel: &'static str,
+    gflops: f64,
+    /// Of the peak of arithmetic.
+    peak_share: f64,
+}
+
+/// Distances computed for the nearest points of a pass.
+#[derive(Serialize)]
+struct Count {
+    pass: &'static str,
+    kernel: &'static str,
+    /// Samples that a thread follows.
+    segment: usize,
+    samples: usize,
+    points: usize,
+    /// Samples times points.
+    brute_force: u64,
+    point_tests: u64,
+    box_tests: u64,
+    /// Brute force over the distances to points, and over all distances.
+    fewer_point_tests: f64,
+    fewer_tests: f64,
+    /// Samples for which the kernel found the same points in the same order. Others have ties, or
+    /// distances that round differently.
+    same_as_kernel: f64,
+}
+
+impl Report {
+    fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
+        let mut options = args.gpu.options();
+        options.cold = true;
+        let gpu = Gpu::with_options(&options)?;
+        eprintln!("{}", gpu.description());
+        let mut roofline = Roofline::measure(&gpu)?;
+        if let Some(tflops) = args.peak_tflops {
+            roofline.gflops = tflops * 1e3;
+        }
+        if let Some(gbs) = args.peak_gbs {
+            roofline.gbs = gbs;
+        }
+        let nearest_points = match args.count_tests {
+            true => count_tests(&gpu, args.weights()?)?,
+            false => Vec::new(),
+        };
+        let mut rungs = Vec::new();
+        for variant in variants(args, &gpu) {
+            let options = GpuOptions {
+                kernels: variant.kernels,
+                subgroups: variant.subgroups,
+                ..options.clone()
+            };
+            rungs.extend(measure(args, variant.name, &options, roofline)?);
+        }
+        rungs.retain(|rung| {
+            let names = [rung.stage, rung.kernel, &rung.shape];
+            names.iter().any(|name| name.contains(&args.filter))
+        });
+        Ok(Self {
+            adapter: gpu.description(),
+            network: args.network(),
+            repeat: args.repeat,
+            timestamps: gpu.has_timestamps(),
+            roofline,
+            largest_convolutions: largest(&rungs, roofline),
+            rungs,
+            nearest_points,
+        })
+    }
+
+    /// Tables in Markdown.
+    fn text(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        let Roofline { gflops, gbs } = self.roofline;
+        let clock = match self.timestamps {
+            true => "GPU timestamps",
+            false => "wall clock around every dispatch, submission included",
+        };
+        writeln!(out, "{}\n{}", self.adapter, self.network)?;
+        writeln!(out, "peaks: {gflops:.1} GFLOP/s, {gbs:.1} GB/s")?;
+        writeln!(out, "{clock}; best and median of {}\n", self.repeat)?;
+        writeln!(
+            out,
+            "| variant | stage | kernel | shape | n | best ms | median ms | GFLOP/s | GB/s | roofline |"
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
+        for rung in &self.rungs {
+            writeln!(
+                out,
+                "| {} | {} | {} | {} | {} | {:.3} | {:.3} | {:.1} | {:.2} | {:.0} % |",
+                rung.variant,
+                rung.stage,
+                rung.kernel,
+                rung.shape,
+                rung.dispatches,
+                rung.best_milliseconds,
+                rung.median_milliseconds,
+                rung.gflops,
+                rung.gbs,
+                100.0 * rung.roofline_share,
+            )?;
+        }
+        writeln!(
+            out,
+            "\n| largest convolutions | kernel | GFLOP/s | of peak |"
+        )?;
+        writeln!(out, "|---|---|---|---|")?;
+        for conv in &self.largest_convolutions {
+            let share = 100.0 * conv.peak_share;
+            writeln!(
+                out,
+                "| {}, {} | {} | {:.1} | {share:.0} % |",
+                conv.stage, conv.shape, conv.kernel, conv.gflops
+            )?;
+        }
+        if self.nearest_points.is_empty() {
+            return Ok(out);
+        }
+        writeln!(
+            out,
+            "\n| nearest points | samples | brute force | to points | to boxes | fewer to points | fewer in all | as the kernel |"
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|")?;
+        for count in &self.nearest_points {
+            writeln!(
+                out,
+                "| {} pass, {}, {} samples a walk | {} | {} | {} | {} | {:.1}x | {:.1}x | {:.3} % |",
+                count.pass,
+                count.kernel,
+                count.segment,
+                count.samples,
+                count.brute_force,
+                count.point_tests,
+                count.box_tests,
+                count.fewer_point_tests,
+                count.fewer_tests,
+                100.0 * count.same_as_kernel,
+            )?;
+        }
+        Ok(out)
+    }
+}
+
+impl Args {
+    fn network(&self) -> String {
+        match (&self.weights, self.demo) {
+            (Some(path), _) => path.display().to_string(),
+            (None, true) => "the network that ships with the crate".into(),
+            (None, false) => "released sizes, made-up weights".into(),
+        }
+    }
+
+    fn weights(&self) -> gpavatar::Result<Weights> {
+        match (&self.weights, self.demo) {
+            (Some(path), _) => Weights::open(path),
+            (None, true) => Weights::open(demo::weights()),
+            (None, false) => demo::released(),
+        }
+    }
+}
+
+/// A choice of kernels.
+struct Variant {
+    name: &'static str,
+    kernels: Option<AdapterKind>,
+    subgroups: Option<bool>,
+}
+
+/// What the adapter gets by default, or all that it can run.
+fn variants(args: &Args, gpu: &Gpu) -> Vec<Variant> {
+    let variant = |name, kernels, subgroups| Variant {
+        name,
+        kernels,
+        subgroups,
+    };
+    if !args.every_variant {
+        let options = args.gpu.options();
+        return vec![variant("chosen", options.kernels, options.subgroups)];
+    }
+    let mut all = vec![
+        variant("gpu", Some(AdapterKind::Gpu), Some(false)),
+        variant("cpu", Some(AdapterKind::Cpu), Some(false)),
+    ];
+    if gpu.device().features().contains(wgpu::Features::SUBGROUP) {
+        all.push(variant("cpu, subgroups", Some(AdapterKind::Cpu), None));
+    }
+    all
+}
+
+/// The rungs of one variant of the kernels, in the order in which they first run.
+fn measure(
+    args: &Args,
+    variant: &'static str,
+    options: &GpuOptions,
+    roofline: Roofline,
+) -> Result<Vec<Rung>, Box<dyn Error>> {
+    let gpu = Gpu::with_options(options)?;
+    let model = Model::new(&gpu, args.weights()?)?;
+    let sources = &Sample::named(None)?.pictures()?[..1];
+    let avatar_options = AvatarOptions::default();
+    let avatar = Avatar::with_options(&model, sources, &avatar_options)?;
+    let drive = demo::at_rest(&model);
+    avatar.render(&drive)?;
+    gpu.wait("warming up")?;
+
+    let mut runs: Vec<Vec<KernelTime>> = Vec::new();
+    let bar = cli::progress("measuring", args.repeat as usize);
+    for _ in 0..args.repeat {
+        let encoding = Avatar::profile_images(&model, sources, &avatar_options)?.1;
+        let frame = avatar.profile(&drive, &RenderOptions::default())?.1;
+        runs.push([encoding.kernels, frame.kernels].concat());
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(rungs(variant, model.config(), &runs, roofline)?)
+}
+
+/// Gathers dispatches of the same kernel on the same shape.
+fn rungs(
+    variant: &'static str,
+    config: &ModelConfig,
+    runs: &[Vec<KernelTime>],
+    roofline: Roofline,
+) -> gpavatar::Result<Vec<Rung>> {
+    let layers = layers(config)?;
+    let mut gathered: Vec<(Rung, Vec<f64>)> = Vec::new();
+    for (i, first) in runs[0].iter().enumerate() {
+        let times = runs.iter().map(|run| run[i].milliseconds);
+        let shape = match layers.get(&first.label) {
+            Some(layer) => layer.shape(first.flops),
+            None => without_pass(&first.label).to_owned(),
+        };
+        // What is no convolution goes by its size: labels name layers.
+        let same = |rung: &Rung| {
+            (rung.stage, rung.kernel) == (first.stage, first.kernel)
+                && (rung.flops, rung.bytes) == (first.flops, first.bytes)
+                && (rung.shape == shape || !layers.contains_key(&first.label))
+        };
+        match gathered.iter_mut().find(|(rung, _)| same(rung)) {
+            Some((rung, all)) => {
+                rung.dispatches += 1;
+                all.extend(times);
+            }
+            None => {
+                let rung = Rung {
+                    variant,
+                    stage: first.stage,
+                    kernel: first.kernel,
+                    shape,
+                    dispatches: 1,
+                    flops: first.flops,
+                    bytes: first.bytes,
+                    best_milliseconds: 0.0,
+                    median_milliseconds: 0.0,
+                    gflops: 0.0,
+                    gbs: 0.0,
+                    roofline_share: 0.0,
+                };
+                gathered.push((rung, times.collect()));
+            }
+        }
+    }
+    let finish = |(mut rung, times): (Rung, Vec<f64>)| {
+        rung.best_milliseconds = times.iter().copied().fold(f64::INFINITY, f64::min);
+        rung.median_milliseconds = median(times.into_iter());
+        // A clock may not see the shortest.
+        let seconds = (rung.median_milliseconds * 1e-3).max(1e-9);
+        rung.gflops = rung.flops / seconds * 1e-9;
+        rung.gbs = rung.bytes / seconds * 1e-9;
+        rung.roofline_share = roofline.seconds(rung.flops, rung.bytes) / seconds;
+        rung
+    };
+    Ok(gathered.into_iter().map(finish).collect())
+}
+
+/// A dispatch's label without the name of its pass, which is no other work.
+fn without_pass(label: &str) -> &str {
+    label.split_once(", ").map_or(label, |(step, _)| step)
+}
+
+/// A convolution's filter, `[outputs][inputs][size][size]`.
+struct Layer {
+    size: usize,
+    inputs: usize,
+    outputs: usize,
+    modulated: bool,
+}
+
+impl Layer {
+    fn shape(&self, flops: f64) -> String {
+        let Self {
+            size,
+            inputs,
+            outputs,
+            modulated,
+        } = self;
+        let pixels = flops / (2 * size * size * inputs * outputs) as f64;
+        let side = pixels.sqrt().round();
+        let modulated = if *modulated { ", modulated" } else { "" };
+        format!("{size}x{size} {inputs}→{outputs} @ {side}²{modulated}")
+    }
+}
+
+/// All convolutions by their names.
+fn layers(config: &ModelConfig) -> gpavatar::Result<HashMap<String, Layer>> {
+    let layer = |spec: &gpavatar::TensorSpec| {
+        let (name, modulated, &[outputs, inputs, size, _]) = match &spec.shape[..] {
+            [1, shape @ ..] => {
+                let name = spec.name.strip_suffix(".modulated_conv.weight")?;
+                (name, true, <&[usize; 4]>::try_from(shape).ok()?)
+            }
+            shape => {
+                let name = spec.name.strip_suffix(".weight")?;
+                (name, false, <&[usize; 4]>::try_from(shape).ok()?)
+            }
+        };
+        let layer = Layer {
+            size,
+            inputs,
+            outputs,
+            modulated,
+        };
+        Some((name.to_owned(), layer))
+    };
+    Ok(config.tensors()?.iter().filter_map(layer).collect())
+}
+
+/// The five convolutions with the most operations.
+fn largest(rungs: &[Rung], roofline: Roofline) -> Vec<Largest> {
+    let Some(first) = rungs.first() else {
+        return Vec::new();
+    };
+    let convs = rungs
+        .iter()
+        .filter(|rung| rung.variant == first.variant && rung.kernel.starts_with("style_unet/conv"));
+    let mut convs: Vec<&Rung> = convs.collect();
+    convs.sort_by(|a, b| b.flops.total_cmp(&a.flops));
+    let largest = |rung: &&Rung| Largest {
+        shape: rung.shape.clone(),
+        stage: rung.stage,
+        kernel: rung.kernel,
+        gflops: rung.gflops,
+        peak_share: rung.gflops / roofline.gflops,
+    };
+    convs.iter().take(5).map(largest).collect()
+}
+
+/// Points that the search finds, however many of them are used.
+const NEIGHBOURS: usize = 8;
+
+/// Counts distances by the scalar twin of the search, on the samples of a rendered frame.
+fn count_tests(gpu: &Gpu, weights: Weights) -> Result<Vec<Count>, Box<dyn Error>> {
+    let options = ModelOptions {
+        trace: true,
+        ..ModelOptions::default()
+    };
+    let model = Model::with_options(gpu, weights, options)?;
+    let sources = &Sample::named(None)?.pictures()?[..1];
+    let avatar = Avatar::from_images(&model, sources)?;
+    let drive = demo::given_points(&model);
+    avatar.render(&drive)?;
+
+    let resolved = drive.resolve(model.head(), model.config().points as usize)?;
+    let Geometry::Points(points) = resolved.geometry else {
+        unreachable!("points are given")
+    };
+    let points: Vec<Vec3> = points.iter().copied().map(Vec3::from).collect();
+    let origin = resolved.camera.origin();
+    let taps: HashMap<_, _> = model.taps().collect();
+    let floats = |name: &str| pollster::block_on(taps[name].read::<f32>(gpu));
+    let directions = floats("ray_dirs")?;
+    let mut counts = Vec::new();
+    for (pass, depths, neighbours) in [
+        ("coarse", "coarse.depths", "coarse.neighbours"),
+        ("fine", "fine.depths", "fine.neighbours"),
+    ] {
+        let samples = taps[depths].shape()[1];
+        let depths = floats(depths)?;
+        let rays = directions.chunks_exact(3).zip(depths.chunks_exact(samples));
+        let positions: Vec<Vec3> = rays
+            .flat_map(|(direction, depths)| {
+                let direction = Vec3::from_slice(direction);
+                depths.iter().map(move |t| origin + *t * direction)
+            })
+            .collect();
+        let found: Vec<u32> = pollster::block_on(taps[neighbours].read(gpu))?;
+        for (kernel, segment, together) in [
+            ("points/nearest", samples.min(8), 1),
+            ("points/nearest", samples, 1),
+            ("points/nearest_subgroup", samples, 8),
+        ] {
+            let walk = Walk {
+                samples,
+                segment,
+                together,
+            };
+            let (walked, tests) = nearest_in_clusters(&positions, walk, &points, NEIGHBOURS);
+            let same = same_indices(&walked, &found);
+            let sizes = [positions.len(), points.len()];
+            counts.push(Count::new(pass, (kernel, segment), sizes, tests, same));
+        }
+    }
+    Ok(counts)
+}
+
+impl Count {
+    fn new(
+        pass: &'static str,
+        (kernel, segment): (&'static str, usize),
+        [samples, points]: [usize; 2],
+        tests: DistanceTests,
+        same_as_kernel: f64,
+    ) -> Self {
+        let brute_force = (samples * points) as u64;
+        let fewer = |tests: u64| brute_force as f64 / tests as f64;
+        Self {
+            pass,
+            kernel,
+            segment,
+            samples,
+            points,
+            brute_force,
+            point_tests: tests.points,
+            box_tests: tests.boxes,
+            fewer_point_tests: fewer(tests.points),
+            fewer_tests: fewer(tests.points + tests.boxes),
+            same_as_kernel,
+        }
+    }
+}
+
+/// Share of the samples for which the kernel, which packs eight 16-bit indices, found the same.
+fn same_indices(walked: &[Neighbour], packed: &[u32]) -> f64 {
+    let samples = walked.chunks_exact(NEIGHBOURS);
+    let count = samples.len();
+    let same = samples
+        .zip(packed.chunks_exact(NEIGHBOURS / 2))
+        .filter(|(walked, packed)| {
+            let kernel = packed.iter().flat_map(|pair| [pair & 0xffff, pair >> 16]);
+            kernel.eq(walked.iter().map(|neighbour| neighbour.index as u32))
+        });
+    same.count() as f64 / count as f64
+}
