@@ -38,6 +38,11 @@ def weighted_l1(found: Tensor, expected: Tensor, weight: Tensor) -> Tensor:
     return ((found - expected).abs() * weight).sum() / (weight.sum() * found.shape[1]).clamp(min=1)
 
 
+def chroma(picture: Tensor) -> Tensor:
+    """A picture's colours without their brightness: small parts such as irises keep their hue."""
+    return picture - picture.mean(1, keepdim=True)
+
+
 def gradients(found: Tensor, expected: Tensor, weight: Tensor, scales: int = 3) -> Tensor:
     """Mean absolute difference of both image gradients, over several scales."""
     total = found.new_zeros(())

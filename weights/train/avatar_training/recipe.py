@@ -19,6 +19,8 @@ class Weights:
     """Perceptual + L1 over the face's box, halved, of coarse, fine and output."""
     gradients: float = 0.0
     ssim: float = 0.0
+    chroma: float = 0.0
+    """Colour of eyes and mouth apart from its brightness."""
     opacity: float = 0.0
     direct: float = 0.0
     """Colour and opacity where they are known in space."""
@@ -147,7 +149,7 @@ RECIPES = {
     # Goes on from a network of the former (`--start`), at full resolution and with an eye on eyes
     # and mouth.
     "refine": PROCEDURAL.changed(
-        weights=dataclasses.replace(PROCEDURAL.weights, coarse=0.3, read_outs=0.5),
+        weights=dataclasses.replace(PROCEDURAL.weights, coarse=0.3, chroma=1.0, read_outs=0.5),
         unet_rate=9e-4,
         field_rate=1.3e-3,
         several=0.6,

@@ -28,7 +28,7 @@ from .recipe import RECIPES, Recipe
 
 CHECKPOINT = "checkpoint.pt"
 TERMS = ("coarse", "fine", "output", "perceptual", "face_box", "gradients", "ssim", "opacity")
-TERMS += ("colour", "occupancy", "read_outs", "density")
+TERMS += ("chroma", "colour", "occupancy", "read_outs", "density")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -347,6 +347,9 @@ class Trainer:
             terms["gradients"] = losses.gradients(output, batch.target, weight)
         if weights.ssim:
             terms["ssim"] = losses.dissimilarity(output, batch.target)
+        if weights.chroma:
+            pair = losses.chroma(output), losses.chroma(batch.target)
+            terms["chroma"] = losses.weighted_l1(*pair, region)
         if weights.opacity:
             terms["opacity"] = losses.weighted_l1(rendering.opacity, alpha, mask)
         pairs = [(rendering.coarse, truth), (low, truth), (output, batch.target)]
@@ -360,6 +363,7 @@ class Trainer:
             "output",
             "gradients",
             "ssim",
+            "chroma",
             "opacity",
             "perceptual",
             "face_box",
