@@ -235,7 +235,7 @@ impl Avatar {
     fn empty_planes(model: &Model) -> Result<Tensor> {
         let config = model.config();
         let elements = elements(config.plane_size, 3 * config.plane_channels);
-        Tensor::empty(model.gpu(), "planes", elements * 4)
+        Tensor::empty(model.gpu(), "planes", model.precision().bytes(elements))
     }
 
     fn assemble(model: &Model, planes: Tensor, shape: Vec<f32>) -> Result<Self> {
@@ -270,7 +270,7 @@ impl Avatar {
         &self.inner.model
     }
 
-    /// The planes on the device: `[v][u][plane][channel]`.
+    /// The planes on the device: `[v][u][plane][channel]`, in the model's precision.
     #[must_use]
     pub fn planes(&self) -> &Tensor {
         &self.inner.planes
@@ -465,7 +465,11 @@ impl Avatar {
     }
 
     async fn write(&self, format: FloatFormat) -> Result<TensorWriter<'static>> {
-        let planes: Vec<f32> = self.inner.planes.read(self.model().gpu()).await?;
+        let model = self.model();
+        let count = plane_shape(model).iter().product();
+        let planes = (self.inner.planes)
+            .read_stored(model.gpu(), model.precision(), count)
+            .await?;
         let metadata = BTreeMap::from([
             ("gpavatar.avatar".to_string(), VERSION.to_string()),
             ("config".to_string(), self.model().config().to_json()?),
@@ -521,7 +525,7 @@ impl Avatar {
         }
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
-        let planes = Tensor::from_slice(model.gpu(), "planes", &values)?;
+        let planes = Tensor::stored(model.gpu(), "planes", &values, model.precision())?;
         Self::assemble(model, planes, file.f32("shape")?.into_owned())
     }
 }

@@ -91,7 +91,7 @@ pub use frame::Frame;
 pub use glam;
 pub use gpu::{
     AdapterKind, BindingInfo, BindingKind, Gpu, GpuOptions, Kernel, KernelSource, KernelTime,
-    ShaderChecks, Tap, Tensor, kernels,
+    Precision, ShaderChecks, Tap, Tensor, kernels,
 };
 pub use head::{HeadModel, HeadModelParts, PosedJoints};
 /// Decoded pictures, in the version this crate was built with.

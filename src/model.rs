@@ -12,8 +12,8 @@ use crate::stage::head::Head;
 use crate::stage::points::Points;
 use crate::stage::rays::Rays;
 use crate::stage::style_unet::{FeatureMap, StyleUnet};
-use crate::stage::{output, source};
-use crate::{Error, Gpu, HeadModel, ModelConfig, Result, Weights};
+use crate::stage::{output, source, style_unet};
+use crate::{Error, Gpu, HeadModel, ModelConfig, Precision, Result, Weights};
 
 /// Name of the stage from the low-resolution image to the picture.
 const SUPER_RESOLVER: &str = "super-resolver";
@@ -29,6 +29,7 @@ pub struct Model {
 struct Inner {
     gpu: Gpu,
     config: ModelConfig,
+    precision: Precision,
     trace: bool,
     head: Option<Head>,
     encoder: Encoder,
@@ -45,6 +46,8 @@ struct Inner {
 pub struct ModelOptions {
     /// Head model to use instead of the one in the weights file, if that has any.
     pub head: Option<HeadModel>,
+    /// How weights and maps are kept on the device.
+    pub precision: Precision,
     /// Keeps every intermediate result of the networks for [`Model::taps`], in memory of its own.
     /// For tests and debugging.
     pub trace: bool,
@@ -101,9 +104,9 @@ impl Model {
     /// # Errors
     /// Those of [`Model::new`]; [`Error::Argument`] if the head model has another number of
     /// vertices than the network has points.
-    pub fn with_options(gpu: &Gpu, weights: Weights, options: ModelOptions) -> Result<Self> {
+    pub fn with_options(gpu: &Gpu, weights: Weights, mut options: ModelOptions) -> Result<Self> {
         let config = weights.config().clone();
-        let head = match options.head {
+        let head = match options.head.take() {
             Some(head) => Some(head),
             None => weights
                 .file()
@@ -121,13 +124,14 @@ impl Model {
             ));
         }
         let head = head.map(|head| Head::new(gpu, &head)).transpose()?;
-        let encoder = Encoder::new(gpu, &weights, options.trace)?;
-        let renderer = Renderer::new(gpu, &weights, head.as_ref(), options.trace)?;
+        let encoder = Encoder::new(gpu, &weights, &options)?;
+        let renderer = Renderer::new(gpu, &weights, head.as_ref(), &options)?;
         gpu.check("setting the model up")?;
         Ok(Self {
             inner: Arc::new(Inner {
                 gpu: gpu.clone(),
                 config,
+                precision: options.precision,
                 trace: options.trace,
                 head,
                 encoder,
@@ -242,6 +246,12 @@ impl Model {
             .collect())
     }
 
+    /// How weights and maps are kept on the device.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.inner.precision
+    }
+
     pub(crate) fn trace(&self) -> bool {
         self.inner.trace
     }
@@ -264,7 +274,12 @@ impl Model {
             return Ok(fusion);
         }
         // Two threads may both get here; one result is kept.
-        let fusion = Fusion::new(&inner.gpu, &inner.fusion_weights, &inner.encoder.planes)?;
+        let fusion = Fusion::new(
+            &inner.gpu,
+            &inner.fusion_weights,
+            inner.precision,
+            &inner.encoder.planes,
+        )?;
         Ok(inner.fusion.get_or_init(|| fusion))
     }
 
@@ -297,11 +312,11 @@ impl FrameUniform {
 }
 
 impl Encoder {
-    fn new(gpu: &Gpu, weights: &Weights, trace: bool) -> Result<Self> {
+    fn new(gpu: &Gpu, weights: &Weights, options: &ModelOptions) -> Result<Self> {
         let config = weights.config();
-        let net = StyleUnet::new(gpu, weights, config.encoder())?;
+        let net = StyleUnet::new(gpu, weights, config.encoder(), options.precision)?;
         let frame = FrameUniform::new(gpu, &net)?;
-        let mut b = ProgramBuilder::new(gpu, trace);
+        let mut b = ProgramBuilder::new(gpu, options.precision, options.trace);
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
         let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
@@ -314,7 +329,12 @@ impl Encoder {
 }
 
 impl Renderer {
-    fn new(gpu: &Gpu, weights: &Weights, head: Option<&Head>, trace: bool) -> Result<Self> {
+    fn new(
+        gpu: &Gpu,
+        weights: &Weights,
+        head: Option<&Head>,
+        options: &ModelOptions,
+    ) -> Result<Self> {
         let config = weights.config();
         let found = gpu.device().limits().max_texture_dimension_2d;
         if config.output_size > found {
@@ -325,11 +345,12 @@ impl Renderer {
                 found: found.into(),
             });
         }
-        let net = StyleUnet::new(gpu, weights, config.super_resolver())?;
-        let field = Field::new(gpu, weights)?;
+        let precision = options.precision;
+        let net = StyleUnet::new(gpu, weights, config.super_resolver(), precision)?;
+        let field = Field::new(gpu, weights, precision)?;
         let frame = FrameUniform::new(gpu, &net)?;
 
-        let mut b = ProgramBuilder::new(gpu, trace);
+        let mut b = ProgramBuilder::new(gpu, options.precision, options.trace);
         let floats = head.map_or(0, Head::coefficients) as u64;
         let coefficients = b.tensor("coefficients", floats)?;
         let positions = b.tensor("points", u64::from(config.points) * 4)?;
@@ -372,7 +393,10 @@ impl Renderer {
         }
         let depth = output::depth(&mut b, &rays, &composite)?;
         b.stage(SUPER_RESOLVER);
-        let image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
+        let mut image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
+        if precision != Precision::Full {
+            image = style_unet::restored(&mut b, &image)?;
+        }
         output::display(&mut b, &frame.tensor, &image, &composite)?;
 
         let uploads =

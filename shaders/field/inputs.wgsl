@@ -5,6 +5,7 @@
 
 #import gpavatar::frame::Frame
 #import gpavatar::rays::Rays
+#import gpavatar::stored::{Stored, packed, unpacked}
 
 // Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
 // A matrix is [inputs][outputs][4 inputs], each vec4 four outputs.
@@ -41,10 +42,22 @@ struct Field {
 @group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
 // Eight 16-bit indices per sample; then the bits of the weight sums [2].
 @group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples]
-@group(0) @binding(7) var<storage, read> weights: array<vec4<f32>>; // see Field
+@group(0) @binding(7) var<storage, read> weights: array<Stored>; // see Field
 @group(0) @binding(8) var<storage, read_write> opacities: array<f32>; // [ray][samples]
-@group(0) @binding(9) var<storage, read_write> values: array<vec4<f32>>; // [ray][samples][c]
-@group(1) @binding(0) var<storage, read> planes: array<vec4<f32>>; // [v][u][plane][c]
+@group(0) @binding(9) var<storage, read_write> values: array<Stored>; // [ray][samples][c]
+@group(1) @binding(0) var<storage, read> planes: array<Stored>; // [v][u][plane][c]
+
+fn weight(at: u32) -> vec4<f32> {
+    return unpacked(weights[at]);
+}
+
+fn four_weights(at: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
+}
+
+fn store_values(at: u32, value: vec4<f32>) {
+    values[at] = packed(value);
+}
 
 // ---- tri-plane features --------------------------------------------------------------------
 
@@ -77,8 +90,8 @@ fn texels(uv: vec2<f32>) -> Texels {
 fn fetch(t: Texels, plane: u32, c: u32) -> vec4<f32> {
     let stride = 3u * field.plane_channels;
     let at = t.index * stride + plane * field.plane_channels + c;
-    return t.weight.x * planes[at.x] + t.weight.y * planes[at.y]
-        + t.weight.z * planes[at.z] + t.weight.w * planes[at.w];
+    return t.weight.x * unpacked(planes[at.x]) + t.weight.y * unpacked(planes[at.y])
+        + t.weight.z * unpacked(planes[at.z]) + t.weight.w * unpacked(planes[at.w]);
 }
 
 // Channels 4c..4c+4 of the mean over the planes of the features at (x, y), (x, z), (z, y).
@@ -165,7 +178,7 @@ fn table_of(n: Neighbours, c: u32) -> Hidden {
 
 fn table(point: u32, c: u32) -> mat4x4<f32> {
     let at = field.vertex_table + point * field.point_hidden + c;
-    return mat4x4<f32>(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+    return four_weights(at);
 }
 
 fn activated(m: mat4x4<f32>) -> mat4x4<f32> {

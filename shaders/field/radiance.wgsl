@@ -8,7 +8,7 @@
 #import gpavatar::activation::{sigmoid_wide, softplus}
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
-    march, frame, field, rays, depths, weights, opacities, values,
+    march, frame, field, rays, depths, opacities, weight, four_weights, store_values,
     texels, plane_features, Neighbours, neighbours_of, Hidden, embedded, table_of, weighted,
 }
 #import gpavatar::tile::mac
@@ -45,7 +45,7 @@ fn product(matrix: u32, inputs: u32, outputs: u32, o: u32, sample: u32, start: T
     var tile = start;
     for (var k = 0u; k < inputs; k++) {
         let w = matrix + (k * outputs + o) * 4u;
-        let a = mat4x4<f32>(weights[w], weights[w + 1u], weights[w + 2u], weights[w + 3u]);
+        let a = four_weights(w);
         let x = row(k, sample);
         tile.a = mac(tile.a, a, activations[x + 0u]);
         tile.b = mac(tile.b, a, activations[x + 4u]);
@@ -91,7 +91,7 @@ fn gather_planes(at: vec3<f32>, sample: u32, lane: u32, lanes: u32) {
 }
 
 fn embed(hidden: Hidden, value: vec4<f32>, at: u32) -> Hidden {
-    let w = mat4x4<f32>(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+    let w = four_weights(at);
     return embedded(hidden, value, w);
 }
 
@@ -181,7 +181,7 @@ fn main(
     var tile = filled(vec4<f32>());
     if o < field.point_output {
         let matrix = field.point_out;
-        let bias = weights[matrix + field.point_hidden * field.point_output * 4u + o];
+        let bias = weight(matrix + field.point_hidden * field.point_output * 4u + o);
         let sums = row(WEIGHT_ROW, s);
         tile = Tile(
             bias * activations[sums], bias * activations[sums + 4u],
@@ -205,9 +205,9 @@ fn main(
 
     // Opacity, and the hidden layer of the values; both read the same features.
     if thread < SAMPLES && first + thread < field.count {
-        var density = weights[field.density + field.feature_hidden].x;
+        var density = weight(field.density + field.feature_hidden).x;
         for (var k = 0u; k < field.feature_hidden; k++) {
-            density += dot(weights[field.density + k], activations[row(k, thread)]);
+            density += dot(weight(field.density + k), activations[row(k, thread)]);
         }
         // Threads below SAMPLES have gathered their own sample.
         let inside = all(abs(at) < vec3<f32>(1.0));
@@ -215,7 +215,7 @@ fn main(
     }
     tile = filled(vec4<f32>());
     if o < field.rgb_hidden {
-        let bias = filled(weights[field.rgb_in + field.feature_hidden * field.rgb_hidden * 4u + o]);
+        let bias = filled(weight(field.rgb_in + field.feature_hidden * field.rgb_hidden * 4u + o));
         tile = product(field.rgb_in, field.feature_hidden, field.rgb_hidden, o, s, bias);
         tile = relu(with_view(tile, first + s, o));
     }
@@ -226,7 +226,7 @@ fn main(
     workgroupBarrier();
 
     if o < march.channels {
-        let bias = filled(weights[field.rgb_out + field.rgb_hidden * march.channels * 4u + o]);
+        let bias = filled(weight(field.rgb_out + field.rgb_hidden * march.channels * 4u + o));
         tile = product(field.rgb_out, field.rgb_hidden, march.channels, o, s, bias);
         emit(tile.a, first + s, o);
         emit(tile.b, first + s + 4u, o);
@@ -247,12 +247,12 @@ fn hidden_layer(matrix: u32, inputs: u32, o: u32, s: u32) {
     var high = low;
     if o < outputs {
         let bias = matrix + inputs * outputs * 4u + o;
-        low = filled(weights[bias]);
-        high = filled(weights[bias + 1u]);
+        low = filled(weight(bias));
+        high = filled(weight(bias + 1u));
         for (var k = 0u; k < inputs; k++) {
             let w = matrix + (k * outputs + o) * 4u;
-            let p = mat4x4<f32>(weights[w], weights[w + 1u], weights[w + 2u], weights[w + 3u]);
-            let q = mat4x4<f32>(weights[w + 4u], weights[w + 5u], weights[w + 6u], weights[w + 7u]);
+            let p = four_weights(w);
+            let q = four_weights(w + 4u);
             let x = row(k, s);
             let xa = activations[x + 0u];
             low.a = mac(low.a, p, xa);
@@ -312,5 +312,5 @@ fn emit(value: vec4<f32>, sample: u32, o: u32) {
     if o == 0u {
         result = vec4<f32>(sigmoid_wide(value).xyz, value.w);
     }
-    values[sample * march.channels + o] = result;
+    store_values(sample * march.channels + o, result);
 }

@@ -8,7 +8,7 @@
 #import gpavatar::activation::{sigmoid_wide, softplus}
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
-    march, frame, field, rays, depths, weights, opacities, values,
+    march, frame, field, rays, depths, opacities, weight, store_values,
     texels, plane_features, Neighbours, neighbours_of, Hidden, embedded, table_of, weighted,
 }
 #import gpavatar::tile::mac
@@ -139,14 +139,14 @@ fn run(l: Layer, times: vec4<f32>, thread: u32) {
         // The last block may have fewer channels: what its other sums are, nobody keeps.
         let last = l.outputs - o - 1u;
         let own_bias = l.matrix + l.inputs * l.outputs * 4u + o + min(thread, last);
-        let bias = broadcast_low(weights[own_bias]);
+        let bias = broadcast_low(weight(own_bias));
         var block = Block(times.x * bias, times.y * bias, times.z * bias, times.w * bias);
         let low = l.matrix + o * 4u + min(thread, last * 4u + 3u);
         let high = l.matrix + o * 4u + min(thread + THREADS, last * 4u + 3u);
         for (var k = 0u; k < l.inputs; k++) {
             let at = k * l.outputs * 4u;
-            let first = weights[low + at];
-            let second = weights[high + at];
+            let first = weight(low + at);
+            let second = weight(high + at);
             let w = Weights(
                 broadcast_low(first), broadcast_high(first),
                 broadcast_low(second), broadcast_high(second),
@@ -171,7 +171,7 @@ fn run(l: Layer, times: vec4<f32>, thread: u32) {
 fn embed_pair(
     hidden: Hidden, first: vec4<f32>, second: vec4<f32>, at_first: u32, at_second: u32, thread: u32
 ) -> Hidden {
-    let loaded = weights[select(at_first, at_second, thread >= 4u) + (thread & 3u)];
+    let loaded = weight(select(at_first, at_second, thread >= 4u) + (thread & 3u));
     return embedded(
         embedded(hidden, first, broadcast_low(loaded)), second, broadcast_high(loaded)
     );
@@ -216,7 +216,7 @@ fn point_hidden(n: Neighbours, c: u32, thread: u32) -> mat4x4<f32> {
     }
     let plain = first + 6u * next;
     hidden = embed_pair(hidden, n.x, n.y, plain, plain + stride, thread);
-    let loaded = weights[plain + 2u * stride + (thread & 3u)];
+    let loaded = weight(plain + 2u * stride + (thread & 3u));
     return weighted(n, embedded(hidden, n.z, broadcast_low(loaded)));
 }
 
@@ -309,9 +309,9 @@ fn emit_opacities(first: u32, thread: u32) {
         if sample >= field.count {
             break;
         }
-        var density = weights[field.density + field.feature_hidden].x;
+        var density = weight(field.density + field.feature_hidden).x;
         for (var k = 0u; k < field.feature_hidden; k++) {
-            density += dot(weights[field.density + k], activations[place(HALF + k, s, thread)]);
+            density += dot(weight(field.density + k), activations[place(HALF + k, s, thread)]);
         }
         let inside = all(abs(position(sample)) < vec3<f32>(1.0));
         opacities[sample] = select(0.0, 1.0 - exp(-softplus(density)), inside);
@@ -330,7 +330,7 @@ fn emit_values(first: u32, thread: u32) {
             if o == 0u {
                 value = vec4<f32>(sigmoid_wide(value).xyz, value.w);
             }
-            values[sample * march.channels + o] = value;
+            store_values(sample * march.channels + o, value);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 #import gpavatar::grid::thread_index
 #import gpavatar::projection::{Texel, project}
+#import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Fuse {
     // Texels times planes.
@@ -26,13 +27,13 @@ struct Source {
 }
 
 @group(0) @binding(1) var<uniform> size: Fuse;
-@group(0) @binding(2) var<storage, read> source: array<vec4<f32>>; // [texel][plane][c]
+@group(0) @binding(2) var<storage, read> source: array<Stored>; // [texel][plane][c]
 @group(0) @binding(3) var<storage, read> query: array<vec4<f32>>; // [texel][plane][c]
 // Weighted sum; for the ratio followed by the plain sum.
 @group(0) @binding(4) var<storage, read_write> sums: array<vec4<f32>>; // [1|2][texel][plane][c]
 // Softmax: maximum of the logits and sum of the exponentials. Ratio: unused, sum of the products.
 @group(0) @binding(5) var<storage, read_write> state: array<vec2<f32>>; // [texel][plane]
-@group(1) @binding(0) var<storage, read_write> planes: array<vec4<f32>>; // [texel][plane][c]
+@group(1) @binding(0) var<storage, read_write> planes: array<Stored>; // [texel][plane][c]
 @group(1) @binding(1) var<uniform> current: Source;
 @group(1) @binding(2) var<storage, read_write> logits: array<f32>; // [source][texel][plane]
 
@@ -49,7 +50,7 @@ fn main(
     let first = index * size.channels;
     var x: Texel;
     for (var c = 0u; c < size.channels; c++) {
-        x.c[c] = source[first + c];
+        x.c[c] = unpacked(source[first + c]);
     }
     let key = project(x, size.channels);
     var product = 0.0;
@@ -96,7 +97,7 @@ fn main(
         }
         sums[first + c] = sum;
         if last {
-            planes[first + c] = fused;
+            planes[first + c] = packed(fused);
         }
     }
 }

@@ -1,6 +1,7 @@
 // Sum of two feature maps of one shape. One thread per four elements.
 
 #import gpavatar::grid::thread_index
+#import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Add {
     // Elements divided by four.
@@ -8,9 +9,9 @@ struct Add {
 }
 
 @group(0) @binding(0) var<uniform> size: Add;
-@group(0) @binding(1) var<storage, read> left: array<vec4<f32>>; // [count]
-@group(0) @binding(2) var<storage, read> right: array<vec4<f32>>; // [count]
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>; // [count]
+@group(0) @binding(1) var<storage, read> left: array<Stored>; // [count]
+@group(0) @binding(2) var<storage, read> right: array<Stored>; // [count]
+@group(0) @binding(3) var<storage, read_write> output: array<Stored>; // [count]
 
 @compute @workgroup_size(64)
 fn main(
@@ -20,6 +21,6 @@ fn main(
 ) {
     let i = thread_index(group, groups, local);
     if i < size.count {
-        output[i] = left[i] + right[i];
+        output[i] = packed(unpacked(left[i]) + unpacked(right[i]));
     }
 }

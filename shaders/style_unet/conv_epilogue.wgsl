@@ -6,6 +6,7 @@
 #import gpavatar::activation::{lrelu, sigmoid_wide}
 #import gpavatar::bilinear::taps
 #import gpavatar::frame::Frame
+#import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Conv {
     width: u32,
@@ -35,14 +36,14 @@ const SIGMOID = 64u;
 
 @group(0) @binding(0) var<uniform> conv: Conv;
 @group(0) @binding(1) var<uniform> frame: Frame;
-@group(0) @binding(2) var<storage, read> input: array<vec4<f32>>; // [y][x][c]
-@group(0) @binding(3) var<storage, read> weights: array<vec4<f32>>; // [o/8][tap][c][8]
+@group(0) @binding(2) var<storage, read> input: array<Stored>; // [y][x][c]
+@group(0) @binding(3) var<storage, read> weights: array<Stored>; // [o/8][tap][c][8]
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>; // [o]
 @group(0) @binding(5) var<storage, read> modulation: array<vec4<f32>>; // [layer][c]
 @group(0) @binding(6) var<storage, read> demodulation: array<vec4<f32>>; // [layer][o]
 @group(0) @binding(7) var<storage, read> noise: array<f32>; // [stored|generated][layer][y][x]
-@group(0) @binding(8) var<storage, read> operand: array<vec4<f32>>; // see the flags
-@group(0) @binding(9) var<storage, read_write> output: array<vec4<f32>>; // [y][x][o]
+@group(0) @binding(8) var<storage, read> operand: array<Stored>; // see the flags
+@group(0) @binding(9) var<storage, read_write> output: array<Stored>; // [y][x][o]
 
 fn has(flag: u32) -> bool {
     return (conv.flags & flag) != 0u;
@@ -68,10 +69,10 @@ fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
     }
     if has(SCALE_SHIFT) {
         let shift = conv.width * conv.height * conv.output_channels;
-        value = value * operand[at] + operand[shift + at];
+        value = value * unpacked(operand[at]) + unpacked(operand[shift + at]);
     }
     if has(RESIDUAL) {
-        value += operand[at];
+        value += unpacked(operand[at]);
     }
     if has(RESIDUAL_UPSAMPLED) {
         value += upsampled(x, y, o);
@@ -79,7 +80,7 @@ fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
     if has(SIGMOID) {
         value = sigmoid_wide(value);
     }
-    output[at] = value;
+    output[at] = packed(value);
 }
 
 fn upsampled(x: u32, y: u32, o: u32) -> vec4<f32> {
@@ -96,5 +97,5 @@ fn upsampled(x: u32, y: u32, o: u32) -> vec4<f32> {
 }
 
 fn half(pixel: u32, o: u32) -> vec4<f32> {
-    return operand[pixel * conv.output_channels + o];
+    return unpacked(operand[pixel * conv.output_channels + o]);
 }

@@ -6,6 +6,7 @@
 // and for images too small to fill a workgroup's tile.
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::stored::unpacked
 #import gpavatar::tile::mac
 
 // 3 or 1.
@@ -20,7 +21,7 @@ fn fetch(left: u32, row: u32, c: u32, i: u32) -> vec4<f32> {
     if x >= conv.width {
         return vec4<f32>();
     }
-    let value = input[(row + x) * conv.input_channels + c];
+    let value = unpacked(input[(row + x) * conv.input_channels + c]);
     if MODULATED == 1u {
         return value * modulation[conv.modulation_offset + c];
     }
@@ -29,7 +30,10 @@ fn fetch(left: u32, row: u32, c: u32, i: u32) -> vec4<f32> {
 
 // The 4x4 block of weights at vec4 `at`: four input channels, eight output channels apart.
 fn block(at: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(weights[at], weights[at + 2u], weights[at + 4u], weights[at + 6u]);
+    return mat4x4<f32>(
+        unpacked(weights[at]), unpacked(weights[at + 2u]),
+        unpacked(weights[at + 4u]), unpacked(weights[at + 6u]),
+    );
 }
 
 @compute @workgroup_size(8, 4, 1)

@@ -7,6 +7,7 @@
 // tiles of 4 pixels each, row by row; along y 16 output channels each.
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::stored::unpacked
 
 // 3 or 1.
 override KERNEL_SIZE: u32 = 3u;
@@ -20,6 +21,10 @@ struct Weights {
     y: mat4x4<f32>,
     z: mat4x4<f32>,
     w: mat4x4<f32>,
+}
+
+fn loaded(at: u32, gain: f32) -> vec4<f32> {
+    return unpacked(weights[at]) * gain;
 }
 
 // What the threads loaded, as [4 inputs][2], from the first and the second eight output channels.
@@ -62,7 +67,7 @@ fn fetch(x: u32, row: u32, inside: bool, c: u32) -> vec4<f32> {
     if !inside || x >= conv.width {
         return vec4<f32>();
     }
-    return input[(row + x) * conv.input_channels + c];
+    return unpacked(input[(row + x) * conv.input_channels + c]);
 }
 
 fn store_all(x: u32, y: u32, o: u32, sums: mat4x4<f32>) {
@@ -111,7 +116,7 @@ fn main(
             let p1 = fetch(x + 1u - border, row, inside, i);
             let p2 = fetch(x + 2u - border, row, inside, i);
             let p3 = fetch(x + 3u - border, row, inside, i);
-            let u = shared_weights(weights[low + at] * gain, weights[high + at] * gain);
+            let u = shared_weights(loaded(low + at, gain), loaded(high + at, gain));
             a = mac(a, u, p0);
             b = mac(b, u, p1);
             c = mac(c, u, p2);
@@ -120,13 +125,13 @@ fn main(
                 let p4 = fetch(x + 3u, row, inside, i);
                 let p5 = fetch(x + 4u, row, inside, i);
                 let next = at + stride;
-                let v = shared_weights(weights[low + next] * gain, weights[high + next] * gain);
+                let v = shared_weights(loaded(low + next, gain), loaded(high + next, gain));
                 a = mac(a, v, p1);
                 b = mac(b, v, p2);
                 c = mac(c, v, p3);
                 d = mac(d, v, p4);
                 let third = next + stride;
-                let w = shared_weights(weights[low + third] * gain, weights[high + third] * gain);
+                let w = shared_weights(loaded(low + third, gain), loaded(high + third, gain));
                 a = mac(a, w, p2);
                 b = mac(b, w, p3);
                 c = mac(c, w, p4);

@@ -6,6 +6,7 @@
 // Workgroup x, y: rectangles; z: groups of output channels.
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::stored::unpacked
 #import gpavatar::tile::mac
 
 // 3 or 1.
@@ -70,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             var value = vec4<f32>();
             // Left of and above the image wraps to huge numbers.
             if x < conv.width && y < conv.height {
-                value = input[(y * conv.width + x) * conv.input_channels + c];
+                value = unpacked(input[(y * conv.width + x) * conv.input_channels + c]);
                 if MODULATED == 1u {
                     value *= modulation[conv.modulation_offset + c];
                 }
@@ -84,7 +85,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let eighth = min(first_eighth + quarter / 2u, eighths - 1u);
             let tap = eighth * taps + row / 4u;
             let at = (tap * conv.input_channels + c) * 4u + row % 4u;
-            staged[staged_pixels + i] = weights[at * 2u + quarter % 2u];
+            staged[staged_pixels + i] = unpacked(weights[at * 2u + quarter % 2u]);
         }
         workgroupBarrier();
         for (var ky = 0u; ky < KERNEL_SIZE; ky++) {

@@ -2,6 +2,8 @@
 //
 // A workgroup computes 8 rows; 8 threads share a row, each taking every eighth vec4 of it.
 
+#import gpavatar::stored::{Stored, unpacked}
+
 struct Linear {
     rows: u32,
     // Divided by four.
@@ -14,7 +16,7 @@ struct Linear {
 
 @group(0) @binding(0) var<uniform> size: Linear;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>; // [columns]
-@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [rows][columns]
+@group(0) @binding(2) var<storage, read> weights: array<Stored>; // [rows][columns]
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // [rows]
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 
@@ -29,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var squares = vec4<f32>();
     for (var k = thread % 8u; k < size.columns; k += 8u) {
         let x = input[k];
-        sum = fma(weights[first + k], x, sum);
+        sum = fma(unpacked(weights[first + k]), x, sum);
         squares = fma(x, x, squares);
     }
     let one = vec4<f32>(1.0);

@@ -5,6 +5,7 @@
 
 #import gpavatar::activation::lrelu
 #import gpavatar::bilinear::taps
+#import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Resample {
     input_width: u32,
@@ -18,8 +19,8 @@ struct Resample {
 }
 
 @group(0) @binding(0) var<uniform> size: Resample;
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>; // [y][x][c]
-@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>; // [y'][x'][c]
+@group(0) @binding(1) var<storage, read> input: array<Stored>; // [y][x][c]
+@group(0) @binding(2) var<storage, read_write> output: array<Stored>; // [y'][x'][c]
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -39,9 +40,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if size.activate == 1u {
         value = lrelu(value);
     }
-    output[id.y * size.width * size.channels + id.x] = value;
+    output[id.y * size.width * size.channels + id.x] = packed(value);
 }
 
 fn fetch(pixel: u32, c: u32) -> vec4<f32> {
-    return input[pixel * size.channels + c];
+    return unpacked(input[pixel * size.channels + c]);
 }

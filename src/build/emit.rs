@@ -3,26 +3,33 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::reflect::{BindingKind, Kernel, Struct};
+use crate::reflect::{BindingKind, Kernel, Struct, Variants};
 
 /// The text of `kernels.rs`: a module per shader folder with one `KernelSource` per kernel, and the
 /// module `params` with the uniform structs.
-pub fn kernels(kernels: &[Kernel]) -> String {
+pub fn kernels(kernels: &[Variants]) -> String {
     let mut folders: BTreeMap<&str, String> = BTreeMap::new();
     let mut structs: BTreeMap<&str, &Struct> = BTreeMap::new();
     let mut all = String::new();
-    for kernel in kernels {
-        let (folder, file) = kernel
-            .name
-            .rsplit_once('/')
-            .expect("kernels live in folders");
-        let path = format!("{}::{}", folder.replace('/', "::"), file.to_uppercase());
-        write!(all, "&{path}, ").unwrap();
-        folders
-            .entry(folder)
-            .or_default()
-            .push_str(&kernel_source(kernel, file));
-        for layout in &kernel.structs {
+    for Variants { full, half } in kernels {
+        let (folder, file) = full.name.rsplit_once('/').expect("kernels live in folders");
+        let constant = file.to_uppercase();
+        let module = folder.replace('/', "::");
+        write!(all, "&{module}::{constant}, ").unwrap();
+        let body = folders.entry(folder).or_default();
+        let mut stored_half = "None".to_string();
+        if let Some(half) = half {
+            stored_half = format!("Some(&{constant}_HALF)");
+            write!(all, "&{module}::{constant}_HALF, ").unwrap();
+            body.push_str(&kernel_source(
+                half,
+                &format!("{constant}_HALF"),
+                ", half",
+                "None",
+            ));
+        }
+        body.push_str(&kernel_source(full, &constant, "", &stored_half));
+        for layout in &full.structs {
             let known = *structs.entry(&layout.name).or_insert(layout);
             assert!(
                 known == layout,
@@ -53,7 +60,8 @@ pub fn kernels(kernels: &[Kernel]) -> String {
     text
 }
 
-fn kernel_source(kernel: &Kernel, file: &str) -> String {
+/// The kernel as the static `constant`; `suffix` tells the variant apart, `half` is its other one.
+fn kernel_source(kernel: &Kernel, constant: &str, suffix: &str, half: &str) -> String {
     let mut bindings = String::new();
     for binding in &kernel.bindings {
         let kind = match binding.kind {
@@ -69,12 +77,11 @@ fn kernel_source(kernel: &Kernel, file: &str) -> String {
         .unwrap();
     }
     format!(
-        "/// `shaders/{name}.wgsl`.\n\
-         pub static {constant}: KernelSource = KernelSource {{ name: {name:?}, wgsl: {wgsl:?}, \
+        "/// `shaders/{name}.wgsl`{suffix}.\n\
+         pub static {constant}: KernelSource = KernelSource {{ name: \"{name}{suffix}\", wgsl: {wgsl:?}, \
          workgroup_size: {size:?}, workgroup_bytes: {bytes}, subgroups: {subgroups}, bindings: &[{bindings}], \
-         constants: &{constants:?} }};\n",
+         constants: &{constants:?}, half: {half} }};\n",
         name = kernel.name,
-        constant = file.to_uppercase(),
         wgsl = kernel.wgsl,
         size = kernel.workgroup_size,
         bytes = kernel.workgroup_bytes,

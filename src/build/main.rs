@@ -2,17 +2,20 @@
 //!
 //! Every WGSL file is composed with its imports, validated, and written back as one self-contained
 //! text, together with what the host must know of it: bindings, workgroup size, override constants
-//! and the Rust twins of its uniform structs. Shader errors are build errors, and neither the crate
-//! nor a browser build carries a shader compiler of its own.
+//! and the Rust twins of its uniform structs. A kernel that reads or writes stored numbers
+//! (`shaders/shared/stored.wgsl`) is composed a second time, with those in half precision. Shader
+//! errors are build errors, and neither the crate nor a browser build carries a shader compiler of
+//! its own.
 
 mod emit;
 mod reflect;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use naga_oil::compose::{
-    ComposableModuleDescriptor, Composer, NagaModuleDescriptor, get_preprocessor_data,
+    ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue,
+    get_preprocessor_data,
 };
 
 fn main() {
@@ -46,7 +49,7 @@ fn read_shaders(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Str
 }
 
 /// Composes each file that is not itself an import.
-fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Kernel> {
+fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Variants> {
     // What an adapter lacks is known when a kernel is chosen for it.
     let mut composer = Composer::default().with_capabilities(naga::valid::Capabilities::all());
     let modules: BTreeMap<String, (&str, &str)> = files
@@ -66,14 +69,24 @@ fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Kernel> {
             continue;
         }
         let path = format!("shaders/{name}.wgsl");
-        let module = composer
-            .make_naga_module(NagaModuleDescriptor {
-                source,
-                file_path: &path,
-                ..Default::default()
-            })
-            .unwrap_or_else(|error| panic!("{}", error.emit_to_string(&composer)));
-        kernels.push(reflect::Kernel::new(name, &module));
+        let mut variant = |half: bool| {
+            let definition = ("HALF_PRECISION".to_string(), ShaderDefValue::Bool(true));
+            let module = composer
+                .make_naga_module(NagaModuleDescriptor {
+                    source,
+                    file_path: &path,
+                    shader_defs: HashMap::from_iter(half.then_some(definition)),
+                    ..Default::default()
+                })
+                .unwrap_or_else(|error| panic!("{}", error.emit_to_string(&composer)));
+            reflect::Kernel::new(name, &module)
+        };
+        let full = variant(false);
+        let half = variant(true);
+        kernels.push(reflect::Variants {
+            half: (half.wgsl != full.wgsl).then_some(half),
+            full,
+        });
     }
     kernels
 }

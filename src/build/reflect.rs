@@ -2,6 +2,12 @@
 
 use naga::{AddressSpace, ImageClass, StorageAccess, TypeInner};
 
+/// A kernel, and the same one with stored numbers in half precision, if it has any.
+pub struct Variants {
+    pub full: Kernel,
+    pub half: Option<Kernel>,
+}
+
 /// A composed kernel.
 pub struct Kernel {
     /// `folder/file` below `shaders/`.

@@ -1,6 +1,6 @@
 //! Compute kernels, reflected from their WGSL when the crate was built.
 
-use super::{Gpu, ShaderChecks};
+use super::{Gpu, Precision, ShaderChecks};
 use crate::{Error, Result};
 
 /// The kernels under `shaders/`, one [`KernelSource`] each, and their uniform structs.
@@ -14,7 +14,7 @@ pub mod kernels {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct KernelSource {
-    /// Path below `shaders/`, without the extension.
+    /// Path below `shaders/`, without the extension, and which variant it is.
     pub name: &'static str,
     /// WGSL with all imports resolved.
     pub wgsl: &'static str,
@@ -29,6 +29,8 @@ pub struct KernelSource {
     pub bindings: &'static [BindingInfo],
     /// Override constants.
     pub constants: &'static [&'static str],
+    /// The same kernel on numbers stored in half precision, if it has any.
+    pub half: Option<&'static KernelSource>,
 }
 
 /// A binding of a kernel.
@@ -62,6 +64,15 @@ pub enum BindingKind {
 }
 
 impl KernelSource {
+    /// The variant for numbers stored in a precision.
+    #[must_use]
+    pub fn stored(&'static self, precision: Precision) -> &'static Self {
+        match (precision, self.half) {
+            (Precision::Half, Some(half)) => half,
+            _ => self,
+        }
+    }
+
     /// Checks that a device with these limits can run the kernel.
     ///
     /// # Errors

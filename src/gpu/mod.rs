@@ -15,6 +15,6 @@ pub use program::Tap;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
-pub use tensor::Tensor;
 pub(crate) use tensor::read;
+pub use tensor::{Precision, Tensor};
 pub(crate) use uploads::Uploads;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::kernel::{BindingKind, Kernel};
-use super::{Gpu, Tensor, Timer};
+use super::{Gpu, KernelSource, Precision, Tensor, Timer};
 use crate::{Error, Result};
 
 /// A fixed list of dispatches with everything that they need bound.
@@ -21,6 +21,7 @@ pub(crate) struct Program {
 #[derive(Clone, Debug)]
 pub struct Tap {
     tensor: Tensor,
+    precision: Precision,
     rows: usize,
     columns: usize,
     stride: usize,
@@ -33,7 +34,8 @@ impl Tap {
         [self.rows, self.columns]
     }
 
-    /// Copies the values to the host, `[row][column]`: numbers of 32 bits each.
+    /// Copies the values to the host, `[row][column]`: numbers of 32 bits each, also where the model
+    /// stores fewer.
     ///
     /// # Errors
     /// [`Error::Argument`] if `T` is of another size, [`Error::Gpu`] if the device failed.
@@ -42,7 +44,16 @@ impl Tap {
             let found = format!("{} bytes", size_of::<T>());
             return Err(Error::argument("type of a tap's numbers", "4 bytes", found));
         }
-        let stored: Vec<T> = self.tensor.read(gpu).await?;
+        let stored: Vec<T> = match self.precision {
+            Precision::Full => self.tensor.read(gpu).await?,
+            Precision::Half => {
+                let count = self.rows * self.stride;
+                let values = (self.tensor)
+                    .read_stored(gpu, Precision::Half, count)
+                    .await?;
+                bytemuck::cast_slice(&values).to_vec()
+            }
+        };
         let rows = stored.chunks(self.stride).take(self.rows);
         Ok(rows.flat_map(|row| &row[..self.columns]).copied().collect())
     }
@@ -168,6 +179,7 @@ pub(crate) fn linear_grid(count: u32) -> [u32; 3] {
 pub(crate) struct ProgramBuilder<'a> {
     gpu: &'a Gpu,
     stage: &'static str,
+    precision: Precision,
     /// Keeps every tensor and its name instead of reusing memory.
     trace: bool,
     free: Vec<Tensor>,
@@ -177,10 +189,11 @@ pub(crate) struct ProgramBuilder<'a> {
 }
 
 impl<'a> ProgramBuilder<'a> {
-    pub(crate) fn new(gpu: &'a Gpu, trace: bool) -> Self {
+    pub(crate) fn new(gpu: &'a Gpu, precision: Precision, trace: bool) -> Self {
         Self {
             gpu,
             stage: "",
+            precision,
             trace,
             free: Vec::new(),
             dispatches: Vec::new(),
@@ -191,6 +204,20 @@ impl<'a> ProgramBuilder<'a> {
 
     pub(crate) fn gpu(&self) -> &'a Gpu {
         self.gpu
+    }
+
+    /// How the network's maps and weights are stored.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The kernel for numbers stored as the program's.
+    pub(crate) fn kernel(
+        &self,
+        source: &'static KernelSource,
+        constants: &[(&'static str, u32)],
+    ) -> Result<Arc<Kernel>> {
+        self.gpu.kernel(source.stored(self.precision), constants)
     }
 
     /// Whether tensors are kept for inspection.
@@ -205,7 +232,15 @@ impl<'a> ProgramBuilder<'a> {
 
     /// Working memory for `elements` f32, from what has been released if something fits.
     pub(crate) fn tensor(&mut self, label: &str, elements: u64) -> Result<Tensor> {
-        let bytes = elements * 4;
+        self.memory(label, Precision::Full.bytes(elements))
+    }
+
+    /// Working memory for `elements` numbers as the network's maps are stored.
+    pub(crate) fn stored(&mut self, label: &str, elements: u64) -> Result<Tensor> {
+        self.memory(label, self.precision.bytes(elements))
+    }
+
+    fn memory(&mut self, label: &str, bytes: u64) -> Result<Tensor> {
         // A huge buffer for a tiny tensor would leave nothing for the next large one.
         let fits = |tensor: &Tensor| (bytes..=16 * bytes).contains(&tensor.buffer.size());
         let best = (0..self.free.len())
@@ -229,8 +264,18 @@ impl<'a> ProgramBuilder<'a> {
     }
 
     /// Names a result of `rows` times `columns` numbers for inspection; rows are `stride` apart.
-    pub(crate) fn tap(
+    pub(crate) fn tap(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
+        self.tap_in(Precision::Full, name, tensor, shape);
+    }
+
+    /// Like [`Self::tap`], for numbers as the network's maps are stored.
+    pub(crate) fn tap_stored(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
+        self.tap_in(self.precision, name, tensor, shape);
+    }
+
+    fn tap_in(
         &mut self,
+        precision: Precision,
         name: impl Into<String>,
         tensor: &Tensor,
         [rows, columns, stride]: [u32; 3],
@@ -238,6 +283,7 @@ impl<'a> ProgramBuilder<'a> {
         if self.trace {
             let tap = Tap {
                 tensor: tensor.clone(),
+                precision,
                 rows: rows as usize,
                 columns: columns as usize,
                 stride: stride as usize,

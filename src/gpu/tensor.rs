@@ -1,7 +1,30 @@
 //! Buffers of numbers on the device.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
 use super::Gpu;
 use crate::{Error, Result};
+
+/// How a network's weights and maps are kept on the device. Arithmetic has full precision either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32 bits: what the golden data hold for.
+    #[default]
+    Full,
+    /// 16 bits, in half the memory.
+    Half,
+}
+
+impl Precision {
+    /// Bytes of so many numbers.
+    pub(crate) fn bytes(self, elements: u64) -> u64 {
+        match self {
+            Self::Full => 4 * elements,
+            Self::Half => 2 * elements,
+        }
+    }
+}
 
 /// A range of a buffer on the device. Cloning shares the buffer.
 #[derive(Clone, Debug)]
@@ -52,6 +75,27 @@ impl Tensor {
             Self::USAGE,
             Contents::Copy(data),
         )
+    }
+
+    /// Storage holding `values` in a precision. What is larger than the largest half becomes that
+    /// one.
+    ///
+    /// # Errors
+    /// See [`Tensor::empty`].
+    pub(crate) fn stored(
+        gpu: &Gpu,
+        label: &str,
+        values: &[f32],
+        precision: Precision,
+    ) -> Result<Self> {
+        if precision == Precision::Full {
+            return Self::from_slice(gpu, label, values);
+        }
+        let largest = f16::MAX.to_f32();
+        let values: Vec<f32> = values.iter().map(|v| v.clamp(-largest, largest)).collect();
+        let mut halves = vec![f16::ZERO; values.len()];
+        halves.convert_from_f32_slice(&values);
+        Self::from_slice(gpu, label, &halves)
     }
 
     /// A uniform buffer holding a copy of `data`.
@@ -161,6 +205,24 @@ impl Tensor {
         let snapshot = self.snapshot(gpu, &mut encoder);
         gpu.queue().submit([encoder.finish()]);
         snapshot.read(gpu).await
+    }
+
+    /// Reads back the first `elements` numbers, which are stored in a precision.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub(crate) async fn read_stored(
+        &self,
+        gpu: &Gpu,
+        precision: Precision,
+        elements: usize,
+    ) -> Result<Vec<f32>> {
+        let mut values = match precision {
+            Precision::Full => self.read(gpu).await?,
+            Precision::Half => self.read::<f16>(gpu).await?.to_f32_vec(),
+        };
+        values.truncate(elements);
+        Ok(values)
     }
 
     /// Records a copy of what the tensor then holds, to be read after the submission.

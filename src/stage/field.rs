@@ -3,7 +3,7 @@
 use super::points::{Neighbours, Points};
 use super::rays::{Pass, Rays, Samples};
 use crate::gpu::kernels::{field as kernels, params};
-use crate::gpu::{AdapterKind, Dispatch, Gpu, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{AdapterKind, Dispatch, Gpu, Precision, ProgramBuilder, Tensor, linear_grid};
 use crate::weights::{fold, pack};
 use crate::{ModelConfig, PointWeighting, Result, Weights};
 
@@ -18,7 +18,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    pub(crate) fn new(gpu: &Gpu, weights: &Weights) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, weights: &Weights, precision: Precision) -> Result<Self> {
         let config = weights.config();
         let folded = fold::RadianceWeights::new(weights)?;
         let ModelConfig {
@@ -72,7 +72,7 @@ impl Field {
             + (inputs + feature_hidden + 1 + rgb_hidden) * feature_hidden
             + rgb_hidden * low_res_channels;
         Ok(Self {
-            weights: Tensor::from_slice(gpu, "radiance field", &packed)?,
+            weights: Tensor::stored(gpu, "radiance field", &packed, precision)?,
             view: Tensor::from_slice(gpu, "view layer", &view)?,
             layout,
             work: f64::from(work),
@@ -84,7 +84,7 @@ impl Field {
         b.stage("field");
         let channels = self.layout.rgb_hidden;
         let threads = rays.layout.count * channels;
-        let kernel = b.gpu().kernel(&kernels::VIEW, &[])?;
+        let kernel = b.kernel(&kernels::VIEW, &[])?;
         b.dispatch(
             Dispatch::new("view directions", &kernel)
                 .uniform("march", rays.layout)
@@ -120,7 +120,7 @@ impl Field {
         let count = rays.layout.count * pass.samples;
         let opacities = b.tensor("opacities", count.into())?;
         let channels = rays.layout.channels * 4;
-        let values = b.tensor("values", u64::from(count) * u64::from(channels))?;
+        let values = b.stored("values", u64::from(count) * u64::from(channels))?;
         let parameters = params::Field {
             samples: pass.samples,
             count,
@@ -137,7 +137,7 @@ impl Field {
             AdapterKind::Cpu if b.gpu().has_subgroups() => &kernels::RADIANCE_SUBGROUP,
             _ => &kernels::RADIANCE,
         };
-        let kernel = b.gpu().kernel(source, &constants)?;
+        let kernel = b.kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
                 .uniform("march", rays.layout)
@@ -162,7 +162,7 @@ impl Field {
             [count, 1, 1],
         );
         let shape = [count, config.low_res_channels, channels];
-        b.tap(format!("{}.values", pass.name), &values, shape);
+        b.tap_stored(format!("{}.values", pass.name), &values, shape);
         Ok(Samples { opacities, values })
     }
 }

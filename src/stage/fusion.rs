@@ -2,7 +2,7 @@
 
 use super::style_unet::{FeatureMap, elements};
 use crate::gpu::kernels::{fusion as kernels, params};
-use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{Dispatch, Gpu, Precision, Program, ProgramBuilder, Tensor, linear_grid};
 use crate::weights::pack;
 use crate::{Attention, ModelConfig, Result, Weights};
 
@@ -15,14 +15,19 @@ pub(crate) struct Fusion {
 
 impl Fusion {
     /// Computes the queries and plans the fusion of `source` into an avatar's planes.
-    pub(crate) fn new(gpu: &Gpu, weights: &Weights, source: &FeatureMap) -> Result<Self> {
+    pub(crate) fn new(
+        gpu: &Gpu,
+        weights: &Weights,
+        precision: Precision,
+        source: &FeatureMap,
+    ) -> Result<Self> {
         let config = weights.config();
         let count = config.plane_size * config.plane_size * 3;
         let channels = config.plane_channels / 4;
         let elements = elements(config.plane_size, 3 * config.plane_channels);
         let softmax = config.attention == Attention::Softmax;
 
-        let mut b = ProgramBuilder::new(gpu, false);
+        let mut b = ProgramBuilder::new(gpu, precision, false);
         b.stage("fusion");
         let query = queries(gpu, weights)?;
         let planes_of_sums = if softmax { 1 } else { 2 };
@@ -34,7 +39,7 @@ impl Fusion {
             scale: weights.f32("attn_module.scale")?[0],
             softmax: softmax.into(),
         };
-        let kernel = gpu.kernel(&kernels::FUSE, &[])?;
+        let kernel = b.kernel(&kernels::FUSE, &[])?;
         b.dispatch(
             Dispatch::new("fuse", &kernel)
                 .uniform("size", parameters)
@@ -70,9 +75,9 @@ fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
     let learned = Tensor::from_slice(gpu, "query planes", &learned)?;
     let query = Tensor::empty(gpu, "queries", learned.bytes())?;
 
-    let mut b = ProgramBuilder::new(gpu, false);
+    let mut b = ProgramBuilder::new(gpu, Precision::Full, false);
     b.stage("fusion");
-    let kernel = gpu.kernel(&kernels::QUERY, &[])?;
+    let kernel = b.kernel(&kernels::QUERY, &[])?;
     let parameters = params::Query {
         count,
         channels: config.plane_channels / 4,

@@ -1,7 +1,7 @@
 //! The morphable head: blend shapes and linear blend skinning.
 
 use crate::gpu::kernels::{head as kernels, params};
-use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor, When, linear_grid};
+use crate::gpu::{Dispatch, Gpu, Precision, ProgramBuilder, Tensor, When, linear_grid};
 use crate::head::check_coefficients;
 use crate::weights::pack;
 use crate::{HeadModel, PosedJoints, Result};
@@ -71,9 +71,9 @@ impl Head {
         let vertices = self.model.vertex_count() as u32;
         check_coefficients("shape", shape, self.model.shape_count())?;
         let output = Tensor::empty(gpu, "identity", u64::from(vertices) * 16)?;
-        let mut b = ProgramBuilder::new(gpu, false);
+        let mut b = ProgramBuilder::new(gpu, Precision::Full, false);
         b.stage("head");
-        let kernel = gpu.kernel(&kernels::BLEND, &[])?;
+        let kernel = b.kernel(&kernels::BLEND, &[])?;
         let shapes = shape.len() as u32;
         b.dispatch(
             Dispatch::new("identity", &kernel)
@@ -111,7 +111,7 @@ impl Head {
             matrices: self.shapes() as u32,
         };
         let per_vertex = 6.0 * self.shapes() as f64 + 24.0 * self.model.joint_count() as f64;
-        let kernel = b.gpu().kernel(&kernels::SKIN, &[])?;
+        let kernel = b.kernel(&kernels::SKIN, &[])?;
         b.dispatch(
             Dispatch::new("skinning", &kernel)
                 .uniform("size", parameters)

@@ -15,7 +15,7 @@ pub(crate) fn depth(
     b.stage("output");
     let count = rays.layout.count;
     let depth = b.tensor("depth", count.into())?;
-    let kernel = b.gpu().kernel(&kernels::DEPTH, &[])?;
+    let kernel = b.kernel(&kernels::DEPTH, &[])?;
     b.dispatch(
         Dispatch::new("depth", &kernel)
             .uniform("march", rays.layout)
@@ -36,7 +36,7 @@ pub(crate) fn display(
 ) -> Result<()> {
     b.stage("output");
     let (size, low_res) = (image.size, composite.low_res.size);
-    let kernel = b.gpu().kernel(&kernels::DISPLAY, &[])?;
+    let kernel = b.kernel(&kernels::DISPLAY, &[])?;
     b.dispatch(
         Dispatch::new("display", &kernel)
             .uniform(

@@ -99,7 +99,7 @@ impl Points {
         let places = u64::from(layout.clusters * layout.capacity);
         let clustered = b.tensor("clustered points", places * 4)?;
         let bounds = b.tensor("cluster bounds", u64::from(layout.clusters) * 8)?;
-        let kernel = b.gpu().kernel(&kernels::CLUSTER, &[])?;
+        let kernel = b.kernel(&kernels::CLUSTER, &[])?;
         b.dispatch(
             Dispatch::new("clusters", &kernel)
                 .uniform(
@@ -181,7 +181,7 @@ impl Points {
                 .cost(0.0, f64::from(count) * 20.0),
         );
         if released {
-            let kernel = b.gpu().kernel(&kernels::WEIGHT_SUMS, &[])?;
+            let kernel = b.kernel(&kernels::WEIGHT_SUMS, &[])?;
             let sums = tensor.slice(u64::from(sums_at) * 16, 32);
             b.dispatch(
                 Dispatch::new(format!("weight sums, {}", pass.name), &kernel)

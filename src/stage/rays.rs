@@ -57,7 +57,7 @@ impl Rays {
         let count = u64::from(layout.count);
         let tensor = b.tensor("rays", count * u64::from(layout.stride) * 4)?;
         let depths = b.tensor("coarse depths", count * u64::from(layout.coarse))?;
-        let kernel = b.gpu().kernel(&kernels::GENERATE, &[])?;
+        let kernel = b.kernel(&kernels::GENERATE, &[])?;
         b.dispatch(
             Dispatch::new("rays", &kernel)
                 .uniform("march", layout)
@@ -95,7 +95,7 @@ impl Rays {
         let elements = if b.trace() { count * 4 } else { 4 };
         let colours = b.tensor("coarse colours", elements)?;
         let constants = [("COARSE_COLOUR", b.trace().into())];
-        let kernel = b.gpu().kernel(&kernels::IMPORTANCE, &constants)?;
+        let kernel = b.kernel(&kernels::IMPORTANCE, &constants)?;
         b.dispatch(
             Dispatch::new("importance sampling", &kernel)
                 .uniform("march", self.layout)
@@ -138,7 +138,7 @@ impl Rays {
         let threads = layout.count * layout.channels;
         let low_res = b.tensor("low-resolution image", u64::from(threads) * 4)?;
         let extent = b.tensor("extent", u64::from(layout.count) * 4)?;
-        let kernel = b.gpu().kernel(&kernels::MERGE, &[])?;
+        let kernel = b.kernel(&kernels::MERGE, &[])?;
         let samples = f64::from(threads) * f64::from(layout.coarse + layout.fine);
         b.dispatch(
             Dispatch::new("composite", &kernel)

@@ -10,7 +10,7 @@ pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<FeatureMap> 
     b.stage("source");
     let channels = ModelConfig::IMAGE_CHANNELS;
     let tensor = b.tensor("canonical source", elements(size, channels))?;
-    let kernel = b.gpu().kernel(&kernels::WARP, &[])?;
+    let kernel = b.kernel(&kernels::WARP, &[])?;
     b.dispatch(
         Dispatch::new("warp", &kernel)
             .bind("output", &tensor)

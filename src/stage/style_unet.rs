@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid};
+use crate::gpu::{
+    AdapterKind, Dispatch, Gpu, Kernel, Precision, ProgramBuilder, Tensor, When, linear_grid,
+};
 use crate::weights::{fold, pack};
 use crate::{Result, Weights};
 
-/// A square feature map `[y][x][channel]` on the device, channels padded to vec4s.
+/// A square feature map `[y][x][channel]` on the device, channels padded to vec4s, with numbers of
+/// full precision outside of the network and as the program stores them inside.
 #[derive(Clone)]
 pub(crate) struct FeatureMap {
     pub tensor: Tensor,
@@ -89,9 +92,15 @@ struct Linear {
 }
 
 impl Linear {
-    fn new(gpu: &Gpu, label: &str, weights: &[f32], bias: &[f32], columns: u32) -> Result<Self> {
+    fn new(
+        gpu: &Gpu,
+        label: &str,
+        (weights, precision): (&[f32], Precision),
+        bias: &[f32],
+        columns: u32,
+    ) -> Result<Self> {
         Ok(Self {
-            weights: Tensor::from_slice(gpu, label, weights)?,
+            weights: Tensor::stored(gpu, label, weights, precision)?,
             bias: Tensor::from_slice(gpu, label, bias)?,
             rows: bias.len() as u32,
             columns,
@@ -101,10 +110,15 @@ impl Linear {
 
 impl StyleUnet {
     /// Folds, packs and uploads the weights of the network `config`.
-    pub(crate) fn new(gpu: &Gpu, weights: &Weights, config: StyleUnetConfig) -> Result<Self> {
+    pub(crate) fn new(
+        gpu: &Gpu,
+        weights: &Weights,
+        config: StyleUnetConfig,
+        precision: Precision,
+    ) -> Result<Self> {
         let mut convs = HashMap::new();
         let mut load = |name: String, style: Option<StyleOffsets>| -> Result<()> {
-            let conv = Conv::load(gpu, weights, &name, style)?;
+            let conv = Conv::load(gpu, weights, &name, style, precision)?;
             convs.insert(name, conv);
             Ok(())
         };
@@ -147,7 +161,7 @@ impl StyleUnet {
                     config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * layer + 1));
                 let matrix = weights.f32(&format!("{name}.weight"))?;
                 let bias = weights.f32(&format!("{name}.bias"))?;
-                Linear::new(gpu, &name, &matrix, &bias, config.style_size)
+                Linear::new(gpu, &name, (&matrix, precision), &bias, config.style_size)
             })
             .collect::<Result<_>>()?;
         let constant = weights.f32(&config.name("stylegan_decoder.constant_input.weight"))?;
@@ -156,19 +170,19 @@ impl StyleUnet {
         let noise_elements = styles.noise.len() as u32;
         styles.noise.resize(2 * styles.noise.len(), 0.0);
         Ok(Self {
-            final_linear: Self::final_linear(gpu, weights, &config)?,
+            final_linear: Self::final_linear(gpu, weights, &config, precision)?,
             style_layers,
             modulation: Linear::new(
                 gpu,
                 label,
-                &styles.modulation,
+                (&styles.modulation, precision),
                 &styles.modulation_bias,
                 config.style_size,
             )?,
             demodulation_rows: Tensor::from_slice(gpu, label, &styles.rows)?,
             squares: Tensor::from_slice(gpu, label, &styles.squares)?,
             constant: FeatureMap {
-                tensor: Tensor::from_slice(gpu, label, &pack::pixels(&constant, channels))?,
+                tensor: Tensor::stored(gpu, label, &pack::pixels(&constant, channels), precision)?,
                 size: 4,
                 channels,
             },
@@ -182,7 +196,12 @@ impl StyleUnet {
 
     /// The layer from the 4x4 bottom to the style, its columns reordered from `[channel][pixel]`
     /// to `[pixel][channel]`.
-    fn final_linear(gpu: &Gpu, weights: &Weights, config: &StyleUnetConfig) -> Result<Linear> {
+    fn final_linear(
+        gpu: &Gpu,
+        weights: &Weights,
+        config: &StyleUnetConfig,
+        precision: Precision,
+    ) -> Result<Linear> {
         let name = config.name("final_linear");
         let channels = config.channels_at(4);
         let matrix: Vec<f32> = weights
@@ -191,7 +210,8 @@ impl StyleUnet {
             .flat_map(|row| pack::pixels(row, channels))
             .collect();
         let bias = weights.f32(&format!("{name}.bias"))?;
-        Linear::new(gpu, &name, &matrix, &bias, pack::padded(channels) * 16)
+        let columns = pack::padded(channels) * 16;
+        Linear::new(gpu, &name, (&matrix, precision), &bias, columns)
     }
 
     /// Elements of the noise maps of one kind: where generated ones begin.
@@ -201,7 +221,7 @@ impl StyleUnet {
 
     /// Plans the network on `input`; `frame` is the uniform with the noise's settings. The final
     /// activation is that of the super-resolver if `sigmoid`, else none. The input stays the
-    /// caller's, the result becomes it.
+    /// caller's; the result becomes it, as the program stores maps.
     pub(crate) fn plan(
         &self,
         builder: &mut ProgramBuilder<'_>,
@@ -212,14 +232,26 @@ impl StyleUnet {
         let plan = Plan {
             net: self,
             frame,
-            kernels: Kernels::new(builder.gpu())?,
+            kernels: Kernels::new(builder)?,
         };
-        plan.network(builder, input, sigmoid)
+        if builder.precision() == Precision::Full {
+            return plan.network(builder, input, sigmoid);
+        }
+        let stored = stored(builder, input)?;
+        let output = plan.network(builder, &stored, sigmoid)?;
+        builder.release(stored.tensor);
+        Ok(output)
     }
 }
 
 impl Conv {
-    fn load(gpu: &Gpu, weights: &Weights, name: &str, style: Option<StyleOffsets>) -> Result<Self> {
+    fn load(
+        gpu: &Gpu,
+        weights: &Weights,
+        name: &str,
+        style: Option<StyleOffsets>,
+        precision: Precision,
+    ) -> Result<Self> {
         let tensor = match style {
             None => format!("{name}.weight"),
             Some(_) => format!("{name}.modulated_conv.weight"),
@@ -236,7 +268,7 @@ impl Conv {
             weights.f32(&format!("{name}.bias"))?.into_owned()
         };
         Ok(Self {
-            weights: Tensor::from_slice(gpu, name, &packed)?,
+            weights: Tensor::stored(gpu, name, &packed, precision)?,
             bias: Tensor::from_slice(gpu, name, &pack::vector(&bias))?,
             kernel_size,
             inputs,
@@ -320,13 +352,13 @@ struct Kernels {
 }
 
 impl Kernels {
-    fn new(gpu: &Gpu) -> Result<Self> {
+    fn new(b: &ProgramBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            resample: gpu.kernel(&kernels::RESAMPLE, &[])?,
-            add: gpu.kernel(&kernels::ADD, &[])?,
-            linear: gpu.kernel(&kernels::LINEAR, &[])?,
-            demodulation: gpu.kernel(&kernels::DEMODULATION, &[])?,
-            noise: gpu.kernel(&kernels::NOISE, &[])?,
+            resample: b.kernel(&kernels::RESAMPLE, &[])?,
+            add: b.kernel(&kernels::ADD, &[])?,
+            linear: b.kernel(&kernels::LINEAR, &[])?,
+            demodulation: b.kernel(&kernels::DEMODULATION, &[])?,
+            noise: b.kernel(&kernels::NOISE, &[])?,
         })
     }
 }
@@ -424,7 +456,7 @@ impl Plan<'_> {
         b.release(y.tensor);
         b.release(decoder.style.modulation);
         b.release(decoder.style.demodulation);
-        b.tap(config.prefix, &rgb.tensor, rgb.shape());
+        b.tap_stored(config.prefix, &rgb.tensor, rgb.shape());
         Ok(rgb)
     }
 
@@ -460,7 +492,7 @@ impl Plan<'_> {
         let y = self.conv(b, &name("conv2"), &half, None, epilogue)?;
         b.release(half.tensor);
         b.release(skip.tensor);
-        b.tap(&block.name, &y.tensor, y.shape());
+        b.tap_stored(&block.name, &y.tensor, y.shape());
         Ok(y)
     }
 
@@ -480,7 +512,7 @@ impl Plan<'_> {
         let y = self.conv(b, &name("conv2"), &double, None, epilogue)?;
         b.release(double.tensor);
         b.release(skip.tensor);
-        b.tap(&block.name, &y.tensor, y.shape());
+        b.tap_stored(&block.name, &y.tensor, y.shape());
         Ok(y)
     }
 
@@ -490,10 +522,11 @@ impl Plan<'_> {
         let name = |kind, part| config.name(format_args!("{kind}.{level}.{part}"));
         let channels = self.net.convs[&name("condition_scale", 2)].outputs;
         let elements = elements(x.size, channels);
-        let both = b.tensor(&name("condition_scale", 2), 2 * elements)?;
-        for (kind, offset) in [("condition_scale", 0), ("condition_shift", elements * 4)] {
+        let both = b.stored(&name("condition_scale", 2), 2 * elements)?;
+        let bytes = b.precision().bytes(elements);
+        for (kind, offset) in [("condition_scale", 0), ("condition_shift", bytes)] {
             let hidden = self.conv(b, &name(kind, 0), x, None, Epilogue::lrelu())?;
-            let output = Some(both.slice(offset, elements * 4));
+            let output = Some(both.slice(offset, bytes));
             self.conv(
                 b,
                 &name(kind, 2),
@@ -512,14 +545,16 @@ impl Plan<'_> {
     /// The style, and from it the modulation and demodulation of all layers.
     fn style(&self, b: &mut ProgramBuilder<'_>, bottom: &FeatureMap) -> Result<Style> {
         let (net, config) = (self.net, &self.net.config);
-        let mut x = self.linear(
-            b,
-            config.name("final_linear"),
-            &net.final_linear,
-            &bottom.tensor,
-            false,
-            false,
-        )?;
+        let label = config.name("final_linear");
+        let layer = &net.final_linear;
+        let mut x = if b.precision() == Precision::Full {
+            self.linear(b, label, layer, &bottom.tensor, false, false)?
+        } else {
+            let full = restored(b, bottom)?.tensor;
+            let x = self.linear(b, label, layer, &full, false, false)?;
+            b.release(full);
+            x
+        };
         for (i, layer) in net.style_layers.iter().enumerate() {
             let label = config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * i + 1));
             let y = self.linear(b, label, layer, &x, true, i == 0)?;
@@ -588,7 +623,7 @@ impl Plan<'_> {
         let size = input.size;
         let output = match epilogue.output {
             Some(output) => output,
-            None => b.tensor(name, elements(size, conv.outputs))?,
+            None => b.stored(name, elements(size, conv.outputs))?,
         };
         let offsets = conv.style.unwrap_or_default();
         let mut flags = epilogue.flags;
@@ -607,11 +642,12 @@ impl Plan<'_> {
             flags,
             ..Default::default()
         };
-        let (kernel, grid) = conv.kernel(b.gpu(), size)?;
+        let (kernel, grid) = conv.kernel(b, size)?;
         let nothing = &net.nothing;
         let pixels = f64::from(size) * f64::from(size);
         let taps = f64::from(conv.kernel_size * conv.kernel_size);
         let (inputs, outputs) = (f64::from(conv.inputs), f64::from(conv.outputs));
+        let number = b.precision().bytes(1) as f64;
         b.dispatch(
             Dispatch::new(name, &kernel)
                 .uniform("conv", parameters)
@@ -633,7 +669,7 @@ impl Plan<'_> {
                 .grid(grid)
                 .cost(
                     2.0 * taps * inputs * outputs * pixels,
-                    4.0 * (pixels * (inputs + outputs) + taps * inputs * outputs),
+                    number * (pixels * (inputs + outputs) + taps * inputs * outputs),
                 ),
         );
         let output = FeatureMap {
@@ -641,7 +677,7 @@ impl Plan<'_> {
             size,
             channels: conv.outputs,
         };
-        b.tap(name, &output.tensor, output.shape());
+        b.tap_stored(name, &output.tensor, output.shape());
         Ok(output)
     }
 
@@ -654,7 +690,7 @@ impl Plan<'_> {
         activate: bool,
     ) -> Result<FeatureMap> {
         let channels = input.channels.div_ceil(4);
-        let output = b.tensor(label, elements(size, input.channels))?;
+        let output = b.stored(label, elements(size, input.channels))?;
         let parameters = params::Resample {
             input_width: input.size,
             input_height: input.size,
@@ -671,7 +707,7 @@ impl Plan<'_> {
                 .bind("input", &input.tensor)
                 .bind("output", &output)
                 .grid([(size * channels).div_ceil(64), size, 1])
-                .cost(output.bytes() as f64 * 7.0 / 4.0, moved),
+                .cost(7.0 * elements(size, input.channels) as f64, moved),
         );
         Ok(FeatureMap {
             tensor: output,
@@ -689,7 +725,7 @@ impl Plan<'_> {
         right: FeatureMap,
     ) -> Result<FeatureMap> {
         let elements = elements(left.size, left.channels);
-        let output = b.tensor(label, elements)?;
+        let output = b.stored(label, elements)?;
         let count = (elements / 4) as u32;
         b.dispatch(
             Dispatch::new(format!("{label} (add)"), &self.kernels.add)
@@ -704,7 +740,7 @@ impl Plan<'_> {
                 .bind("right", &right.tensor)
                 .bind("output", &output)
                 .grid(linear_grid(count.div_ceil(64)))
-                .cost(elements as f64, 12.0 * elements as f64),
+                .cost(elements as f64, 3.0 * output.bytes() as f64),
         );
         b.release(left.tensor);
         b.release(right.tensor);
@@ -740,7 +776,7 @@ impl Plan<'_> {
                 .bind("bias", &layer.bias)
                 .bind("output", &output)
                 .grid([layer.rows.div_ceil(8), 1, 1])
-                .cost(2.0 * weights, 4.0 * weights),
+                .cost(2.0 * weights, layer.weights.bytes() as f64),
         );
         Ok(output)
     }
@@ -804,7 +840,7 @@ impl Decoder<'_> {
 
 impl Conv {
     /// The kernel for a map of `size` on this adapter, and its workgroups.
-    fn kernel(&self, gpu: &Gpu, size: u32) -> Result<(Arc<Kernel>, [u32; 3])> {
+    fn kernel(&self, b: &ProgramBuilder<'_>, size: u32) -> Result<(Arc<Kernel>, [u32; 3])> {
         /// Below this the tile of a workgroup would mostly be empty.
         const SMALLEST_TILED: u32 = 16;
         let eighths = self.outputs.div_ceil(8);
@@ -812,13 +848,14 @@ impl Conv {
             ("KERNEL_SIZE", self.kernel_size),
             ("MODULATED", self.style.is_some().into()),
         ];
+        let gpu = b.gpu();
         if gpu.kind() == AdapterKind::Cpu && gpu.has_subgroups() {
-            let kernel = gpu.kernel(&kernels::CONV_SUBGROUP, &common)?;
+            let kernel = b.kernel(&kernels::CONV_SUBGROUP, &common)?;
             let [columns, rows, _] = linear_grid((size.div_ceil(4) * size).div_ceil(8));
             return Ok((kernel, [columns, eighths.div_ceil(2), rows]));
         }
         if gpu.kind() == AdapterKind::Cpu || size < SMALLEST_TILED {
-            let kernel = gpu.kernel(&kernels::CONV_REGISTER, &common)?;
+            let kernel = b.kernel(&kernels::CONV_REGISTER, &common)?;
             let [columns, rows, _] = linear_grid((size.div_ceil(8) * size).div_ceil(8));
             return Ok((kernel, [columns, eighths.div_ceil(4), rows]));
         }
@@ -833,7 +870,7 @@ impl Conv {
             ("CHANNEL_GROUPS", channel_groups),
             ("COLUMN_GROUPS", column_groups),
         ];
-        let kernel = gpu.kernel(&kernels::CONV_TILED, &constants)?;
+        let kernel = b.kernel(&kernels::CONV_TILED, &constants)?;
         let height = 128 / (channel_groups * column_groups);
         let grid = [
             size.div_ceil(column_groups * 8),
@@ -844,7 +881,55 @@ impl Conv {
     }
 }
 
-/// Stored elements of a square map.
+/// A map of full numbers as the program stores it.
+fn stored(b: &mut ProgramBuilder<'_>, full: &FeatureMap) -> Result<FeatureMap> {
+    let elements = elements(full.size, full.channels);
+    let tensor = b.stored("stored map", elements)?;
+    convert(b, elements, &full.tensor, &tensor, true)?;
+    Ok(FeatureMap {
+        tensor,
+        ..full.clone()
+    })
+}
+
+/// A map of the program's in full numbers.
+pub(crate) fn restored(b: &mut ProgramBuilder<'_>, stored: &FeatureMap) -> Result<FeatureMap> {
+    let elements = elements(stored.size, stored.channels);
+    let tensor = b.tensor("full map", elements)?;
+    convert(b, elements, &tensor, &stored.tensor, false)?;
+    Ok(FeatureMap {
+        tensor,
+        ..stored.clone()
+    })
+}
+
+fn convert(
+    b: &mut ProgramBuilder<'_>,
+    elements: u64,
+    full: &Tensor,
+    stored: &Tensor,
+    store: bool,
+) -> Result<()> {
+    let count = (elements / 4) as u32;
+    let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store.into())])?;
+    b.dispatch(
+        Dispatch::new("precision", &kernel)
+            .uniform(
+                "size",
+                params::Convert {
+                    count,
+                    ..Default::default()
+                },
+            )
+            .bind("full", full)
+            .bind("stored", stored)
+            .grid(linear_grid(count.div_ceil(64)))
+            .cost(0.0, (full.bytes() + stored.bytes()) as f64),
+    );
+    Ok(())
+}
+
+/// Numbers of a square map in memory.
 pub(crate) fn elements(size: u32, channels: u32) -> u64 {
     u64::from(size) * u64::from(size) * u64::from(pack::padded(channels))
 }

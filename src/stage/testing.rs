@@ -13,7 +13,7 @@ use crate::gpu::kernels;
 use crate::gpu::{AdapterKind, Conditions, Program, ProgramBuilder, Recording, Resource, Tensor};
 use crate::reference;
 use crate::weights::{pack, uniform};
-use crate::{Gpu, GpuOptions, ShaderChecks};
+use crate::{Gpu, GpuOptions, Precision, ShaderChecks};
 
 /// Bytes of NaN behind a guarded buffer.
 const GUARD: usize = 256;
@@ -92,6 +92,81 @@ pub(crate) fn input_map(gpu: &Gpu, map: &reference::Tensor) -> Tensor {
     input(gpu, &pack::rows(&map.data, map.row_length() as u32))
 }
 
+/// What a number becomes when it is stored.
+pub(crate) fn rounded(precision: Precision, value: f32) -> f32 {
+    match precision {
+        Precision::Full => value,
+        Precision::Half => half::f16::from_f32(value).to_f32(),
+    }
+}
+
+/// A map of numbers that can be stored without rounding.
+pub(crate) fn rounded_map(precision: Precision, mut map: reference::Tensor) -> reference::Tensor {
+    for value in &mut map.data {
+        *value = rounded(precision, *value);
+    }
+    map
+}
+
+/// How far a number of this size may be from what it is stored as: half a unit in the last place.
+pub(crate) fn rounding(precision: Precision, value: f32) -> f32 {
+    match precision {
+        Precision::Full => 0.0,
+        // The second is that of the subnormal numbers.
+        Precision::Half => (value.abs() / 2048.0).max(3e-8),
+    }
+}
+
+/// Either precision.
+pub(crate) fn precisions() -> impl Strategy<Value = Precision> {
+    proptest::sample::select(vec![Precision::Full, Precision::Half])
+}
+
+/// A buffer of stored numbers for a kernel to read: `data`, then NaN.
+pub(crate) fn stored_input(gpu: &Gpu, precision: Precision, data: &[f32]) -> Tensor {
+    match precision {
+        Precision::Full => input(gpu, data),
+        Precision::Half => {
+            let halves: Vec<_> = data.iter().map(|v| half::f16::from_f32(*v)).collect();
+            input(gpu, &halves)
+        }
+    }
+}
+
+/// A map as kernels read stored ones, channels padded with zeros, then NaN.
+pub(crate) fn stored_map(gpu: &Gpu, precision: Precision, map: &reference::Tensor) -> Tensor {
+    stored_input(
+        gpu,
+        precision,
+        &pack::rows(&map.data, map.row_length() as u32),
+    )
+}
+
+/// A buffer for a kernel to write stored numbers: `elements` times NaN, and NaN behind that.
+pub(crate) fn stored_output(gpu: &Gpu, precision: Precision, elements: usize) -> Tensor {
+    let bytes = precision.bytes(elements as u64) + GUARD as u64;
+    Tensor::empty(gpu, "output", bytes).unwrap()
+}
+
+/// What a kernel wrote to a [`stored_output`] of so many `elements`.
+#[track_caller]
+pub(crate) fn stored_written(
+    gpu: &Gpu,
+    precision: Precision,
+    output: &Tensor,
+    elements: usize,
+) -> Vec<f32> {
+    if precision == Precision::Full {
+        return written(gpu, output, elements);
+    }
+    let mut halves: Vec<half::f16> = read(gpu, output);
+    let behind = halves.split_off(elements);
+    assert!(!behind.is_empty(), "this buffer has no guard");
+    let touched = behind.iter().position(|half| half.to_bits() != u16::MAX);
+    assert_eq!(touched, None, "element written behind the last");
+    halves.iter().map(|half| half.to_f32()).collect()
+}
+
 /// A buffer for a kernel to write: `elements` times NaN, and NaN behind that.
 pub(crate) fn output(gpu: &Gpu, elements: usize) -> Tensor {
     Tensor::empty(gpu, "output", (elements * 4 + GUARD) as u64).unwrap()
@@ -126,16 +201,27 @@ pub(crate) fn run<T>(
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    plan_and_submit(ProgramBuilder::new(gpu, false), outside, plan).0
+    run_in(gpu, Precision::Full, outside, plan)
 }
 
-/// Like [`run`], with every intermediate result kept.
+/// Like [`run`], with maps and weights stored in a precision.
+pub(crate) fn run_in<T>(
+    gpu: &Gpu,
+    precision: Precision,
+    outside: &[(&str, Resource<'_>)],
+    plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
+) -> T {
+    plan_and_submit(ProgramBuilder::new(gpu, precision, false), outside, plan).0
+}
+
+/// Like [`run_in`], with every intermediate result kept.
 pub(crate) fn run_traced<T>(
     gpu: &Gpu,
+    precision: Precision,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> (T, Program) {
-    plan_and_submit(ProgramBuilder::new(gpu, true), outside, plan)
+    plan_and_submit(ProgramBuilder::new(gpu, precision, true), outside, plan)
 }
 
 fn plan_and_submit<T>(

@@ -14,7 +14,9 @@ use crate::weights::tests::tiny_weights;
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     let weights = weights(1, ModelConfig::default());
-    shine(gpu, &weights, &Scene::new(1, weights.config()));
+    for precision in [Precision::Full, Precision::Half] {
+        shine(gpu, precision, &weights, &Scene::new(1, weights.config()));
+    }
 }
 
 // ---- the field -----------------------------------------------------------------------------
@@ -92,7 +94,7 @@ impl Scene {
 }
 
 /// Runs the view and the radiance kernel and compares both results.
-fn shine(gpu: &Gpu, weights: &Weights, scene: &Scene) {
+fn shine(gpu: &Gpu, precision: Precision, weights: &Weights, scene: &Scene) {
     let config = weights.config();
     let (rays, samples) = (scene.directions.len(), scene.samples());
     let (count, channels) = (rays * samples, config.low_res_channels);
@@ -132,15 +134,15 @@ fn shine(gpu: &Gpu, weights: &Weights, scene: &Scene) {
     packed.push([0, 1, 2, 3].map(sum_bits));
     packed.push([4, 5, 6, 7].map(sum_bits));
 
-    let field = Field::new(gpu, weights).unwrap();
+    let field = Field::new(gpu, weights, precision).unwrap();
     let points: Vec<[f32; 3]> = scene.points.iter().map(|p| p.to_array()).collect();
-    let planes = input_map(gpu, &scene.planes);
+    let planes = stored_map(gpu, precision, &scene.planes);
     let members = input(gpu, &members(&points));
     let outside = [
         ("planes", Resource::Tensor(&planes)),
         ("members", Resource::Tensor(&members)),
     ];
-    let found = run(gpu, &outside, |b| {
+    let found = run_in(gpu, precision, &outside, |b| {
         let frame = params::Frame {
             origin: scene.origin.extend(f32::NAN).to_array(),
             ..Default::default()
@@ -182,14 +184,22 @@ fn shine(gpu: &Gpu, weights: &Weights, scene: &Scene) {
         &positions,
         &scene.directions,
     );
-    let what = format!("{config:?}");
+    let what = format!("{config:?}, {precision:?}");
     let opacities: Vec<f32> = read(gpu, &found.opacities);
-    let values: Vec<f32> = read(gpu, &found.values);
+    let values = found
+        .values
+        .read_stored(gpu, precision, expected.values.data.len());
+    let values = pollster::block_on(values).unwrap();
     // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
     // keep the numbers at order one on the way.
-    assert_close(&what, &opacities[..count], &expected.opacity, |_| 4e-6);
+    // Halves are 2^13 times coarser than these.
+    let error = match precision {
+        Precision::Full => 4e-6,
+        Precision::Half => 2e-2,
+    };
+    assert_close(&what, &opacities[..count], &expected.opacity, |_| error);
     let largest = |values: &[f32]| values.iter().fold(1.0f32, |m, v| m.max(v.abs()));
-    let tolerance = 4e-6 * largest(&expected.values.data);
+    let tolerance = error * largest(&expected.values.data);
     assert_close(&what, &values, &expected.values.data, |_| tolerance);
     let partly = |alpha: &&f32| (0.01..0.99).contains(*alpha);
     assert!(expected.opacity.iter().filter(partly).count() > count / 4);
@@ -230,7 +240,8 @@ fn sizes() -> impl Strategy<Value = ModelConfig> {
 
 #[test]
 fn the_field_of_every_size() {
-    check(12, (any::<u64>(), sizes()), |(seed, sizes)| {
+    let cases = (any::<u64>(), sizes(), precisions());
+    check(12, cases, |(seed, sizes, precision)| {
         for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
             let sizes = ModelConfig {
                 point_weighting,
@@ -238,7 +249,12 @@ fn the_field_of_every_size() {
             };
             let weights = weights(seed, sizes);
             for gpu in [gpu(), subgroups()] {
-                shine(gpu, &weights, &Scene::new(seed, weights.config()));
+                shine(
+                    gpu,
+                    precision,
+                    &weights,
+                    &Scene::new(seed, weights.config()),
+                );
             }
         }
     });
@@ -255,7 +271,12 @@ fn the_field_of_every_number_of_neighbours() {
             };
             let weights = weights(2, sizes);
             for gpu in [gpu(), subgroups()] {
-                shine(gpu, &weights, &Scene::new(2, weights.config()));
+                shine(
+                    gpu,
+                    Precision::Full,
+                    &weights,
+                    &Scene::new(2, weights.config()),
+                );
             }
         }
     }
@@ -274,7 +295,7 @@ fn a_sample_on_a_point_stays_finite() {
             scene.points[2 * sample] = scene.positions()[sample];
         }
         for gpu in [gpu(), subgroups()] {
-            shine(gpu, &weights, &scene);
+            shine(gpu, Precision::Full, &weights, &scene);
         }
     }
 }

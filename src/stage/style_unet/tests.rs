@@ -14,14 +14,18 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         inputs: 12,
         outputs: 20,
         kernel_size: 3,
+        precision: Precision::Full,
     };
     let structures = [Structure::Register, tiled(4, 4), Structure::Subgroup];
-    for structure in &structures[..2 + usize::from(gpu.has_subgroups())] {
-        convolve(gpu, case, LAYERS[5], *structure);
+    for precision in [Precision::Full, Precision::Half] {
+        for structure in &structures[..2 + usize::from(gpu.has_subgroups())] {
+            convolve(gpu, ConvCase { precision, ..case }, LAYERS[5], *structure);
+        }
+        resize(gpu, precision, 2, [[5, 9], [12, 7]], 6, true);
+        sum(gpu, precision, 3, 301, [2, 3, 1]);
+        multiply(gpu, precision, 4, [13, 36], true, true);
+        convert_and_back(gpu, precision, 5, 301);
     }
-    resize(gpu, 2, [5, 9], [12, 7], 6, true);
-    sum(gpu, 3, 301, [2, 3, 1]);
-    multiply(gpu, 4, [13, 36], true, true);
     demodulate(gpu, 5, &[(6, 20), (5, 3)]);
     generate_noise(gpu, 100, [1, 2]);
 }
@@ -36,6 +40,7 @@ struct ConvCase {
     inputs: u32,
     outputs: u32,
     kernel_size: u32,
+    precision: Precision,
 }
 
 /// What the network ever does to a convolution: whether it is modulated, and the flags of its
@@ -81,14 +86,19 @@ const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
 const STRUCTURES: [Structure; 4] = [Structure::Register, tiled(2, 4), tiled(4, 4), tiled(8, 2)];
 
 impl Structure {
-    fn kernel(self, gpu: &Gpu, conv: &Conv, [height, width]: [u32; 2]) -> (Arc<Kernel>, [u32; 3]) {
+    fn kernel(
+        self,
+        b: &ProgramBuilder<'_>,
+        conv: &Conv,
+        [height, width]: [u32; 2],
+    ) -> (Arc<Kernel>, [u32; 3]) {
         let mut constants = vec![
             ("KERNEL_SIZE", conv.kernel_size),
             ("MODULATED", conv.style.is_some().into()),
         ];
         let eighths = conv.outputs.div_ceil(8);
         let (source, grid) = match self {
-            Self::Chosen => return conv.kernel(gpu, width).unwrap(),
+            Self::Chosen => return conv.kernel(b, width).unwrap(),
             Self::Subgroup => {
                 let [columns, rows, _] = linear_grid((width.div_ceil(4) * height).div_ceil(8));
                 (
@@ -118,7 +128,7 @@ impl Structure {
                 (&kernels::CONV_TILED, grid)
             }
         };
-        (gpu.kernel(source, &constants).unwrap(), grid)
+        (b.kernel(source, &constants).unwrap(), grid)
     }
 }
 
@@ -141,7 +151,8 @@ impl ConvData {
         let (inputs, outputs) = (case.inputs as usize, case.outputs as usize);
         let taps = (case.kernel_size * case.kernel_size) as usize;
         let random = |name: &str, count| random(case.seed, name, count);
-        let map = |name: &str, shape| random_map(case.seed, name, shape);
+        let map =
+            |name: &str, shape| rounded_map(case.precision, random_map(case.seed, name, shape));
         // Keeps sums of order one, where the sigmoid still tells them apart.
         let scale = 1.0 / ((inputs * taps) as f32).sqrt();
         let weight = random("weight", outputs * inputs * taps);
@@ -152,7 +163,9 @@ impl ConvData {
         };
         Self {
             input: map("input", [height, width, inputs]),
-            weight: weight.iter().map(|w| w * scale).collect(),
+            weight: (weight.iter())
+                .map(|w| rounded(case.precision, w * scale))
+                .collect(),
             bias: random("bias", outputs),
             modulation: random("modulation", inputs),
             demodulation: random("demodulation", outputs),
@@ -214,8 +227,9 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     let [height, width] = case.size;
     let data = ConvData::new(case, layer);
     let conv = Conv {
-        weights: input(
+        weights: stored_input(
             gpu,
+            case.precision,
             &pack::convolution(
                 &data.weight,
                 case.outputs,
@@ -250,26 +264,30 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     let [operand, shift] = &data.operands;
     let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
     let elements = (width * height * pack::padded(case.outputs)) as usize;
-    let result = output(gpu, elements);
-    let (kernel, grid) = structure.kernel(gpu, &conv, case.size);
-    run(gpu, &[], |b| {
+    let result = stored_output(gpu, case.precision, elements);
+    run_in(gpu, case.precision, &[], |b| {
+        let (kernel, grid) = structure.kernel(b, &conv, case.size);
         b.dispatch(
             Dispatch::new("convolution", &kernel)
                 .uniform("conv", parameters)
                 .bind("frame", &frame)
-                .bind("input", &input_map(gpu, &data.input))
+                .bind("input", &stored_map(gpu, case.precision, &data.input))
                 .bind("weights", &conv.weights)
                 .bind("bias", &conv.bias)
                 .bind("modulation", &input(gpu, &behind(3, &data.modulation)))
                 .bind("demodulation", &input(gpu, &behind(2, &data.demodulation)))
                 .bind("noise", &input(gpu, &behind(3, &data.noise)))
-                .bind("operand", &input(gpu, &both.concat()))
+                .bind(
+                    "operand",
+                    &stored_input(gpu, case.precision, &both.concat()),
+                )
                 .bind("output", &result)
                 .grid(grid),
         );
     });
 
-    let found = unpadded(&written(gpu, &result, elements), case.outputs);
+    let found = stored_written(gpu, case.precision, &result, elements);
+    let found = unpadded(&found, case.outputs);
     let mut expected = data.twin(case, layer);
     let linear = (modulated, flags & !flag::LRELU);
     let mut magnitude = data.map(f32::abs).twin(case, linear);
@@ -282,7 +300,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     // stay about √n times below the sum of the absolute products.
     let what = format!("{case:?}, {layer:?}, {structure:?}");
     assert_close(&what, &found, &expected.data, |i| {
-        4.0 * f32::EPSILON * magnitude.data[i]
+        4.0 * f32::EPSILON * magnitude.data[i] + rounding(case.precision, expected.data[i])
     });
 }
 
@@ -296,14 +314,18 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
         channels(),
         channels(),
         select(vec![1, 3]),
+        precisions(),
     );
-    cases.prop_map(|(seed, size, inputs, outputs, kernel_size)| ConvCase {
-        seed,
-        size,
-        inputs,
-        outputs,
-        kernel_size,
-    })
+    cases.prop_map(
+        |(seed, size, inputs, outputs, kernel_size, precision)| ConvCase {
+            precision,
+            seed,
+            size,
+            inputs,
+            outputs,
+            kernel_size,
+        },
+    )
 }
 
 fn check_structure(gpu: &Gpu, cases: u32, structure: Structure) {
@@ -362,7 +384,12 @@ fn the_stage_plans_what_the_twin_computes() {
         let picture = random_map(8, network.prefix, shape);
         let (input, output) = (network.input as usize, network.output as usize);
         let prefix = network.prefix;
-        for noise in [twin::Noise::Stored, twin::Noise::Zero] {
+        let runs = [
+            (twin::Noise::Stored, Precision::Full),
+            (twin::Noise::Zero, Precision::Full),
+            (twin::Noise::Stored, Precision::Half),
+        ];
+        for (noise, precision) in runs {
             let expected =
                 twin::style_unet(&weights, prefix, &picture, input, output, noise).unwrap();
             let gain = if let twin::Noise::Stored = noise {
@@ -371,13 +398,13 @@ fn the_stage_plans_what_the_twin_computes() {
                 0.0
             };
             for gpu in [gpu(), software(), subgroups()] {
-                let net = StyleUnet::new(gpu, &weights, network.clone()).unwrap();
+                let net = StyleUnet::new(gpu, &weights, network.clone(), precision).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,
                     ..Default::default()
                 };
                 let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
-                let found = run(gpu, &[], |b| {
+                let found = run_in(gpu, precision, &[], |b| {
                     let input = FeatureMap {
                         tensor: input_map(gpu, &picture),
                         size,
@@ -389,10 +416,16 @@ fn the_stage_plans_what_the_twin_computes() {
                     (found.size, found.channels),
                     (network.output, network.out_channels)
                 );
-                let values: Vec<f32> = read(gpu, &found.tensor);
-                let rounded = unpadded(&values, found.channels);
+                let count = elements(found.size, found.channels) as usize;
+                let values = found.tensor.read_stored(gpu, precision, count);
+                let values = pollster::block_on(values).unwrap();
+                let values = unpadded(&values, found.channels);
                 // Some thirty layers of numbers of order one.
-                assert_close(prefix, &rounded, &expected.data, |_| 3e-5);
+                let tolerance = match precision {
+                    Precision::Full => 3e-5,
+                    Precision::Half => 3e-2,
+                };
+                assert_close(prefix, &values, &expected.data, |_| tolerance);
             }
         }
     }
@@ -400,10 +433,17 @@ fn the_stage_plans_what_the_twin_computes() {
 
 // ---- resample, add -------------------------------------------------------------------------
 
-fn resize(gpu: &Gpu, seed: u64, from: [u32; 2], to: [u32; 2], channels: u32, activate: bool) {
+fn resize(
+    gpu: &Gpu,
+    precision: Precision,
+    seed: u64,
+    [from, to]: [[u32; 2]; 2],
+    channels: u32,
+    activate: bool,
+) {
     let side = |side: u32| side as usize;
     let map = random_map(seed, "map", [side(from[0]), side(from[1]), side(channels)]);
-    let kernel = gpu.kernel(&kernels::RESAMPLE, &[]).unwrap();
+    let map = rounded_map(precision, map);
     let vec4s = channels.div_ceil(4);
     let parameters = params::Resample {
         input_width: from[1],
@@ -415,72 +455,67 @@ fn resize(gpu: &Gpu, seed: u64, from: [u32; 2], to: [u32; 2], channels: u32, act
         ..Default::default()
     };
     let elements = (to[0] * to[1] * vec4s * 4) as usize;
-    let result = output(gpu, elements);
-    run(gpu, &[], |b| {
+    let result = stored_output(gpu, precision, elements);
+    run_in(gpu, precision, &[], |b| {
+        let kernel = b.kernel(&kernels::RESAMPLE, &[]).unwrap();
         b.dispatch(
             Dispatch::new("resize", &kernel)
                 .uniform("size", parameters)
-                .bind("input", &input_map(gpu, &map))
+                .bind("input", &stored_map(gpu, precision, &map))
                 .bind("output", &result)
                 .grid([(to[1] * vec4s).div_ceil(64), to[0], 1]),
         );
     });
-    let found = unpadded(&written(gpu, &result, elements), channels);
+    let found = stored_written(gpu, precision, &result, elements);
+    let found = unpadded(&found, channels);
     let expected = twin::resample(&map, to.map(side), activate);
     // A place in pixels is good to two units in its last place, however the device divides, and
     // neighbouring pixels differ by two at most.
     let tolerance = f32::EPSILON * (4.0 + 4.0 * from[0].max(from[1]) as f32);
-    let what = format!("{from:?} to {to:?}, {channels} channels, seed {seed}");
-    assert_close(&what, &found, &expected.data, |_| tolerance);
+    let what = format!("{from:?} to {to:?}, {channels} channels, {precision:?}, seed {seed}");
+    assert_close(&what, &found, &expected.data, |i| {
+        tolerance + rounding(precision, expected.data[i])
+    });
 }
 
 #[test]
 fn maps_are_resized_to_any_size() {
     let sides = || [1u32..=24, 1..=24];
-    let cases = (any::<u64>(), sides(), sides(), 1u32..=40, any::<bool>());
-    check(24, cases, |(seed, from, to, channels, activate)| {
-        resize(gpu(), seed, from, to, channels, activate);
-        resize(
-            gpu(),
-            seed,
-            from,
-            from.map(|side| 2 * side),
-            channels,
-            activate,
-        );
-        resize(
-            gpu(),
-            seed,
-            from.map(|side| 2 * side),
-            from,
-            channels,
-            activate,
-        );
+    let layout = (1u32..=40, precisions(), any::<bool>());
+    let cases = (any::<u64>(), sides(), sides(), layout);
+    check(24, cases, |(seed, from, to, layout)| {
+        let (channels, precision, activate) = layout;
+        let double = from.map(|side| 2 * side);
+        for sizes in [[from, to], [from, double], [double, from]] {
+            resize(gpu(), precision, seed, sizes, channels, activate);
+        }
     });
 }
 
-fn sum(gpu: &Gpu, seed: u64, vec4s: u32, grid: [u32; 3]) {
-    let map = |name| random_map(seed, name, [1, vec4s as usize, 4]);
+fn sum(gpu: &Gpu, precision: Precision, seed: u64, vec4s: u32, grid: [u32; 3]) {
+    let map = |name| rounded_map(precision, random_map(seed, name, [1, vec4s as usize, 4]));
     let (left, right) = (map("left"), map("right"));
-    let kernel = gpu.kernel(&kernels::ADD, &[]).unwrap();
     let parameters = params::Add {
         count: vec4s,
         ..Default::default()
     };
-    let result = output(gpu, left.data.len());
-    run(gpu, &[], |b| {
+    let result = stored_output(gpu, precision, left.data.len());
+    run_in(gpu, precision, &[], |b| {
+        let kernel = b.kernel(&kernels::ADD, &[]).unwrap();
         b.dispatch(
             Dispatch::new("add", &kernel)
                 .uniform("size", parameters)
-                .bind("left", &input_map(gpu, &left))
-                .bind("right", &input_map(gpu, &right))
+                .bind("left", &stored_map(gpu, precision, &left))
+                .bind("right", &stored_map(gpu, precision, &right))
                 .bind("output", &result)
                 .grid(grid),
         );
     });
-    let found = written(gpu, &result, left.data.len());
+    let found = stored_written(gpu, precision, &result, left.data.len());
     let expected = twin::add(&left, &right).data;
-    assert_close("sum", &found, &expected, |_| 0.0);
+    assert_close("sum", &found, &expected, |i| {
+        rounding(precision, expected[i])
+    });
 }
 
 #[test]
@@ -493,18 +528,72 @@ fn maps_are_added_whatever_the_shape_of_the_grid() {
         // Folded, with workgroups to spare.
         (300, [2, 3, 1]),
     ] {
-        sum(gpu(), 7, vec4s, grid);
+        sum(gpu(), Precision::Full, 7, vec4s, grid);
+        sum(gpu(), Precision::Half, 7, vec4s, grid);
     }
+}
+
+// ---- precision -----------------------------------------------------------------------------
+
+/// Stores a map in a precision and restores it.
+fn convert_and_back(gpu: &Gpu, precision: Precision, seed: u64, vec4s: u32) {
+    let count = 4 * vec4s as usize;
+    let mut values = random(seed, "map", count);
+    // Beyond the largest half on both sides, and below the smallest.
+    values[..4].copy_from_slice(&[1e6, -1e6, 1e-9, 0.0]);
+    let size = params::Convert {
+        count: vec4s,
+        ..Default::default()
+    };
+    let (map, given) = (stored_output(gpu, precision, count), input(gpu, &values));
+    let restored = output(gpu, count);
+    run_in(gpu, precision, &[], |b| {
+        for (store, full) in [(1, &given), (0, &restored)] {
+            let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store)]).unwrap();
+            b.dispatch(
+                Dispatch::new("precision", &kernel)
+                    .uniform("size", size)
+                    .bind("full", full)
+                    .bind("stored", &map)
+                    .grid(linear_grid(vec4s.div_ceil(64))),
+            );
+        }
+    });
+    let found = written(gpu, &restored, count);
+    assert_eq!(found, stored_written(gpu, precision, &map, count));
+    let largest = match precision {
+        Precision::Full => f32::MAX,
+        Precision::Half => 65504.0,
+    };
+    let expected: Vec<f32> = (values.iter().map(|v| v.clamp(-largest, largest))).collect();
+    assert_close("restored map", &found, &expected, |i| {
+        rounding(precision, expected[i])
+    });
+}
+
+#[test]
+fn maps_are_stored_and_restored() {
+    let cases = (any::<u64>(), precisions(), 1u32..=400);
+    check(8, cases, |(seed, precision, vec4s)| {
+        convert_and_back(gpu(), precision, seed, vec4s);
+    });
 }
 
 // ---- style ---------------------------------------------------------------------------------
 
-fn multiply(gpu: &Gpu, seed: u64, [rows, columns]: [u32; 2], activate: bool, normalise: bool) {
+fn multiply(
+    gpu: &Gpu,
+    precision: Precision,
+    seed: u64,
+    [rows, columns]: [u32; 2],
+    activate: bool,
+    normalise: bool,
+) {
     let random = |name: &str, count: u32| random(seed, name, count as usize);
     let x = random("input", columns);
     let weights = random("weights", rows * columns);
+    let weights: Vec<f32> = weights.iter().map(|w| rounded(precision, *w)).collect();
     let bias = random("bias", rows);
-    let kernel = gpu.kernel(&kernels::LINEAR, &[]).unwrap();
     let parameters = params::Linear {
         rows,
         columns: columns / 4,
@@ -512,12 +601,13 @@ fn multiply(gpu: &Gpu, seed: u64, [rows, columns]: [u32; 2], activate: bool, nor
         normalise: normalise.into(),
     };
     let result = output(gpu, rows as usize);
-    run(gpu, &[], |b| {
+    run_in(gpu, precision, &[], |b| {
+        let kernel = b.kernel(&kernels::LINEAR, &[]).unwrap();
         b.dispatch(
             Dispatch::new("linear", &kernel)
                 .uniform("size", parameters)
                 .bind("input", &input(gpu, &x))
-                .bind("weights", &input(gpu, &weights))
+                .bind("weights", &stored_input(gpu, precision, &weights))
                 .bind("bias", &input(gpu, &bias))
                 .bind("output", &result)
                 .grid([rows.div_ceil(8), 1, 1]),
@@ -542,9 +632,18 @@ fn multiply(gpu: &Gpu, seed: u64, [rows, columns]: [u32; 2], activate: bool, nor
 
 #[test]
 fn matrices_multiply_vectors() {
-    let cases = (any::<u64>(), 1u32..=70, 1u32..=160, any::<[bool; 2]>());
-    check(24, cases, |(seed, rows, vec4s, [activate, normalise])| {
-        multiply(gpu(), seed, [rows, 4 * vec4s], activate, normalise);
+    let how = (precisions(), any::<[bool; 2]>());
+    let cases = (any::<u64>(), 1u32..=70, 1u32..=160, how);
+    check(24, cases, |(seed, rows, vec4s, how)| {
+        let (precision, [activate, normalise]) = how;
+        multiply(
+            gpu(),
+            precision,
+            seed,
+            [rows, 4 * vec4s],
+            activate,
+            normalise,
+        );
     });
 }
 

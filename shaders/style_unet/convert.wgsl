@@ -1,0 +1,35 @@
+// Copies a map of full numbers into one as it is stored, or back: the networks' ends.
+//
+// One thread per four elements.
+
+#import gpavatar::grid::thread_index
+#import gpavatar::stored::{Stored, packed, unpacked}
+
+struct Convert {
+    // Elements divided by four.
+    count: u32,
+}
+
+// 1 stores the full numbers, 0 restores them.
+override STORE: u32 = 1u;
+
+@group(0) @binding(0) var<uniform> size: Convert;
+@group(0) @binding(1) var<storage, read_write> full: array<vec4<f32>>; // [count]
+@group(0) @binding(2) var<storage, read_write> stored: array<Stored>; // [count]
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = thread_index(group, groups, local);
+    if i >= size.count {
+        return;
+    }
+    if STORE == 1u {
+        stored[i] = packed(full[i]);
+    } else {
+        full[i] = unpacked(stored[i]);
+    }
+}
