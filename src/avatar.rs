@@ -235,7 +235,11 @@ impl Avatar {
     fn empty_planes(model: &Model) -> Result<Tensor> {
         let config = model.config();
         let elements = elements(config.plane_size, 3 * config.plane_channels);
-        Tensor::empty(model.gpu(), "planes", model.precision().bytes(elements))
+        Tensor::empty(
+            model.gpu(),
+            "planes",
+            model.precision().volume().bytes(elements),
+        )
     }
 
     fn assemble(model: &Model, planes: Tensor, shape: Vec<f32>) -> Result<Self> {
@@ -270,7 +274,7 @@ impl Avatar {
         &self.inner.model
     }
 
-    /// The planes on the device: `[v][u][plane][channel]`, in the model's precision.
+    /// The planes on the device: `[v][u][plane][channel]`, in the model's format.
     #[must_use]
     pub fn planes(&self) -> &Tensor {
         &self.inner.planes
@@ -468,7 +472,7 @@ impl Avatar {
         let model = self.model();
         let count = plane_shape(model).iter().product();
         let planes = (self.inner.planes)
-            .read_stored(model.gpu(), model.precision(), count)
+            .read_stored(model.gpu(), model.precision().volume(), count)
             .await?;
         let metadata = BTreeMap::from([
             ("gpavatar.avatar".to_string(), VERSION.to_string()),
@@ -525,7 +529,7 @@ impl Avatar {
         }
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
-        let planes = Tensor::stored(model.gpu(), "planes", &values, model.precision())?;
+        let planes = Tensor::stored(model.gpu(), "planes", &values, model.precision().volume())?;
         Self::assemble(model, planes, file.f32("shape")?.into_owned())
     }
 }

@@ -90,14 +90,14 @@ pub use frame::Frame;
 #[doc(no_inline)]
 pub use glam;
 pub use gpu::{
-    AdapterKind, BindingInfo, BindingKind, Gpu, GpuOptions, Kernel, KernelSource, KernelTime,
-    Precision, ShaderChecks, Tap, Tensor, kernels,
+    AdapterKind, BindingInfo, BindingKind, Format, Gpu, GpuOptions, Kernel, KernelSource,
+    KernelTime, ShaderChecks, Tap, Tensor, kernels,
 };
 pub use head::{HeadModel, HeadModelParts, PosedJoints};
 /// Decoded pictures, in the version this crate was built with.
 #[doc(no_inline)]
 pub use image;
-pub use model::{Model, ModelOptions};
+pub use model::{Model, ModelOptions, Precision};
 pub use motion::{Drive, Geometry, Motion, MotionFrame, ResolvedDrive};
 pub use source::SourceImage;
 #[cfg(feature = "import")]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::frame::{FramePool, FrameSlot};
+use crate::gpu::Format;
 use crate::gpu::kernels::params;
 use crate::gpu::{Conditions, Program, ProgramBuilder, Recording, Tap, Tensor, Uploads};
 use crate::head::check_finite;
@@ -13,7 +14,7 @@ use crate::stage::points::Points;
 use crate::stage::rays::Rays;
 use crate::stage::style_unet::{FeatureMap, StyleUnet};
 use crate::stage::{output, source, style_unet};
-use crate::{Error, Gpu, HeadModel, ModelConfig, Precision, Result, Weights};
+use crate::{Error, Gpu, HeadModel, ModelConfig, Result, Weights};
 
 /// Name of the stage from the low-resolution image to the picture.
 const SUPER_RESOLVER: &str = "super-resolver";
@@ -51,6 +52,39 @@ pub struct ModelOptions {
     /// Keeps every intermediate result of the networks for [`Model::taps`], in memory of its own.
     /// For tests and debugging.
     pub trace: bool,
+}
+
+/// How a model keeps its weights and maps on the device. Arithmetic has 32 bits in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32 bits: what the golden data hold for.
+    #[default]
+    Full,
+    /// 16 bits in the super-resolver, which has most of a frame's traffic. What is in front of it
+    /// decides where the radiance field is sampled and stays exact: the picture is within 45 dB
+    /// of the full one's.
+    Half,
+    /// 16 bits everywhere, in half the memory. Rounded planes move the fine samples a little, so
+    /// pictures differ more where the field is steep; by how much depends on the network.
+    Fastest,
+}
+
+impl Precision {
+    /// Of the encoder, the planes and the radiance field.
+    pub(crate) fn volume(self) -> Format {
+        match self {
+            Self::Full | Self::Half => Format::F32,
+            Self::Fastest => Format::F16,
+        }
+    }
+
+    /// Of the super-resolver.
+    fn super_resolver(self) -> Format {
+        match self {
+            Self::Full => Format::F32,
+            Self::Half | Self::Fastest => Format::F16,
+        }
+    }
 }
 
 /// Pictures to planes.
@@ -277,7 +311,7 @@ impl Model {
         let fusion = Fusion::new(
             &inner.gpu,
             &inner.fusion_weights,
-            inner.precision,
+            inner.precision.volume(),
             &inner.encoder.planes,
         )?;
         Ok(inner.fusion.get_or_init(|| fusion))
@@ -314,9 +348,10 @@ impl FrameUniform {
 impl Encoder {
     fn new(gpu: &Gpu, weights: &Weights, options: &ModelOptions) -> Result<Self> {
         let config = weights.config();
-        let net = StyleUnet::new(gpu, weights, config.encoder(), options.precision)?;
+        let format = options.precision.volume();
+        let net = StyleUnet::new(gpu, weights, config.encoder(), format)?;
         let frame = FrameUniform::new(gpu, &net)?;
-        let mut b = ProgramBuilder::new(gpu, options.precision, options.trace);
+        let mut b = ProgramBuilder::new(gpu, format, options.trace);
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
         let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
@@ -345,12 +380,13 @@ impl Renderer {
                 found: found.into(),
             });
         }
-        let precision = options.precision;
-        let net = StyleUnet::new(gpu, weights, config.super_resolver(), precision)?;
-        let field = Field::new(gpu, weights, precision)?;
+        let volume = options.precision.volume();
+        let maps = options.precision.super_resolver();
+        let net = StyleUnet::new(gpu, weights, config.super_resolver(), maps)?;
+        let field = Field::new(gpu, weights, volume)?;
         let frame = FrameUniform::new(gpu, &net)?;
 
-        let mut b = ProgramBuilder::new(gpu, options.precision, options.trace);
+        let mut b = ProgramBuilder::new(gpu, volume, options.trace);
         let floats = head.map_or(0, Head::coefficients) as u64;
         let coefficients = b.tensor("coefficients", floats)?;
         let positions = b.tensor("points", u64::from(config.points) * 4)?;
@@ -393,8 +429,9 @@ impl Renderer {
         }
         let depth = output::depth(&mut b, &rays, &composite)?;
         b.stage(SUPER_RESOLVER);
+        b.store(maps);
         let mut image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
-        if precision != Precision::Full {
+        if maps != Format::F32 {
             image = style_unet::restored(&mut b, &image)?;
         }
         output::display(&mut b, &frame.tensor, &image, &composite)?;

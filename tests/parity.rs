@@ -2,12 +2,16 @@
 //! there.
 //!
 //! `cargo test --test parity -- --nocapture` prints every difference; `--ignored` adds the other
-//! combinations of case, shaders, kernels and adapter, and the network at its released sizes.
+//! combinations of case, shaders, kernels and adapter, and the network at its released sizes. Half
+//! precision is held against full precision.
 
 mod common;
 
 use common::{Case, parity};
-use gpavatar::{AdapterKind, Error, Gpu, GpuOptions, ShaderChecks};
+use gpavatar::{
+    AdapterKind, Avatar, Drive, Error, Gpu, GpuOptions, Model, ModelOptions, Precision,
+    ShaderChecks,
+};
 
 fn check(name: &str, options: &GpuOptions) {
     let options = GpuOptions {
@@ -119,6 +123,72 @@ fn paper_case_with_two_sources_and_trusted_shaders() {
 #[ignore = "a minute of all cores"]
 fn paper_case_with_two_sources_and_checked_shaders() {
     check("paper_two_sources", &checked());
+}
+
+/// Renders a case's picture, `[y][x]` of red, green and blue; also says how many bytes the planes
+/// take.
+fn picture(gpu: &Gpu, name: &str, precision: Precision) -> (Vec<f32>, u64) {
+    let case = Case::named(name);
+    let options = ModelOptions {
+        precision,
+        ..ModelOptions::default()
+    };
+    let model = Model::with_options(gpu, case.weights, options).unwrap();
+    let avatar = Avatar::from_images(&model, &case.pictures).unwrap();
+    let points = case.points.iter().map(|point| point.to_array()).collect();
+    let frame = avatar.render(&Drive::points(points).camera(case.camera));
+    let pixels = pollster::block_on(frame.unwrap().image_tensor().read::<[f32; 4]>(gpu)).unwrap();
+    let colours = pixels.iter().flat_map(|pixel| &pixel[..3]);
+    (colours.copied().collect(), avatar.planes().bytes())
+}
+
+/// Half precision loses less than 45 dB can tell; with all stages in it, the planes take half the
+/// memory.
+fn halved(name: &str, options: GpuOptions) {
+    let gpu = Gpu::with_options(&GpuOptions {
+        poison: true,
+        ..options
+    });
+    let gpu = gpu.unwrap();
+    let (full, full_bytes) = picture(&gpu, name, Precision::Full);
+    // With all in 16 bits the fine samples move: another picture where the field is steep.
+    for (precision, share, least) in [(Precision::Half, 1, 45.0), (Precision::Fastest, 2, 35.0)] {
+        let (half, bytes) = picture(&gpu, name, precision);
+        let difference = common::Difference::of(name, &half, &full);
+        let psnr = difference.psnr();
+        println!("{}: {name}, {precision:?}: {psnr:.1} dB", gpu.description());
+        assert_eq!(full_bytes, share * bytes);
+        assert!(difference.max() > 0.0, "nothing was rounded");
+        assert!(
+            psnr > least,
+            "{precision:?}: {psnr:.1} dB, expected {least}"
+        );
+    }
+}
+
+#[test]
+fn small_released_case_in_half_precision() {
+    halved("small_released_two_sources", trusted());
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn small_cases_in_half_precision_with_gpu_kernels() {
+    halved("small_released_two_sources", gpu_kernels());
+    halved("small_paper_one_source", gpu_kernels());
+}
+
+#[test]
+#[ignore = "two minutes of all cores"]
+fn released_cases_in_half_precision() {
+    halved("released_one_source", trusted());
+    halved("released_three_sources", trusted());
+}
+
+#[test]
+#[ignore = "a minute of all cores"]
+fn paper_case_in_half_precision() {
+    halved("paper_two_sources", trusted());
 }
 
 #[test]

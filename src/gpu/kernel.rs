@@ -1,6 +1,6 @@
 //! Compute kernels, reflected from their WGSL when the crate was built.
 
-use super::{Gpu, Precision, ShaderChecks};
+use super::{Format, Gpu, ShaderChecks};
 use crate::{Error, Result};
 
 /// The kernels under `shaders/`, one [`KernelSource`] each, and their uniform structs.
@@ -64,11 +64,11 @@ pub enum BindingKind {
 }
 
 impl KernelSource {
-    /// The variant for numbers stored in a precision.
+    /// The variant for numbers kept in a format.
     #[must_use]
-    pub fn stored(&'static self, precision: Precision) -> &'static Self {
-        match (precision, self.half) {
-            (Precision::Half, Some(half)) => half,
+    pub fn stored(&'static self, format: Format) -> &'static Self {
+        match (format, self.half) {
+            (Format::F16, Some(half)) => half,
             _ => self,
         }
     }

@@ -16,5 +16,5 @@ pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
 pub(crate) use tensor::read;
-pub use tensor::{Precision, Tensor};
+pub use tensor::{Format, Tensor};
 pub(crate) use uploads::Uploads;

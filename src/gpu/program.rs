@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::kernel::{BindingKind, Kernel};
-use super::{Gpu, KernelSource, Precision, Tensor, Timer};
+use super::{Format, Gpu, KernelSource, Tensor, Timer};
 use crate::{Error, Result};
 
 /// A fixed list of dispatches with everything that they need bound.
@@ -21,7 +21,7 @@ pub(crate) struct Program {
 #[derive(Clone, Debug)]
 pub struct Tap {
     tensor: Tensor,
-    precision: Precision,
+    format: Format,
     rows: usize,
     columns: usize,
     stride: usize,
@@ -44,13 +44,11 @@ impl Tap {
             let found = format!("{} bytes", size_of::<T>());
             return Err(Error::argument("type of a tap's numbers", "4 bytes", found));
         }
-        let stored: Vec<T> = match self.precision {
-            Precision::Full => self.tensor.read(gpu).await?,
-            Precision::Half => {
+        let stored: Vec<T> = match self.format {
+            Format::F32 => self.tensor.read(gpu).await?,
+            Format::F16 => {
                 let count = self.rows * self.stride;
-                let values = (self.tensor)
-                    .read_stored(gpu, Precision::Half, count)
-                    .await?;
+                let values = (self.tensor).read_stored(gpu, Format::F16, count).await?;
                 bytemuck::cast_slice(&values).to_vec()
             }
         };
@@ -179,7 +177,7 @@ pub(crate) fn linear_grid(count: u32) -> [u32; 3] {
 pub(crate) struct ProgramBuilder<'a> {
     gpu: &'a Gpu,
     stage: &'static str,
-    precision: Precision,
+    format: Format,
     /// Keeps every tensor and its name instead of reusing memory.
     trace: bool,
     free: Vec<Tensor>,
@@ -189,11 +187,11 @@ pub(crate) struct ProgramBuilder<'a> {
 }
 
 impl<'a> ProgramBuilder<'a> {
-    pub(crate) fn new(gpu: &'a Gpu, precision: Precision, trace: bool) -> Self {
+    pub(crate) fn new(gpu: &'a Gpu, format: Format, trace: bool) -> Self {
         Self {
             gpu,
             stage: "",
-            precision,
+            format,
             trace,
             free: Vec::new(),
             dispatches: Vec::new(),
@@ -206,9 +204,14 @@ impl<'a> ProgramBuilder<'a> {
         self.gpu
     }
 
+    /// How the maps and weights of the stages that follow are stored.
+    pub(crate) fn store(&mut self, format: Format) {
+        self.format = format;
+    }
+
     /// How the network's maps and weights are stored.
-    pub(crate) fn precision(&self) -> Precision {
-        self.precision
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// The kernel for numbers stored as the program's.
@@ -217,7 +220,7 @@ impl<'a> ProgramBuilder<'a> {
         source: &'static KernelSource,
         constants: &[(&'static str, u32)],
     ) -> Result<Arc<Kernel>> {
-        self.gpu.kernel(source.stored(self.precision), constants)
+        self.gpu.kernel(source.stored(self.format), constants)
     }
 
     /// Whether tensors are kept for inspection.
@@ -232,12 +235,12 @@ impl<'a> ProgramBuilder<'a> {
 
     /// Working memory for `elements` f32, from what has been released if something fits.
     pub(crate) fn tensor(&mut self, label: &str, elements: u64) -> Result<Tensor> {
-        self.memory(label, Precision::Full.bytes(elements))
+        self.memory(label, Format::F32.bytes(elements))
     }
 
     /// Working memory for `elements` numbers as the network's maps are stored.
     pub(crate) fn stored(&mut self, label: &str, elements: u64) -> Result<Tensor> {
-        self.memory(label, self.precision.bytes(elements))
+        self.memory(label, self.format.bytes(elements))
     }
 
     fn memory(&mut self, label: &str, bytes: u64) -> Result<Tensor> {
@@ -265,17 +268,17 @@ impl<'a> ProgramBuilder<'a> {
 
     /// Names a result of `rows` times `columns` numbers for inspection; rows are `stride` apart.
     pub(crate) fn tap(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
-        self.tap_in(Precision::Full, name, tensor, shape);
+        self.tap_in(Format::F32, name, tensor, shape);
     }
 
     /// Like [`Self::tap`], for numbers as the network's maps are stored.
     pub(crate) fn tap_stored(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
-        self.tap_in(self.precision, name, tensor, shape);
+        self.tap_in(self.format, name, tensor, shape);
     }
 
     fn tap_in(
         &mut self,
-        precision: Precision,
+        format: Format,
         name: impl Into<String>,
         tensor: &Tensor,
         [rows, columns, stride]: [u32; 3],
@@ -283,7 +286,7 @@ impl<'a> ProgramBuilder<'a> {
         if self.trace {
             let tap = Tap {
                 tensor: tensor.clone(),
-                precision,
+                format,
                 rows: rows as usize,
                 columns: columns as usize,
                 stride: stride as usize,

@@ -6,22 +6,22 @@ use half::slice::HalfFloatSliceExt;
 use super::Gpu;
 use crate::{Error, Result};
 
-/// How a network's weights and maps are kept on the device. Arithmetic has full precision either way.
+/// How numbers of a network are kept on the device. Arithmetic has full precision either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 32 bits: what the golden data hold for.
+pub enum Format {
+    /// 32 bits.
     #[default]
-    Full,
-    /// 16 bits, in half the memory.
-    Half,
+    F32,
+    /// 16 bits: 11 of precision, up to 65,504.
+    F16,
 }
 
-impl Precision {
+impl Format {
     /// Bytes of so many numbers.
     pub(crate) fn bytes(self, elements: u64) -> u64 {
         match self {
-            Self::Full => 4 * elements,
-            Self::Half => 2 * elements,
+            Self::F32 => 4 * elements,
+            Self::F16 => 2 * elements,
         }
     }
 }
@@ -77,18 +77,13 @@ impl Tensor {
         )
     }
 
-    /// Storage holding `values` in a precision. What is larger than the largest half becomes that
+    /// Storage holding `values` in a format. What is larger than the largest half becomes that
     /// one.
     ///
     /// # Errors
     /// See [`Tensor::empty`].
-    pub(crate) fn stored(
-        gpu: &Gpu,
-        label: &str,
-        values: &[f32],
-        precision: Precision,
-    ) -> Result<Self> {
-        if precision == Precision::Full {
+    pub(crate) fn stored(gpu: &Gpu, label: &str, values: &[f32], format: Format) -> Result<Self> {
+        if format == Format::F32 {
             return Self::from_slice(gpu, label, values);
         }
         let largest = f16::MAX.to_f32();
@@ -207,19 +202,19 @@ impl Tensor {
         snapshot.read(gpu).await
     }
 
-    /// Reads back the first `elements` numbers, which are stored in a precision.
+    /// Reads back the first `elements` numbers, which are kept in a format.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub(crate) async fn read_stored(
         &self,
         gpu: &Gpu,
-        precision: Precision,
+        format: Format,
         elements: usize,
     ) -> Result<Vec<f32>> {
-        let mut values = match precision {
-            Precision::Full => self.read(gpu).await?,
-            Precision::Half => self.read::<f16>(gpu).await?.to_f32_vec(),
+        let mut values = match format {
+            Format::F32 => self.read(gpu).await?,
+            Format::F16 => self.read::<f16>(gpu).await?.to_f32_vec(),
         };
         values.truncate(elements);
         Ok(values)

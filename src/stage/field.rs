@@ -3,7 +3,7 @@
 use super::points::{Neighbours, Points};
 use super::rays::{Pass, Rays, Samples};
 use crate::gpu::kernels::{field as kernels, params};
-use crate::gpu::{AdapterKind, Dispatch, Gpu, Precision, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{AdapterKind, Dispatch, Format, Gpu, ProgramBuilder, Tensor, linear_grid};
 use crate::weights::{fold, pack};
 use crate::{ModelConfig, PointWeighting, Result, Weights};
 
@@ -18,7 +18,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    pub(crate) fn new(gpu: &Gpu, weights: &Weights, precision: Precision) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, weights: &Weights, format: Format) -> Result<Self> {
         let config = weights.config();
         let folded = fold::RadianceWeights::new(weights)?;
         let ModelConfig {
@@ -72,7 +72,7 @@ impl Field {
             + (inputs + feature_hidden + 1 + rgb_hidden) * feature_hidden
             + rgb_hidden * low_res_channels;
         Ok(Self {
-            weights: Tensor::stored(gpu, "radiance field", &packed, precision)?,
+            weights: Tensor::stored(gpu, "radiance field", &packed, format)?,
             view: Tensor::from_slice(gpu, "view layer", &view)?,
             layout,
             work: f64::from(work),

@@ -1,7 +1,7 @@
 //! The morphable head: blend shapes and linear blend skinning.
 
 use crate::gpu::kernels::{head as kernels, params};
-use crate::gpu::{Dispatch, Gpu, Precision, ProgramBuilder, Tensor, When, linear_grid};
+use crate::gpu::{Dispatch, Format, Gpu, ProgramBuilder, Tensor, When, linear_grid};
 use crate::head::check_coefficients;
 use crate::weights::pack;
 use crate::{HeadModel, PosedJoints, Result};
@@ -71,7 +71,7 @@ impl Head {
         let vertices = self.model.vertex_count() as u32;
         check_coefficients("shape", shape, self.model.shape_count())?;
         let output = Tensor::empty(gpu, "identity", u64::from(vertices) * 16)?;
-        let mut b = ProgramBuilder::new(gpu, Precision::Full, false);
+        let mut b = ProgramBuilder::new(gpu, Format::F32, false);
         b.stage("head");
         let kernel = b.kernel(&kernels::BLEND, &[])?;
         let shapes = shape.len() as u32;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{
-    AdapterKind, Dispatch, Gpu, Kernel, Precision, ProgramBuilder, Tensor, When, linear_grid,
+    AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid,
 };
 use crate::weights::{fold, pack};
 use crate::{Result, Weights};
@@ -95,12 +95,12 @@ impl Linear {
     fn new(
         gpu: &Gpu,
         label: &str,
-        (weights, precision): (&[f32], Precision),
+        (weights, format): (&[f32], Format),
         bias: &[f32],
         columns: u32,
     ) -> Result<Self> {
         Ok(Self {
-            weights: Tensor::stored(gpu, label, weights, precision)?,
+            weights: Tensor::stored(gpu, label, weights, format)?,
             bias: Tensor::from_slice(gpu, label, bias)?,
             rows: bias.len() as u32,
             columns,
@@ -114,11 +114,11 @@ impl StyleUnet {
         gpu: &Gpu,
         weights: &Weights,
         config: StyleUnetConfig,
-        precision: Precision,
+        format: Format,
     ) -> Result<Self> {
         let mut convs = HashMap::new();
         let mut load = |name: String, style: Option<StyleOffsets>| -> Result<()> {
-            let conv = Conv::load(gpu, weights, &name, style, precision)?;
+            let conv = Conv::load(gpu, weights, &name, style, format)?;
             convs.insert(name, conv);
             Ok(())
         };
@@ -161,7 +161,7 @@ impl StyleUnet {
                     config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * layer + 1));
                 let matrix = weights.f32(&format!("{name}.weight"))?;
                 let bias = weights.f32(&format!("{name}.bias"))?;
-                Linear::new(gpu, &name, (&matrix, precision), &bias, config.style_size)
+                Linear::new(gpu, &name, (&matrix, format), &bias, config.style_size)
             })
             .collect::<Result<_>>()?;
         let constant = weights.f32(&config.name("stylegan_decoder.constant_input.weight"))?;
@@ -170,19 +170,19 @@ impl StyleUnet {
         let noise_elements = styles.noise.len() as u32;
         styles.noise.resize(2 * styles.noise.len(), 0.0);
         Ok(Self {
-            final_linear: Self::final_linear(gpu, weights, &config, precision)?,
+            final_linear: Self::final_linear(gpu, weights, &config, format)?,
             style_layers,
             modulation: Linear::new(
                 gpu,
                 label,
-                (&styles.modulation, precision),
+                (&styles.modulation, format),
                 &styles.modulation_bias,
                 config.style_size,
             )?,
             demodulation_rows: Tensor::from_slice(gpu, label, &styles.rows)?,
             squares: Tensor::from_slice(gpu, label, &styles.squares)?,
             constant: FeatureMap {
-                tensor: Tensor::stored(gpu, label, &pack::pixels(&constant, channels), precision)?,
+                tensor: Tensor::stored(gpu, label, &pack::pixels(&constant, channels), format)?,
                 size: 4,
                 channels,
             },
@@ -200,7 +200,7 @@ impl StyleUnet {
         gpu: &Gpu,
         weights: &Weights,
         config: &StyleUnetConfig,
-        precision: Precision,
+        format: Format,
     ) -> Result<Linear> {
         let name = config.name("final_linear");
         let channels = config.channels_at(4);
@@ -211,7 +211,7 @@ impl StyleUnet {
             .collect();
         let bias = weights.f32(&format!("{name}.bias"))?;
         let columns = pack::padded(channels) * 16;
-        Linear::new(gpu, &name, (&matrix, precision), &bias, columns)
+        Linear::new(gpu, &name, (&matrix, format), &bias, columns)
     }
 
     /// Elements of the noise maps of one kind: where generated ones begin.
@@ -234,7 +234,7 @@ impl StyleUnet {
             frame,
             kernels: Kernels::new(builder)?,
         };
-        if builder.precision() == Precision::Full {
+        if builder.format() == Format::F32 {
             return plan.network(builder, input, sigmoid);
         }
         let stored = stored(builder, input)?;
@@ -250,7 +250,7 @@ impl Conv {
         weights: &Weights,
         name: &str,
         style: Option<StyleOffsets>,
-        precision: Precision,
+        format: Format,
     ) -> Result<Self> {
         let tensor = match style {
             None => format!("{name}.weight"),
@@ -268,7 +268,7 @@ impl Conv {
             weights.f32(&format!("{name}.bias"))?.into_owned()
         };
         Ok(Self {
-            weights: Tensor::stored(gpu, name, &packed, precision)?,
+            weights: Tensor::stored(gpu, name, &packed, format)?,
             bias: Tensor::from_slice(gpu, name, &pack::vector(&bias))?,
             kernel_size,
             inputs,
@@ -523,7 +523,7 @@ impl Plan<'_> {
         let channels = self.net.convs[&name("condition_scale", 2)].outputs;
         let elements = elements(x.size, channels);
         let both = b.stored(&name("condition_scale", 2), 2 * elements)?;
-        let bytes = b.precision().bytes(elements);
+        let bytes = b.format().bytes(elements);
         for (kind, offset) in [("condition_scale", 0), ("condition_shift", bytes)] {
             let hidden = self.conv(b, &name(kind, 0), x, None, Epilogue::lrelu())?;
             let output = Some(both.slice(offset, bytes));
@@ -547,7 +547,7 @@ impl Plan<'_> {
         let (net, config) = (self.net, &self.net.config);
         let label = config.name("final_linear");
         let layer = &net.final_linear;
-        let mut x = if b.precision() == Precision::Full {
+        let mut x = if b.format() == Format::F32 {
             self.linear(b, label, layer, &bottom.tensor, false, false)?
         } else {
             let full = restored(b, bottom)?.tensor;
@@ -647,7 +647,7 @@ impl Plan<'_> {
         let pixels = f64::from(size) * f64::from(size);
         let taps = f64::from(conv.kernel_size * conv.kernel_size);
         let (inputs, outputs) = (f64::from(conv.inputs), f64::from(conv.outputs));
-        let number = b.precision().bytes(1) as f64;
+        let number = b.format().bytes(1) as f64;
         b.dispatch(
             Dispatch::new(name, &kernel)
                 .uniform("conv", parameters)
@@ -913,7 +913,7 @@ fn convert(
     let count = (elements / 4) as u32;
     let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store.into())])?;
     b.dispatch(
-        Dispatch::new("precision", &kernel)
+        Dispatch::new("format", &kernel)
             .uniform(
                 "size",
                 params::Convert {

@@ -13,7 +13,7 @@ use crate::gpu::kernels;
 use crate::gpu::{AdapterKind, Conditions, Program, ProgramBuilder, Recording, Resource, Tensor};
 use crate::reference;
 use crate::weights::{pack, uniform};
-use crate::{Gpu, GpuOptions, Precision, ShaderChecks};
+use crate::{Format, Gpu, GpuOptions, ShaderChecks};
 
 /// Bytes of NaN behind a guarded buffer.
 const GUARD: usize = 256;
@@ -93,40 +93,40 @@ pub(crate) fn input_map(gpu: &Gpu, map: &reference::Tensor) -> Tensor {
 }
 
 /// What a number becomes when it is stored.
-pub(crate) fn rounded(precision: Precision, value: f32) -> f32 {
-    match precision {
-        Precision::Full => value,
-        Precision::Half => half::f16::from_f32(value).to_f32(),
+pub(crate) fn rounded(format: Format, value: f32) -> f32 {
+    match format {
+        Format::F32 => value,
+        Format::F16 => half::f16::from_f32(value).to_f32(),
     }
 }
 
 /// A map of numbers that can be stored without rounding.
-pub(crate) fn rounded_map(precision: Precision, mut map: reference::Tensor) -> reference::Tensor {
+pub(crate) fn rounded_map(format: Format, mut map: reference::Tensor) -> reference::Tensor {
     for value in &mut map.data {
-        *value = rounded(precision, *value);
+        *value = rounded(format, *value);
     }
     map
 }
 
 /// How far a number of this size may be from what it is stored as: half a unit in the last place.
-pub(crate) fn rounding(precision: Precision, value: f32) -> f32 {
-    match precision {
-        Precision::Full => 0.0,
+pub(crate) fn rounding(format: Format, value: f32) -> f32 {
+    match format {
+        Format::F32 => 0.0,
         // The second is that of the subnormal numbers.
-        Precision::Half => (value.abs() / 2048.0).max(3e-8),
+        Format::F16 => (value.abs() / 2048.0).max(3e-8),
     }
 }
 
-/// Either precision.
-pub(crate) fn precisions() -> impl Strategy<Value = Precision> {
-    proptest::sample::select(vec![Precision::Full, Precision::Half])
+/// Either format.
+pub(crate) fn formats() -> impl Strategy<Value = Format> {
+    proptest::sample::select(vec![Format::F32, Format::F16])
 }
 
 /// A buffer of stored numbers for a kernel to read: `data`, then NaN.
-pub(crate) fn stored_input(gpu: &Gpu, precision: Precision, data: &[f32]) -> Tensor {
-    match precision {
-        Precision::Full => input(gpu, data),
-        Precision::Half => {
+pub(crate) fn stored_input(gpu: &Gpu, format: Format, data: &[f32]) -> Tensor {
+    match format {
+        Format::F32 => input(gpu, data),
+        Format::F16 => {
             let halves: Vec<_> = data.iter().map(|v| half::f16::from_f32(*v)).collect();
             input(gpu, &halves)
         }
@@ -134,17 +134,13 @@ pub(crate) fn stored_input(gpu: &Gpu, precision: Precision, data: &[f32]) -> Ten
 }
 
 /// A map as kernels read stored ones, channels padded with zeros, then NaN.
-pub(crate) fn stored_map(gpu: &Gpu, precision: Precision, map: &reference::Tensor) -> Tensor {
-    stored_input(
-        gpu,
-        precision,
-        &pack::rows(&map.data, map.row_length() as u32),
-    )
+pub(crate) fn stored_map(gpu: &Gpu, format: Format, map: &reference::Tensor) -> Tensor {
+    stored_input(gpu, format, &pack::rows(&map.data, map.row_length() as u32))
 }
 
 /// A buffer for a kernel to write stored numbers: `elements` times NaN, and NaN behind that.
-pub(crate) fn stored_output(gpu: &Gpu, precision: Precision, elements: usize) -> Tensor {
-    let bytes = precision.bytes(elements as u64) + GUARD as u64;
+pub(crate) fn stored_output(gpu: &Gpu, format: Format, elements: usize) -> Tensor {
+    let bytes = format.bytes(elements as u64) + GUARD as u64;
     Tensor::empty(gpu, "output", bytes).unwrap()
 }
 
@@ -152,11 +148,11 @@ pub(crate) fn stored_output(gpu: &Gpu, precision: Precision, elements: usize) ->
 #[track_caller]
 pub(crate) fn stored_written(
     gpu: &Gpu,
-    precision: Precision,
+    format: Format,
     output: &Tensor,
     elements: usize,
 ) -> Vec<f32> {
-    if precision == Precision::Full {
+    if format == Format::F32 {
         return written(gpu, output, elements);
     }
     let mut halves: Vec<half::f16> = read(gpu, output);
@@ -201,27 +197,27 @@ pub(crate) fn run<T>(
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    run_in(gpu, Precision::Full, outside, plan)
+    run_in(gpu, Format::F32, outside, plan)
 }
 
-/// Like [`run`], with maps and weights stored in a precision.
+/// Like [`run`], with maps and weights kept in a format.
 pub(crate) fn run_in<T>(
     gpu: &Gpu,
-    precision: Precision,
+    format: Format,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    plan_and_submit(ProgramBuilder::new(gpu, precision, false), outside, plan).0
+    plan_and_submit(ProgramBuilder::new(gpu, format, false), outside, plan).0
 }
 
 /// Like [`run_in`], with every intermediate result kept.
 pub(crate) fn run_traced<T>(
     gpu: &Gpu,
-    precision: Precision,
+    format: Format,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> (T, Program) {
-    plan_and_submit(ProgramBuilder::new(gpu, precision, true), outside, plan)
+    plan_and_submit(ProgramBuilder::new(gpu, format, true), outside, plan)
 }
 
 fn plan_and_submit<T>(

@@ -14,8 +14,8 @@ use crate::weights::tests::tiny_weights;
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     let weights = weights(1, ModelConfig::default());
-    for precision in [Precision::Full, Precision::Half] {
-        shine(gpu, precision, &weights, &Scene::new(1, weights.config()));
+    for format in [Format::F32, Format::F16] {
+        shine(gpu, format, &weights, &Scene::new(1, weights.config()));
     }
 }
 
@@ -94,7 +94,7 @@ impl Scene {
 }
 
 /// Runs the view and the radiance kernel and compares both results.
-fn shine(gpu: &Gpu, precision: Precision, weights: &Weights, scene: &Scene) {
+fn shine(gpu: &Gpu, format: Format, weights: &Weights, scene: &Scene) {
     let config = weights.config();
     let (rays, samples) = (scene.directions.len(), scene.samples());
     let (count, channels) = (rays * samples, config.low_res_channels);
@@ -134,15 +134,15 @@ fn shine(gpu: &Gpu, precision: Precision, weights: &Weights, scene: &Scene) {
     packed.push([0, 1, 2, 3].map(sum_bits));
     packed.push([4, 5, 6, 7].map(sum_bits));
 
-    let field = Field::new(gpu, weights, precision).unwrap();
+    let field = Field::new(gpu, weights, format).unwrap();
     let points: Vec<[f32; 3]> = scene.points.iter().map(|p| p.to_array()).collect();
-    let planes = stored_map(gpu, precision, &scene.planes);
+    let planes = stored_map(gpu, format, &scene.planes);
     let members = input(gpu, &members(&points));
     let outside = [
         ("planes", Resource::Tensor(&planes)),
         ("members", Resource::Tensor(&members)),
     ];
-    let found = run_in(gpu, precision, &outside, |b| {
+    let found = run_in(gpu, format, &outside, |b| {
         let frame = params::Frame {
             origin: scene.origin.extend(f32::NAN).to_array(),
             ..Default::default()
@@ -184,18 +184,18 @@ fn shine(gpu: &Gpu, precision: Precision, weights: &Weights, scene: &Scene) {
         &positions,
         &scene.directions,
     );
-    let what = format!("{config:?}, {precision:?}");
+    let what = format!("{config:?}, {format:?}");
     let opacities: Vec<f32> = read(gpu, &found.opacities);
     let values = found
         .values
-        .read_stored(gpu, precision, expected.values.data.len());
+        .read_stored(gpu, format, expected.values.data.len());
     let values = pollster::block_on(values).unwrap();
     // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
     // keep the numbers at order one on the way.
     // Halves are 2^13 times coarser than these.
-    let error = match precision {
-        Precision::Full => 4e-6,
-        Precision::Half => 2e-2,
+    let error = match format {
+        Format::F32 => 4e-6,
+        Format::F16 => 2e-2,
     };
     assert_close(&what, &opacities[..count], &expected.opacity, |_| error);
     let largest = |values: &[f32]| values.iter().fold(1.0f32, |m, v| m.max(v.abs()));
@@ -240,8 +240,8 @@ fn sizes() -> impl Strategy<Value = ModelConfig> {
 
 #[test]
 fn the_field_of_every_size() {
-    let cases = (any::<u64>(), sizes(), precisions());
-    check(12, cases, |(seed, sizes, precision)| {
+    let cases = (any::<u64>(), sizes(), formats());
+    check(12, cases, |(seed, sizes, format)| {
         for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
             let sizes = ModelConfig {
                 point_weighting,
@@ -249,12 +249,7 @@ fn the_field_of_every_size() {
             };
             let weights = weights(seed, sizes);
             for gpu in [gpu(), subgroups()] {
-                shine(
-                    gpu,
-                    precision,
-                    &weights,
-                    &Scene::new(seed, weights.config()),
-                );
+                shine(gpu, format, &weights, &Scene::new(seed, weights.config()));
             }
         }
     });
@@ -271,12 +266,7 @@ fn the_field_of_every_number_of_neighbours() {
             };
             let weights = weights(2, sizes);
             for gpu in [gpu(), subgroups()] {
-                shine(
-                    gpu,
-                    Precision::Full,
-                    &weights,
-                    &Scene::new(2, weights.config()),
-                );
+                shine(gpu, Format::F32, &weights, &Scene::new(2, weights.config()));
             }
         }
     }
@@ -295,7 +285,7 @@ fn a_sample_on_a_point_stays_finite() {
             scene.points[2 * sample] = scene.positions()[sample];
         }
         for gpu in [gpu(), subgroups()] {
-            shine(gpu, Precision::Full, &weights, &scene);
+            shine(gpu, Format::F32, &weights, &scene);
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::weights::tests::tiny_weights;
 
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
-    for precision in [Precision::Full, Precision::Half] {
-        Scene::new(1, precision, [5, 7], 12, 3).compare(gpu, Attention::Softmax);
+    for format in [Format::F32, Format::F16] {
+        Scene::new(1, format, [5, 7], 12, 3).compare(gpu, Attention::Softmax);
     }
 }
 
@@ -70,21 +70,21 @@ struct Scene {
     to_key: Projection,
     scale: f32,
     /// Of sources and fused planes.
-    precision: Precision,
+    format: Format,
 }
 
 impl Scene {
     fn new(
         seed: u64,
-        precision: Precision,
+        format: Format,
         [height, width]: [usize; 2],
         channels: usize,
         sources: usize,
     ) -> Self {
         let map = |name: &str| random_map(seed, name, [height, width, 3 * channels]);
-        let source = |i| rounded_map(precision, map(&format!("source {i}")));
+        let source = |i| rounded_map(format, map(&format!("source {i}")));
         Self {
-            precision,
+            format,
             channels: channels as u32,
             sources: (0..sources).map(source).collect(),
             query: map("query"),
@@ -123,7 +123,7 @@ impl Scene {
 
     /// Fused planes and the logits of all sources.
     fn fuse(&self, gpu: &Gpu, attention: Attention, query: &Tensor) -> (Vec<f32>, Vec<f32>) {
-        let precision = self.precision;
+        let format = self.format;
         let (count, elements) = (self.count(), self.query.data.len());
         let softmax = attention == Attention::Softmax;
         let size = params::Fuse {
@@ -134,7 +134,7 @@ impl Scene {
         };
         let sums = output(gpu, if softmax { 1 } else { 2 } * elements);
         let state = output(gpu, 2 * count);
-        let planes = stored_output(gpu, precision, elements);
+        let planes = stored_output(gpu, format, elements);
         let logits = output(gpu, self.sources.len() * count);
         for (index, source) in (0u32..).zip(&self.sources) {
             let current = params::Source {
@@ -148,13 +148,13 @@ impl Scene {
                 ("logits", Resource::Tensor(&logits)),
                 ("current", Resource::Tensor(&current)),
             ];
-            run_in(gpu, precision, &outside, |b| {
+            run_in(gpu, format, &outside, |b| {
                 let kernel = b.kernel(&kernels::FUSE, &[]).unwrap();
                 b.dispatch(
                     Dispatch::new("fuse", &kernel)
                         .uniform("size", size)
                         .bind("projection", &input(gpu, &self.to_key.packed()))
-                        .bind("source", &stored_input(gpu, precision, &source.data))
+                        .bind("source", &stored_input(gpu, format, &source.data))
                         .bind("query", query)
                         .bind("sums", &sums)
                         .bind("state", &state)
@@ -165,7 +165,7 @@ impl Scene {
         written(gpu, &sums, if softmax { 1 } else { 2 } * elements);
         written(gpu, &state, 2 * count);
         (
-            stored_written(gpu, precision, &planes, elements),
+            stored_written(gpu, format, &planes, elements),
             written(gpu, &logits, self.sources.len() * count),
         )
     }
@@ -221,7 +221,7 @@ impl Scene {
         let expected = twin::fuse(&self.sources, &weights);
         assert_close(&what, &planes, &expected.data, |i| {
             let texel = i / channels;
-            let stored = rounding(self.precision, expected.data[i]);
+            let stored = rounding(self.format, expected.data[i]);
             stored
                 + match attention {
                     // Weights change by no more than the logits do.
@@ -245,9 +245,9 @@ fn sources_are_fused_as_the_attention_says() {
     // The last is the widest that a texel has room for.
     let channels = select(vec![4usize, 12, 32, 64]);
     let sides = [1usize..=12, 1..=12];
-    let cases = (any::<u64>(), precisions(), sides, channels, 1usize..=4);
-    check(16, cases, |(seed, precision, sides, channels, sources)| {
-        let scene = Scene::new(seed, precision, sides, channels, sources);
+    let cases = (any::<u64>(), formats(), sides, channels, 1usize..=4);
+    check(16, cases, |(seed, format, sides, channels, sources)| {
+        let scene = Scene::new(seed, format, sides, channels, sources);
         scene.compare(gpu(), Attention::Softmax);
         scene.compare(gpu(), Attention::Ratio);
     });
@@ -255,7 +255,7 @@ fn sources_are_fused_as_the_attention_says() {
 
 #[test]
 fn large_products_overflow_no_exponential() {
-    let mut scene = Scene::new(2, Precision::Full, [4, 4], 8, 3);
+    let mut scene = Scene::new(2, Format::F32, [4, 4], 8, 3);
     scene.scale = 1e4;
     let (planes, logits) = scene.fuse(gpu(), Attention::Softmax, &scene.queries(gpu()));
     assert!(logits.iter().any(|logit| logit.abs() > 1e4));
@@ -285,7 +285,7 @@ fn products_that_cancel_leave_equal_weights() {
         matrix(rows)
     };
     let zero = vec![0.0; 4];
-    let mut scene = Scene::new(3, Precision::Full, [6, 6], channels, 2);
+    let mut scene = Scene::new(3, Format::F32, [6, 6], channels, 2);
     scene.to_key = Projection {
         norm: [vec![1.0; 4], zero.clone()],
         layers: [
@@ -340,7 +340,7 @@ fn the_stage_plans_what_the_twin_computes() {
             size,
             channels,
         };
-        let fusion = Fusion::new(gpu(), &weights, Precision::Full, &map).unwrap();
+        let fusion = Fusion::new(gpu(), &weights, Format::F32, &map).unwrap();
         let planes = output(gpu(), sources[0].data.len());
         let logits = output(gpu(), fusion.count as usize * sources.len());
         for (index, source) in (0u32..).zip(&sources) {

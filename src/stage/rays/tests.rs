@@ -5,7 +5,7 @@ use proptest::sample::select;
 use super::*;
 use crate::Camera;
 use crate::avatar::camera_uniform;
-use crate::gpu::{Gpu, Precision};
+use crate::gpu::{Format, Gpu};
 use crate::reference::field::Radiance;
 use crate::reference::{self, rays as twin};
 use crate::stage::testing::*;
@@ -14,10 +14,10 @@ use crate::stage::testing::*;
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     let camera = Camera::orbit(6.0, 20.0, 30.0).with_focal(3.0);
     generate(gpu, &camera, 9, 5).compare();
-    for precision in [Precision::Full, Precision::Half] {
-        let field = Marched::random(1, precision, [7, 11], 9, 8);
+    for format in [Format::F32, Format::F16] {
+        let field = Marched::random(1, format, [7, 11], 9, 8);
         field.compare_importance(gpu, 6);
-        field.compare_merge(gpu, &Marched::random(2, precision, [7, 6], 9, 8));
+        field.compare_merge(gpu, &Marched::random(2, format, [7, 6], 9, 8));
     }
 }
 
@@ -226,14 +226,14 @@ struct Marched {
     depths: Vec<f32>,
     radiance: Radiance,
     /// Of the values.
-    precision: Precision,
+    format: Format,
 }
 
 impl Marched {
     /// Opacities of several kinds, by ray.
     fn random(
         seed: u64,
-        precision: Precision,
+        format: Format,
         [side, samples]: [usize; 2],
         from: usize,
         channels: usize,
@@ -265,9 +265,9 @@ impl Marched {
             depths,
             radiance: Radiance {
                 opacity: opacity.collect(),
-                values: rounded_map(precision, reference::Tensor::new([count, channels], values)),
+                values: rounded_map(format, reference::Tensor::new([count, channels], values)),
             },
-            precision,
+            format,
         }
     }
 
@@ -283,7 +283,7 @@ impl Marched {
         };
         let samples = Samples {
             opacities: input(gpu, &self.radiance.opacity),
-            values: stored_map(gpu, self.precision, &self.radiance.values),
+            values: stored_map(gpu, self.format, &self.radiance.values),
         };
         (pass, samples)
     }
@@ -308,8 +308,8 @@ impl Marched {
         let rays = self.layout(gpu, self.samples, fine);
         let (pass, samples) = self.on(gpu);
         let plan = |b: &mut ProgramBuilder<'_>| rays.importance(b, &pass, &samples).unwrap();
-        let (traced, program) = run_traced(gpu, self.precision, &[], plan);
-        let found = run_in(gpu, self.precision, &[], plan);
+        let (traced, program) = run_traced(gpu, self.format, &[], plan);
+        let found = run_in(gpu, self.format, &[], plan);
         assert_eq!(found.samples as usize, fine);
         let mut depths: Vec<f32> = read(gpu, &found.depths);
         depths.truncate(self.rays * fine);
@@ -364,7 +364,7 @@ impl Marched {
         let (fine_pass, fine_samples) = fine.on(gpu);
         let side = rays.layout.side as usize;
         let config = config(side, self.samples, fine.samples, self.channels());
-        let found = run_in(gpu, self.precision, &[], |b| {
+        let found = run_in(gpu, self.format, &[], |b| {
             rays.merge(
                 b,
                 &config,
@@ -408,22 +408,22 @@ fn fine_samples_follow_the_coarse_weights() {
         any::<u64>(),
         2usize..=9,
         counts,
-        (precisions(), select(vec![4usize, 8, 32])),
+        (formats(), select(vec![4usize, 8, 32])),
     );
     check(16, cases, |(seed, side, (coarse, fine), stored)| {
-        let (precision, channels) = stored;
-        let coarse = Marched::random(seed, precision, [side, coarse], 9, channels);
+        let (format, channels) = stored;
+        let coarse = Marched::random(seed, format, [side, coarse], 9, channels);
         coarse.compare_importance(gpu(), fine);
     });
 }
 
 #[test]
 fn a_ray_that_misses_keeps_its_one_depth() {
-    let mut missed = Marched::random(5, Precision::Full, [3, 8], 9, 4);
+    let mut missed = Marched::random(5, Format::F32, [3, 8], 9, 4);
     missed.depths.fill(-1.0);
     missed.radiance.opacity.fill(0.0);
     missed.compare_importance(gpu(), 6);
-    let mut fine = Marched::random(6, Precision::Full, [3, 6], 9, 4);
+    let mut fine = Marched::random(6, Format::F32, [3, 6], 9, 4);
     fine.depths.fill(-1.0);
     fine.radiance.opacity.fill(0.0);
     missed.compare_merge(gpu(), &fine);
@@ -437,12 +437,12 @@ fn both_passes_are_composited_by_depth() {
         2usize..=9,
         counts,
         select(vec![4usize, 8, 32]),
-        (precisions(), any::<bool>()),
+        (formats(), any::<bool>()),
     );
     check(16, cases, |(seed, side, (coarse, fine), channels, how)| {
-        let (precision, ties) = how;
-        let mut coarse = Marched::random(seed, precision, [side, coarse], 9, channels);
-        let mut fine = Marched::random(seed ^ 1, precision, [side, fine], 9, channels);
+        let (format, ties) = how;
+        let mut coarse = Marched::random(seed, format, [side, coarse], 9, channels);
+        let mut fine = Marched::random(seed ^ 1, format, [side, fine], 9, channels);
         if ties {
             // Depths of a few values, most of them in both passes: coarse ones go first.
             for t in coarse.depths.iter_mut().chain(&mut fine.depths) {

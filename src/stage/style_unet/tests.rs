@@ -14,17 +14,17 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         inputs: 12,
         outputs: 20,
         kernel_size: 3,
-        precision: Precision::Full,
+        format: Format::F32,
     };
     let structures = [Structure::Register, tiled(4, 4), Structure::Subgroup];
-    for precision in [Precision::Full, Precision::Half] {
+    for format in [Format::F32, Format::F16] {
         for structure in &structures[..2 + usize::from(gpu.has_subgroups())] {
-            convolve(gpu, ConvCase { precision, ..case }, LAYERS[5], *structure);
+            convolve(gpu, ConvCase { format, ..case }, LAYERS[5], *structure);
         }
-        resize(gpu, precision, 2, [[5, 9], [12, 7]], 6, true);
-        sum(gpu, precision, 3, 301, [2, 3, 1]);
-        multiply(gpu, precision, 4, [13, 36], true, true);
-        convert_and_back(gpu, precision, 5, 301);
+        resize(gpu, format, 2, [[5, 9], [12, 7]], 6, true);
+        sum(gpu, format, 3, 301, [2, 3, 1]);
+        multiply(gpu, format, 4, [13, 36], true, true);
+        convert_and_back(gpu, format, 5, 301);
     }
     demodulate(gpu, 5, &[(6, 20), (5, 3)]);
     generate_noise(gpu, 100, [1, 2]);
@@ -40,7 +40,7 @@ struct ConvCase {
     inputs: u32,
     outputs: u32,
     kernel_size: u32,
-    precision: Precision,
+    format: Format,
 }
 
 /// What the network ever does to a convolution: whether it is modulated, and the flags of its
@@ -151,8 +151,7 @@ impl ConvData {
         let (inputs, outputs) = (case.inputs as usize, case.outputs as usize);
         let taps = (case.kernel_size * case.kernel_size) as usize;
         let random = |name: &str, count| random(case.seed, name, count);
-        let map =
-            |name: &str, shape| rounded_map(case.precision, random_map(case.seed, name, shape));
+        let map = |name: &str, shape| rounded_map(case.format, random_map(case.seed, name, shape));
         // Keeps sums of order one, where the sigmoid still tells them apart.
         let scale = 1.0 / ((inputs * taps) as f32).sqrt();
         let weight = random("weight", outputs * inputs * taps);
@@ -164,7 +163,7 @@ impl ConvData {
         Self {
             input: map("input", [height, width, inputs]),
             weight: (weight.iter())
-                .map(|w| rounded(case.precision, w * scale))
+                .map(|w| rounded(case.format, w * scale))
                 .collect(),
             bias: random("bias", outputs),
             modulation: random("modulation", inputs),
@@ -229,7 +228,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     let conv = Conv {
         weights: stored_input(
             gpu,
-            case.precision,
+            case.format,
             &pack::convolution(
                 &data.weight,
                 case.outputs,
@@ -264,29 +263,26 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     let [operand, shift] = &data.operands;
     let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
     let elements = (width * height * pack::padded(case.outputs)) as usize;
-    let result = stored_output(gpu, case.precision, elements);
-    run_in(gpu, case.precision, &[], |b| {
+    let result = stored_output(gpu, case.format, elements);
+    run_in(gpu, case.format, &[], |b| {
         let (kernel, grid) = structure.kernel(b, &conv, case.size);
         b.dispatch(
             Dispatch::new("convolution", &kernel)
                 .uniform("conv", parameters)
                 .bind("frame", &frame)
-                .bind("input", &stored_map(gpu, case.precision, &data.input))
+                .bind("input", &stored_map(gpu, case.format, &data.input))
                 .bind("weights", &conv.weights)
                 .bind("bias", &conv.bias)
                 .bind("modulation", &input(gpu, &behind(3, &data.modulation)))
                 .bind("demodulation", &input(gpu, &behind(2, &data.demodulation)))
                 .bind("noise", &input(gpu, &behind(3, &data.noise)))
-                .bind(
-                    "operand",
-                    &stored_input(gpu, case.precision, &both.concat()),
-                )
+                .bind("operand", &stored_input(gpu, case.format, &both.concat()))
                 .bind("output", &result)
                 .grid(grid),
         );
     });
 
-    let found = stored_written(gpu, case.precision, &result, elements);
+    let found = stored_written(gpu, case.format, &result, elements);
     let found = unpadded(&found, case.outputs);
     let mut expected = data.twin(case, layer);
     let linear = (modulated, flags & !flag::LRELU);
@@ -300,7 +296,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     // stay about √n times below the sum of the absolute products.
     let what = format!("{case:?}, {layer:?}, {structure:?}");
     assert_close(&what, &found, &expected.data, |i| {
-        4.0 * f32::EPSILON * magnitude.data[i] + rounding(case.precision, expected.data[i])
+        4.0 * f32::EPSILON * magnitude.data[i] + rounding(case.format, expected.data[i])
     });
 }
 
@@ -314,11 +310,11 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
         channels(),
         channels(),
         select(vec![1, 3]),
-        precisions(),
+        formats(),
     );
     cases.prop_map(
-        |(seed, size, inputs, outputs, kernel_size, precision)| ConvCase {
-            precision,
+        |(seed, size, inputs, outputs, kernel_size, format)| ConvCase {
+            format,
             seed,
             size,
             inputs,
@@ -385,11 +381,11 @@ fn the_stage_plans_what_the_twin_computes() {
         let (input, output) = (network.input as usize, network.output as usize);
         let prefix = network.prefix;
         let runs = [
-            (twin::Noise::Stored, Precision::Full),
-            (twin::Noise::Zero, Precision::Full),
-            (twin::Noise::Stored, Precision::Half),
+            (twin::Noise::Stored, Format::F32),
+            (twin::Noise::Zero, Format::F32),
+            (twin::Noise::Stored, Format::F16),
         ];
-        for (noise, precision) in runs {
+        for (noise, format) in runs {
             let expected =
                 twin::style_unet(&weights, prefix, &picture, input, output, noise).unwrap();
             let gain = if let twin::Noise::Stored = noise {
@@ -398,13 +394,13 @@ fn the_stage_plans_what_the_twin_computes() {
                 0.0
             };
             for gpu in [gpu(), software(), subgroups()] {
-                let net = StyleUnet::new(gpu, &weights, network.clone(), precision).unwrap();
+                let net = StyleUnet::new(gpu, &weights, network.clone(), format).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,
                     ..Default::default()
                 };
                 let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
-                let found = run_in(gpu, precision, &[], |b| {
+                let found = run_in(gpu, format, &[], |b| {
                     let input = FeatureMap {
                         tensor: input_map(gpu, &picture),
                         size,
@@ -417,13 +413,13 @@ fn the_stage_plans_what_the_twin_computes() {
                     (network.output, network.out_channels)
                 );
                 let count = elements(found.size, found.channels) as usize;
-                let values = found.tensor.read_stored(gpu, precision, count);
+                let values = found.tensor.read_stored(gpu, format, count);
                 let values = pollster::block_on(values).unwrap();
                 let values = unpadded(&values, found.channels);
                 // Some thirty layers of numbers of order one.
-                let tolerance = match precision {
-                    Precision::Full => 3e-5,
-                    Precision::Half => 3e-2,
+                let tolerance = match format {
+                    Format::F32 => 3e-5,
+                    Format::F16 => 3e-2,
                 };
                 assert_close(prefix, &values, &expected.data, |_| tolerance);
             }
@@ -435,7 +431,7 @@ fn the_stage_plans_what_the_twin_computes() {
 
 fn resize(
     gpu: &Gpu,
-    precision: Precision,
+    format: Format,
     seed: u64,
     [from, to]: [[u32; 2]; 2],
     channels: u32,
@@ -443,7 +439,7 @@ fn resize(
 ) {
     let side = |side: u32| side as usize;
     let map = random_map(seed, "map", [side(from[0]), side(from[1]), side(channels)]);
-    let map = rounded_map(precision, map);
+    let map = rounded_map(format, map);
     let vec4s = channels.div_ceil(4);
     let parameters = params::Resample {
         input_width: from[1],
@@ -455,67 +451,65 @@ fn resize(
         ..Default::default()
     };
     let elements = (to[0] * to[1] * vec4s * 4) as usize;
-    let result = stored_output(gpu, precision, elements);
-    run_in(gpu, precision, &[], |b| {
+    let result = stored_output(gpu, format, elements);
+    run_in(gpu, format, &[], |b| {
         let kernel = b.kernel(&kernels::RESAMPLE, &[]).unwrap();
         b.dispatch(
             Dispatch::new("resize", &kernel)
                 .uniform("size", parameters)
-                .bind("input", &stored_map(gpu, precision, &map))
+                .bind("input", &stored_map(gpu, format, &map))
                 .bind("output", &result)
                 .grid([(to[1] * vec4s).div_ceil(64), to[0], 1]),
         );
     });
-    let found = stored_written(gpu, precision, &result, elements);
+    let found = stored_written(gpu, format, &result, elements);
     let found = unpadded(&found, channels);
     let expected = twin::resample(&map, to.map(side), activate);
     // A place in pixels is good to two units in its last place, however the device divides, and
     // neighbouring pixels differ by two at most.
     let tolerance = f32::EPSILON * (4.0 + 4.0 * from[0].max(from[1]) as f32);
-    let what = format!("{from:?} to {to:?}, {channels} channels, {precision:?}, seed {seed}");
+    let what = format!("{from:?} to {to:?}, {channels} channels, {format:?}, seed {seed}");
     assert_close(&what, &found, &expected.data, |i| {
-        tolerance + rounding(precision, expected.data[i])
+        tolerance + rounding(format, expected.data[i])
     });
 }
 
 #[test]
 fn maps_are_resized_to_any_size() {
     let sides = || [1u32..=24, 1..=24];
-    let layout = (1u32..=40, precisions(), any::<bool>());
+    let layout = (1u32..=40, formats(), any::<bool>());
     let cases = (any::<u64>(), sides(), sides(), layout);
     check(24, cases, |(seed, from, to, layout)| {
-        let (channels, precision, activate) = layout;
+        let (channels, format, activate) = layout;
         let double = from.map(|side| 2 * side);
         for sizes in [[from, to], [from, double], [double, from]] {
-            resize(gpu(), precision, seed, sizes, channels, activate);
+            resize(gpu(), format, seed, sizes, channels, activate);
         }
     });
 }
 
-fn sum(gpu: &Gpu, precision: Precision, seed: u64, vec4s: u32, grid: [u32; 3]) {
-    let map = |name| rounded_map(precision, random_map(seed, name, [1, vec4s as usize, 4]));
+fn sum(gpu: &Gpu, format: Format, seed: u64, vec4s: u32, grid: [u32; 3]) {
+    let map = |name| rounded_map(format, random_map(seed, name, [1, vec4s as usize, 4]));
     let (left, right) = (map("left"), map("right"));
     let parameters = params::Add {
         count: vec4s,
         ..Default::default()
     };
-    let result = stored_output(gpu, precision, left.data.len());
-    run_in(gpu, precision, &[], |b| {
+    let result = stored_output(gpu, format, left.data.len());
+    run_in(gpu, format, &[], |b| {
         let kernel = b.kernel(&kernels::ADD, &[]).unwrap();
         b.dispatch(
             Dispatch::new("add", &kernel)
                 .uniform("size", parameters)
-                .bind("left", &stored_map(gpu, precision, &left))
-                .bind("right", &stored_map(gpu, precision, &right))
+                .bind("left", &stored_map(gpu, format, &left))
+                .bind("right", &stored_map(gpu, format, &right))
                 .bind("output", &result)
                 .grid(grid),
         );
     });
-    let found = stored_written(gpu, precision, &result, left.data.len());
+    let found = stored_written(gpu, format, &result, left.data.len());
     let expected = twin::add(&left, &right).data;
-    assert_close("sum", &found, &expected, |i| {
-        rounding(precision, expected[i])
-    });
+    assert_close("sum", &found, &expected, |i| rounding(format, expected[i]));
 }
 
 #[test]
@@ -528,15 +522,15 @@ fn maps_are_added_whatever_the_shape_of_the_grid() {
         // Folded, with workgroups to spare.
         (300, [2, 3, 1]),
     ] {
-        sum(gpu(), Precision::Full, 7, vec4s, grid);
-        sum(gpu(), Precision::Half, 7, vec4s, grid);
+        sum(gpu(), Format::F32, 7, vec4s, grid);
+        sum(gpu(), Format::F16, 7, vec4s, grid);
     }
 }
 
-// ---- precision -----------------------------------------------------------------------------
+// ---- formats -----------------------------------------------------------------------------
 
-/// Stores a map in a precision and restores it.
-fn convert_and_back(gpu: &Gpu, precision: Precision, seed: u64, vec4s: u32) {
+/// Stores a map in a format and restores it.
+fn convert_and_back(gpu: &Gpu, format: Format, seed: u64, vec4s: u32) {
     let count = 4 * vec4s as usize;
     let mut values = random(seed, "map", count);
     // Beyond the largest half on both sides, and below the smallest.
@@ -545,13 +539,13 @@ fn convert_and_back(gpu: &Gpu, precision: Precision, seed: u64, vec4s: u32) {
         count: vec4s,
         ..Default::default()
     };
-    let (map, given) = (stored_output(gpu, precision, count), input(gpu, &values));
+    let (map, given) = (stored_output(gpu, format, count), input(gpu, &values));
     let restored = output(gpu, count);
-    run_in(gpu, precision, &[], |b| {
+    run_in(gpu, format, &[], |b| {
         for (store, full) in [(1, &given), (0, &restored)] {
             let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store)]).unwrap();
             b.dispatch(
-                Dispatch::new("precision", &kernel)
+                Dispatch::new("format", &kernel)
                     .uniform("size", size)
                     .bind("full", full)
                     .bind("stored", &map)
@@ -560,22 +554,22 @@ fn convert_and_back(gpu: &Gpu, precision: Precision, seed: u64, vec4s: u32) {
         }
     });
     let found = written(gpu, &restored, count);
-    assert_eq!(found, stored_written(gpu, precision, &map, count));
-    let largest = match precision {
-        Precision::Full => f32::MAX,
-        Precision::Half => 65504.0,
+    assert_eq!(found, stored_written(gpu, format, &map, count));
+    let largest = match format {
+        Format::F32 => f32::MAX,
+        Format::F16 => 65504.0,
     };
     let expected: Vec<f32> = (values.iter().map(|v| v.clamp(-largest, largest))).collect();
     assert_close("restored map", &found, &expected, |i| {
-        rounding(precision, expected[i])
+        rounding(format, expected[i])
     });
 }
 
 #[test]
 fn maps_are_stored_and_restored() {
-    let cases = (any::<u64>(), precisions(), 1u32..=400);
-    check(8, cases, |(seed, precision, vec4s)| {
-        convert_and_back(gpu(), precision, seed, vec4s);
+    let cases = (any::<u64>(), formats(), 1u32..=400);
+    check(8, cases, |(seed, format, vec4s)| {
+        convert_and_back(gpu(), format, seed, vec4s);
     });
 }
 
@@ -583,7 +577,7 @@ fn maps_are_stored_and_restored() {
 
 fn multiply(
     gpu: &Gpu,
-    precision: Precision,
+    format: Format,
     seed: u64,
     [rows, columns]: [u32; 2],
     activate: bool,
@@ -592,7 +586,7 @@ fn multiply(
     let random = |name: &str, count: u32| random(seed, name, count as usize);
     let x = random("input", columns);
     let weights = random("weights", rows * columns);
-    let weights: Vec<f32> = weights.iter().map(|w| rounded(precision, *w)).collect();
+    let weights: Vec<f32> = weights.iter().map(|w| rounded(format, *w)).collect();
     let bias = random("bias", rows);
     let parameters = params::Linear {
         rows,
@@ -601,13 +595,13 @@ fn multiply(
         normalise: normalise.into(),
     };
     let result = output(gpu, rows as usize);
-    run_in(gpu, precision, &[], |b| {
+    run_in(gpu, format, &[], |b| {
         let kernel = b.kernel(&kernels::LINEAR, &[]).unwrap();
         b.dispatch(
             Dispatch::new("linear", &kernel)
                 .uniform("size", parameters)
                 .bind("input", &input(gpu, &x))
-                .bind("weights", &stored_input(gpu, precision, &weights))
+                .bind("weights", &stored_input(gpu, format, &weights))
                 .bind("bias", &input(gpu, &bias))
                 .bind("output", &result)
                 .grid([rows.div_ceil(8), 1, 1]),
@@ -632,18 +626,11 @@ fn multiply(
 
 #[test]
 fn matrices_multiply_vectors() {
-    let how = (precisions(), any::<[bool; 2]>());
+    let how = (formats(), any::<[bool; 2]>());
     let cases = (any::<u64>(), 1u32..=70, 1u32..=160, how);
     check(24, cases, |(seed, rows, vec4s, how)| {
-        let (precision, [activate, normalise]) = how;
-        multiply(
-            gpu(),
-            precision,
-            seed,
-            [rows, 4 * vec4s],
-            activate,
-            normalise,
-        );
+        let (format, [activate, normalise]) = how;
+        multiply(gpu(), format, seed, [rows, 4 * vec4s], activate, normalise);
     });
 }
 
