@@ -1,14 +1,15 @@
 // The eight nearest points of every sample, exactly.
 //
-// One thread follows a segment of a ray. Its first sample looks into the nearest cluster first;
-// later ones know that their eighth distance is at most the largest to the neighbours just found.
-// Clusters whose box is farther than that are skipped. Consecutive threads own the same segment of
-// neighbouring rays.
+// One thread follows a segment of a ray. Its first sample looks into the nearest cluster of the
+// nearest group first; later ones know that their eighth distance is at most the largest to the
+// neighbours just found. Groups and clusters whose box is farther than that are skipped. Consecutive
+// threads own the same segment of neighbouring rays.
 
 #import gpavatar::search::{
     march, frame, search, rays, depths, clustered, bounds, partials,
     squared, from_box, limit, reciprocals, keep,
 }
+#import gpavatar::search_layout::GROUP
 #import gpavatar::top_k::{Nearest, nobody, insert}
 
 // 1 also sums the reciprocal squared distances.
@@ -16,8 +17,25 @@ override WEIGHT_SUMS: u32 = 0u;
 
 var<workgroup> sums: array<vec4<f32>, 128>;
 
-fn box_distance(cluster: u32, at: vec3<f32>) -> f32 {
-    return from_box(bounds[cluster * 2u].xyz, bounds[cluster * 2u + 1u].xyz, at);
+fn box_distance(box: u32, at: vec3<f32>) -> f32 {
+    return from_box(bounds[box * 2u].xyz, bounds[box * 2u + 1u].xyz, at);
+}
+
+// The nearest of the boxes first..end.
+fn nearest_box(first: u32, end: u32, at: vec3<f32>) -> u32 {
+    var nearest = first;
+    var best = box_distance(first, at);
+    for (var box = first + 1u; box < end; box++) {
+        let d = box_distance(box, at);
+        nearest = select(nearest, box, d < best);
+        best = min(best, d);
+    }
+    return nearest;
+}
+
+// Behind the last cluster of a group.
+fn group_end(group: u32) -> u32 {
+    return min((group + 1u) * GROUP, search.clusters);
 }
 
 fn scan(cluster: u32, at: vec3<f32>, found: Nearest) -> Nearest {
@@ -52,23 +70,21 @@ fn main(
         let at = frame.origin.xyz + depths[ray * search.samples + s] * direction;
         var scanned = search.clusters;
         if s == first {
-            var best = 1e37;
-            for (var cluster = 0u; cluster < search.clusters; cluster++) {
-                let d = box_distance(cluster, at);
-                if d < best {
-                    best = d;
-                    scanned = cluster;
-                }
-            }
-            if scanned < search.clusters {
-                list = scan(scanned, at, list);
-            }
+            let boxes = search.clusters + search.groups;
+            let group = nearest_box(search.clusters, boxes, at) - search.clusters;
+            scanned = nearest_box(group * GROUP, group_end(group), at);
+            list = scan(scanned, at, list);
         } else {
             list = nobody(limit(at, list));
         }
-        for (var cluster = 0u; cluster < search.clusters; cluster++) {
-            if cluster != scanned && box_distance(cluster, at) <= list.d_h {
-                list = scan(cluster, at, list);
+        for (var group = 0u; group < search.groups; group++) {
+            if box_distance(search.clusters + group, at) > list.d_h {
+                continue;
+            }
+            for (var cluster = group * GROUP; cluster < group_end(group); cluster++) {
+                if cluster != scanned && box_distance(cluster, at) <= list.d_h {
+                    list = scan(cluster, at, list);
+                }
             }
         }
         keep(ray * search.samples + s, list);

@@ -9,6 +9,7 @@
     march, frame, search, rays, depths, clustered, bounds, partials,
     squared, from_box, limit, reciprocals, keep,
 }
+#import gpavatar::search_layout::GROUP
 #import gpavatar::top_k::{Nearest, nobody, insert}
 
 // 1 also sums the reciprocal squared distances.
@@ -45,9 +46,10 @@ fn scan(cluster: u32, at: vec3<f32>, found: Nearest, thread: u32) -> Nearest {
     return list;
 }
 
-// Squared distances of a position from the boxes of four clusters.
-fn box_distances(cluster: u32, at: vec3<f32>, thread: u32) -> vec4<f32> {
-    let loaded = bounds[min(cluster * 2u + thread, search.clusters * 2u - 1u)].xyz;
+// Squared distances of a position from four consecutive boxes.
+fn box_distances(box: u32, at: vec3<f32>, thread: u32) -> vec4<f32> {
+    let boxes = search.clusters + search.groups;
+    let loaded = bounds[min(box * 2u + thread, boxes * 2u - 1u)].xyz;
     return vec4<f32>(
         from_box(subgroupBroadcast(loaded, 0u), subgroupBroadcast(loaded, 1u), at),
         from_box(subgroupBroadcast(loaded, 2u), subgroupBroadcast(loaded, 3u), at),
@@ -56,18 +58,39 @@ fn box_distances(cluster: u32, at: vec3<f32>, thread: u32) -> vec4<f32> {
     );
 }
 
-// The cluster whose box is nearest to the first thread's position.
-fn nearest_cluster(at: vec3<f32>, thread: u32) -> u32 {
+// Squared distance of a position from a box.
+fn box_distance(box: u32, at: vec3<f32>, thread: u32) -> f32 {
+    let loaded = bounds[box * 2u + min(thread, 1u)].xyz;
+    return from_box(subgroupBroadcast(loaded, 0u), subgroupBroadcast(loaded, 1u), at);
+}
+
+// The nearest of the boxes first..end to the first thread's position.
+fn nearest_box(first: u32, end: u32, at: vec3<f32>, thread: u32) -> u32 {
     var best = 1e37;
-    var nearest = 0u;
-    for (var c = 0u; c < search.clusters; c += 4u) {
-        let d = box_distances(c, at, thread);
-        for (var i = 0u; i < min(4u, search.clusters - c); i++) {
-            nearest = select(nearest, c + i, d[i] < best);
+    var nearest = first;
+    for (var box = first; box < end; box += 4u) {
+        let d = box_distances(box, at, thread);
+        for (var i = 0u; i < min(4u, end - box); i++) {
+            nearest = select(nearest, box + i, d[i] < best);
             best = min(best, d[i]);
         }
     }
     return subgroupBroadcast(nearest, 0u);
+}
+
+// Which of the boxes first..end, at most 32 of them, are near enough for some thread: a bit each.
+fn wanted_boxes(first: u32, end: u32, at: vec3<f32>, limit: f32, thread: u32) -> u32 {
+    var wanted = 0u;
+    for (var box = first; box < end; box += 4u) {
+        let near = box_distances(box, at, thread) <= vec4<f32>(limit);
+        let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), near);
+        wanted |= (bits.x | bits.y | bits.z | bits.w) << (box - first);
+    }
+    wanted = subgroupOr(wanted);
+    if end - first < 32u {
+        wanted &= (1u << (end - first)) - 1u;
+    }
+    return wanted;
 }
 
 @compute @workgroup_size(8)
@@ -90,32 +113,36 @@ fn main(
         let s = min(first + i, search.samples - 1u);
         let at = frame.origin.xyz + depths[ray * search.samples + s] * direction;
         if i == 0u {
-            seed = nearest_cluster(at, thread);
+            let boxes = search.clusters + search.groups;
+            let group = nearest_box(search.clusters, boxes, at, thread) - search.clusters;
+            let end = min((group + 1u) * GROUP, search.clusters);
+            seed = nearest_box(group * GROUP, end, at, thread);
         }
         // A close limit from the cluster of last time, before the boxes are compared with it.
         list = scan(seed, at, nobody(limit(at, list)), thread);
         let known = seed;
-        // Thirty-two clusters at a time: which of them some thread has to look at, then these.
-        for (var base = 0u; base < search.clusters; base += 32u) {
-            var wanted = 0u;
-            let end = min(base + 32u, search.clusters);
-            for (var c = base; c < end; c += 4u) {
-                let near = box_distances(c, at, thread) <= vec4<f32>(list.d_h);
-                let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), near);
-                wanted |= (bits.x | bits.y | bits.z | bits.w) << (c - base);
-            }
-            wanted = subgroupOr(wanted);
-            if end - base < 32u {
-                wanted &= (1u << (end - base)) - 1u;
-            }
-            if known - base < 32u {
-                wanted &= ~(1u << (known - base));
-            }
-            while wanted != 0u {
-                let cluster = base + firstTrailingBit(wanted);
-                list = scan(cluster, at, list, thread);
-                wanted &= wanted - 1u;
-                seed = cluster;
+        // Thirty-two groups at a time: which of them some thread has to look at, then these.
+        for (var base = 0u; base < search.groups; base += 32u) {
+            let boxes = search.clusters + base;
+            let last = search.clusters + min(base + 32u, search.groups);
+            var groups = wanted_boxes(boxes, last, at, list.d_h, thread);
+            while groups != 0u {
+                let first_cluster = (base + firstTrailingBit(groups)) * GROUP;
+                groups &= groups - 1u;
+                let end = min(first_cluster + GROUP, search.clusters);
+                var wanted = wanted_boxes(first_cluster, end, at, list.d_h, thread);
+                if known - first_cluster < GROUP {
+                    wanted &= ~(1u << (known - first_cluster));
+                }
+                while wanted != 0u {
+                    let cluster = first_cluster + firstTrailingBit(wanted);
+                    wanted &= wanted - 1u;
+                    // What has been found since may have brought the limit nearer.
+                    if subgroupAny(box_distance(cluster, at, thread) <= list.d_h) {
+                        list = scan(cluster, at, list, thread);
+                        seed = cluster;
+                    }
+                }
             }
         }
         if first + i < search.samples {

@@ -13,6 +13,8 @@ struct Search {
     clusters: u32,
     // Places of a cluster.
     capacity: u32,
+    // Groups of eight clusters.
+    groups: u32,
 }
 
 @group(0) @binding(0) var<uniform> march: Rays;
@@ -22,7 +24,8 @@ struct Search {
 @group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
 @group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
 @group(0) @binding(6) var<storage, read> clustered: array<vec4<f32>>; // [cluster][place], w: index
-@group(0) @binding(7) var<storage, read> bounds: array<vec4<f32>>; // [cluster][low, high]
+// Boxes of the clusters, then of the groups.
+@group(0) @binding(7) var<storage, read> bounds: array<vec4<f32>>; // [box][low, high]
 // Eight 16-bit indices, nearest first.
 @group(0) @binding(8) var<storage, read_write> neighbours: array<vec4<u32>>; // [ray][samples]
 // Sums of this workgroup by rank.

@@ -63,9 +63,9 @@ pub struct Walk {
 /// What [`nearest`] finds, searched for as the kernels do, and what that took. `positions` are
 /// `[ray][sample]`.
 ///
-/// A walk begins in the cluster that is nearest to its first position. From then on the farthest
-/// neighbour is known to be no farther than the farthest of those just found, and clusters whose
-/// box is farther than that are skipped. One thread by itself is kernel `nearest`, eight together
+/// A walk begins in the nearest cluster of the group that is nearest to its first position. From then
+/// on the farthest neighbour is known to be no farther than the farthest of those just found, and
+/// groups and clusters whose box is farther than that are skipped. One thread by itself is kernel `nearest`, eight together
 /// are `nearest_subgroup`.
 pub fn nearest_in_clusters(
     positions: &[Vec3],
@@ -74,6 +74,19 @@ pub fn nearest_in_clusters(
     count: usize,
 ) -> (Vec<Neighbour>, DistanceTests) {
     let clusters = Cluster::all(points);
+    let groups: Vec<Bounds> = clusters
+        .chunks(Layout::GROUP as usize)
+        .map(|clusters| Bounds {
+            low: clusters
+                .iter()
+                .map(|c| c.bounds.low)
+                .fold(Vec3::MAX, Vec3::min),
+            high: clusters
+                .iter()
+                .map(|c| c.bounds.high)
+                .fold(Vec3::MIN, Vec3::max),
+        })
+        .collect();
     let (to_points, to_boxes) = (AtomicU64::new(0), AtomicU64::new(0));
     let nothing = Neighbour {
         index: 0,
@@ -85,6 +98,7 @@ pub fn nearest_in_clusters(
         let mut threads = Threads {
             walk,
             clusters: &clusters,
+            groups: &groups,
             points,
             count,
             positions: &positions[i * block..][..block],
@@ -104,11 +118,24 @@ pub fn nearest_in_clusters(
     (neighbours, tests)
 }
 
+/// A box.
+struct Bounds {
+    low: Vec3,
+    high: Vec3,
+}
+
+impl Bounds {
+    /// Squared distance from the box.
+    fn distance(&self, at: Vec3) -> f32 {
+        let outside = (self.low - at).max(at - self.high).max(Vec3::ZERO);
+        outside.length_squared()
+    }
+}
+
 /// Points that are close together, and the box around them.
 struct Cluster {
     members: Vec<usize>,
-    low: Vec3,
-    high: Vec3,
+    bounds: Bounds,
 }
 
 impl Cluster {
@@ -122,20 +149,14 @@ impl Cluster {
                 let inside = members.iter().map(|&i| points[i]);
                 inside.reduce(pick).unwrap_or_default()
             };
+            let (low, high) = (corner(Vec3::min), corner(Vec3::max));
             Self {
-                low: corner(Vec3::min),
-                high: corner(Vec3::max),
+                bounds: Bounds { low, high },
                 members,
             }
         };
         let members = members(&coordinates);
         members.chunks(capacity).map(cluster).collect()
-    }
-
-    /// Squared distance from the box.
-    fn distance(&self, at: Vec3) -> f32 {
-        let outside = (self.low - at).max(at - self.high).max(Vec3::ZERO);
-        outside.length_squared()
     }
 }
 
@@ -143,6 +164,7 @@ impl Cluster {
 struct Threads<'a> {
     walk: Walk,
     clusters: &'a [Cluster],
+    groups: &'a [Bounds],
     points: &'a [Vec3],
     count: usize,
     /// `[thread][sample]`.
@@ -154,10 +176,15 @@ struct Threads<'a> {
 
 impl Threads<'_> {
     fn follow(&mut self, segment: Range<usize>) {
-        // Those that share what they load decide for several clusters at once, and begin each time
-        // where the last search ended.
+        // Those that share what they load decide for several boxes at once, and begin each time where
+        // the last search ended.
         let shared = self.walk.together > 1;
         let at_once = if shared { 32 } else { 1 };
+        let (clusters, groups) = (self.clusters, self.groups);
+        let members = |group: usize| {
+            let size = Layout::GROUP as usize;
+            group * size..((group + 1) * size).min(clusters.len())
+        };
         let mut seed = 0;
         for sample in segment.clone() {
             let start = sample == segment.start;
@@ -174,24 +201,45 @@ impl Threads<'_> {
             }
             if start {
                 let at = self.positions[sample];
-                let distances = self.clusters.iter().map(|cluster| cluster.distance(at));
-                let nearest = distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
-                seed = nearest.map_or(0, |(cluster, _)| cluster);
-                self.tests.boxes += (self.walk.together * self.clusters.len()) as u64;
+                let nearest = |boxes: &mut dyn Iterator<Item = (usize, &Bounds)>| {
+                    let distances = boxes.map(|(index, bounds)| (index, bounds.distance(at)));
+                    let nearest = distances.min_by(|a, b| a.1.total_cmp(&b.1));
+                    nearest.map_or(0, |(index, _)| index)
+                };
+                let group = members(nearest(&mut groups.iter().enumerate()));
+                let boxes = groups.len() + group.len();
+                seed = nearest(&mut group.map(|cluster| (cluster, &clusters[cluster].bounds)));
+                self.tests.boxes += (self.walk.together * boxes) as u64;
             }
             let known = (start || shared).then_some(seed);
             if let Some(known) = known {
                 self.scan(known, sample);
             }
-            for first in (0..self.clusters.len()).step_by(at_once) {
-                let last = (first + at_once).min(self.clusters.len());
-                let others = (first..last).filter(|&cluster| Some(cluster) != known);
-                let wanted: Vec<usize> = others
-                    .filter(|&cluster| self.wants(cluster, sample))
+            for first in (0..groups.len()).step_by(at_once) {
+                let some = first..(first + at_once).min(groups.len());
+                let near: Vec<usize> = some
+                    .filter(|&group| self.wants(&groups[group], sample))
                     .collect();
-                for cluster in wanted {
-                    self.scan(cluster, sample);
-                    seed = cluster;
+                for group in near {
+                    let others = members(group).filter(|&cluster| Some(cluster) != known);
+                    if !shared {
+                        for cluster in others {
+                            if self.wants(&clusters[cluster].bounds, sample) {
+                                self.scan(cluster, sample);
+                            }
+                        }
+                        continue;
+                    }
+                    let wanted: Vec<usize> = others
+                        .filter(|&cluster| self.wants(&clusters[cluster].bounds, sample))
+                        .collect();
+                    for cluster in wanted {
+                        // What has been found since may have brought the limit nearer.
+                        if self.wants(&clusters[cluster].bounds, sample) {
+                            self.scan(cluster, sample);
+                            seed = cluster;
+                        }
+                    }
                 }
             }
         }
@@ -215,14 +263,14 @@ impl Threads<'_> {
         distances.fold(0.0, f32::max) * 1.00001
     }
 
-    /// Whether a cluster is near enough for some thread.
-    fn wants(&mut self, cluster: usize, sample: usize) -> bool {
+    /// Whether a box is near enough for some thread.
+    fn wants(&mut self, bounds: &Bounds, sample: usize) -> bool {
         let mut wanted = false;
         for thread in 0..self.walk.together {
             let at = self.positions[thread * self.walk.samples + sample];
             self.tests.boxes += 1;
             let farthest = self.list(thread, sample).last().map_or(0.0, |n| n.dist2);
-            wanted |= self.clusters[cluster].distance(at) <= farthest;
+            wanted |= bounds.distance(at) <= farthest;
         }
         wanted
     }

@@ -17,9 +17,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Few enough places that a cluster is small in space, enough that there are few boxes to
-    /// test.
-    const MOST: u32 = 32;
+    /// Few enough places that a cluster is small in space.
+    const MOST: u32 = 16;
+    /// Clusters of a group, as in `shaders/shared/search_layout.wgsl`.
+    pub const GROUP: u32 = 8;
 
     pub fn new(points: u32) -> Self {
         let clusters = points.div_ceil(Self::MOST);
@@ -28,12 +29,16 @@ impl Layout {
             capacity: points.div_ceil(clusters),
         }
     }
+
+    pub fn groups(self) -> u32 {
+        self.clusters.div_ceil(Self::GROUP)
+    }
 }
 
 /// Distributes points over clusters of neighbours: `[cluster][place]`, for the kernel `cluster`.
 ///
 /// The points are halved again and again along their longest extent, into parts in proportion to
-/// the clusters that they are to fill.
+/// the clusters that they are to fill: consecutive clusters are neighbours.
 pub(crate) fn members(points: &[[f32; 3]]) -> Vec<u32> {
     let layout = Layout::new(points.len() as u32);
     let mut order: Vec<u32> = (0..points.len() as u32).collect();
@@ -98,7 +103,8 @@ impl Points {
         let layout = Layout::new(config.points);
         let places = u64::from(layout.clusters * layout.capacity);
         let clustered = b.tensor("clustered points", places * 4)?;
-        let bounds = b.tensor("cluster bounds", u64::from(layout.clusters) * 8)?;
+        let groups = layout.groups();
+        let bounds = b.tensor("bounds", u64::from(layout.clusters + groups) * 8)?;
         let kernel = b.kernel(&kernels::CLUSTER, &[])?;
         b.dispatch(
             Dispatch::new("clusters", &kernel)
@@ -114,6 +120,20 @@ impl Points {
                 .bind("bounds", &bounds)
                 .grid([layout.clusters, 1, 1])
                 .cost(places as f64 * 6.0, places as f64 * 32.0),
+        );
+        let kernel = b.kernel(&kernels::GROUPS, &[])?;
+        b.dispatch(
+            Dispatch::new("groups of clusters", &kernel)
+                .uniform(
+                    "size",
+                    params::Groups {
+                        clusters: layout.clusters,
+                        ..Default::default()
+                    },
+                )
+                .bind("bounds", &bounds)
+                .grid([groups.div_ceil(64), 1, 1])
+                .cost(f64::from(layout.clusters) * 6.0, bounds.bytes() as f64),
         );
         Ok(Self {
             layout,
@@ -160,11 +180,11 @@ impl Points {
             segment,
             clusters: self.layout.clusters,
             capacity: self.layout.capacity,
+            groups: self.layout.groups(),
+            ..Default::default()
         };
         let released = config.point_weighting == PointWeighting::Released;
-        let kernel = b
-            .gpu()
-            .kernel(source, &[("WEIGHT_SUMS", released.into())])?;
+        let kernel = b.kernel(source, &[("WEIGHT_SUMS", released.into())])?;
         b.dispatch(
             Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
                 .uniform("march", layout)

@@ -102,11 +102,11 @@ fn clusters_are_compact() {
                 |axis: usize| high[axis] <= other_low[axis] || other_high[axis] <= low[axis];
             assert!((0..3).any(apart));
         }
-        // 157 clusters in a cube: cells of 2 / 157^⅓ = 0.37, halved along their longest side.
+        // 314 clusters in a cube: cells of 2 / 314^⅓ = 0.29, halved along their longest side.
         let longest = (0..3)
             .map(|axis| high[axis] - low[axis])
             .fold(0.0, f32::max);
-        assert!(longest < 0.75, "cluster {i} is {longest} long");
+        assert!(longest < 0.6, "cluster {i} is {longest} long");
     }
 }
 
@@ -132,7 +132,8 @@ fn bounds_are_those_of_the_moved_points() {
         let clusters = members
             .chunks_exact(capacity)
             .zip(clustered.chunks_exact(capacity));
-        for ((members, places), bounds) in clusters.zip(bounds) {
+        let (of_clusters, of_groups) = bounds.split_at(planned.layout.clusters as usize);
+        for ((members, places), bounds) in clusters.zip(of_clusters) {
             for (&member, &[x, y, z, index]) in members.iter().zip(places) {
                 if member == NOBODY {
                     assert!([x, y, z].iter().all(|v| (1e18..2e18).contains(v)));
@@ -145,6 +146,15 @@ fn bounds_are_those_of_the_moved_points() {
             let used: Vec<u32> = members.iter().copied().filter(|m| *m != NOBODY).collect();
             let expected = extent(&points, &used);
             assert_eq!(bounds.map(|[x, y, z, _]| [x, y, z]), expected);
+        }
+        assert_eq!(of_groups.len() as u32, planned.layout.groups());
+        for (group, clusters) in of_groups.iter().zip(of_clusters.chunks(8)) {
+            let corner = |corner: usize, pick: fn(f32, f32) -> f32| {
+                let corners = clusters.iter().map(|bounds| bounds[corner]);
+                corners.reduce(|a, b| std::array::from_fn(|i| pick(a[i], b[i])))
+            };
+            assert_eq!(Some(group[0]), corner(0, f32::min));
+            assert_eq!(Some(group[1]), corner(1, f32::max));
         }
     });
 }
