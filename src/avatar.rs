@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use crate::frame::FrameSlot;
 use crate::gpu::kernels::params;
 use crate::gpu::{Bindings, Conditions, KernelTime, Recording, Resource, Tensor, Timer, Uploads};
-use crate::head::check_finite;
+use crate::head::{check_coefficients, check_finite};
 use crate::model::FrameUniform;
 use crate::stage::style_unet::elements;
 use crate::stage::{points, source};
 use crate::weights::pack;
 use crate::{
-    Camera, Drive, Error, FloatFormat, Frame, Geometry, Model, Result, SourceImage, TensorFile,
-    TensorWriter,
+    Camera, Drive, Error, FloatFormat, Frame, Geometry, Model, ResolvedDrive, Result, SourceImage,
+    TensorFile, TensorWriter,
 };
 
 /// A head built from one or more pictures of a person. Cloning gives another handle.
@@ -102,6 +103,10 @@ impl Profile {
     }
 }
 
+/// What is being done when the device fails.
+const BUILDING: &str = "building an avatar";
+pub(crate) const RENDERING: &str = "rendering";
+
 /// Version of an avatar file.
 const VERSION: &str = "1";
 const FORMAT: &str = "avatar file";
@@ -129,7 +134,55 @@ impl Avatar {
         sources: &[SourceImage],
         options: &AvatarOptions,
     ) -> Result<Self> {
-        Self::build(model, sources, options, None)
+        Self::check(model, sources, options)?;
+        let mut encoder = model
+            .gpu()
+            .device()
+            .create_command_encoder(&Default::default());
+        let avatar = Self::build(model, &mut encoder, sources, options, None)?;
+        model.submit(encoder);
+        model.gpu().check(BUILDING)?;
+        Ok(avatar)
+    }
+
+    /// Builds an avatar of every `(pictures, options)`: the same planes as one by one.
+    ///
+    /// All of them are checked before the first is built. Up to eight share a submission, and none
+    /// is waited for.
+    ///
+    /// ```no_run
+    /// # use gpavatar::{Avatar, AvatarOptions, Gpu, Model, SourceImage};
+    /// # let gpu = Gpu::new()?;
+    /// # let model = Model::open(&gpu, "weights.safetensors")?;
+    /// let me = [SourceImage::open("me.png")?];
+    /// let you = [SourceImage::open("left.png")?, SourceImage::open("right.png")?];
+    /// let options = AvatarOptions::default();
+    /// let avatars = Avatar::build_many(&model, &[(&me, options.clone()), (&you, options)])?;
+    /// # Ok::<(), gpavatar::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Avatar::with_options`]; an [`Error::Argument`] says which avatar it is about,
+    /// counted from 0.
+    pub fn build_many(
+        model: &Model,
+        avatars: &[(&[SourceImage], AvatarOptions)],
+    ) -> Result<Vec<Self>> {
+        for (index, (sources, options)) in avatars.iter().enumerate() {
+            let checked = Self::check(model, sources, options);
+            checked.map_err(|error| error.of(format_args!("avatar {index}")))?;
+        }
+        let gpu = model.gpu();
+        let mut built = Vec::with_capacity(avatars.len());
+        for some in avatars.chunks(Model::PER_SUBMISSION) {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            for (sources, options) in some {
+                built.push(Self::build(model, &mut encoder, sources, options, None)?);
+            }
+            model.submit(encoder);
+        }
+        gpu.check(BUILDING)?;
+        Ok(built)
     }
 
     /// Like [`Avatar::with_options`], waiting and returning the time of every kernel.
@@ -142,20 +195,39 @@ impl Avatar {
         sources: &[SourceImage],
         options: &AvatarOptions,
     ) -> Result<(Self, Profile)> {
-        let mut timer = Timer::new(model.gpu())?;
-        let avatar = Self::build(model, sources, options, Some(&mut timer))?;
+        Self::check(model, sources, options)?;
+        let gpu = model.gpu();
+        let mut timer = Timer::new(gpu)?;
+        let avatar = {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let _submission = model.submission();
+            let avatar = Self::build(model, &mut encoder, sources, options, Some(&mut timer))?;
+            timer.submit(encoder)?;
+            avatar
+        };
+        gpu.check(BUILDING)?;
         Ok((avatar, pollster::block_on(Profile::read(timer))?))
     }
 
+    /// Everything that can be wrong with what an avatar is built from.
+    fn check(model: &Model, sources: &[SourceImage], options: &AvatarOptions) -> Result<()> {
+        if sources.is_empty() {
+            return Err(Error::argument("sources", "at least one picture", "none"));
+        }
+        for image in sources {
+            image.homography(model.config().source_size)?;
+        }
+        check_shape(model, &options.shape)
+    }
+
+    /// Records what builds an avatar from what has been checked.
     fn build(
         model: &Model,
+        commands: &mut wgpu::CommandEncoder,
         sources: &[SourceImage],
         options: &AvatarOptions,
         mut timer: Option<&mut Timer>,
     ) -> Result<Self> {
-        if sources.is_empty() {
-            return Err(Error::argument("sources", "at least one picture", "none"));
-        }
         let gpu = model.gpu();
         let config = model.config();
         let encoder = model.encoder();
@@ -178,23 +250,21 @@ impl Avatar {
         let frame = params::Frame::default();
         let (frame, conditions) = with_noise(frame, options.noise, &encoder.frame);
 
-        let submission = model.submission();
-        let mut commands = gpu.device().create_command_encoder(&Default::default());
         let parts = [(bytemuck::bytes_of(&frame), &encoder.frame.tensor)];
-        Uploads::once(gpu, &mut commands, &parts)?;
+        Uploads::once(gpu, commands, &parts)?;
         for (index, (pixels, warp)) in (0u32..).zip(&uploads) {
             let resources = [
                 ("source", Resource::Tensor(pixels)),
                 ("warp", Resource::Tensor(warp)),
             ];
             encoder.program.record(Recording {
-                encoder: &mut commands,
+                encoder: commands,
                 bindings: &[&encoder.program.bind(gpu, &resources)],
                 conditions,
                 timer: timer.as_deref_mut(),
             })?;
             let (Some(fusion), Some(logits)) = (fusion, &logits) else {
-                encoder.planes.tensor.copy_to(&mut commands, &planes);
+                encoder.planes.tensor.copy_to(commands, &planes);
                 continue;
             };
             let current = params::Source {
@@ -209,27 +279,14 @@ impl Avatar {
                 ("current", Resource::Tensor(&current)),
             ];
             fusion.program.record(Recording {
-                encoder: &mut commands,
+                encoder: commands,
                 bindings: &[&fusion.program.bind(gpu, &resources)],
                 conditions,
                 timer: timer.as_deref_mut(),
             })?;
         }
-        match timer {
-            Some(timer) => timer.submit(commands)?,
-            None => {
-                gpu.queue().submit([commands.finish()]);
-            }
-        }
-        drop(submission);
-        gpu.check("building an avatar")?;
-        let mut avatar = Self::assemble(model, planes, options.shape.clone())?;
-        if model.trace()
-            && let Some(inner) = Arc::get_mut(&mut avatar.inner)
-        {
-            inner.logits = logits;
-        }
-        Ok(avatar)
+        let logits = logits.filter(|_| model.trace());
+        Self::assemble(model, commands, planes, options.shape.clone(), logits)
     }
 
     fn empty_planes(model: &Model) -> Result<Tensor> {
@@ -242,26 +299,25 @@ impl Avatar {
         )
     }
 
-    fn assemble(model: &Model, planes: Tensor, shape: Vec<f32>) -> Result<Self> {
-        let identity = match model.head_stage() {
-            Some(head) => Some(head.identity(model.gpu(), &shape)?),
-            None if shape.is_empty() => None,
-            None => {
-                let found = format!("{} coefficients", shape.len());
-                return Err(Error::argument(
-                    "shape",
-                    "none: there is no head model",
-                    found,
-                ));
-            }
-        };
+    /// An avatar of these planes; records what computes the template of its shape.
+    fn assemble(
+        model: &Model,
+        commands: &mut wgpu::CommandEncoder,
+        planes: Tensor,
+        shape: Vec<f32>,
+        logits: Option<Tensor>,
+    ) -> Result<Self> {
+        let identity = model
+            .head_stage()
+            .map(|head| head.identity(model.gpu(), commands, &shape))
+            .transpose()?;
         let inner = Inner {
             model: model.clone(),
             planes,
             shape,
             identity,
             bindings: OnceLock::new(),
-            logits: None,
+            logits,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -308,11 +364,9 @@ impl Avatar {
     pub fn render_with(&self, drive: &Drive, options: &RenderOptions) -> Result<Frame> {
         let gpu = self.model().gpu();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let submission = self.model().submission();
-        let frame = self.record_timed(&mut encoder, drive, options, None)?;
-        gpu.queue().submit([encoder.finish()]);
-        drop(submission);
-        gpu.check("rendering")?;
+        let frame = self.record(&mut encoder, drive, options)?;
+        self.model().submit(encoder);
+        gpu.check(RENDERING)?;
         Ok(frame)
     }
 
@@ -332,7 +386,7 @@ impl Avatar {
         drive: &Drive,
         options: &RenderOptions,
     ) -> Result<Frame> {
-        self.record_timed(encoder, drive, options, None)
+        FrameInput::new(self, drive)?.record(encoder, options, None)
     }
 
     /// Renders a frame, waits for it and returns the time of every kernel.
@@ -360,68 +414,13 @@ impl Avatar {
         let mut timer = Timer::new(gpu)?;
         let frame = {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let input = FrameInput::new(self, drive)?;
             let _submission = self.model().submission();
-            let frame = self.record_timed(&mut encoder, drive, options, Some(&mut timer))?;
+            let frame = input.record(&mut encoder, options, Some(&mut timer))?;
             timer.submit(encoder)?;
             frame
         };
         Ok((frame, Profile::read(timer).await?))
-    }
-
-    fn record_timed(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        drive: &Drive,
-        options: &RenderOptions,
-        timer: Option<&mut Timer>,
-    ) -> Result<Frame> {
-        let model = self.model();
-        let (gpu, renderer) = (model.gpu(), model.renderer());
-        let drive = drive.resolve(model.head(), model.config().points as usize)?;
-        let mut frame = camera_uniform(drive.camera);
-        frame.transparent = (options.background == Background::Transparent).into();
-        let (frame, mut conditions) = with_noise(frame, options.noise, &renderer.frame);
-        let mut given = Vec::new();
-        let coefficients = match (&drive.geometry, model.head_stage()) {
-            (Geometry::Coefficients { expression, pose }, Some(head)) => {
-                conditions.head_model = true;
-                head.pack(
-                    expression,
-                    &head.model.pose(self.shape(), expression, pose)?,
-                )
-            }
-            (Geometry::Points(points), _) => {
-                given = pack::vec4s(points);
-                Vec::new()
-            }
-            (Geometry::Coefficients { .. }, None) => {
-                return Err(Error::argument(
-                    "drive",
-                    "points: there is no head model",
-                    "coefficients",
-                ));
-            }
-        };
-        let bindings = self.bindings(&drive.geometry)?;
-        let slot = renderer.slot(gpu)?;
-
-        renderer.uploads.record(
-            gpu,
-            encoder,
-            &[
-                (bytemuck::bytes_of(&frame), &renderer.frame.tensor),
-                (bytemuck::cast_slice(&coefficients), &renderer.coefficients),
-                (bytemuck::cast_slice(&given), &renderer.points),
-            ],
-        )?;
-        renderer.program.record(Recording {
-            encoder,
-            bindings: &[bindings, &slot.bindings],
-            conditions,
-            timer,
-        })?;
-        slot.keep(encoder, renderer);
-        Ok(Frame::new(model, slot))
     }
 
     /// Bindings of what the avatar owns. The clusters follow the head model's template, or the
@@ -530,7 +529,15 @@ impl Avatar {
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
         let planes = Tensor::stored(model.gpu(), "planes", &values, model.precision().volume())?;
-        Self::assemble(model, planes, file.f32("shape")?.into_owned())
+        let shape = file.f32("shape")?.into_owned();
+        check_shape(model, &shape)?;
+        let mut encoder = model
+            .gpu()
+            .device()
+            .create_command_encoder(&Default::default());
+        let avatar = Self::assemble(model, &mut encoder, planes, shape, None)?;
+        model.submit(encoder);
+        Ok(avatar)
     }
 }
 
@@ -539,6 +546,187 @@ impl std::fmt::Debug for Avatar {
         f.debug_struct("Avatar")
             .field("shape", &self.inner.shape)
             .finish_non_exhaustive()
+    }
+}
+
+impl Model {
+    /// Most frames or avatars in one submission: a command buffer that runs for seconds is taken for
+    /// a device that hangs.
+    pub(crate) const PER_SUBMISSION: usize = 8;
+
+    /// Renders a frame of every `(avatar, drive)`, any mix of avatars of this model: the same
+    /// pictures as one by one.
+    ///
+    /// All of them are checked before the first is rendered. Up to eight share a submission, and
+    /// none is waited for. Every frame has memory of its own until it is dropped; a sequence that
+    /// is longer than that memory goes through [`Avatar::play`].
+    ///
+    /// ```no_run
+    /// # use gpavatar::{Avatar, Drive, Gpu, Model, RenderOptions};
+    /// # fn example(model: &Model, me: &Avatar, you: &Avatar) -> gpavatar::Result<()> {
+    /// let (smiling, resting) = (Drive::neutral().expression("mouthSmile", 0.8), Drive::neutral());
+    /// let options = RenderOptions::default();
+    /// let frames = model.render_many(&[(me, &smiling), (you, &resting)], &options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Avatar::record`], and [`Error::Argument`] for an avatar of another model; an
+    /// [`Error::Argument`] says which frame it is about, counted from 0.
+    pub fn render_many(
+        &self,
+        frames: &[(&Avatar, &Drive)],
+        options: &RenderOptions,
+    ) -> Result<Vec<Frame>> {
+        let mut rendered = Vec::with_capacity(frames.len());
+        for inputs in FrameInput::all(self, frames)?.chunks(Self::PER_SUBMISSION) {
+            let mut encoder = self
+                .gpu()
+                .device()
+                .create_command_encoder(&Default::default());
+            for input in inputs {
+                rendered.push(input.record(&mut encoder, options, None)?);
+            }
+            self.submit(encoder);
+        }
+        self.gpu().check(RENDERING)?;
+        Ok(rendered)
+    }
+}
+
+/// A drive that was found to fit its avatar.
+pub(crate) struct FrameInput<'a> {
+    avatar: &'a Avatar,
+    drive: ResolvedDrive<'a>,
+    /// Of the head model; none where points are given.
+    coefficients: Vec<f32>,
+}
+
+impl<'a> FrameInput<'a> {
+    /// # Errors
+    /// [`Error::Argument`] if the drive does not fit the model.
+    fn new(avatar: &'a Avatar, drive: &'a Drive) -> Result<Self> {
+        let model = avatar.model();
+        let drive = drive.resolve(model.head(), model.config().points as usize)?;
+        let coefficients = match (&drive.geometry, model.head_stage()) {
+            (Geometry::Coefficients { expression, pose }, Some(head)) => {
+                let posed = head.model.pose(avatar.shape(), expression, pose)?;
+                head.pack(expression, &posed)
+            }
+            (Geometry::Points(_), _) => Vec::new(),
+            (Geometry::Coefficients { .. }, None) => {
+                return Err(Error::argument(
+                    "drive",
+                    "points: there is no head model",
+                    "coefficients",
+                ));
+            }
+        };
+        Ok(Self {
+            avatar,
+            drive,
+            coefficients,
+        })
+    }
+
+    /// Frame `index` of several.
+    ///
+    /// # Errors
+    /// Those of [`FrameInput::new`], and [`Error::Argument`] if the avatar is another model's.
+    pub(crate) fn nth(
+        model: &Model,
+        index: usize,
+        avatar: &'a Avatar,
+        drive: &'a Drive,
+    ) -> Result<Self> {
+        let input = if avatar.model().is(model) {
+            Self::new(avatar, drive)
+        } else {
+            Err(Error::argument(
+                "avatar",
+                "one of this model",
+                "another model's",
+            ))
+        };
+        input.map_err(|error| error.of(format_args!("frame {index}")))
+    }
+
+    /// # Errors
+    /// Those of [`FrameInput::nth`].
+    pub(crate) fn all(model: &Model, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<Self>> {
+        let indexed = frames.iter().enumerate();
+        indexed
+            .map(|(index, (avatar, drive))| Self::nth(model, index, avatar, drive))
+            .collect()
+    }
+
+    /// Records the frame.
+    pub(crate) fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        options: &RenderOptions,
+        timer: Option<&mut Timer>,
+    ) -> Result<Frame> {
+        let model = self.avatar.model();
+        let slot = model.renderer().slot(model.gpu())?;
+        self.record_into(&slot, encoder, options, timer)?;
+        slot.keep(encoder, model.renderer());
+        Ok(Frame::new(model, slot))
+    }
+
+    /// Records what renders into the slot's texture, its other results left in the working memory.
+    pub(crate) fn record_into(
+        &self,
+        slot: &FrameSlot,
+        encoder: &mut wgpu::CommandEncoder,
+        options: &RenderOptions,
+        timer: Option<&mut Timer>,
+    ) -> Result<()> {
+        let model = self.avatar.model();
+        let (gpu, renderer) = (model.gpu(), model.renderer());
+        let bindings = self.avatar.bindings(&self.drive.geometry)?;
+        let mut frame = camera_uniform(self.drive.camera);
+        frame.transparent = (options.background == Background::Transparent).into();
+        let (frame, mut conditions) = with_noise(frame, options.noise, &renderer.frame);
+        let given = match &self.drive.geometry {
+            Geometry::Points(points) => pack::vec4s(points),
+            Geometry::Coefficients { .. } => {
+                conditions.head_model = true;
+                Vec::new()
+            }
+        };
+        renderer.uploads.record(
+            gpu,
+            encoder,
+            &[
+                (bytemuck::bytes_of(&frame), &renderer.frame.tensor),
+                (
+                    bytemuck::cast_slice(&self.coefficients),
+                    &renderer.coefficients,
+                ),
+                (bytemuck::cast_slice(&given), &renderer.points),
+            ],
+        )?;
+        renderer.program.record(Recording {
+            encoder,
+            bindings: &[bindings, &slot.bindings],
+            conditions,
+            timer,
+        })
+    }
+}
+
+/// Checks identity coefficients against the head model.
+fn check_shape(model: &Model, shape: &[f32]) -> Result<()> {
+    match model.head() {
+        Some(head) => check_coefficients("shape", shape, head.shape_count()),
+        None if shape.is_empty() => Ok(()),
+        None => {
+            let found = format!("{} coefficients", shape.len());
+            let expected = "none: there is no head model";
+            Err(Error::argument("shape", expected, found))
+        }
     }
 }
 

@@ -109,6 +109,19 @@ impl Error {
         }
     }
 
+    /// The same error, if it is an [`Error::Argument`], said of the `item` that the argument is part
+    /// of.
+    pub(crate) fn of(self, item: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Argument {
+                what,
+                expected,
+                found,
+            } => Self::argument(format!("{what} of {item}"), expected, found),
+            other => other,
+        }
+    }
+
     /// An [`Error::Format`].
     pub(crate) fn format(
         what: impl Into<String>,

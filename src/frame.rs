@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::gpu::{Bindings, Resource, Tensor};
 use crate::model::Renderer;
-use crate::{Error, Gpu, Model, Result};
+use crate::{Gpu, Model, Result};
 
 /// A rendered picture on the device, with what was rendered on the way.
 ///
@@ -17,7 +17,7 @@ pub struct Frame {
 
 /// Memory for the results of one frame.
 pub(crate) struct FrameSlot {
-    texture: wgpu::Texture,
+    pub(crate) texture: wgpu::Texture,
     view: wgpu::TextureView,
     image: Tensor,
     low_res: Tensor,
@@ -129,7 +129,7 @@ impl Frame {
     /// Waits for the picture and copies it to the host.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_image(&self) -> Result<image::RgbaImage> {
         pollster::block_on(self.read())
@@ -138,48 +138,17 @@ impl Frame {
     /// Copies the picture to the host.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
     pub async fn read(&self) -> Result<image::RgbaImage> {
-        let gpu = self.model.gpu();
-        let size = self.size();
-        let row = (size * 4).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-        let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read-back"),
-            size: u64::from(row) * u64::from(size),
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        encoder.copy_texture_to_buffer(
-            self.texture().as_image_copy(),
-            wgpu::TexelCopyBufferInfo {
-                buffer: &staging,
-                layout: wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(row),
-                    rows_per_image: None,
-                },
-            },
-            self.texture().size(),
-        );
-        gpu.queue().submit([encoder.finish()]);
-        let bytes = crate::gpu::read(gpu, &staging).await?;
-        let rows = bytes.chunks_exact(row as usize);
-        let pixels = rows
-            .flat_map(|bytes| &bytes[..size as usize * 4])
-            .copied()
-            .collect();
-        image::RgbaImage::from_raw(size, size, pixels).ok_or_else(|| Error::Gpu {
-            what: "reading the picture".into(),
-            reason: "the device returned too few bytes".into(),
-        })
+        let downloads = &self.model.renderer().downloads;
+        downloads.read(self.model.gpu(), self.texture()).await
     }
 
     /// Copies the depth picture to the host: `[y][x]` at the low resolution, from 0 (nearest) to 1
     /// (farthest) over the image.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
     pub async fn depth(&self) -> Result<Vec<f32>> {
         let mut depth: Vec<f32> = self.slot.depth.read(self.model.gpu()).await?;
         let side = self.model.config().low_res_size as usize;
@@ -190,7 +159,7 @@ impl Frame {
     /// Copies the low-resolution image to the host: `[y][x][channel]`, channels as configured.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
     pub async fn low_res(&self) -> Result<Vec<f32>> {
         // Configured channels are a multiple of four: nothing is padded.
         self.slot.low_res.read(self.model.gpu()).await

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::frame::{FramePool, FrameSlot};
 use crate::gpu::Format;
 use crate::gpu::kernels::params;
-use crate::gpu::{Conditions, Program, ProgramBuilder, Recording, Tap, Tensor, Uploads};
+use crate::gpu::{Conditions, Downloads, Program, ProgramBuilder, Recording, Tap, Tensor, Uploads};
 use crate::head::check_finite;
 use crate::stage::field::Field;
 use crate::stage::fusion::Fusion;
@@ -102,6 +102,7 @@ pub(crate) struct Renderer {
     pub coefficients: Tensor,
     pub points: Tensor,
     pub uploads: Uploads,
+    pub downloads: Downloads,
     pub frames: FramePool,
     pub image: FeatureMap,
     pub low_res: FeatureMap,
@@ -269,10 +270,8 @@ impl Model {
             timer: None,
         })?;
         let image = renderer.image.tensor.snapshot(gpu, &mut encoder);
-        let submission = self.submission();
-        gpu.queue().submit([encoder.finish()]);
-        drop(submission);
-        let pixels: Vec<[f32; 4]> = image.read(gpu).await?;
+        let submission = self.submit(encoder);
+        let pixels: Vec<[f32; 4]> = image.read(gpu, &submission).await?;
         Ok(pixels
             .iter()
             .flat_map(|pixel| &pixel[..3])
@@ -284,6 +283,11 @@ impl Model {
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.inner.precision
+    }
+
+    /// Whether this is another handle of the same model.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     pub(crate) fn trace(&self) -> bool {
@@ -322,6 +326,13 @@ impl Model {
             .submission
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Submits what was recorded, between the submissions of others.
+    pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        let commands = encoder.finish();
+        let _submission = self.submission();
+        self.gpu().queue().submit([commands])
     }
 }
 
@@ -444,6 +455,7 @@ impl Renderer {
             coefficients,
             points: points.positions,
             uploads: Uploads::new(uploads),
+            downloads: Downloads::new(image.size, image.size),
             frames: FramePool::default(),
             image,
             low_res: composite.low_res,

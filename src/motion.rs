@@ -313,14 +313,8 @@ impl Motion {
                 }
                 check_finite(&what, found)?;
             }
-            frame.camera.validate().map_err(|error| match error {
-                Error::Argument {
-                    what,
-                    expected,
-                    found,
-                } => Error::argument(format!("{what} of frame {i}"), expected, found),
-                other => other,
-            })?;
+            let valid = frame.camera.validate();
+            valid.map_err(|error| error.of(format_args!("frame {i}")))?;
         }
         if !first.pose.len().is_multiple_of(3) {
             return Err(Error::argument(

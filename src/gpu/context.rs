@@ -388,13 +388,27 @@ impl Gpu {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub fn wait(&self, what: &str) -> Result<()> {
-        self.inner
-            .device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| Error::Gpu {
-                what: what.into(),
-                reason: error.to_string(),
-            })?;
+        self.poll(what, wgpu::PollType::wait_indefinitely())
+    }
+
+    /// Waits until a submission is done, whatever was submitted after it. In a browser this returns
+    /// at once.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub(crate) fn wait_for(&self, what: &str, submission: &wgpu::SubmissionIndex) -> Result<()> {
+        let until = wgpu::PollType::Wait {
+            submission_index: Some(submission.clone()),
+            timeout: None,
+        };
+        self.poll(what, until)
+    }
+
+    fn poll(&self, what: &str, until: wgpu::PollType) -> Result<()> {
+        self.inner.device.poll(until).map_err(|error| Error::Gpu {
+            what: what.into(),
+            reason: error.to_string(),
+        })?;
         self.check(what)
     }
 

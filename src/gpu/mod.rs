@@ -1,6 +1,7 @@
 //! Everything that touches wgpu: device, kernels, tensors, recorded programs and their timing.
 
 mod context;
+mod downloads;
 mod kernel;
 mod profiler;
 mod program;
@@ -8,6 +9,7 @@ mod tensor;
 mod uploads;
 
 pub use context::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
+pub(crate) use downloads::{Download, Downloads};
 pub use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
 pub use profiler::KernelTime;
 pub(crate) use profiler::Timer;
@@ -15,6 +17,5 @@ pub use program::Tap;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
-pub(crate) use tensor::read;
 pub use tensor::{Format, Tensor};
 pub(crate) use uploads::Uploads;

@@ -4,6 +4,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::Gpu;
+use super::downloads::{self, Mapping};
 use crate::{Error, Result};
 
 /// How numbers of a network are kept on the device. Arithmetic has full precision either way.
@@ -198,8 +199,8 @@ impl Tensor {
     pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let snapshot = self.snapshot(gpu, &mut encoder);
-        gpu.queue().submit([encoder.finish()]);
-        snapshot.read(gpu).await
+        let submission = gpu.queue().submit([encoder.finish()]);
+        snapshot.read(gpu, &submission).await
     }
 
     /// Reads back the first `elements` numbers, which are kept in a format.
@@ -229,45 +230,28 @@ impl Tensor {
             mapped_at_creation: false,
         });
         encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, self.bytes);
-        Snapshot { staging }
+        let mapping = Mapping::on_submit(encoder, &staging);
+        Snapshot { staging, mapping }
     }
 }
 
 /// The copy of a tensor on its way to the host.
 pub(crate) struct Snapshot {
     staging: wgpu::Buffer,
+    mapping: Mapping,
 }
 
 impl Snapshot {
-    pub(crate) async fn read<T: bytemuck::Pod>(self, gpu: &Gpu) -> Result<Vec<T>> {
-        Ok(bytemuck::pod_collect_to_vec(
-            &read(gpu, &self.staging).await?,
-        ))
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub(crate) async fn read<T: bytemuck::Pod>(
+        mut self,
+        gpu: &Gpu,
+        submission: &wgpu::SubmissionIndex,
+    ) -> Result<Vec<T>> {
+        self.mapping.done(gpu, submission).await?;
+        Ok(bytemuck::pod_collect_to_vec(&downloads::view(
+            &self.staging,
+        )?))
     }
-}
-
-/// Waits for a staging buffer and returns a view of its bytes.
-///
-/// # Errors
-/// [`Error::Gpu`] if the device failed.
-pub(crate) async fn read(gpu: &Gpu, staging: &wgpu::Buffer) -> Result<wgpu::BufferView> {
-    const WHAT: &str = "reading back";
-    let failed = |reason: String| Error::Gpu {
-        what: WHAT.into(),
-        reason,
-    };
-    let (sender, receiver) = futures_channel::oneshot::channel();
-    staging.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver is gone only if the reading future was dropped.
-        let _ = sender.send(result);
-    });
-    // A browser completes the mapping by itself; natively somebody has to poll.
-    gpu.wait(WHAT)?;
-    receiver
-        .await
-        .map_err(|_| failed("the device dropped the request".into()))?
-        .map_err(|error| failed(error.to_string()))?;
-    staging
-        .get_mapped_range(..)
-        .map_err(|error| failed(error.to_string()))
 }

@@ -1,7 +1,9 @@
 //! The morphable head: blend shapes and linear blend skinning.
 
 use crate::gpu::kernels::{head as kernels, params};
-use crate::gpu::{Dispatch, Format, Gpu, ProgramBuilder, Tensor, When, linear_grid};
+use crate::gpu::{
+    Conditions, Dispatch, Format, Gpu, ProgramBuilder, Recording, Tensor, When, linear_grid,
+};
 use crate::head::check_coefficients;
 use crate::weights::pack;
 use crate::{HeadModel, PosedJoints, Result};
@@ -62,12 +64,17 @@ impl Head {
         packed
     }
 
-    /// The template of an identity, `[vertex]`.
+    /// The template of an identity, `[vertex]`, once what is recorded here has run.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) if the count of coefficients does not fit or one
     /// is not finite.
-    pub(crate) fn identity(&self, gpu: &Gpu, shape: &[f32]) -> Result<Tensor> {
+    pub(crate) fn identity(
+        &self,
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        shape: &[f32],
+    ) -> Result<Tensor> {
         let vertices = self.model.vertex_count() as u32;
         check_coefficients("shape", shape, self.model.shape_count())?;
         let output = Tensor::empty(gpu, "identity", u64::from(vertices) * 16)?;
@@ -91,7 +98,12 @@ impl Head {
                 .bind("output", &output)
                 .grid(linear_grid(vertices.div_ceil(64))),
         );
-        b.finish()?.run(gpu)?;
+        b.finish()?.record(Recording {
+            encoder,
+            bindings: &[],
+            conditions: Conditions::default(),
+            timer: None,
+        })?;
         Ok(output)
     }
 

@@ -23,7 +23,9 @@ fn points(
     pose: &[f32],
 ) -> Vec<Vec3> {
     let head = Head::new(gpu, model).unwrap();
-    let identity = head.identity(gpu, shape).unwrap();
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    let identity = head.identity(gpu, &mut encoder, shape).unwrap();
+    gpu.queue().submit([encoder.finish()]);
     let coefficients = head.pack(expression, &model.pose(shape, expression, pose).unwrap());
     assert_eq!(coefficients.len(), head.coefficients());
     let points = output(gpu, 4 * model.vertex_count());

@@ -1,0 +1,188 @@
+//! Staging memory for results on their way to the host.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_channel::oneshot;
+use image::RgbaImage;
+
+use super::Gpu;
+use crate::{Error, Result};
+
+const WHAT: &str = "reading back";
+
+/// Notice of a staging buffer that is mapped for reading once its submission is done.
+pub(crate) struct Mapping(oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>);
+
+impl Mapping {
+    /// Asks for `staging` to be mapped after the submission of what is being recorded.
+    pub(super) fn on_submit(encoder: &mut wgpu::CommandEncoder, staging: &wgpu::Buffer) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        encoder.map_buffer_on_submit(staging, wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only if nobody wants the result any more.
+            let _ = sender.send(result);
+        });
+        Self(receiver)
+    }
+
+    /// Completes when the buffer is mapped. Work that was submitted later is not waited for.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub(super) async fn done(
+        &mut self,
+        gpu: &Gpu,
+        submission: &wgpu::SubmissionIndex,
+    ) -> Result<()> {
+        // A browser completes the mapping by itself; natively somebody has to poll.
+        gpu.wait_for(WHAT, submission)?;
+        (&mut self.0)
+            .await
+            .map_err(|_| failed("the device dropped the request".into()))?
+            .map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A view of a buffer that has been mapped.
+///
+/// # Errors
+/// [`Error::Gpu`] if the device failed.
+pub(super) fn view(staging: &wgpu::Buffer) -> Result<wgpu::BufferView> {
+    staging
+        .get_mapped_range(..)
+        .map_err(|error| failed(error.to_string()))
+}
+
+fn failed(reason: String) -> Error {
+    Error::Gpu {
+        what: WHAT.into(),
+        reason,
+    }
+}
+
+/// Staging buffers for pictures of one size. Cloning shares them.
+///
+/// A buffer comes back when its picture has been read, so that once there are as many as pictures
+/// on their way, nothing is allocated.
+#[derive(Clone)]
+pub(crate) struct Downloads {
+    width: u32,
+    height: u32,
+    free: Arc<Mutex<Vec<wgpu::Buffer>>>,
+}
+
+/// A picture on its way to the host.
+pub(crate) struct Download {
+    staging: wgpu::Buffer,
+    mapping: Mapping,
+    downloads: Downloads,
+}
+
+impl Downloads {
+    /// Free buffers that are kept; a host rarely has that many pictures on their way.
+    const KEPT: usize = 8;
+
+    /// For `rgba8unorm` textures of this size.
+    pub(crate) fn new(width: u32, height: u32) -> Self {
+        Self {
+            width,
+            height,
+            free: Arc::default(),
+        }
+    }
+
+    /// Bytes from row to row in a staging buffer.
+    fn stride(&self) -> u32 {
+        (4 * self.width).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT)
+    }
+
+    /// Records a copy of what the texture then holds.
+    pub(crate) fn record(
+        &self,
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        texture: &wgpu::Texture,
+    ) -> Download {
+        let staging = self.staging(gpu);
+        encoder.copy_texture_to_buffer(
+            texture.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: &staging,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: Some(self.stride()),
+                    rows_per_image: None,
+                },
+            },
+            texture.size(),
+        );
+        Download {
+            mapping: Mapping::on_submit(encoder, &staging),
+            staging,
+            downloads: self.clone(),
+        }
+    }
+
+    /// Copies the texture to the host.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub(crate) async fn read(&self, gpu: &Gpu, texture: &wgpu::Texture) -> Result<RgbaImage> {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let mut download = self.record(gpu, &mut encoder, texture);
+        let submission = gpu.queue().submit([encoder.finish()]);
+        download.done(gpu, &submission).await?;
+        download.image()
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<wgpu::Buffer>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn staging(&self, gpu: &Gpu) -> wgpu::Buffer {
+        let free = self.free().pop();
+        free.unwrap_or_else(|| {
+            gpu.device().create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read-back"),
+                size: u64::from(self.stride()) * u64::from(self.height),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })
+    }
+}
+
+impl Download {
+    /// Completes when the picture has arrived. Work that was submitted after it is not waited for.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub(crate) async fn done(
+        &mut self,
+        gpu: &Gpu,
+        submission: &wgpu::SubmissionIndex,
+    ) -> Result<()> {
+        self.mapping.done(gpu, submission).await
+    }
+
+    /// The picture, which has arrived.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if it has not.
+    pub(crate) fn image(self) -> Result<RgbaImage> {
+        let Downloads { width, height, .. } = self.downloads;
+        let bytes = view(&self.staging)?;
+        let rows = bytes.chunks_exact(self.downloads.stride() as usize);
+        let mut pixels = Vec::with_capacity(4 * width as usize * height as usize);
+        for row in rows {
+            pixels.extend_from_slice(&row[..4 * width as usize]);
+        }
+        drop(bytes);
+        self.staging.unmap();
+        let mut free = self.downloads.free();
+        if free.len() < Downloads::KEPT {
+            free.push(self.staging);
+        }
+        RgbaImage::from_raw(width, height, pixels)
+            .ok_or_else(|| failed("the device returned too few bytes".into()))
+    }
+}
