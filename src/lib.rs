@@ -60,6 +60,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod atlas;
 mod avatar;
 mod camera;
 mod config;
@@ -72,12 +73,14 @@ mod head;
 mod json;
 mod model;
 mod motion;
+mod playback;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
 mod source;
 mod stage;
 mod weights;
 
+pub use atlas::Atlas;
 pub use avatar::{Avatar, AvatarOptions, Background, Noise, Profile, RenderOptions};
 pub use camera::Camera;
 pub use config::{
@@ -99,6 +102,7 @@ pub use head::{HeadModel, HeadModelParts, PosedJoints};
 pub use image;
 pub use model::{Model, ModelOptions, Precision};
 pub use motion::{Drive, Geometry, Motion, MotionFrame, ResolvedDrive};
+pub use playback::Playback;
 pub use source::SourceImage;
 #[cfg(feature = "import")]
 pub use weights::import;

@@ -13,7 +13,7 @@ use glam::Vec3;
 use gpavatar::reference::pipeline::{build, prepare, render};
 use gpavatar::reference::{rays, style_unet};
 use gpavatar::{
-    AdapterKind, Avatar, AvatarOptions, Background, Camera, Drive, Error, FloatFormat, Gpu,
+    AdapterKind, Atlas, Avatar, AvatarOptions, Background, Camera, Drive, Error, FloatFormat, Gpu,
     GpuOptions, HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise, RenderOptions,
     Result, ShaderChecks, SourceImage, TensorWriter, Weights, wgpu,
 };
@@ -278,6 +278,106 @@ fn cameras_that_are_none() {
             &parts,
         );
     }
+}
+
+// ---- many at a time ------------------------------------------------------------------------
+
+#[test]
+fn one_bad_drive_among_many() {
+    let model = model_with_head();
+    let other = tiny::avatar(&tiny::model());
+    let (avatar, good) = (tiny::avatar(&model), Drive::neutral());
+    let unknown = Drive::neutral().expression("jawopen", 0.5);
+    let options = RenderOptions::default();
+    let atlas = Atlas::new(&model, [4, 4]).unwrap();
+    let before = {
+        let frames = vec![(&avatar, &good); 16];
+        atlas.render(&frames, &options).unwrap();
+        atlas.to_image().unwrap()
+    };
+    let nod = Drive::neutral().pose([0.3, 0.0, 0.0]);
+    for (bad, parts) in [
+        (
+            (&avatar, &unknown),
+            ["expression of frame 11", "found \"jawopen\""],
+        ),
+        ((&other, &good), ["avatar of frame 11", "of this model"]),
+    ] {
+        let mut frames = vec![(&avatar, &nod); 11];
+        frames.push(bad);
+        refused(model.render_many(&frames, &options), argument, &parts);
+        refused(atlas.render(&frames, &options), argument, &parts);
+        let mut encoder = gpu().device().create_command_encoder(&Default::default());
+        let result = atlas.record(&mut encoder, &frames, &options);
+        refused(result, argument, &parts);
+        gpu().queue().submit([encoder.finish()]);
+        assert!(
+            atlas.to_image().unwrap() == before,
+            "something was rendered"
+        );
+
+        // A sequence is taken one by one: what comes before is played, what comes after is not.
+        let mut playback = model.play(frames.into_iter().chain([(&avatar, &good)]));
+        for _ in 0..11 {
+            playback.next().unwrap().unwrap();
+        }
+        refused(playback.next().unwrap(), argument, &parts);
+        assert!(playback.next().is_none() && playback.next().is_none());
+    }
+    let mut playback = other.play([&unknown]);
+    let parts = ["drive of frame 0", "explicit points"];
+    refused(playback.next().unwrap(), argument, &parts);
+    assert!(playback.next().is_none());
+}
+
+#[test]
+fn one_bad_picture_among_those_of_many_avatars() {
+    let model = model_with_head();
+    let good = [tiny::picture(32, 32, 0)];
+    let edge_on = [
+        tiny::picture(32, 32, 0),
+        tiny::picture(32, 32, 0).tracked(Camera::orbit(12.0, 0.0, 90.0)),
+    ];
+    let shaped = |shape: &[f32]| AvatarOptions {
+        shape: shape.to_vec(),
+        ..AvatarOptions::default()
+    };
+    let built = |bad: &[SourceImage], options: AvatarOptions| {
+        let mut avatars = vec![(&good[..], shaped(&[0.5, 1.0])); 9];
+        avatars.push((bad, options));
+        Avatar::build_many(&model, &avatars)
+    };
+    assert_eq!(built(&good, shaped(&[])).unwrap().len(), 10);
+    let parts = ["sources of avatar 9", "at least one picture"];
+    refused(built(&[], shaped(&[])), argument, &parts);
+    let parts = ["camera of the source picture of avatar 9", "quadrilateral"];
+    refused(built(&edge_on, shaped(&[])), argument, &parts);
+    let parts = ["shape of avatar 9", "2 coefficients or none", "1"];
+    refused(built(&good, shaped(&[0.5])), argument, &parts);
+    let parts = ["shape of avatar 9", "finite", "NaN"];
+    refused(built(&good, shaped(&[f32::NAN, 0.0])), argument, &parts);
+    let without = [(&good[..], shaped(&[0.5]))];
+    let result = Avatar::build_many(&tiny::model(), &without);
+    refused(result, argument, &["shape of avatar 0", "no head model"]);
+}
+
+#[test]
+fn atlases_without_tiles_or_larger_than_a_texture() {
+    let model = tiny::model();
+    for (grid, size) in [([0, 3], "0 x 3"), ([3, 0], "3 x 0"), ([0, 0], "0 x 0")] {
+        let parts = ["grid of the atlas", "at least one column", size];
+        refused(Atlas::new(&model, grid), argument, &parts);
+    }
+    for grid in [[257, 1], [1, 257], [u32::MAX, 1], [u32::MAX; 2]] {
+        let parts = ["an atlas of ", "max_texture_dimension_2d of at least"];
+        refused(Atlas::new(&model, grid), limit, &parts);
+    }
+    let atlas = Atlas::new(&model, [2, 3]).unwrap();
+    let (avatar, drive) = (tiny::avatar(&model), tiny::drive());
+    let parts = ["frames", "each of 2 x 3 tiles", "found 7"];
+    let frames = vec![(&avatar, &drive); 7];
+    let options = RenderOptions::default();
+    refused(atlas.render(&frames, &options), argument, &parts);
 }
 
 // ---- pictures at the edges -----------------------------------------------------------------
@@ -775,11 +875,18 @@ fn a_device_that_is_gone() {
     let avatar = tiny::avatar(&model);
     let options = RenderOptions::default();
     let kept = avatar.render(&tiny::drive()).unwrap();
+    let drives = [tiny::drive(), tiny::drive()];
+    let atlas = Atlas::new(&model, [2, 1]).unwrap();
     gpu.device().destroy();
     let failed = |error: &Error| matches!(error, Error::Gpu { .. });
     let parts = &["GPU failure during "];
     refused(avatar.render(&tiny::drive()), failed, parts);
     refused(avatar.profile(&tiny::drive(), &options), failed, parts);
+    let frames = drives.each_ref().map(|drive| (&avatar, drive));
+    refused(model.render_many(&frames, &options), failed, parts);
+    refused(atlas.render(&frames, &options), failed, parts);
+    refused(atlas.to_image(), failed, parts);
+    refused(Atlas::new(&model, [1, 1]), failed, parts);
     refused(kept.to_image(), failed, parts);
     refused(pollster::block_on(kept.depth()), failed, parts);
     refused(
@@ -797,11 +904,30 @@ fn a_device_that_is_gone() {
         failed,
         parts,
     );
+    let together = [(&[tiny::picture(32, 32, 0)][..], AvatarOptions::default())];
+    refused(Avatar::build_many(&model, &together), failed, parts);
     refused(
         Model::new(&gpu, tiny::weights(&tiny::config())),
         failed,
         parts,
     );
+}
+
+#[test]
+fn a_device_that_goes_while_it_plays() {
+    let gpu = Gpu::new().unwrap();
+    let avatar = tiny::avatar(&Model::new(&gpu, tiny::weights(&tiny::config())).unwrap());
+    let drive = tiny::drive();
+    let mut playback = avatar.play(std::iter::repeat(&drive));
+    playback.next().unwrap().unwrap();
+    gpu.device().destroy();
+    // What was in flight may still arrive.
+    let rest: Vec<_> = playback.by_ref().take(10).collect();
+    assert!(rest.len() < 10, "it went on");
+    let failed = |error: &Error| matches!(error, Error::Gpu { .. });
+    let last = rest.into_iter().last().unwrap();
+    refused(last, failed, &["GPU failure during "]);
+    assert!(playback.next().is_none());
 }
 
 /// Set in the processes that [`environment_variables_that_say_nothing_known`] starts.

@@ -14,9 +14,9 @@ use glam::{Mat3, Vec3};
 use gpavatar::reference::pipeline::{Rendering, build, prepare, render};
 use gpavatar::reference::{Tensor, head, output, style_unet};
 use gpavatar::{
-    Attention, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Frame, Gpu,
-    GpuOptions, HeadModel, Model, ModelConfig, ModelOptions, Noise, PointWeighting, RenderOptions,
-    ShaderChecks, SourceImage, SyntheticRules, Weights, wgpu,
+    Atlas, Attention, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Frame, Gpu,
+    GpuOptions, HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise, PointWeighting,
+    RenderOptions, ShaderChecks, SourceImage, SyntheticRules, Weights, wgpu,
 };
 
 const SEEDED: RenderOptions = RenderOptions {
@@ -71,6 +71,8 @@ fn handles_are_shared_between_threads() {
     cloned::<Model>();
     cloned::<Avatar>();
     shared::<Frame>();
+    shared::<Atlas>();
+    shared::<gpavatar::Playback<std::vec::IntoIter<(Avatar, Drive)>>>();
     shared::<Weights>();
     cloned::<HeadModel>();
     cloned::<SourceImage>();
@@ -238,6 +240,273 @@ fn a_burst_of_frames_gives_its_memory_back() {
             assert_eq!(many[what], count, "{what}");
         }
     }
+}
+
+// ---- many at a time ------------------------------------------------------------------------
+
+/// Different people, one of whom has three pictures.
+fn people(model: &Model) -> Vec<Avatar> {
+    [vec![0], vec![1, 2, 0], vec![2]]
+        .iter()
+        .map(|seeds: &Vec<u32>| {
+            let pictures = seeds.iter().map(|seed| tiny::picture(32, 32, *seed));
+            Avatar::from_images(model, &pictures.collect::<Vec<_>>()).unwrap()
+        })
+        .collect()
+}
+
+/// Everyone with every drive, more than two submissions of them.
+fn mix<'a>(people: &'a [Avatar], drives: &'a [Drive]) -> Vec<(&'a Avatar, &'a Drive)> {
+    let mixed = drives
+        .iter()
+        .flat_map(|drive| people.iter().map(move |avatar| (avatar, drive)));
+    mixed.collect()
+}
+
+#[test]
+fn many_frames_are_those_of_one_at_a_time() {
+    for config in [tiny::config(), tiny::released()] {
+        let model = Model::new(gpu(), tiny::weights(&config)).unwrap();
+        let (people, drives) = (people(&model), drives(6));
+        let mixed = mix(&people, &drives);
+        for options in [RenderOptions::default(), SEEDED] {
+            let one = |(avatar, drive): &(&Avatar, &Drive)| {
+                Picture::of(&avatar.render_with(drive, &options).unwrap(), gpu())
+            };
+            let expected: Vec<Picture> = mixed.iter().map(one).collect();
+            let frames = model.render_many(&mixed, &options).unwrap();
+            assert_eq!(frames.len(), 18);
+            for (i, (frame, expected)) in frames.iter().zip(&expected).enumerate() {
+                assert_eq!(Picture::of(frame, gpu()), *expected, "frame {i}");
+            }
+            assert_ne!(expected[0], expected[1]);
+            assert_ne!(expected[0], expected[3]);
+        }
+        assert!(model.render_many(&[], &SEEDED).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn played_pictures_are_those_of_one_at_a_time_in_order() {
+    let model = tiny::model();
+    let (people, drives) = (people(&model), drives(4));
+    let mixed = mix(&people, &drives);
+    let one = |(avatar, drive): &(&Avatar, &Drive)| {
+        Picture::of(&avatar.render_with(drive, &SEEDED).unwrap(), gpu())
+    };
+    let expected: Vec<Picture> = mixed.iter().map(one).collect();
+    for in_flight in [0, 1, 2, 5, 100] {
+        let playback = model.play(mixed.iter().copied());
+        let played = playback.options(SEEDED).in_flight(in_flight);
+        let mut count = 0;
+        for (played, expected) in played.zip(&expected) {
+            let (frame, picture) = played.unwrap();
+            assert_eq!(*picture, expected.rgba, "{in_flight} in flight");
+            // Later frames have been submitted: this one's memory is still its own.
+            assert_eq!(Picture::of(&frame, gpu()), *expected);
+            count += 1;
+        }
+        assert_eq!(count, mixed.len());
+    }
+    // One avatar, on black; drives by reference and by value.
+    let one = |drive: &Drive| Picture::render(&people[0], drive).rgba;
+    let expected: Vec<_> = drives.iter().map(one).collect();
+    let by_reference = people[0].play(&drives).map(|p| p.unwrap().1.into_raw());
+    assert_eq!(by_reference.collect::<Vec<_>>(), expected);
+    let by_value = people[0].play(drives).map(|p| p.unwrap().1.into_raw());
+    assert_eq!(by_value.collect::<Vec<_>>(), expected);
+    assert!(people[0].play(Vec::<Drive>::new()).next().is_none());
+}
+
+#[test]
+fn playing_takes_no_more_drives_than_are_in_flight() {
+    let avatar = tiny::avatar(&tiny::model());
+    let drives = drives(3);
+    for in_flight in [1, 2, 4] {
+        let taken = std::cell::Cell::new(0);
+        let endless = drives
+            .iter()
+            .cycle()
+            .inspect(|_| taken.set(taken.get() + 1));
+        let mut playback = avatar.play(endless).in_flight(in_flight);
+        assert_eq!(taken.get(), 0, "nobody has asked for a frame");
+        for handed_out in 0..6 {
+            playback.next().unwrap().unwrap();
+            assert_eq!(taken.get(), handed_out + in_flight);
+        }
+    }
+}
+
+#[test]
+fn many_frames_again_and_again_allocate_nothing() {
+    let gpu = Gpu::new().unwrap();
+    let model = Model::new(&gpu, tiny::weights(&tiny::config())).unwrap();
+    let (people, drives) = (people(&model), drives(2));
+    let mixed = mix(&people, &drives);
+    let atlas = Atlas::new(&model, [3, 2]).unwrap();
+    let options = RenderOptions::default();
+    let round = || {
+        // Three times as many as are in flight.
+        let several = || mixed.iter().chain(&mixed).copied();
+        for played in model.play(several()).in_flight(4) {
+            played.unwrap();
+        }
+        // Given up, with frames in flight.
+        drop(model.play(several()).next());
+        let frames = model.render_many(&mixed, &options).unwrap();
+        for frame in &frames {
+            frame.to_image().unwrap();
+        }
+        atlas.render(&mixed, &options).unwrap();
+        atlas.to_image().unwrap();
+        gpu.wait("rendering").unwrap();
+    };
+    for _ in 0..2 {
+        round();
+    }
+    let before = held(gpu.device());
+    for i in 0..10 {
+        round();
+        assert_eq!(held(gpu.device()), before, "round {i}");
+    }
+}
+
+#[test]
+fn playing_waits_for_its_own_frame_only() {
+    let gpu = Gpu::new().unwrap();
+    let avatar = tiny::avatar(&Model::new(&gpu, tiny::weights(&tiny::config())).unwrap());
+    let drives: Vec<Drive> = drives(4).into_iter().cycle().take(300).collect();
+    let mut playback = avatar.play(&drives).in_flight(300);
+    playback.next().unwrap().unwrap();
+    let (sender, done) = std::sync::mpsc::channel();
+    gpu.queue()
+        .on_submitted_work_done(move || sender.send(()).unwrap());
+    gpu.device().poll(wgpu::PollType::Poll).unwrap();
+    // 299 frames take longer than it takes to look.
+    assert!(done.try_recv().is_err(), "all of the queue was waited for");
+    assert_eq!(playback.count(), 299);
+    assert!(done.try_recv().is_ok());
+}
+
+#[test]
+fn avatars_built_together_are_those_built_one_by_one() {
+    let model = tiny::model();
+    let pictures = [0, 1, 2].map(|seed| tiny::picture(32, 32, seed));
+    let other = [tiny::picture(50, 70, 0).tracked(Camera::orbit(9.0, 0.0, 10.0))];
+    let noises = [Noise::Stored, Noise::Seeded(3), Noise::Zero];
+    let mut inputs = Vec::new();
+    // More than two submissions.
+    for noise in noises {
+        let options = AvatarOptions {
+            noise,
+            ..AvatarOptions::default()
+        };
+        let some: [&[SourceImage]; 6] = [
+            &pictures[..1],
+            &pictures,
+            &other,
+            &pictures[1..],
+            &pictures[2..],
+            &pictures[1..2],
+        ];
+        inputs.extend(some.map(|pictures| (pictures, options.clone())));
+    }
+    let built = Avatar::build_many(&model, &inputs).unwrap();
+    assert_eq!(built.len(), 18);
+    for (i, (avatar, (pictures, options))) in built.iter().zip(&inputs).enumerate() {
+        let alone = Avatar::with_options(&model, pictures, options).unwrap();
+        assert_eq!(planes(avatar), planes(&alone), "avatar {i}");
+        let drive = tiny::drive();
+        assert_eq!(
+            Picture::render(avatar, &drive),
+            Picture::render(&alone, &drive)
+        );
+    }
+    assert_ne!(planes(&built[0]), planes(&built[1]));
+    assert_ne!(planes(&built[0]), planes(&built[6]));
+    assert!(Avatar::build_many(&model, &[]).unwrap().is_empty());
+}
+
+#[test]
+fn avatars_built_together_have_shapes_of_their_own() {
+    let template = tiny::points(tiny::config().points);
+    let wider = template.iter().map(|p| [0.3 * p[0], 0.0, 0.0]);
+    let parts = HeadModelParts {
+        shape_basis: wider.collect(),
+        template,
+        ..HeadModelParts::default()
+    };
+    let options = ModelOptions {
+        head: Some(HeadModel::new(parts).unwrap()),
+        ..ModelOptions::default()
+    };
+    let model = Model::with_options(gpu(), tiny::weights(&tiny::config()), options).unwrap();
+    let picture = [tiny::picture(32, 32, 0)];
+    let inputs = [vec![], vec![1.0], vec![-1.0]].map(|shape| {
+        let options = AvatarOptions {
+            shape,
+            ..AvatarOptions::default()
+        };
+        (&picture[..], options)
+    });
+    let drive = Drive::neutral().camera(Camera::orbit(10.0, 10.0, 25.0));
+    let built = Avatar::build_many(&model, &inputs).unwrap();
+    let pictures: Vec<_> = built.iter().map(|a| Picture::render(a, &drive)).collect();
+    for (found, (sources, options)) in pictures.iter().zip(&inputs) {
+        let alone = Avatar::with_options(&model, sources, options).unwrap();
+        assert_eq!(*found, Picture::render(&alone, &drive));
+    }
+    assert!(pictures[1].distance(&pictures[2]) > 0.01);
+}
+
+/// The tiles of an atlas's picture, of which there are `count`.
+fn tiles(atlas: &Atlas, count: usize) -> Vec<Vec<u8>> {
+    let picture = atlas.to_image().unwrap();
+    let side = atlas.tile_size();
+    assert_eq!(
+        picture.dimensions(),
+        (side * atlas.grid()[0], side * atlas.grid()[1])
+    );
+    let tile = |index| {
+        let [x, y] = atlas.tile(index).unwrap();
+        image::imageops::crop_imm(&picture, x, y, side, side)
+            .to_image()
+            .into_raw()
+    };
+    (0..count).map(tile).collect()
+}
+
+#[test]
+fn tiles_of_an_atlas_are_the_frames_of_their_avatars() {
+    let model = tiny::model();
+    let (people, drives) = (people(&model), drives(5));
+    let mixed = mix(&people, &drives);
+    let atlas = Atlas::new(&model, [4, 4]).unwrap();
+    assert_eq!((atlas.grid(), atlas.tile_size()), ([4, 4], 32));
+    assert_eq!(atlas.tile(0), Some([0, 0]));
+    assert_eq!(atlas.tile(6), Some([2 * 32, 32]));
+    assert_eq!((atlas.tile(15), atlas.tile(16)), (Some([96, 96]), None));
+    assert_eq!(atlas.tile(usize::MAX), None);
+    let empty = vec![0; 32 * 32 * 4];
+    assert!(tiles(&atlas, 16).iter().all(|tile| *tile == empty));
+
+    let one = |(avatar, drive): &(&Avatar, &Drive)| {
+        let frame = avatar.render_with(drive, &SEEDED).unwrap();
+        frame.to_image().unwrap().into_raw()
+    };
+    let mut expected: Vec<_> = mixed.iter().map(one).collect();
+    expected.push(empty);
+    atlas.render(&mixed, &SEEDED).unwrap();
+    assert_eq!(tiles(&atlas, 16), expected);
+
+    // Others, into a command buffer of the host's: what is beyond them stays.
+    let reversed: Vec<_> = mixed[..5].iter().rev().copied().collect();
+    let mut encoder = gpu().device().create_command_encoder(&Default::default());
+    atlas.record(&mut encoder, &reversed, &SEEDED).unwrap();
+    atlas.record(&mut encoder, &[], &SEEDED).unwrap();
+    gpu().queue().submit([encoder.finish()]);
+    expected[..5].reverse();
+    assert_eq!(tiles(&atlas, 16), expected);
 }
 
 // ---- embedding -----------------------------------------------------------------------------

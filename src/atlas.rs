@@ -1,0 +1,221 @@
+//! Several avatars in one texture.
+
+use std::sync::Arc;
+
+use crate::avatar::{FrameInput, RENDERING};
+use crate::frame::FrameSlot;
+use crate::gpu::Downloads;
+use crate::{Avatar, Drive, Error, Model, RenderOptions, Result};
+
+/// A grid of pictures in one texture, for a host that draws several avatars at once.
+///
+/// Tiles are as large as a picture of the model and lie side by side, without a border, in rows
+/// from the upper left corner on. An atlas is made once and rendered into for every frame, which
+/// then allocates nothing; only the grid grows with the number of tiles.
+///
+/// ```no_run
+/// # use gpavatar::{Atlas, Avatar, Drive, Model, RenderOptions};
+/// # fn example(model: &Model, me: &Avatar, you: &Avatar) -> gpavatar::Result<()> {
+/// let atlas = Atlas::new(model, [2, 1])?;
+/// let (smiling, resting) = (Drive::neutral().expression("mouthSmile", 0.8), Drive::neutral());
+/// atlas.render(&[(me, &smiling), (you, &resting)], &RenderOptions::default())?;
+/// atlas.to_image()?.save("both.png").unwrap();               // or atlas.view(): stays on the GPU
+/// # Ok(())
+/// # }
+/// ```
+pub struct Atlas {
+    model: Model,
+    grid: [u32; 2],
+    texture: wgpu::Texture,
+    view: wgpu::TextureView,
+    downloads: Downloads,
+    /// What every tile is rendered into. No recording of somebody else's may come to lie between
+    /// that and the copy to the tile.
+    slot: Arc<FrameSlot>,
+}
+
+impl Atlas {
+    /// An atlas of `[columns, rows]` tiles for avatars of this model, transparent black.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a grid without tiles, [`Error::Limit`] if the device has no texture of
+    /// that size, [`Error::Gpu`] if it failed.
+    pub fn new(model: &Model, grid: [u32; 2]) -> Result<Self> {
+        if grid.contains(&0) {
+            return Err(Error::argument(
+                "grid of the atlas",
+                "at least one column and one row",
+                format!("{} x {}", grid[0], grid[1]),
+            ));
+        }
+        let gpu = model.gpu();
+        let tile = model.config().output_size;
+        let found = gpu.device().limits().max_texture_dimension_2d;
+        let expected = u64::from(grid[0].max(grid[1])) * u64::from(tile);
+        if expected > found.into() {
+            return Err(Error::Limit {
+                what: format!("an atlas of {} x {} tiles", grid[0], grid[1]),
+                limit: "max_texture_dimension_2d",
+                expected,
+                found: found.into(),
+            });
+        }
+        let [width, height] = grid.map(|count| count * tile);
+        let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
+            label: Some("atlas"),
+            size: wgpu::Extent3d {
+                width,
+                height,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba8Unorm,
+            usage: wgpu::TextureUsages::COPY_DST
+                | wgpu::TextureUsages::TEXTURE_BINDING
+                | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        });
+        let slot = model.renderer().slot(gpu)?;
+        gpu.check("setting an atlas up")?;
+        Ok(Self {
+            model: model.clone(),
+            grid,
+            view: texture.create_view(&Default::default()),
+            texture,
+            downloads: Downloads::new(width, height),
+            slot,
+        })
+    }
+
+    /// Columns and rows.
+    #[must_use]
+    pub fn grid(&self) -> [u32; 2] {
+        self.grid
+    }
+
+    /// Width and height of a tile in pixels.
+    #[must_use]
+    pub fn tile_size(&self) -> u32 {
+        self.model.config().output_size
+    }
+
+    /// The upper left pixel `[x, y]` of a tile, if there are so many: `index % columns` tiles from
+    /// the left, `index / columns` from above.
+    #[must_use]
+    pub fn tile(&self, index: usize) -> Option<[u32; 2]> {
+        let [columns, rows] = self.grid;
+        let (index, columns) = (index as u64, u64::from(columns));
+        let (column, row) = (index % columns, index / columns);
+        // Both are then less than counts of 32 bits.
+        (row < u64::from(rows)).then(|| [column, row].map(|i| i as u32 * self.tile_size()))
+    }
+
+    /// The pictures as an `rgba8unorm` texture, sRGB-encoded as the network was trained, row 0 on
+    /// top. It stays the same.
+    #[must_use]
+    pub fn texture(&self) -> &wgpu::Texture {
+        &self.texture
+    }
+
+    /// A view of [`Atlas::texture`], to draw with.
+    #[must_use]
+    pub fn view(&self) -> &wgpu::TextureView {
+        &self.view
+    }
+
+    /// Renders every `(avatar, drive)` into the tile of its index: the same pictures as
+    /// [`Avatar::render_with`]. Tiles beyond keep what they show.
+    ///
+    /// All of them are checked before the first is rendered. Up to eight share a submission, and
+    /// none is waited for.
+    ///
+    /// # Errors
+    /// Those of [`Model::render_many`], and [`Error::Argument`] for more frames than tiles.
+    pub fn render(&self, frames: &[(&Avatar, &Drive)], options: &RenderOptions) -> Result<()> {
+        let gpu = self.model.gpu();
+        let inputs = self.inputs(frames)?;
+        let mut tiles = inputs.iter().enumerate().peekable();
+        while tiles.peek().is_some() {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            for (index, input) in tiles.by_ref().take(Model::PER_SUBMISSION) {
+                self.record_tile(&mut encoder, index, input, options)?;
+            }
+            self.model.submit(encoder);
+        }
+        gpu.check(RENDERING)
+    }
+
+    /// Records what [`Atlas::render`] does into the host application's command encoder, to be
+    /// submitted with the rest of its work.
+    ///
+    /// # Errors
+    /// Those of [`Atlas::render`]; nothing has been recorded if it is an [`Error::Argument`].
+    pub fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        frames: &[(&Avatar, &Drive)],
+        options: &RenderOptions,
+    ) -> Result<()> {
+        let inputs = self.inputs(frames)?;
+        let mut tiles = inputs.iter().enumerate();
+        tiles.try_for_each(|(index, input)| self.record_tile(encoder, index, input, options))
+    }
+
+    fn inputs<'a>(&self, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<FrameInput<'a>>> {
+        if frames.len() > 0 && self.tile(frames.len() - 1).is_none() {
+            let [columns, rows] = self.grid;
+            return Err(Error::argument(
+                "frames",
+                format!("at most one for each of {columns} x {rows} tiles"),
+                frames.len().to_string(),
+            ));
+        }
+        FrameInput::all(&self.model, frames)
+    }
+
+    fn record_tile(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        index: usize,
+        input: &FrameInput<'_>,
+        options: &RenderOptions,
+    ) -> Result<()> {
+        let Some([x, y]) = self.tile(index) else {
+            return Ok(());
+        };
+        input.record_into(&self.slot, encoder, options, None)?;
+        let mut target = self.texture.as_image_copy();
+        target.origin = wgpu::Origin3d { x, y, z: 0 };
+        let picture = &self.slot.texture;
+        encoder.copy_texture_to_texture(picture.as_image_copy(), target, picture.size());
+        Ok(())
+    }
+
+    /// Waits for the pictures and copies all of them to the host.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn to_image(&self) -> Result<image::RgbaImage> {
+        pollster::block_on(self.read())
+    }
+
+    /// Copies all pictures to the host.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub async fn read(&self) -> Result<image::RgbaImage> {
+        self.downloads.read(self.model.gpu(), &self.texture).await
+    }
+}
+
+impl std::fmt::Debug for Atlas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Atlas")
+            .field("grid", &self.grid)
+            .field("tile_size", &self.tile_size())
+            .finish_non_exhaustive()
+    }
+}
