@@ -43,9 +43,9 @@ fn main() {
         // What follows takes a frame for each sample. At the released sizes that is minutes on a
         // CPU, for numbers that the benchmark of the kernels gives, too.
         if name == "demo" || gpu.kind() == AdapterKind::Gpu {
-            group.bench_function("frames in flight", |b| {
-                b.iter_custom(|count| subject.frames(count).expect("expected frames"));
-            });
+            many(&mut group, "frames in flight", |n| subject.frames(n));
+            many(&mut group, "pictures", |n| subject.pictures(n));
+            many(&mut group, "pictures in flight", |n| subject.played(n));
             measure(&mut group, "encoder", || subject.encoder());
             for stage in ["points", "field", "super-resolver"] {
                 measure(&mut group, stage, || subject.stage(stage));
@@ -67,6 +67,17 @@ fn measure(
             let times = (0..count).map(|_| run().expect("expected a result"));
             times.sum()
         });
+    });
+}
+
+/// Benchmarks what `run` says that so many took together.
+fn many(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    run: impl Fn(u64) -> Result<Duration>,
+) {
+    group.bench_function(name, |b| {
+        b.iter_custom(|count| run(count).expect("expected frames"));
     });
 }
 
@@ -113,10 +124,33 @@ impl Subject {
     /// As many frames, of which only the last is waited for.
     fn frames(&self, count: u64) -> Result<Duration> {
         let start = Instant::now();
-        for _ in 0..count {
-            self.avatar.render(&self.drive)?;
+        let batch = [(&self.avatar, &self.drive); 8];
+        let mut left = count as usize;
+        while left > 0 {
+            let batch = &batch[..left.min(8)];
+            self.model.render_many(batch, &RenderOptions::default())?;
+            left -= batch.len();
         }
         self.gpu.wait("rendering")?;
+        Ok(start.elapsed())
+    }
+
+    /// From drives to pictures on the host, one by one.
+    fn pictures(&self, count: u64) -> Result<Duration> {
+        let start = Instant::now();
+        for _ in 0..count {
+            self.avatar.render(&self.drive)?.to_image()?;
+        }
+        Ok(start.elapsed())
+    }
+
+    /// The same with several in flight.
+    fn played(&self, count: u64) -> Result<Duration> {
+        let start = Instant::now();
+        let drives = std::iter::repeat_n(&self.drive, count as usize);
+        for played in self.avatar.play(drives) {
+            played?;
+        }
         Ok(start.elapsed())
     }
 

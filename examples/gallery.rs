@@ -62,23 +62,22 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     eprintln!("{}", gpu.description());
     let model = args.model.open(&gpu)?;
     let samples = Sample::all()?;
-    let people: Vec<(Avatar, RgbaImage)> = samples
-        .iter()
-        .take(args.people as usize)
-        .map(|sample| person(&model, sample))
-        .collect::<gpavatar::Result<_>>()?;
+    let people = people(&model, &samples[..samples.len().min(args.people as usize)])?;
 
     let mut album = args.output.album("gallery")?;
     let drives: Vec<_> = motion.drives().step_by(args.stride as usize).collect();
     let bar = cli::progress("rendering", drives.len());
-    for drive in &drives {
+    let everyone = |drive| people.iter().map(move |(avatar, _)| (avatar, drive));
+    let playback = model.play(drives.iter().flat_map(everyone));
+    let mut heads = args.output.background.play(playback);
+    for _ in &drives {
         let mut picture = RgbaImage::from_pixel(
             args.size * people.len() as u32,
             args.size * 2,
             Rgba([0, 0, 0, 255]),
         );
-        for (column, (avatar, source)) in people.iter().enumerate() {
-            let (_, head) = args.output.background.render(avatar, drive)?;
+        for (column, ((_, source), played)) in people.iter().zip(&mut heads).enumerate() {
+            let (_, head) = played?;
             for (row, cell) in [source, &head].into_iter().enumerate() {
                 let cell = imageops::resize(cell, args.size, args.size, FilterType::CatmullRom);
                 let (x, y) = (column as i64, row as i64);
@@ -96,9 +95,16 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// An avatar and the first picture it is made from.
-fn person(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, RgbaImage)> {
-    let (avatar, sources) = avatar::from_sample(model, sample)?;
-    let picture = avatar::cells(&sources).swap_remove(0).picture;
-    Ok((avatar, picture))
+/// Avatars, each with the first picture it is made from.
+fn people(model: &Model, samples: &[Sample]) -> gpavatar::Result<Vec<(Avatar, RgbaImage)>> {
+    let inputs = samples
+        .iter()
+        .map(|sample| avatar::of_sample(model, sample));
+    let inputs = inputs.collect::<gpavatar::Result<Vec<_>>>()?;
+    let borrowed = inputs
+        .iter()
+        .map(|(sources, options)| (&sources[..], options.clone()));
+    let avatars = Avatar::build_many(model, &borrowed.collect::<Vec<_>>())?;
+    let first = |(sources, _): &(Vec<_>, _)| avatar::cells(sources).swap_remove(0).picture;
+    Ok(avatars.into_iter().zip(inputs.iter().map(first)).collect())
 }

@@ -101,10 +101,13 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let on_sheet = args.output.on_sheet(azimuths.len());
     let (mut pictures, mut depths) = (Vec::new(), Vec::new());
     let bar = cli::progress("rendering", azimuths.len());
-    for (i, azimuth) in azimuths.iter().enumerate() {
+    let playback = avatar.play(azimuths.iter().map(|azimuth| {
         let camera = Camera::orbit(args.distance, args.elevation, *azimuth);
-        let drive = drive.clone().camera(camera);
-        let (frame, picture) = args.output.background.render(&avatar, &drive)?;
+        drive.clone().camera(camera)
+    }));
+    let played = args.output.background.play(playback);
+    for ((i, azimuth), played) in azimuths.iter().enumerate().zip(played) {
+        let (frame, picture) = played?;
         album.push(&picture)?;
         if on_sheet.contains(&i) {
             let label = format!("{azimuth:.0}°");

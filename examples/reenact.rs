@@ -72,8 +72,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut album = args.output.album("reenact")?;
     let drives: Vec<_> = motion.drives().collect();
     let bar = cli::progress("rendering", indices.len());
-    for index in &indices {
-        let (_, picture) = args.output.background.render(&avatar, &drives[*index])?;
+    let playback = avatar.play(indices.iter().map(|index| &drives[*index]));
+    for played in args.output.background.play(playback) {
+        let (_, picture) = played?;
         album.push(&picture)?;
         bar.inc(1);
     }

@@ -164,7 +164,9 @@ impl Atlas {
     }
 
     fn inputs<'a>(&self, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<FrameInput<'a>>> {
-        if frames.len() > 0 && self.tile(frames.len() - 1).is_none() {
+        if let Some(last) = frames.len().checked_sub(1)
+            && self.tile(last).is_none()
+        {
             let [columns, rows] = self.grid;
             return Err(Error::argument(
                 "frames",

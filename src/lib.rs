@@ -41,6 +41,14 @@
 //! compiled. Reading back is async ([`Frame::read`], [`Tensor::read`]); what blocks
 //! ([`Gpu::new`], [`Frame::to_image`]) exists natively only.
 //!
+//! # Many at a time
+//!
+//! [`Model::render_many`] and [`Avatar::build_many`] record several frames or avatars into one
+//! command buffer and wait for none of them. [`Avatar::play`] renders a sequence while its pictures
+//! are read back, with a bounded number of frames in flight and in the memory of as many.
+//! [`Atlas`] renders several avatars into the tiles of one texture. Results are byte for byte those
+//! of one at a time.
+//!
 //! # Where things live
 //!
 //! A kernel `shaders/STAGE/NAME.wgsl` is dispatched by `src/stage/STAGE.rs` and has a scalar twin in

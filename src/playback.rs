@@ -85,7 +85,6 @@ impl Model {
 
 impl<I> Playback<I> {
     /// The same sequence, rendered with options.
-    #[must_use]
     pub fn options(mut self, options: RenderOptions) -> Self {
         self.options = options;
         self
@@ -94,7 +93,6 @@ impl<I> Playback<I> {
     /// The same sequence with at most `count` frames in flight: submitted, but not handed out. One
     /// (or zero) renders only while it is waited for; each takes the memory of a frame and of a
     /// picture on the host.
-    #[must_use]
     pub fn in_flight(mut self, count: usize) -> Self {
         self.in_flight = count.max(1);
         self

@@ -116,13 +116,22 @@ impl AvatarArgs {
 
 /// The avatar of a person that ships with the crate, and the pictures it is made from.
 pub fn from_sample(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, Vec<SourceImage>)> {
+    let (sources, options) = of_sample(model, sample)?;
+    Ok((Avatar::with_options(model, &sources, &options)?, sources))
+}
+
+/// What the avatar of a person that ships with the crate is built from.
+pub fn of_sample(
+    model: &Model,
+    sample: &Sample,
+) -> gpavatar::Result<(Vec<SourceImage>, AvatarOptions)> {
     let sources = sample.pictures()?;
     let mut options = AvatarOptions::default();
     // Another head model has other directions.
     if model.head().map(HeadModel::shape_count) == Some(sample.shape.len()) {
         options.shape.clone_from(&sample.shape);
     }
-    Ok((Avatar::with_options(model, &sources, &options)?, sources))
+    Ok((sources, options))
 }
 
 /// Prints who ships with the crate.

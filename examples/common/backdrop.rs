@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use gpavatar::{Avatar, Background, Drive, Frame, RenderOptions, Result};
+use gpavatar::{Background, Frame, Playback, RenderOptions, Result};
 use image::{Rgba, RgbaImage};
 
 /// What is behind the head.
@@ -32,11 +32,11 @@ impl FromStr for Backdrop {
 }
 
 impl Backdrop {
-    /// Renders a picture with this behind the head.
-    ///
-    /// # Errors
-    /// Those of [`Avatar::render_with`] and [`Frame::to_image`].
-    pub fn render(self, avatar: &Avatar, drive: &Drive) -> Result<(Frame, RgbaImage)> {
+    /// The frames of a sequence and their pictures, with this behind the heads.
+    pub fn play<I>(self, playback: Playback<I>) -> impl Iterator<Item = Result<(Frame, RgbaImage)>>
+    where
+        Playback<I>: Iterator<Item = Result<(Frame, RgbaImage)>>,
+    {
         let options = RenderOptions {
             background: match self {
                 Self::Black => Background::Black,
@@ -44,10 +44,11 @@ impl Backdrop {
             },
             ..RenderOptions::default()
         };
-        let frame = avatar.render_with(drive, &options)?;
-        let mut picture = frame.to_image()?;
-        self.apply(&mut picture);
-        Ok((frame, picture))
+        playback.options(options).map(move |played| {
+            let (frame, mut picture) = played?;
+            self.apply(&mut picture);
+            Ok((frame, picture))
+        })
     }
 
     /// Puts a colour behind a transparent picture.
