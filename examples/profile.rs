@@ -34,6 +34,7 @@ Built with --features profiler, times are GPU timestamps where the device has th
 Examples:
   profile                                   the network that ships with the crate
   profile --full --repeat 10                the released sizes, with made-up weights
+  profile --throughput 32                   pictures per second, with and without waiting
   profile --weights gpavatar.safetensors --json profile.json"
 )]
 struct Args {
@@ -54,6 +55,10 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
+    /// Also render so many pictures one by one, in flight, and in one call
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    throughput: Option<u32>,
     /// List every dispatch, too
     #[arg(long)]
     per_dispatch: bool,
@@ -85,8 +90,23 @@ struct Report {
     /// Whether times of kernels are GPU timestamps; else the wall clock's, submission included.
     timestamps: bool,
     start_up: StartUp,
+    throughput: Option<Throughput>,
     avatar: Section,
     frame: Section,
+}
+
+/// Pictures per second, from drives to the host.
+#[derive(Serialize)]
+struct Throughput {
+    pictures: u32,
+    /// Each waited for before the next is submitted.
+    one_by_one: f64,
+    /// [`Avatar::play`].
+    in_flight: f64,
+    /// [`Model::render_many`], then read.
+    in_one_call: f64,
+    /// [`Model::render_many`] without reading.
+    not_read: f64,
 }
 
 /// Wall-clock times from the beginning to the second picture.
@@ -136,6 +156,8 @@ impl Report {
             peak_resident_bytes: peak_resident(),
         };
 
+        let throughput = args.throughput;
+        let throughput = throughput.map(|count| Throughput::measure(&avatar, &drive, count));
         let (mut avatars, mut frames) = (Vec::new(), Vec::new());
         let bar = cli::progress("profiling", args.repeat as usize);
         for _ in 0..args.repeat {
@@ -151,6 +173,7 @@ impl Report {
             repeat: args.repeat,
             timestamps: frames.iter().all(|profile| profile.timestamps),
             start_up,
+            throughput: throughput.transpose()?,
             avatar: Section::new(&avatars),
             frame: Section::new(&frames),
         })
@@ -178,6 +201,17 @@ impl Report {
                 bytes as f64 / 1e6
             )?;
         }
+        if let Some(throughput) = &self.throughput {
+            writeln!(out, "\nPictures per second, of {}:", throughput.pictures)?;
+            for (what, rate) in [
+                ("one by one", throughput.one_by_one),
+                ("in flight", throughput.in_flight),
+                ("in one call", throughput.in_one_call),
+                ("in one call, not read", throughput.not_read),
+            ] {
+                writeln!(out, "{what:28} {rate:10.2}")?;
+            }
+        }
         let clock = if self.timestamps {
             "GPU timestamps"
         } else {
@@ -191,6 +225,48 @@ impl Report {
         self.avatar.write(&mut out, &title, per_dispatch)?;
         self.frame.write(&mut out, "frame", per_dispatch)?;
         Ok(out)
+    }
+}
+
+impl Throughput {
+    fn measure(avatar: &Avatar, drive: &Drive, count: u32) -> Result<Self> {
+        let model = avatar.model();
+        let all = vec![(avatar, drive); count as usize];
+        let options = RenderOptions::default();
+        // Memory for all of them is taken before anything is timed.
+        model.render_many(&all, &options)?;
+        model.gpu().wait("warming up")?;
+        let rate = |what: &str, run: &dyn Fn() -> Result<()>| {
+            let start = Instant::now();
+            run()?;
+            Ok::<_, gpavatar::Error>(f64::from(count) / seconds(what, start))
+        };
+        Ok(Self {
+            pictures: count,
+            one_by_one: rate("one by one", &|| {
+                all.iter().try_for_each(|(avatar, drive)| {
+                    avatar.render(drive)?.to_image()?;
+                    Ok(())
+                })
+            })?,
+            in_flight: rate("in flight", &|| {
+                model.play(all.iter().copied()).try_for_each(|played| {
+                    played?;
+                    Ok(())
+                })
+            })?,
+            in_one_call: rate("in one call", &|| {
+                let frames = model.render_many(&all, &options)?;
+                frames.iter().try_for_each(|frame| {
+                    frame.to_image()?;
+                    Ok(())
+                })
+            })?,
+            not_read: rate("in one call, not read", &|| {
+                model.render_many(&all, &options)?;
+                model.gpu().wait("rendering")
+            })?,
+        })
     }
 }
 
