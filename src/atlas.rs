@@ -39,7 +39,7 @@ impl Atlas {
     ///
     /// # Errors
     /// [`Error::Argument`] for a grid without tiles, [`Error::Limit`] if the device has no texture of
-    /// that size, [`Error::Gpu`] if it failed.
+    /// that size; [`Error::Gpu`] from the device.
     pub fn new(model: &Model, grid: [u32; 2]) -> Result<Self> {
         if grid.contains(&0) {
             return Err(Error::argument(

@@ -13,9 +13,9 @@ use crate::{Avatar, Drive, Error, Frame, Model, RenderOptions, Result};
 /// device renders the next ones.
 ///
 /// It is an iterator, or [`Playback::next_frame`] in a browser. Drives are taken when there is room
-/// in flight for them, so a sequence may be endless, or live; its last drive is then seen
-/// [so many](Playback::in_flight) pictures later, less one. An error comes in the place of its
-/// frame, after the pictures before it, and ends the sequence.
+/// in flight for them, so a sequence may be endless, or live: it then lags behind by the frames
+/// that are [in flight](Playback::in_flight), less one. An error comes in the place of its frame,
+/// after the pictures before it, and ends the sequence.
 ///
 /// ```no_run
 /// # use gpavatar::{Avatar, Motion};

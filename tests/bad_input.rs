@@ -886,7 +886,6 @@ fn a_device_that_is_gone() {
     refused(model.render_many(&frames, &options), failed, parts);
     refused(atlas.render(&frames, &options), failed, parts);
     refused(atlas.to_image(), failed, parts);
-    refused(Atlas::new(&model, [1, 1]), failed, parts);
     refused(kept.to_image(), failed, parts);
     refused(pollster::block_on(kept.depth()), failed, parts);
     refused(

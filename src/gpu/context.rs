@@ -388,7 +388,14 @@ impl Gpu {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub fn wait(&self, what: &str) -> Result<()> {
-        self.poll(what, wgpu::PollType::wait_indefinitely())
+        self.inner
+            .device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| Error::Gpu {
+                what: what.into(),
+                reason: error.to_string(),
+            })?;
+        self.check(what)
     }
 
     /// Waits until a submission is done, whatever was submitted after it. In a browser this returns
@@ -401,15 +408,11 @@ impl Gpu {
             submission_index: Some(submission.clone()),
             timeout: None,
         };
-        self.poll(what, until)
-    }
-
-    fn poll(&self, what: &str, until: wgpu::PollType) -> Result<()> {
-        self.inner.device.poll(until).map_err(|error| Error::Gpu {
-            what: what.into(),
-            reason: error.to_string(),
-        })?;
-        self.check(what)
+        match self.inner.device.poll(until) {
+            Ok(_) => self.check(what),
+            // Such as a submission that was refused: the device says why when all is waited for.
+            Err(_) => self.wait(what),
+        }
     }
 
     /// Whether the device was lost: nothing runs on it any more, and a new one has to be requested.
