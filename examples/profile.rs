@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use common::cli::{self, GpuArgs};
+use common::cli::{self, GpuArgs, PrecisionArgs};
 use common::costs::{Section, median};
 use common::demo::{self, Sample};
 use gpavatar::{
@@ -65,6 +65,8 @@ struct Args {
     /// Write all numbers as JSON to a file, or with - to standard output in place of the tables
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    precision: PrecisionArgs,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -119,6 +121,8 @@ struct StartUp {
     /// What the CPU does for a frame, which the GPU need not wait for.
     recording_milliseconds: f64,
     /// Of the whole process, after the second frame.
+    /// Weights and working memory on the device.
+    device_bytes: u64,
     peak_resident_bytes: Option<u64>,
 }
 
@@ -153,6 +157,7 @@ impl Report {
             first_frame_seconds,
             second_frame_seconds,
             recording_milliseconds: recording(&avatar, &drive)?,
+            device_bytes: model.device_bytes(),
             peak_resident_bytes: peak_resident(),
         };
 
@@ -193,13 +198,16 @@ impl Report {
         }
         let what = "recording a frame, CPU";
         writeln!(out, "{what:28} {:10.3} ms", start_up.recording_milliseconds)?;
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let what = "weights and working memory";
+        writeln!(
+            out,
+            "{what:28} {:10.1} MB",
+            megabytes(start_up.device_bytes)
+        )?;
         if let Some(bytes) = start_up.peak_resident_bytes {
-            writeln!(
-                out,
-                "{:28} {:10.1} MB",
-                "peak resident memory",
-                bytes as f64 / 1e6
-            )?;
+            let what = "peak resident memory";
+            writeln!(out, "{what:28} {:10.1} MB", megabytes(bytes))?;
         }
         if let Some(throughput) = &self.throughput {
             writeln!(out, "\nPictures per second, of {}:", throughput.pictures)?;
@@ -288,6 +296,7 @@ fn open(args: &Args, gpu: &Gpu) -> Result<(String, Model)> {
     };
     let options = ModelOptions {
         head,
+        precision: args.precision.precision,
         ..ModelOptions::default()
     };
     Ok((name, Model::with_options(gpu, weights, options)?))

@@ -90,6 +90,7 @@ impl Precision {
 /// Pictures to planes.
 pub(crate) struct Encoder {
     pub program: Program,
+    pub weight_bytes: u64,
     pub frame: FrameUniform,
     /// The planes of the source that was encoded last.
     pub planes: FeatureMap,
@@ -98,6 +99,7 @@ pub(crate) struct Encoder {
 /// A drive to a picture.
 pub(crate) struct Renderer {
     pub program: Program,
+    pub weight_bytes: u64,
     pub frame: FrameUniform,
     pub coefficients: Tensor,
     pub points: Tensor,
@@ -200,11 +202,10 @@ impl Model {
     #[must_use]
     pub fn report(&self) -> String {
         let inner = &self.inner;
-        let bytes = inner.encoder.program.bytes + inner.renderer.program.bytes;
         let mut report = format!(
-            "{}\nworking memory: {:.1} MB\nkernels:",
+            "{}\nweights and working memory: {:.1} MB\nkernels:",
             inner.gpu.description(),
-            bytes as f64 / 1e6
+            self.device_bytes() as f64 / 1e6
         );
         let mut counts = std::collections::BTreeMap::<&str, u32>::new();
         for name in inner
@@ -219,6 +220,17 @@ impl Model {
             report.push_str(&format!("\n  {name}: {count} dispatches"));
         }
         report
+    }
+
+    /// Bytes on the device for weights and working memory; avatars, frames and the fusion of several
+    /// sources come on top.
+    #[must_use]
+    pub fn device_bytes(&self) -> u64 {
+        let Inner {
+            encoder, renderer, ..
+        } = &*self.inner;
+        let weights = encoder.weight_bytes + renderer.weight_bytes;
+        weights + encoder.program.bytes + renderer.program.bytes
     }
 
     /// Names and intermediate results of the last recording, if the model keeps them (see
@@ -368,6 +380,7 @@ impl Encoder {
         let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
         Ok(Self {
             program: b.finish()?,
+            weight_bytes: net.bytes(),
             frame,
             planes,
         })
@@ -451,6 +464,7 @@ impl Renderer {
             size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
         Ok(Self {
             program: b.finish()?,
+            weight_bytes: net.bytes() + field.bytes(),
             frame,
             coefficients,
             points: points.positions,

@@ -8,6 +8,7 @@ use gpavatar::{
 };
 use image::RgbaImage;
 
+use super::cli::PrecisionArgs;
 use super::demo::{self, Sample};
 use super::sheet::Cell;
 
@@ -19,6 +20,8 @@ pub struct ModelArgs {
     /// Head model file, if the weights file holds none
     #[arg(long, value_name = "FILE", requires = "weights")]
     head: Option<PathBuf>,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 #[derive(clap::Args)]
@@ -57,6 +60,7 @@ impl ModelArgs {
         let head = self.head.as_ref().map(HeadModel::open).transpose()?;
         let options = ModelOptions {
             head,
+            precision: self.precision.precision,
             ..ModelOptions::default()
         };
         let model = Model::with_options(gpu, Weights::open(self.path())?, options)?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gpavatar::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
+use gpavatar::{AdapterKind, Gpu, GpuOptions, Precision, ShaderChecks};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -40,6 +40,23 @@ fn kernels(name: String) -> AdapterKind {
     match name.as_str() {
         "cpu" => AdapterKind::Cpu,
         _ => AdapterKind::Gpu,
+    }
+}
+
+/// How the network is kept on the device.
+#[derive(clap::Args)]
+pub struct PrecisionArgs {
+    /// Numbers of 16 bits in the super-resolver (half) or everywhere (fastest)
+    #[arg(long, default_value = "full",
+          value_parser = PossibleValuesParser::new(["full", "half", "fastest"]).map(precision))]
+    pub precision: Precision,
+}
+
+fn precision(name: String) -> Precision {
+    match name.as_str() {
+        "half" => Precision::Half,
+        "fastest" => Precision::Fastest,
+        _ => Precision::Full,
     }
 }
 

@@ -79,6 +79,11 @@ impl Field {
         })
     }
 
+    /// Bytes of all weights.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.weights.bytes() + self.view.bytes()
+    }
+
     /// Plans what depends on the viewing direction alone, once per ray.
     pub(crate) fn view(&self, b: &mut ProgramBuilder<'_>, rays: &Rays) -> Result<()> {
         b.stage("field");

@@ -214,6 +214,23 @@ impl StyleUnet {
         Linear::new(gpu, &name, (&matrix, format), &bias, columns)
     }
 
+    /// Bytes of all weights and noise maps.
+    pub(crate) fn bytes(&self) -> u64 {
+        let convs = self.convs.values().flat_map(|c| [&c.weights, &c.bias]);
+        let linears = [&self.final_linear, &self.modulation].into_iter();
+        let linears = linears
+            .chain(&self.style_layers)
+            .flat_map(|l| [&l.weights, &l.bias]);
+        let others = [
+            &self.demodulation_rows,
+            &self.squares,
+            &self.constant.tensor,
+            &self.noise,
+        ];
+        let all = convs.chain(linears).chain(others);
+        all.map(Tensor::bytes).sum()
+    }
+
     /// Elements of the noise maps of one kind: where generated ones begin.
     pub(crate) fn noise_elements(&self) -> u32 {
         self.noise_elements
