@@ -85,9 +85,9 @@ impl Timer {
             // In a submission of its own: within one, nothing keeps it from overlapping.
             submit(&self.gpu, encoder);
         }
-        match &mut self.clock {
+        match self.clock {
             #[cfg(feature = "profiler")]
-            Clock::Timestamps(profiler) => {
+            Clock::Timestamps(ref mut profiler) => {
                 let query = profiler.begin_pass_query(step.label.as_str(), encoder);
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some(&step.label),
@@ -116,9 +116,9 @@ impl Timer {
 
     /// Submits the recording, of which [`Timer::times`] are to be read.
     pub(crate) fn submit(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<()> {
-        match &mut self.clock {
+        match self.clock {
             #[cfg(feature = "profiler")]
-            Clock::Timestamps(profiler) => {
+            Clock::Timestamps(ref mut profiler) => {
                 profiler.resolve_queries(&mut encoder);
                 submit(&self.gpu, &mut encoder);
                 profiler
