@@ -16,7 +16,7 @@ use gpavatar::reference::{Tensor, head, output, style_unet};
 use gpavatar::{
     Atlas, Attention, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Frame, Gpu,
     GpuOptions, HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise, PointWeighting,
-    RenderOptions, ShaderChecks, SourceImage, SyntheticRules, Weights, wgpu,
+    Precision, RenderOptions, ShaderChecks, SourceImage, SyntheticRules, Weights, wgpu,
 };
 
 const SEEDED: RenderOptions = RenderOptions {
@@ -59,6 +59,37 @@ fn reference_frame(config: &ModelConfig, points: &[[f32; 3]], camera: &Camera) -
 
 fn planes(avatar: &Avatar) -> Vec<f32> {
     pollster::block_on(avatar.planes().read(avatar.model().gpu())).unwrap()
+}
+
+// ---- precision -----------------------------------------------------------------------------
+
+#[test]
+fn avatars_of_every_precision_are_saved_and_loaded() {
+    let config = tiny::config();
+    let mut bytes = Vec::new();
+    for precision in [Precision::Full, Precision::Half, Precision::Fastest] {
+        let options = ModelOptions {
+            precision,
+            ..ModelOptions::default()
+        };
+        let model = Model::with_options(gpu(), tiny::weights(&config), options).unwrap();
+        assert_eq!(model.precision(), precision);
+        bytes.push(model.device_bytes());
+        // One picture is copied into the planes, several are fused into them.
+        for count in [1, 3] {
+            let pictures = [0, 1, 2].map(|seed| tiny::picture(32, 32, seed));
+            let avatar = Avatar::from_images(&model, &pictures[..count]).unwrap();
+            let file = pollster::block_on(avatar.to_bytes(FloatFormat::F32)).unwrap();
+            let loaded = Avatar::from_bytes(&model, file).unwrap();
+            let drive = tiny::drive();
+            assert_eq!(
+                Picture::render(&loaded, &drive),
+                Picture::render(&avatar, &drive),
+                "{precision:?}, {count} pictures"
+            );
+        }
+    }
+    assert!(bytes.is_sorted_by(|a, b| a > b), "{bytes:?}");
 }
 
 // ---- determinism and sharing ---------------------------------------------------------------

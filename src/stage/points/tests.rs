@@ -148,7 +148,10 @@ fn bounds_are_those_of_the_moved_points() {
             assert_eq!(bounds.map(|[x, y, z, _]| [x, y, z]), expected);
         }
         assert_eq!(of_groups.len() as u32, planned.layout.groups());
-        for (group, clusters) in of_groups.iter().zip(of_clusters.chunks(8)) {
+        for (group, clusters) in of_groups
+            .iter()
+            .zip(of_clusters.chunks(Layout::GROUP as usize))
+        {
             let corner = |corner: usize, pick: fn(f32, f32) -> f32| {
                 let corners = clusters.iter().map(|bounds| bounds[corner]);
                 corners.reduce(|a, b| std::array::from_fn(|i| pick(a[i], b[i])))
