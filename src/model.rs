@@ -165,6 +165,7 @@ impl Model {
         let encoder = Encoder::new(gpu, &weights, &options)?;
         let renderer = Renderer::new(gpu, &weights, head.as_ref(), &options)?;
         gpu.check("setting the model up")?;
+        gpu.tuner().save()?;
         Ok(Self {
             inner: Arc::new(Inner {
                 gpu: gpu.clone(),
@@ -373,7 +374,7 @@ impl Encoder {
     fn new(gpu: &Gpu, weights: &Weights, options: &ModelOptions) -> Result<Self> {
         let config = weights.config();
         let format = options.precision.volume();
-        let net = StyleUnet::new(gpu, weights, config.encoder(), format)?;
+        let net = StyleUnet::new(gpu, weights, config.encoder(), config.source_size, format)?;
         let frame = FrameUniform::new(gpu, &net)?;
         let mut b = ProgramBuilder::new(gpu, format, options.trace);
         let canonical = source::plan(&mut b, config.source_size)?;
@@ -407,7 +408,13 @@ impl Renderer {
         }
         let volume = options.precision.volume();
         let maps = options.precision.super_resolver();
-        let net = StyleUnet::new(gpu, weights, config.super_resolver(), maps)?;
+        let net = StyleUnet::new(
+            gpu,
+            weights,
+            config.super_resolver(),
+            config.low_res_size,
+            maps,
+        )?;
         let field = Field::new(gpu, weights, volume)?;
         let frame = FrameUniform::new(gpu, &net)?;
 

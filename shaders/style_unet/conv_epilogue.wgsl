@@ -1,6 +1,6 @@
 #define_import_path gpavatar::conv_epilogue
 
-// What both convolution kernels share: parameters, bindings, and everything that happens to an
+// What the convolution kernels share: parameters, bindings, and everything that happens to an
 // accumulated output before it is stored.
 
 #import gpavatar::activation::{lrelu, sigmoid_wide}
@@ -21,6 +21,9 @@ struct Conv {
     noise_offset: u32,
     noise_gain: f32,
     flags: u32,
+    // Of Winograd's transforms: first row of tiles, and how many there are.
+    band_start: u32,
+    band_rows: u32,
 }
 
 const DEMODULATE = 1u;

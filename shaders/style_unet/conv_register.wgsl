@@ -2,8 +2,8 @@
 //
 // A thread owns a tile of 8 pixels in a row times 8 output channels. Workgroups along x, continued
 // along z, take 8 of the image's tiles each, row by row; along y 4 eighths of the output channels
-// each. For adapters whose workgroup memory costs more than repeated loads (CPU implementations),
-// and for images too small to fill a workgroup's tile.
+// each. For adapters whose workgroup memory costs more than repeated loads
+// (CPU implementations).
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
 #import gpavatar::stored::unpacked
@@ -13,6 +13,8 @@
 override KERNEL_SIZE: u32 = 3u;
 // 1 scales the input channels by the layer's modulation.
 override MODULATED: u32 = 0u;
+// 1 multiplies each of 16 rows by weights of its own, those of the tap of its number.
+override TAP_PER_ROW: u32 = 0u;
 
 // Pixel `left + i - 1` of the row that starts at `row`, zero outside of it; channels 4c..4c+4.
 fn fetch(left: u32, row: u32, c: u32, i: u32) -> vec4<f32> {
@@ -51,10 +53,12 @@ fn main(
     if y >= conv.height || o >= conv.output_channels {
         return;
     }
-    let taps = KERNEL_SIZE * KERNEL_SIZE;
     // vec4s between two taps, and the first weight of these output channels.
     let tap_stride = conv.input_channels * 8u;
-    let first = eighth * taps * tap_stride;
+    var first = eighth * KERNEL_SIZE * KERNEL_SIZE * tap_stride;
+    if TAP_PER_ROW == 1u {
+        first = (eighth * 16u + y) * tap_stride;
+    }
 
     var a0 = vec4<f32>();
     var b0 = vec4<f32>();

@@ -13,6 +13,9 @@
 override KERNEL_SIZE: u32 = 3u;
 // 1 scales the input channels by the layer's modulation.
 override MODULATED: u32 = 0u;
+// 1 multiplies each of 16 rows by weights of its own, those of the tap of its number. Rows are then
+// multiples of 32 wide, so that a workgroup is in one of them.
+override TAP_PER_ROW: u32 = 0u;
 
 // Weights of four input channels for 16 output channels: column i of a matrix holds the outputs
 // 4i..4i+4.
@@ -88,12 +91,17 @@ fn main(
     let x = tile % tiles * 4u;
     let y = tile / tiles;
     let border = KERNEL_SIZE / 2u;
-    let taps = KERNEL_SIZE * KERNEL_SIZE;
+    var taps = KERNEL_SIZE * KERNEL_SIZE;
+    var tap = 0u;
+    if TAP_PER_ROW == 1u {
+        taps = 16u;
+        tap = y;
+    }
     // vec4s between two taps.
     let stride = conv.input_channels * 8u;
     let last = (conv.output_channels - 1u) / 2u;
-    let low = group.y * 2u * taps * stride + thread;
-    let high = min(group.y * 2u + 1u, last) * taps * stride + thread;
+    let low = (group.y * 2u * taps + tap) * stride + thread;
+    let high = (min(group.y * 2u + 1u, last) * taps + tap) * stride + thread;
     // The thread's weights belong to input channel `thread / 2` of four.
     let own = vec4<u32>(thread / 2u) == vec4<u32>(0u, 1u, 2u, 3u);
 

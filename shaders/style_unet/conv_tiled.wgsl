@@ -13,7 +13,10 @@
 override KERNEL_SIZE: u32 = 3u;
 // 1 scales the input channels by the layer's modulation.
 override MODULATED: u32 = 0u;
-// Threads along the output channels (2, 4 or 8) and along x (8 pixels each).
+// 1 multiplies each of 16 rows by weights of its own, those of the tap of its number. Workgroups are
+// then one row high.
+override TAP_PER_ROW: u32 = 0u;
+// Threads along the output channels (2, 4, 8 or 16) and along x (8 pixels each).
 override CHANNEL_GROUPS: u32 = 8u;
 override COLUMN_GROUPS: u32 = 2u;
 
@@ -83,7 +86,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let quarter = i % (2u * CHANNEL_GROUPS);
             let row = i / (2u * CHANNEL_GROUPS);
             let eighth = min(first_eighth + quarter / 2u, eighths - 1u);
-            let tap = eighth * taps + row / 4u;
+            var tap = eighth * taps + row / 4u;
+            if TAP_PER_ROW == 1u {
+                tap = eighth * 16u + group.y;
+            }
             let at = (tap * conv.input_channels + c) * 4u + row % 4u;
             staged[staged_pixels + i] = unpacked(weights[at * 2u + quarter % 2u]);
         }

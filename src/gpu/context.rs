@@ -1,9 +1,11 @@
 //! The device that everything runs on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::kernel::{Kernel, KernelKey, KernelSource, kernels};
+use super::tuning::{Choice, Tuner, Tuning};
 use crate::{Error, Result};
 
 /// How [`Gpu::request`] chooses and opens an adapter.
@@ -24,6 +26,10 @@ pub struct GpuOptions {
     /// Whether kernels may use subgroup operations. Default: the environment variable
     /// `GPAVATAR_SUBGROUPS` (`on` or `off`), else wherever they are faster.
     pub subgroups: Option<bool>,
+    /// How the variants of a model's kernels are chosen. Default: the environment variable
+    /// `GPAVATAR_TUNING` (`estimate`, `measure`, or the path of a file that pins them), else they are
+    /// measured on GPUs and estimated on CPU implementations and in browsers.
+    pub tuning: Option<Tuning>,
     /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
     /// shows. For tests.
     pub poison: bool,
@@ -71,6 +77,7 @@ struct Inner {
     kind: AdapterKind,
     poison: bool,
     evictor: Option<Evictor>,
+    tuner: Mutex<Arc<Tuner>>,
     kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     failure: Arc<Mutex<Failure>>,
 }
@@ -111,7 +118,8 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoAdapter`] if none matches, [`Error::Device`] if it cannot be opened,
     /// [`Error::Limit`] if it is too small for a kernel, [`Error::Argument`] for an unknown
-    /// backend, or an environment variable that says none of what it may.
+    /// backend, or an environment variable that says none of what it may; [`Error::Io`] and
+    /// [`Error::Format`] for a file of variants that is named and cannot be used.
     pub async fn request(options: &GpuOptions) -> Result<Self> {
         let shaders = choice(
             options.shaders,
@@ -186,7 +194,8 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Runs on a device of the host application, which keeps its own error handlers.
+    /// Runs on a device of the host application, which keeps its own error handlers. Variants of
+    /// kernels are chosen as by [`GpuOptions::tuning`]'s default: see [`Gpu::set_tuning`].
     ///
     /// [`Gpu::required_limits`] are enough, and less where no kernel needs it;
     /// [`Gpu::optional_features`] are used if enabled.
@@ -221,6 +230,7 @@ impl Gpu {
         });
         let inner = Inner {
             kind,
+            tuner: Mutex::new(Arc::new(Tuner::new(&info, kind, tuning(&options.tuning))?)),
             evictor: options.cold.then(|| Evictor::new(&device)),
             device,
             queue,
@@ -288,6 +298,35 @@ impl Gpu {
         device.features().contains(wgpu::Features::SUBGROUP)
             && info.subgroup_min_size >= 8
             && kernels.all(|kernel| kernel.check(&limits).is_ok())
+    }
+
+    /// Chooses the variants of the models that are set up from now on in another way.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Format`] for a file of variants that cannot be used;
+    /// [`Error::Argument`] for measurements in a browser.
+    pub fn set_tuning(&self, tuning: Tuning) -> Result<()> {
+        let tuner = Tuner::new(&self.inner.info, self.inner.kind, Some(tuning))?;
+        let slot = self.inner.tuner.lock();
+        *slot.unwrap_or_else(PoisonError::into_inner) = Arc::new(tuner);
+        Ok(())
+    }
+
+    pub(crate) fn tuner(&self) -> Arc<Tuner> {
+        let tuner = self.inner.tuner.lock();
+        tuner.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was measured of this adapter's variants, by layer; nothing where they are estimated.
+    #[must_use]
+    pub fn choices(&self) -> BTreeMap<String, Choice> {
+        self.tuner().choices()
+    }
+
+    /// The file that measured variants are kept in or pinned by, if there is one.
+    #[must_use]
+    pub fn tuning_file(&self) -> Option<PathBuf> {
+        self.tuner().file().map(PathBuf::from)
     }
 
     /// The wgpu device.
@@ -495,6 +534,19 @@ fn choice<T: Copy>(given: Option<T>, name: &'static str, known: &[(&str, T)]) ->
         (None, Some((name, value))) => one_of(name, &value, known).map(Some),
         _ => Ok(given),
     }
+}
+
+/// What an option, else the environment says of tuning, if anything.
+fn tuning(given: &Option<Tuning>) -> Option<Tuning> {
+    let named = || {
+        let (_, value) = variable("GPAVATAR_TUNING")?;
+        Some(match value.as_str() {
+            "estimate" => Tuning::Estimate,
+            "measure" => Tuning::Measure { file: None },
+            _ => Tuning::Pinned(value.into()),
+        })
+    };
+    given.clone().or_else(named)
 }
 
 /// What `name` stands for, regardless of case.

@@ -6,6 +6,7 @@ mod kernel;
 mod profiler;
 mod program;
 mod tensor;
+mod tuning;
 mod uploads;
 
 pub use context::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
@@ -18,4 +19,5 @@ pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
 pub use tensor::{Format, Tensor};
+pub use tuning::{Choice, Tuning};
 pub(crate) use uploads::Uploads;

@@ -124,6 +124,42 @@ impl Conv<'_> {
     }
 }
 
+/// The map as Winograd's F(2x2, 3x3) multiplies it, for a convolution with zero padding 1: Bᵀ d B
+/// for each tile d of 4x4 pixels (Lavin and Gray 2015, section 4.1), its channels multiplied by
+/// `modulation`. Tiles are 2 pixels apart, row by row; returns `[position, tile, channels]`.
+pub fn winograd_tiles(x: &Tensor, modulation: Option<&[f32]>) -> Tensor {
+    let [height, width, channels] = x.image();
+    let (rows, columns) = (height.div_ceil(2), width.div_ceil(2));
+    // Bᵀ v.
+    let transformed = |[a, b, c, d]: [f32; 4]| [a - c, b + c, c - b, b - d];
+    let mut tiles = Tensor::zeros([16, rows * columns, channels]);
+    for tile in 0..rows * columns {
+        for channel in 0..channels {
+            let gain = modulation.map_or(1.0, |s| s[channel]);
+            let pixel = |row: usize, column: usize| {
+                let (y, x_) = (tile / columns * 2 + row, tile % columns * 2 + column);
+                let inside = (1..=height).contains(&y) && (1..=width).contains(&x_);
+                if inside {
+                    x.pixel(y - 1, x_ - 1)[channel]
+                } else {
+                    0.0
+                }
+            };
+            let d = [0, 1, 2, 3].map(|j| transformed([0, 1, 2, 3].map(|i| pixel(i, j))));
+            for i in 0..4 {
+                for (j, value) in transformed(d.map(|column| column[i]))
+                    .into_iter()
+                    .enumerate()
+                {
+                    let position = (4 * i + j) * rows * columns;
+                    tiles.data[(position + tile) * channels + channel] = value * gain;
+                }
+            }
+        }
+    }
+    tiles
+}
+
 /// Resizes a map to `height` x `width` bilinearly, pixel grids aligned at their outer borders and
 /// edges clamped; halving averages 2x2 pixels. Optionally applies [`lrelu`] to the result.
 pub fn resample(x: &Tensor, [height, width]: [usize; 2], activate: bool) -> Tensor {

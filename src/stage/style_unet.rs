@@ -5,14 +5,16 @@
 //! demodulation, scale and shift and residual sums into the convolutions' epilogues; all
 //! modulations into one matrix product.
 
+mod conv;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use conv::{Conv, Operands, Shape, Variant};
+
 use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{
-    AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid,
-};
+use crate::gpu::{Dispatch, Format, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid};
 use crate::weights::{fold, pack};
 use crate::{Result, Weights};
 
@@ -50,7 +52,7 @@ mod flag {
 /// Weights of one such network on the device.
 pub(crate) struct StyleUnet {
     config: StyleUnetConfig,
-    convs: HashMap<String, Conv>,
+    layers: HashMap<String, Layer>,
     final_linear: Linear,
     style_layers: Vec<Linear>,
     modulation: Linear,
@@ -64,12 +66,9 @@ pub(crate) struct StyleUnet {
     nothing: Tensor,
 }
 
-struct Conv {
-    weights: Tensor,
-    bias: Tensor,
-    kernel_size: u32,
-    inputs: u32,
-    outputs: u32,
+/// A convolution and its share of the style.
+struct Layer {
+    conv: Conv,
     style: Option<StyleOffsets>,
 }
 
@@ -109,36 +108,41 @@ impl Linear {
 }
 
 impl StyleUnet {
-    /// Folds, packs and uploads the weights of the network `config`.
+    /// Folds, packs and uploads the weights of the network `config` for inputs of `input_size`.
     pub(crate) fn new(
         gpu: &Gpu,
         weights: &Weights,
         config: StyleUnetConfig,
+        input_size: u32,
         format: Format,
     ) -> Result<Self> {
-        let mut convs = HashMap::new();
-        let mut load = |name: String, style: Option<StyleOffsets>| -> Result<()> {
-            let conv = Conv::load(gpu, weights, &name, style, format)?;
-            convs.insert(name, conv);
+        let mut layers = HashMap::new();
+        let mut load = |name: String, size: u32, style: Option<StyleOffsets>| -> Result<()> {
+            let layer = Layer::load(gpu, weights, &name, size, style, format)?;
+            layers.insert(name, layer);
             Ok(())
         };
-        load(config.first_conv(), None)?;
+        load(config.first_conv(), input_size, None)?;
         let blocks = (config.first_block().into_iter())
             .chain(config.down_blocks())
             .chain(config.up_blocks());
         for block in blocks {
-            for part in ["conv1", "conv2", "skip"] {
-                load(format!("{}.{part}", block.name), None)?;
+            // Resizes come before `conv2`, and on the way down before `skip`.
+            let skip = block.input.min(block.output);
+            for (part, size) in [
+                ("conv1", block.input),
+                ("conv2", block.output),
+                ("skip", skip),
+            ] {
+                load(format!("{}.{part}", block.name), size, None)?;
             }
         }
-        load(config.name("final_conv"), None)?;
-        for level in 0..config.levels() {
+        load(config.name("final_conv"), 4, None)?;
+        for (level, block) in config.up_blocks().iter().enumerate() {
             for condition in ["condition_scale", "condition_shift"] {
                 for part in [0, 2] {
-                    load(
-                        config.name(format_args!("{condition}.{level}.{part}")),
-                        None,
-                    )?;
+                    let name = config.name(format_args!("{condition}.{level}.{part}"));
+                    load(name, block.output, None)?;
                 }
             }
         }
@@ -148,11 +152,11 @@ impl StyleUnet {
             let map = weights.f32(&conv.noise)?;
             let gain = weights.f32(&format!("{}.weight", conv.name))?[0];
             let offsets = styles.add_demodulated(weights, &conv.name, &map, gain)?;
-            load(conv.name, Some(offsets))?;
+            load(conv.name, conv.resolution, Some(offsets))?;
         }
         for to_rgb in config.to_rgbs() {
             let offsets = styles.add(weights, &to_rgb.name)?;
-            load(to_rgb.name, Some(offsets))?;
+            load(to_rgb.name, to_rgb.resolution, Some(offsets))?;
         }
 
         let style_layers = (0..config.style_layers)
@@ -189,7 +193,7 @@ impl StyleUnet {
             noise: Tensor::from_slice(gpu, label, &styles.noise)?,
             noise_elements,
             nothing: Tensor::from_slice(gpu, "nothing", &[0.0f32; 4])?,
-            convs,
+            layers,
             config,
         })
     }
@@ -216,7 +220,7 @@ impl StyleUnet {
 
     /// Bytes of all weights and noise maps.
     pub(crate) fn bytes(&self) -> u64 {
-        let convs = self.convs.values().flat_map(|c| [&c.weights, &c.bias]);
+        let convs = self.layers.values().map(|layer| layer.conv.bytes());
         let linears = [&self.final_linear, &self.modulation].into_iter();
         let linears = linears
             .chain(&self.style_layers)
@@ -227,8 +231,7 @@ impl StyleUnet {
             &self.constant.tensor,
             &self.noise,
         ];
-        let all = convs.chain(linears).chain(others);
-        all.map(Tensor::bytes).sum()
+        convs.chain(linears.chain(others).map(Tensor::bytes)).sum()
     }
 
     /// Elements of the noise maps of one kind: where generated ones begin.
@@ -261,11 +264,13 @@ impl StyleUnet {
     }
 }
 
-impl Conv {
+impl Layer {
+    /// Loads a layer on square maps of `size`.
     fn load(
         gpu: &Gpu,
         weights: &Weights,
         name: &str,
+        size: u32,
         style: Option<StyleOffsets>,
         format: Format,
     ) -> Result<Self> {
@@ -277,21 +282,22 @@ impl Conv {
         let shape = weights.shape(&tensor)?;
         let [outputs, inputs, kernel_size, _] =
             [4, 3, 2, 1].map(|back| shape[shape.len() - back] as u32);
-        let matrix = weights.f32(&tensor)?;
-        let packed = pack::convolution(&matrix, outputs, inputs, kernel_size * kernel_size);
+        let shape = Shape {
+            kernel_size,
+            inputs,
+            outputs,
+            size: [size; 2],
+            modulated: style.is_some(),
+        };
+        let filters = weights.f32(&tensor)?;
         let bias = if name.ends_with(".skip") {
             vec![0.0; outputs as usize]
         } else {
             weights.f32(&format!("{name}.bias"))?.into_owned()
         };
-        Ok(Self {
-            weights: Tensor::stored(gpu, name, &packed, format)?,
-            bias: Tensor::from_slice(gpu, name, &pack::vector(&bias))?,
-            kernel_size,
-            inputs,
-            outputs,
-            style,
-        })
+        let variant = Variant::choose(gpu, shape, format)?;
+        let conv = Conv::new(gpu, name, shape, variant, (&filters, format), &bias)?;
+        Ok(Self { conv, style })
     }
 }
 
@@ -537,7 +543,10 @@ impl Plan<'_> {
     fn condition(&self, b: &mut ProgramBuilder<'_>, level: u32, x: &FeatureMap) -> Result<Tensor> {
         let config = &self.net.config;
         let name = |kind, part| config.name(format_args!("{kind}.{level}.{part}"));
-        let channels = self.net.convs[&name("condition_scale", 2)].outputs;
+        let channels = self.net.layers[&name("condition_scale", 2)]
+            .conv
+            .shape
+            .outputs;
         let elements = elements(x.size, channels);
         let both = b.stored(&name("condition_scale", 2), 2 * elements)?;
         let bytes = b.format().bytes(elements);
@@ -636,22 +645,18 @@ impl Plan<'_> {
         epilogue: Epilogue<'_>,
     ) -> Result<FeatureMap> {
         let net = self.net;
-        let conv = &net.convs[name];
-        let size = input.size;
+        let Layer { conv, style: share } = &net.layers[name];
+        debug_assert_eq!(conv.shape.size, [input.size; 2], "{name}");
         let output = match epilogue.output {
             Some(output) => output,
-            None => b.stored(name, elements(size, conv.outputs))?,
+            None => b.stored(name, elements(input.size, conv.shape.outputs))?,
         };
-        let offsets = conv.style.unwrap_or_default();
+        let offsets = share.unwrap_or_default();
         let mut flags = epilogue.flags;
         if offsets.demodulation.is_some() {
             flags |= flag::DEMODULATE | flag::NOISE;
         }
         let parameters = params::Conv {
-            width: size,
-            height: size,
-            input_channels: conv.inputs.div_ceil(4),
-            output_channels: conv.outputs.div_ceil(4),
             modulation_offset: offsets.modulation,
             demodulation_offset: offsets.demodulation.unwrap_or_default(),
             noise_offset: offsets.noise,
@@ -659,40 +664,21 @@ impl Plan<'_> {
             flags,
             ..Default::default()
         };
-        let (kernel, grid) = conv.kernel(b, size)?;
         let nothing = &net.nothing;
-        let pixels = f64::from(size) * f64::from(size);
-        let taps = f64::from(conv.kernel_size * conv.kernel_size);
-        let (inputs, outputs) = (f64::from(conv.inputs), f64::from(conv.outputs));
-        let number = b.format().bytes(1) as f64;
-        b.dispatch(
-            Dispatch::new(name, &kernel)
-                .uniform("conv", parameters)
-                .bind("frame", self.frame)
-                .bind("input", &input.tensor)
-                .bind("weights", &conv.weights)
-                .bind("bias", &conv.bias)
-                .bind(
-                    "modulation",
-                    style.map_or(nothing, |style| &style.modulation),
-                )
-                .bind(
-                    "demodulation",
-                    style.map_or(nothing, |style| &style.demodulation),
-                )
-                .bind("noise", &net.noise)
-                .bind("operand", epilogue.operand.unwrap_or(nothing))
-                .bind("output", &output)
-                .grid(grid)
-                .cost(
-                    2.0 * taps * inputs * outputs * pixels,
-                    number * (pixels * (inputs + outputs) + taps * inputs * outputs),
-                ),
-        );
+        let operands = Operands {
+            frame: self.frame,
+            input: &input.tensor,
+            modulation: style.map_or(nothing, |style| &style.modulation),
+            demodulation: style.map_or(nothing, |style| &style.demodulation),
+            noise: &net.noise,
+            operand: epilogue.operand.unwrap_or(nothing),
+            output: &output,
+        };
+        conv.plan(b, name, parameters, operands)?;
         let output = FeatureMap {
             tensor: output,
-            size,
-            channels: conv.outputs,
+            size: input.size,
+            channels: conv.shape.outputs,
         };
         b.tap_stored(name, &output.tensor, output.shape());
         Ok(output)
@@ -852,49 +838,6 @@ impl Decoder<'_> {
         let next = plan.conv(b, &self.rgbs[level as usize + 1].name, &y, style, epilogue)?;
         b.release(rgb.tensor);
         Ok((y, next))
-    }
-}
-
-impl Conv {
-    /// The kernel for a map of `size` on this adapter, and its workgroups.
-    fn kernel(&self, b: &ProgramBuilder<'_>, size: u32) -> Result<(Arc<Kernel>, [u32; 3])> {
-        /// Below this the tile of a workgroup would mostly be empty.
-        const SMALLEST_TILED: u32 = 16;
-        let eighths = self.outputs.div_ceil(8);
-        let common = [
-            ("KERNEL_SIZE", self.kernel_size),
-            ("MODULATED", self.style.is_some().into()),
-        ];
-        let gpu = b.gpu();
-        if gpu.kind() == AdapterKind::Cpu && gpu.has_subgroups() {
-            let kernel = b.kernel(&kernels::CONV_SUBGROUP, &common)?;
-            let [columns, rows, _] = linear_grid((size.div_ceil(4) * size).div_ceil(8));
-            return Ok((kernel, [columns, eighths.div_ceil(2), rows]));
-        }
-        if gpu.kind() == AdapterKind::Cpu || size < SMALLEST_TILED {
-            let kernel = b.kernel(&kernels::CONV_REGISTER, &common)?;
-            let [columns, rows, _] = linear_grid((size.div_ceil(8) * size).div_ceil(8));
-            return Ok((kernel, [columns, eighths.div_ceil(4), rows]));
-        }
-        let (channel_groups, column_groups) = match eighths {
-            0..=2 => (2, 4),
-            3..=4 => (4, 4),
-            _ => (8, 2),
-        };
-        let constants = [
-            common[0],
-            common[1],
-            ("CHANNEL_GROUPS", channel_groups),
-            ("COLUMN_GROUPS", column_groups),
-        ];
-        let kernel = b.kernel(&kernels::CONV_TILED, &constants)?;
-        let height = 128 / (channel_groups * column_groups);
-        let grid = [
-            size.div_ceil(column_groups * 8),
-            size.div_ceil(height),
-            eighths.div_ceil(channel_groups),
-        ];
-        Ok((kernel, grid))
     }
 }
 

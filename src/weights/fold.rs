@@ -177,6 +177,19 @@ pub fn squared_sums(weights: &Weights, name: &str) -> Result<Vec<f32>> {
         .collect())
 }
 
+/// 3x3 filters `[filter][row][column]` as Winograd's F(2x2, 3x3) multiplies them:
+/// `[filter][position]`, G g Gᵀ for a filter g (Lavin and Gray 2015, section 4.1).
+pub fn winograd(filters: &[f32]) -> Vec<f32> {
+    // G v.
+    let transformed = |[a, b, c]: [f64; 3]| [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+    let filters = filters.chunks_exact(9).flat_map(|g| {
+        let columns = [0, 1, 2].map(|x| transformed([0, 3, 6].map(|y| f64::from(g[y + x]))));
+        let rows = [0, 1, 2, 3].map(|y| transformed(columns.map(|column| column[y])));
+        rows.into_iter().flatten()
+    });
+    filters.map(|value| value as f32).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

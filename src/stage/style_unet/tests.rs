@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::conv::{Structure, tiled};
 use super::*;
 use crate::reference::{self, shared, style_unet as twin};
 use crate::stage::testing::*;
@@ -16,10 +17,9 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         kernel_size: 3,
         format: Format::F32,
     };
-    let structures = [Structure::Register, tiled(4, 4), Structure::Subgroup];
     for format in [Format::F32, Format::F16] {
-        for structure in &structures[..2 + usize::from(gpu.has_subgroups())] {
-            convolve(gpu, ConvCase { format, ..case }, LAYERS[5], *structure);
+        for variant in variants(gpu) {
+            convolve(gpu, ConvCase { format, ..case }, LAYERS[5], variant);
         }
         resize(gpu, format, 2, [[5, 9], [12, 7]], 6, true);
         sum(gpu, format, 3, 301, [2, 3, 1]);
@@ -45,9 +45,9 @@ struct ConvCase {
 
 /// What the network ever does to a convolution: whether it is modulated, and the flags of its
 /// epilogue.
-type Layer = (bool, u32);
+type LayerKind = (bool, u32);
 
-const LAYERS: [Layer; 9] = [
+const LAYERS: [LayerKind; 9] = [
     (false, 0),
     (false, flag::LRELU),
     (false, flag::LRELU | flag::RESIDUAL),
@@ -62,74 +62,25 @@ const LAYERS: [Layer; 9] = [
     (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
 ];
 
-/// How a convolution is spread over threads.
-#[derive(Clone, Copy, Debug)]
-enum Structure {
-    Register,
-    /// Only on a device that has them.
-    Subgroup,
-    Tiled {
-        channel_groups: u32,
-        column_groups: u32,
-    },
-    /// What the stage chooses for the device; for square maps.
-    Chosen,
-}
-
-const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
-    Structure::Tiled {
-        channel_groups,
-        column_groups,
+/// All that a device with this limits can compute any 3x3 convolution by.
+fn variants(gpu: &Gpu) -> Vec<Variant> {
+    let mut structures = vec![
+        Structure::Register,
+        Structure::Split,
+        tiled(2, 4),
+        tiled(4, 4),
+        tiled(8, 2),
+        tiled(4, 2),
+    ];
+    let mut products = vec![Structure::Register, tiled(8, 16), tiled(16, 8)];
+    if gpu.has_subgroups() {
+        structures.push(Structure::Subgroup);
+        products.push(Structure::Subgroup);
     }
-}
-
-const STRUCTURES: [Structure; 4] = [Structure::Register, tiled(2, 4), tiled(4, 4), tiled(8, 2)];
-
-impl Structure {
-    fn kernel(
-        self,
-        b: &ProgramBuilder<'_>,
-        conv: &Conv,
-        [height, width]: [u32; 2],
-    ) -> (Arc<Kernel>, [u32; 3]) {
-        let mut constants = vec![
-            ("KERNEL_SIZE", conv.kernel_size),
-            ("MODULATED", conv.style.is_some().into()),
-        ];
-        let eighths = conv.outputs.div_ceil(8);
-        let (source, grid) = match self {
-            Self::Chosen => return conv.kernel(b, width).unwrap(),
-            Self::Subgroup => {
-                let [columns, rows, _] = linear_grid((width.div_ceil(4) * height).div_ceil(8));
-                (
-                    &kernels::CONV_SUBGROUP,
-                    [columns, eighths.div_ceil(2), rows],
-                )
-            }
-            Self::Register => {
-                let [columns, rows, _] = linear_grid((width.div_ceil(8) * height).div_ceil(8));
-                (
-                    &kernels::CONV_REGISTER,
-                    [columns, eighths.div_ceil(4), rows],
-                )
-            }
-            Self::Tiled {
-                channel_groups,
-                column_groups,
-            } => {
-                constants.push(("CHANNEL_GROUPS", channel_groups));
-                constants.push(("COLUMN_GROUPS", column_groups));
-                let lines = 128 / (channel_groups * column_groups);
-                let grid = [
-                    width.div_ceil(8 * column_groups),
-                    height.div_ceil(lines),
-                    eighths.div_ceil(channel_groups),
-                ];
-                (&kernels::CONV_TILED, grid)
-            }
-        };
-        (b.kernel(source, &constants).unwrap(), grid)
-    }
+    let direct = structures.into_iter().map(Variant::Direct);
+    direct
+        .chain(products.into_iter().map(Variant::Winograd))
+        .collect()
 }
 
 /// All that a convolution computes with.
@@ -146,7 +97,7 @@ struct ConvData {
 }
 
 impl ConvData {
-    fn new(case: ConvCase, (_, flags): Layer) -> Self {
+    fn new(case: ConvCase, (_, flags): LayerKind) -> Self {
         let [height, width] = case.size.map(|side| side as usize);
         let (inputs, outputs) = (case.inputs as usize, case.outputs as usize);
         let taps = (case.kernel_size * case.kernel_size) as usize;
@@ -188,7 +139,7 @@ impl ConvData {
         }
     }
 
-    fn twin(&self, case: ConvCase, (modulated, flags): Layer) -> reference::Tensor {
+    fn twin(&self, case: ConvCase, (modulated, flags): LayerKind) -> reference::Tensor {
         let has = |flag: u32| flags & flag != 0;
         let [operand, shift] = &self.operands;
         let conv = twin::Conv {
@@ -213,6 +164,26 @@ impl ConvData {
     }
 }
 
+/// For each pixel the largest of those around it that share a tile with it.
+fn neighbourhoods(map: &reference::Tensor) -> reference::Tensor {
+    let [height, width, channels] = map.image();
+    let mut largest = map.clone();
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        for (v, u) in (0..7).flat_map(|v| (0..7).map(move |u| (v, u))) {
+            let (Some(v), Some(u)) = ((y + v).checked_sub(3), (x + u).checked_sub(3)) else {
+                continue;
+            };
+            if v < height && u < width {
+                for c in 0..channels {
+                    let at = (y * width + x) * channels + c;
+                    largest.data[at] = largest.data[at].max(map.pixel(v, u)[c]);
+                }
+            }
+        }
+    }
+    largest
+}
+
 /// Values behind `offset` vec4s that belong to other layers.
 fn behind(offset: u32, values: &[f32]) -> Vec<f32> {
     let mut all = vec![f32::NAN; 4 * offset as usize];
@@ -220,33 +191,27 @@ fn behind(offset: u32, values: &[f32]) -> Vec<f32> {
     all
 }
 
+impl ConvCase {
+    fn shape(self, modulated: bool) -> Shape {
+        Shape {
+            kernel_size: self.kernel_size,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            size: self.size,
+            modulated,
+        }
+    }
+}
+
 /// Runs a convolution and compares every output.
-fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
+fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
     let (modulated, flags) = layer;
     let [height, width] = case.size;
-    let data = ConvData::new(case, layer);
-    let conv = Conv {
-        weights: stored_input(
-            gpu,
-            case.format,
-            &pack::convolution(
-                &data.weight,
-                case.outputs,
-                case.inputs,
-                case.kernel_size * case.kernel_size,
-            ),
-        ),
-        bias: input(gpu, &pack::vector(&data.bias)),
-        kernel_size: case.kernel_size,
-        inputs: case.inputs,
-        outputs: case.outputs,
-        style: modulated.then(StyleOffsets::default),
-    };
+    let mut data = ConvData::new(case, layer);
+    let shape = case.shape(modulated);
+    let weights = (data.weight.as_slice(), case.format);
+    let conv = Conv::new(gpu, "convolution", shape, variant, weights, &data.bias).unwrap();
     let parameters = params::Conv {
-        width,
-        height,
-        input_channels: case.inputs.div_ceil(4),
-        output_channels: case.outputs.div_ceil(4),
         modulation_offset: 3,
         demodulation_offset: 2,
         noise_offset: 4,
@@ -264,28 +229,35 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
     let elements = (width * height * pack::padded(case.outputs)) as usize;
     let result = stored_output(gpu, case.format, elements);
+    let operands = Operands {
+        frame: &frame,
+        input: &stored_map(gpu, case.format, &data.input),
+        modulation: &input(gpu, &behind(3, &data.modulation)),
+        demodulation: &input(gpu, &behind(2, &data.demodulation)),
+        noise: &input(gpu, &behind(3, &data.noise)),
+        operand: &stored_input(gpu, case.format, &both.concat()),
+        output: &result,
+    };
     run_in(gpu, case.format, &[], |b| {
-        let (kernel, grid) = structure.kernel(b, &conv, case.size);
-        b.dispatch(
-            Dispatch::new("convolution", &kernel)
-                .uniform("conv", parameters)
-                .bind("frame", &frame)
-                .bind("input", &stored_map(gpu, case.format, &data.input))
-                .bind("weights", &conv.weights)
-                .bind("bias", &conv.bias)
-                .bind("modulation", &input(gpu, &behind(3, &data.modulation)))
-                .bind("demodulation", &input(gpu, &behind(2, &data.demodulation)))
-                .bind("noise", &input(gpu, &behind(3, &data.noise)))
-                .bind("operand", &stored_input(gpu, case.format, &both.concat()))
-                .bind("output", &result)
-                .grid(grid),
-        );
+        conv.plan(b, "convolution", parameters, operands).unwrap();
     });
 
     let found = stored_written(gpu, case.format, &result, elements);
     let found = unpadded(&found, case.outputs);
     let mut expected = data.twin(case, layer);
+    // Everything but the sums themselves, of numbers without a sign.
     let linear = (modulated, flags & !flag::LRELU);
+    let tolerance = if let Variant::Winograd(_) = variant {
+        // An output is a sum of products of sums over the filter with sums over its tile, which are
+        // each stored once, as are the products: of the order of the largest weight and pixel.
+        for filter in data.weight.chunks_exact_mut(9) {
+            filter.fill(filter.iter().map(|w| w.abs()).fold(0.0, f32::max));
+        }
+        data.input = neighbourhoods(&data.input.map(f32::abs));
+        4.0 * f32::EPSILON + 2.0 * rounding(case.format, 1.0)
+    } else {
+        4.0 * f32::EPSILON
+    };
     let mut magnitude = data.map(f32::abs).twin(case, linear);
     if flags & flag::SIGMOID != 0 {
         // A quarter is its steepest slope; its own rounding is that of numbers up to one.
@@ -294,9 +266,9 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     }
     // A sum of n products rounds by some √n units in the last place of its partial sums, which
     // stay about √n times below the sum of the absolute products.
-    let what = format!("{case:?}, {layer:?}, {structure:?}");
+    let what = format!("{case:?}, {layer:?}, {variant}");
     assert_close(&what, &found, &expected.data, |i| {
-        4.0 * f32::EPSILON * magnitude.data[i] + rounding(case.format, expected.data[i])
+        tolerance * magnitude.data[i] + rounding(case.format, expected.data[i])
     });
 }
 
@@ -324,45 +296,116 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
     )
 }
 
-fn check_structure(gpu: &Gpu, cases: u32, structure: Structure) {
-    check(cases, conv_cases(4..=40), |case| {
+fn check_variant(gpu: &Gpu, cases: u32, variant: Variant) {
+    let winograd = matches!(variant, Variant::Winograd(_));
+    let smallest = if winograd { 1 } else { 4 };
+    check(cases, conv_cases(smallest..=40), |mut case| {
+        if winograd {
+            case.kernel_size = 3;
+        }
         for layer in LAYERS {
             let mut case = case;
             if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
-                case.size = case.size.map(|side| side & !1);
+                case.size = case.size.map(|side| side.next_multiple_of(2));
             }
-            convolve(gpu, case, layer, structure);
+            convolve(gpu, case, layer, variant);
         }
     });
 }
 
 #[test]
-fn convolutions_in_registers() {
-    check_structure(gpu(), 6, Structure::Register);
+fn direct_convolutions() {
+    for variant in variants(gpu()) {
+        if let Variant::Direct(_) = variant {
+            check_variant(gpu(), 4, variant);
+        }
+    }
+}
+
+#[test]
+fn convolutions_by_winograd() {
+    for variant in variants(gpu()) {
+        if let Variant::Winograd(_) = variant {
+            check_variant(gpu(), 3, variant);
+        }
+    }
 }
 
 #[test]
 fn convolutions_in_subgroups() {
     if subgroups().has_subgroups() {
-        check_structure(subgroups(), 6, Structure::Subgroup);
+        check_variant(subgroups(), 6, Variant::Direct(Structure::Subgroup));
+        check_variant(subgroups(), 4, Variant::Winograd(Structure::Subgroup));
     }
 }
 
 #[test]
-fn convolutions_in_tiles() {
-    for structure in &STRUCTURES[1..] {
-        check_structure(gpu(), 4, *structure);
-    }
-}
-
-#[test]
-fn the_chosen_convolution_covers_every_square_map() {
-    check(12, conv_cases(4..=40), |mut case| {
+fn every_candidate_of_a_device_covers_every_square_map() {
+    check(6, conv_cases(4..=40), |mut case| {
         case.size[0] = case.size[1];
-        convolve(gpu(), case, LAYERS[1], Structure::Chosen);
-        case.kernel_size = 3;
-        convolve(software(), case, LAYERS[1], Structure::Chosen);
-        convolve(subgroups(), case, LAYERS[1], Structure::Chosen);
+        for gpu in [gpu(), software(), subgroups()] {
+            for kernel_size in [1, 3] {
+                case.kernel_size = kernel_size;
+                for variant in Variant::candidates(gpu, case.shape(false)) {
+                    convolve(gpu, case, LAYERS[1], variant);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn maps_become_the_tiles_of_winograd() {
+    let cases = (conv_cases(1..=40), any::<bool>());
+    check(12, cases, |(case, modulated)| {
+        let data = ConvData::new(case, (modulated, 0));
+        let [height, width] = case.size;
+        let [rows, columns] = case.size.map(|side| side.div_ceil(2));
+        // All rows, and those behind the first.
+        for band_start in [0, 1u32.min(rows - 1)] {
+            let band_rows = rows - band_start;
+            let parameters = params::Conv {
+                width,
+                height,
+                input_channels: case.inputs.div_ceil(4),
+                modulation_offset: 3,
+                band_start,
+                band_rows,
+                ..Default::default()
+            };
+            let channels = pack::padded(case.inputs) as usize;
+            let tiles = (band_rows * columns) as usize;
+            let stride = tiles.next_multiple_of(32);
+            let result = stored_output(gpu(), case.format, 16 * stride * channels);
+            run_in(gpu(), case.format, &[], |b| {
+                let constants = [("MODULATED", modulated.into())];
+                let kernel = b.kernel(&kernels::WINOGRAD_INPUT, &constants).unwrap();
+                b.dispatch(
+                    Dispatch::new("transform", &kernel)
+                        .uniform("conv", parameters)
+                        .bind("input", &stored_map(gpu(), case.format, &data.input))
+                        .bind("modulation", &input(gpu(), &behind(3, &data.modulation)))
+                        .bind("output", &result)
+                        .grid([(columns * channels as u32 / 4).div_ceil(64), band_rows, 1]),
+                );
+            });
+            let found = stored_written(gpu(), case.format, &result, 16 * stride * channels);
+            let positions = found.chunks_exact(stride * channels);
+            let found: Vec<f32> = positions
+                .flat_map(|position| unpadded(&position[..tiles * channels], case.inputs))
+                .collect();
+            let modulation = modulated.then_some(&data.modulation[..]);
+            let expected = twin::winograd_tiles(&data.input, modulation);
+            let [_, all, inputs] = expected.image();
+            let expected: Vec<f32> = (expected.data.chunks_exact(all * inputs))
+                .flat_map(|position| &position[band_start as usize * columns as usize * inputs..])
+                .copied()
+                .collect();
+            // Four numbers below one in three sums, times one.
+            assert_close(&format!("{case:?}"), &found, &expected, |i| {
+                4.0 * f32::EPSILON + rounding(case.format, expected[i])
+            });
+        }
     });
 }
 
@@ -394,7 +437,7 @@ fn the_stage_plans_what_the_twin_computes() {
                 0.0
             };
             for gpu in [gpu(), software(), subgroups()] {
-                let net = StyleUnet::new(gpu, &weights, network.clone(), format).unwrap();
+                let net = StyleUnet::new(gpu, &weights, network.clone(), size, format).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,
                     ..Default::default()

@@ -1,0 +1,112 @@
+// Convolution, 3x3 with zero padding 1 or 1x1, whose sums are split over the threads of a workgroup
+// (split-K): for maps with too few pixels to occupy a device.
+//
+// A workgroup owns 8 pixels, row by row, times 8 output channels. Each of its 64 threads takes every
+// 64th pair of a tap and four input channels; what they have summed up is then added in workgroup
+// memory. Workgroup x: pixels; y: eighths of the output channels.
+
+#import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::stored::unpacked
+
+// 3 or 1.
+override KERNEL_SIZE: u32 = 3u;
+// 1 scales the input channels by the layer's modulation.
+override MODULATED: u32 = 0u;
+
+const THREADS = 64u;
+
+// What each thread has summed up; then what each quarter of them has.
+var<workgroup> sums: array<vec4<f32>, 1024>; // [pixel][2 o][thread]
+
+// Channels 4c..4c+4 of the pixel in reach of `pixel` that the tap multiplies; zero outside of the
+// image.
+fn fetch(pixel: u32, tap: u32, c: u32) -> vec4<f32> {
+    let border = KERNEL_SIZE / 2u;
+    // Left of and above the image wraps to huge numbers.
+    let x = pixel % conv.width + tap % KERNEL_SIZE - border;
+    let y = pixel / conv.width + tap / KERNEL_SIZE - border;
+    if x >= conv.width || y >= conv.height {
+        return vec4<f32>();
+    }
+    let value = unpacked(input[(y * conv.width + x) * conv.input_channels + c]);
+    if MODULATED == 1u {
+        return value * modulation[conv.modulation_offset + c];
+    }
+    return value;
+}
+
+// A column for each of four pixels.
+fn fetch_four(pixel: u32, tap: u32, c: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        fetch(pixel, tap, c), fetch(pixel + 1u, tap, c),
+        fetch(pixel + 2u, tap, c), fetch(pixel + 3u, tap, c),
+    );
+}
+
+// The 4x4 block of weights at vec4 `at`: four input channels, eight output channels apart.
+fn block(at: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        unpacked(weights[at]), unpacked(weights[at + 2u]),
+        unpacked(weights[at + 4u]), unpacked(weights[at + 6u]),
+    );
+}
+
+// Keeps a thread's sums of four pixels, from `row` on.
+fn keep(row: u32, thread: u32, low: mat4x4<f32>, high: mat4x4<f32>) {
+    let at = row * THREADS + thread;
+    sums[at] = low[0];
+    sums[at + THREADS] = high[0];
+    sums[at + 2u * THREADS] = low[1];
+    sums[at + 3u * THREADS] = high[1];
+    sums[at + 4u * THREADS] = low[2];
+    sums[at + 5u * THREADS] = high[2];
+    sums[at + 6u * THREADS] = low[3];
+    sums[at + 7u * THREADS] = high[3];
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let first = group.x * 8u;
+    let count = KERNEL_SIZE * KERNEL_SIZE * conv.input_channels;
+
+    // Four output channels of four pixels each.
+    var low_a = mat4x4<f32>();
+    var high_a = mat4x4<f32>();
+    var low_b = mat4x4<f32>();
+    var high_b = mat4x4<f32>();
+    for (var k = thread; k < count; k += THREADS) {
+        let c = k % conv.input_channels;
+        let tap = k / conv.input_channels;
+        let at = (group.y * count + k) * 8u;
+        let low = block(at);
+        let high = block(at + 1u);
+        let a = fetch_four(first, tap, c);
+        let b = fetch_four(first + 4u, tap, c);
+        low_a += low * a;
+        high_a += high * a;
+        low_b += low * b;
+        high_b += high * b;
+    }
+    keep(0u, thread, low_a, high_a);
+    keep(8u, thread, low_b, high_b);
+    workgroupBarrier();
+
+    // A quarter of the threads' sums of one of the 16 rows. Each row is begun elsewhere: all at once
+    // would otherwise read from one bank.
+    let row = thread % 16u;
+    let quarter = row * THREADS + thread / 16u * 16u;
+    var total = vec4<f32>();
+    for (var i = 0u; i < 16u; i++) {
+        total += sums[quarter + (i + row) % 16u];
+    }
+    workgroupBarrier();
+    sums[thread] = total;
+    workgroupBarrier();
+    if thread < 16u {
+        let pixel = first + thread / 2u;
+        store(
+            pixel % conv.width, pixel / conv.width, group.y * 2u + thread % 2u,
+            sums[thread] + sums[thread + 16u] + sums[thread + 32u] + sums[thread + 48u],
+        );
+    }
+}

@@ -1,0 +1,364 @@
+//! Which of several variants that compute the same is the fastest on an adapter.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::kernel::kernels;
+use super::{AdapterKind, Format, Gpu, ProgramBuilder};
+use crate::{Error, Result};
+
+/// How a model's variants are chosen: kernels that compute the same, to within rounding, in
+/// different ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// Those that are usually the fastest on such adapters.
+    Estimate,
+    /// The fastest of those that the adapter can run. All are timed when a model of sizes that are
+    /// new to the adapter is set up, which takes some seconds, and what was found is kept in a file.
+    Measure {
+        /// The file. Default: one for each adapter, its driver and this crate's kernels, in the
+        /// user's folder for caches (`~/.cache/gpavatar` on Linux). A file of another adapter or of
+        /// other kernels is replaced.
+        file: Option<PathBuf>,
+    },
+    /// Those of such a file, whatever adapter it was measured on; what it does not name is
+    /// estimated. For results that are the same to the last bit on all adapters of a kind.
+    Pinned(PathBuf),
+}
+
+/// What was measured of a layer.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// The variant that is used.
+    pub variant: String,
+    /// Duration of each variant.
+    pub milliseconds: BTreeMap<String, f64>,
+}
+
+/// Contents of a file.
+#[derive(Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// Name, backend and driver.
+    adapter: String,
+    /// A hash of all WGSL.
+    kernels: String,
+    /// By layer.
+    choices: BTreeMap<String, Choice>,
+}
+
+/// Chooses variants and remembers them.
+pub(crate) struct Tuner {
+    mode: Mode,
+    record: Mutex<Record>,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Estimate,
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+    Measure {
+        /// None where no folder is known.
+        file: Option<PathBuf>,
+        /// Whether the file is the user's own, so that not writing it is an error.
+        required: bool,
+    },
+    Pinned(PathBuf),
+}
+
+/// Variants that are no faster than this times the first one are not worth it.
+#[cfg(not(target_arch = "wasm32"))]
+const GAIN: f64 = 0.97;
+
+const FORMAT: &str = "file of measured variants";
+
+impl Tuner {
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Format`] for a file that is named and cannot be used;
+    /// [`Error::Argument`] for measurements in a browser, where nothing can wait for the device.
+    pub(super) fn new(
+        info: &wgpu::AdapterInfo,
+        kind: AdapterKind,
+        tuning: Option<Tuning>,
+    ) -> Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        for kernel in kernels::ALL {
+            kernel.wgsl.hash(&mut hasher);
+        }
+        let mut record = Record {
+            adapter: format!(
+                "{} ({}, {} {})",
+                info.name, info.backend, info.driver, info.driver_info
+            ),
+            kernels: format!("{:016x}", hasher.finish()),
+            choices: BTreeMap::new(),
+        };
+        let measurable = cfg!(not(target_arch = "wasm32"));
+        let mode = match tuning {
+            Some(Tuning::Estimate) => Mode::Estimate,
+            // Emulated devices have one good way each, and take long to try others.
+            None if kind == AdapterKind::Cpu || !measurable => Mode::Estimate,
+            None | Some(Tuning::Measure { file: None }) if measurable => {
+                let file = Self::default_file(&record);
+                // What cannot be read is measured anew.
+                let kept = file.as_deref().and_then(|file| read(file).ok());
+                record.adopt(kept);
+                Mode::Measure {
+                    file,
+                    required: false,
+                }
+            }
+            Some(Tuning::Measure { file: Some(file) }) if measurable => {
+                if file.exists() {
+                    record.adopt(Some(read(&file)?));
+                }
+                Mode::Measure {
+                    file: Some(file),
+                    required: true,
+                }
+            }
+            Some(Tuning::Pinned(file)) => {
+                record.choices = read(&file)?.choices;
+                Mode::Pinned(file)
+            }
+            _ => {
+                return Err(Error::argument(
+                    "tuning",
+                    "estimate, as nothing in a browser waits for the device",
+                    "measure",
+                ));
+            }
+        };
+        Ok(Self {
+            mode,
+            record: Mutex::new(record),
+        })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn default_file(record: &Record) -> Option<PathBuf> {
+        let mut hasher = DefaultHasher::new();
+        (&record.adapter, &record.kernels).hash(&mut hasher);
+        let name = format!("variants-{:016x}.json", hasher.finish());
+        Some(dirs::cache_dir()?.join("gpavatar").join(name))
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn default_file(_: &Record) -> Option<PathBuf> {
+        None
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything that was measured, by layer.
+    pub(super) fn choices(&self) -> BTreeMap<String, Choice> {
+        self.record().choices.clone()
+    }
+
+    /// The file that is read or written.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.mode {
+            Mode::Estimate => None,
+            Mode::Measure { file, .. } => file.as_deref(),
+            Mode::Pinned(file) => Some(file),
+        }
+    }
+
+    /// The variant of a layer. `candidates` has at least one; the first is the one that is usually
+    /// the fastest. `plan` plans a layer to be timed.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if a pinned variant is none of the candidates; [`Error::Gpu`] if the
+    /// device failed.
+    pub(crate) fn choose<V: Copy + Display>(
+        &self,
+        gpu: &Gpu,
+        (layer, format): (&str, Format),
+        candidates: &[V],
+        plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
+    ) -> Result<V> {
+        let estimated = candidates[0];
+        if matches!(self.mode, Mode::Estimate) {
+            return Ok(estimated);
+        }
+        let named = |name: &str| candidates.iter().find(|v| v.to_string() == name).copied();
+        // Held while measuring: nothing else is to keep the device busy.
+        let mut record = self.record();
+        let kept = record.choices.get(layer);
+        if let Mode::Pinned(file) = &self.mode {
+            let Some(choice) = kept else {
+                return Ok(estimated);
+            };
+            return named(&choice.variant).ok_or_else(|| {
+                let names: Vec<_> = candidates.iter().map(V::to_string).collect();
+                let reason = format!(
+                    "{layer}: expected one of {names:?}, found {:?}",
+                    choice.variant
+                );
+                Error::format(file.display().to_string(), FORMAT, reason)
+            });
+        }
+        if let Some(variant) = kept.and_then(|choice| named(&choice.variant)) {
+            return Ok(variant);
+        }
+        if candidates.len() == 1 {
+            return Ok(estimated);
+        }
+        let (best, milliseconds) = measure(gpu, format, candidates, plan)?;
+        let choice = Choice {
+            variant: best.to_string(),
+            milliseconds,
+        };
+        record.choices.insert(layer.to_string(), choice);
+        Ok(best)
+    }
+
+    /// Keeps what was measured for the next time.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the user's own file cannot be written.
+    pub(crate) fn save(&self) -> Result<()> {
+        match &self.mode {
+            Mode::Measure {
+                file: Some(file),
+                required,
+            } => match self.record().write(file) {
+                // The next process measures again.
+                Err(_) if !required => Ok(()),
+                result => result,
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Record {
+    /// Takes over what was measured on this adapter, with these kernels.
+    fn adopt(&mut self, kept: Option<Self>) {
+        if let Some(kept) = kept
+            && kept.adapter == self.adapter
+            && kept.kernels == self.kernels
+        {
+            self.choices = kept.choices;
+        }
+    }
+
+    /// Writes the file, unless it says the same already.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn write(&self, file: &Path) -> Result<()> {
+        if self.choices.is_empty() || read(file).is_ok_and(|kept| kept == *self) {
+            return Ok(());
+        }
+        let failed = |source| Error::Io {
+            action: "write",
+            path: file.to_owned(),
+            source,
+        };
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        crate::file::replace(file, |write| write(&text))
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn write(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn read(file: &Path) -> Result<Record> {
+    let text = crate::file::read(file)?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::format(file.display().to_string(), FORMAT, error.to_string()))
+}
+
+#[cfg(target_arch = "wasm32")]
+fn read(file: &Path) -> Result<Record> {
+    let source = std::io::ErrorKind::Unsupported.into();
+    Err(Error::Io {
+        action: "read",
+        path: file.to_owned(),
+        source,
+    })
+}
+
+/// The fastest candidate, and what each took. One that the device's limits forbid takes no part.
+#[cfg(not(target_arch = "wasm32"))]
+fn measure<V: Copy + Display>(
+    gpu: &Gpu,
+    format: Format,
+    candidates: &[V],
+    plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
+) -> Result<(V, BTreeMap<String, f64>)> {
+    let mut best = (candidates[0], f64::INFINITY);
+    let mut all = BTreeMap::new();
+    for &variant in candidates {
+        let mut builder = ProgramBuilder::new(gpu, format, false);
+        let program = plan(variant, &mut builder).and_then(|()| builder.finish());
+        let milliseconds = match program {
+            Ok(program) => duration(gpu, &program)?,
+            Err(Error::Limit { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        if milliseconds < GAIN * best.1 {
+            best = (variant, milliseconds);
+        }
+        all.insert(variant.to_string(), milliseconds);
+    }
+    Ok((best.0, all))
+}
+
+#[cfg(target_arch = "wasm32")]
+fn measure<V: Copy + Display>(
+    _: &Gpu,
+    _: Format,
+    candidates: &[V],
+    _: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
+) -> Result<(V, BTreeMap<String, f64>)> {
+    Ok((candidates[0], BTreeMap::new()))
+}
+
+/// Milliseconds of a program: the best of three runs, each of as many repetitions as drown the cost
+/// of a submission.
+#[cfg(not(target_arch = "wasm32"))]
+fn duration(gpu: &Gpu, program: &super::Program) -> Result<f64> {
+    const WHAT: &str = "timing variants";
+    const RUN_MILLISECONDS: f64 = 4.0;
+    const MOST_REPETITIONS: f64 = 50.0;
+
+    let run = |times: u32| -> Result<f64> {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        for _ in 0..times {
+            program.record(super::Recording {
+                encoder: &mut encoder,
+                bindings: &[],
+                conditions: super::Conditions::default(),
+                timer: None,
+            })?;
+        }
+        let commands = encoder.finish();
+        gpu.wait(WHAT)?;
+        let start = std::time::Instant::now();
+        gpu.queue().submit([commands]);
+        gpu.wait(WHAT)?;
+        Ok(start.elapsed().as_secs_f64() * 1e3 / f64::from(times))
+    };
+    // Memory is first touched, caches and clocks are warm.
+    run(1)?;
+    let times = (RUN_MILLISECONDS / run(1)?).clamp(1.0, MOST_REPETITIONS) as u32;
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        best = best.min(run(times)?);
+    }
+    Ok(best)
+}

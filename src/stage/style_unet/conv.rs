@@ -1,0 +1,490 @@
+//! Convolutions: what computes them, and which of it a layer uses.
+//!
+//! A convolution's fastest variant depends on its sizes and on the adapter, so a layer's variant is
+//! chosen before its weights are packed, which Winograd's algorithm needs otherwise.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::flag;
+use crate::Result;
+use crate::gpu::kernels::{params, style_unet as kernels};
+use crate::gpu::{AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Tensor, linear_grid};
+use crate::weights::{fold, pack};
+
+/// Bytes that the transformed tiles of a band may take at most, and their products as many: little
+/// enough for a cache, enough to occupy a device.
+const BAND_BYTES: u64 = 32 << 20;
+
+/// What the speed of a convolution depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// 3 or 1.
+    pub kernel_size: u32,
+    pub inputs: u32,
+    pub outputs: u32,
+    /// Height and width of the map.
+    pub size: [u32; 2],
+    /// Whether the input channels are scaled.
+    pub modulated: bool,
+}
+
+impl Shape {
+    fn taps(self) -> u32 {
+        self.kernel_size * self.kernel_size
+    }
+
+    /// Eighths of the output channels.
+    fn eighths(self) -> u32 {
+        self.outputs.div_ceil(8)
+    }
+
+    /// Rows of tiles that are transformed and multiplied at a time, and the room for their tiles.
+    fn band(self, format: Format) -> [u32; 2] {
+        let [rows, columns] = self.size.map(|side| side.div_ceil(2));
+        let channels = pack::padded(self.inputs.max(self.outputs));
+        let row_bytes = format.bytes(16 * u64::from(columns) * u64::from(channels));
+        let band = (BAND_BYTES / row_bytes).clamp(1, rows.into()) as u32;
+        [band, (band * columns).next_multiple_of(TILES)]
+    }
+}
+
+/// Tiles come in multiples of what a workgroup of the products' kernels takes.
+const TILES: u32 = 32;
+
+/// `conv 3x3, 512 to 256 channels, 64 x 64, modulated`
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kernel_size: k,
+            inputs,
+            outputs,
+            size: [height, width],
+            modulated,
+        } = self;
+        let modulated = if *modulated { ", modulated" } else { "" };
+        write!(
+            f,
+            "conv {k}x{k}, {inputs} to {outputs} channels, {height} x {width}{modulated}"
+        )
+    }
+}
+
+/// How the sums of products are spread over threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Structure {
+    /// Every thread for itself.
+    Register,
+    /// Threads of a subgroup hand each other weights.
+    Subgroup,
+    /// Workgroups share pixels and weights in their memory: so many threads along the output
+    /// channels and along x, 128 in all.
+    Tiled {
+        channel_groups: u32,
+        column_groups: u32,
+    },
+    /// Threads of a workgroup share the sums of few outputs.
+    Split,
+}
+
+impl Structure {
+    /// The kernel and its workgroups.
+    fn kernel(
+        self,
+        b: &ProgramBuilder<'_>,
+        shape: Shape,
+        tap_per_row: bool,
+    ) -> Result<(Arc<Kernel>, [u32; 3])> {
+        let [height, width] = shape.size;
+        let eighths = shape.eighths();
+        let mut constants = vec![
+            ("KERNEL_SIZE", shape.kernel_size),
+            ("MODULATED", shape.modulated.into()),
+        ];
+        if tap_per_row {
+            constants.push(("TAP_PER_ROW", 1));
+        }
+        let (source, grid) = match self {
+            Self::Register => {
+                let [columns, rows, _] = linear_grid((width.div_ceil(8) * height).div_ceil(8));
+                let grid = [columns, eighths.div_ceil(4), rows];
+                (&kernels::CONV_REGISTER, grid)
+            }
+            Self::Subgroup => {
+                let [columns, rows, _] = linear_grid((width.div_ceil(4) * height).div_ceil(8));
+                let grid = [columns, eighths.div_ceil(2), rows];
+                (&kernels::CONV_SUBGROUP, grid)
+            }
+            Self::Tiled {
+                channel_groups,
+                column_groups,
+            } => {
+                constants.push(("CHANNEL_GROUPS", channel_groups));
+                constants.push(("COLUMN_GROUPS", column_groups));
+                let lines = 128 / (channel_groups * column_groups);
+                let grid = [
+                    width.div_ceil(8 * column_groups),
+                    height.div_ceil(lines),
+                    eighths.div_ceil(channel_groups),
+                ];
+                (&kernels::CONV_TILED, grid)
+            }
+            Self::Split => {
+                let grid = [(width * height).div_ceil(8), eighths, 1];
+                (&kernels::CONV_SPLIT, grid)
+            }
+        };
+        Ok((b.kernel(source, &constants)?, grid))
+    }
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variant {
+    /// Products with every tap.
+    Direct(Structure),
+    /// F(2x2, 3x3): 16 products for 4 outputs in place of 36, and transforms before and after.
+    Winograd(Structure),
+}
+
+/// `tiled 8x2`, `winograd, subgroup`
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let structure = match self {
+            Self::Direct(structure) => structure,
+            Self::Winograd(structure) => {
+                f.write_str("winograd, ")?;
+                structure
+            }
+        };
+        match structure {
+            Structure::Register => f.write_str("register"),
+            Structure::Subgroup => f.write_str("subgroup"),
+            Structure::Tiled {
+                channel_groups,
+                column_groups,
+            } => write!(f, "tiled {channel_groups}x{column_groups}"),
+            Structure::Split => f.write_str("split"),
+        }
+    }
+}
+
+pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
+    Structure::Tiled {
+        channel_groups,
+        column_groups,
+    }
+}
+
+impl Variant {
+    /// Those that this adapter may compute a layer by, the one that is usually the fastest first.
+    pub(super) fn candidates(gpu: &Gpu, shape: Shape) -> Vec<Self> {
+        /// With fewer channels the transforms cost more than the products that they save.
+        const FEWEST_CHANNELS: u32 = 32;
+        /// Smaller maps are mostly border.
+        const SMALLEST_MAP: u32 = 8;
+        let size = shape.size[0].min(shape.size[1]);
+        let channels = shape.inputs.min(shape.outputs);
+        let winograd =
+            shape.kernel_size == 3 && channels >= FEWEST_CHANNELS && size >= SMALLEST_MAP;
+
+        let (direct, products) = match gpu.kind() {
+            AdapterKind::Cpu if gpu.has_subgroups() => {
+                let structures = vec![Structure::Subgroup, Structure::Register];
+                (structures, vec![Structure::Subgroup])
+            }
+            AdapterKind::Cpu => (vec![Structure::Register], vec![Structure::Register]),
+            AdapterKind::Gpu => {
+                let mut structures = match shape.eighths() {
+                    0..=2 => vec![tiled(2, 4)],
+                    3..=4 => vec![tiled(4, 4), tiled(2, 4)],
+                    _ => vec![tiled(8, 2), tiled(4, 4), tiled(4, 2)],
+                };
+                // Below, a tile is mostly empty or the device is.
+                match size {
+                    0..=16 => structures.insert(0, Structure::Split),
+                    17..=32 => structures.push(Structure::Split),
+                    _ => {}
+                }
+                structures.push(Structure::Register);
+                (structures, vec![tiled(8, 16), tiled(16, 8)])
+            }
+        };
+        let mut candidates: Vec<_> = direct.into_iter().map(Self::Direct).collect();
+        if winograd {
+            let products = products.into_iter().map(Self::Winograd);
+            // Where a load costs most, fewer products do pay.
+            let first = gpu.kind() == AdapterKind::Cpu
+                && channels >= WINOGRAD_CHANNELS
+                && size >= WINOGRAD_MAP;
+            let at = if first { 0 } else { candidates.len() };
+            candidates.splice(at..at, products);
+        }
+        candidates
+    }
+
+    /// The one for a layer: what was measured on this adapter, or what is usually the fastest.
+    pub(super) fn choose(gpu: &Gpu, shape: Shape, format: Format) -> Result<Self> {
+        let key = match format {
+            Format::F32 => shape.to_string(),
+            Format::F16 => format!("{shape}, half"),
+        };
+        gpu.tuner().choose(
+            gpu,
+            (&key, format),
+            &Self::candidates(gpu, shape),
+            |variant, builder| Conv::example(gpu, shape, variant, format)?.plan_example(builder),
+        )
+    }
+}
+
+/// From here on Winograd's algorithm is what CPU implementations compute by; see
+/// benches/LADDER.md.
+const WINOGRAD_CHANNELS: u32 = 64;
+const WINOGRAD_MAP: u32 = 16;
+
+/// A layer's weights on the device.
+pub(super) struct Conv {
+    pub shape: Shape,
+    variant: Variant,
+    weights: Tensor,
+    bias: Tensor,
+    /// The bias of Winograd's products.
+    zeros: Option<Tensor>,
+}
+
+/// What a convolution reads and writes besides its weights.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    pub frame: &'a Tensor,
+    pub input: &'a Tensor,
+    pub modulation: &'a Tensor,
+    pub demodulation: &'a Tensor,
+    pub noise: &'a Tensor,
+    pub operand: &'a Tensor,
+    pub output: &'a Tensor,
+}
+
+impl Conv {
+    /// Packs and uploads filters `[output][input][y][x]` and a bias.
+    pub(super) fn new(
+        gpu: &Gpu,
+        name: &str,
+        shape: Shape,
+        variant: Variant,
+        (filters, format): (&[f32], Format),
+        bias: &[f32],
+    ) -> Result<Self> {
+        let (packed, zeros) = match variant {
+            Variant::Direct(_) => {
+                let packed = pack::convolution(filters, shape.outputs, shape.inputs, shape.taps());
+                (packed, None)
+            }
+            Variant::Winograd(_) => {
+                let filters = fold::winograd(filters);
+                let packed = pack::convolution(&filters, shape.outputs, shape.inputs, 16);
+                let zeros = pack::vector(&vec![0.0; shape.outputs as usize]);
+                (packed, Some(Tensor::from_slice(gpu, name, &zeros)?))
+            }
+        };
+        Ok(Self {
+            shape,
+            variant,
+            weights: Tensor::stored(gpu, name, &packed, format)?,
+            bias: Tensor::from_slice(gpu, name, &pack::vector(bias))?,
+            zeros,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        let zeros = self.zeros.as_ref().map_or(0, Tensor::bytes);
+        self.weights.bytes() + self.bias.bytes() + zeros
+    }
+
+    /// Plans the convolution. Sizes in `parameters` are filled in; offsets and flags are the
+    /// caller's.
+    pub(super) fn plan(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        name: &str,
+        parameters: params::Conv,
+        operands: Operands<'_>,
+    ) -> Result<()> {
+        let [height, width] = self.shape.size;
+        let parameters = params::Conv {
+            width,
+            height,
+            input_channels: self.shape.inputs.div_ceil(4),
+            output_channels: self.shape.outputs.div_ceil(4),
+            ..parameters
+        };
+        match self.variant {
+            Variant::Direct(structure) => {
+                let (kernel, grid) = structure.kernel(b, self.shape, false)?;
+                let products = self.products(b.format(), self.shape.size, self.shape.taps());
+                let dispatch = Dispatch::new(name, &kernel).grid(grid);
+                b.dispatch(self.bound(dispatch, parameters, operands, &self.bias, products));
+                Ok(())
+            }
+            Variant::Winograd(structure) => {
+                self.plan_winograd(b, name, parameters, operands, structure)
+            }
+        }
+    }
+
+    fn plan_winograd(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        name: &str,
+        parameters: params::Conv,
+        operands: Operands<'_>,
+        structure: Structure,
+    ) -> Result<()> {
+        let shape = self.shape;
+        let [rows, columns] = shape.size.map(|side| side.div_ceil(2));
+        let [band_rows, band_tiles] = shape.band(b.format());
+        let elements = |channels| 16 * u64::from(band_tiles) * u64::from(pack::padded(channels));
+        let tiles = b.stored(name, elements(shape.inputs))?;
+        let products = b.stored(name, elements(shape.outputs))?;
+        let transform = b.kernel(
+            &kernels::WINOGRAD_INPUT,
+            &[("MODULATED", shape.modulated.into())],
+        )?;
+        let finish = b.kernel(&kernels::WINOGRAD_OUTPUT, &[])?;
+        let none = self.zeros.as_ref().unwrap_or(&self.bias);
+
+        for band_start in (0..rows).step_by(band_rows as usize) {
+            let band = Shape {
+                size: [16, band_tiles],
+                kernel_size: 1,
+                modulated: false,
+                ..shape
+            };
+            let parameters = params::Conv {
+                band_start,
+                band_rows: band_rows.min(rows - band_start),
+                ..parameters
+            };
+            // One thread for each tile and four channels.
+            let grid = |channels: u32| {
+                let threads = columns * channels;
+                [threads.div_ceil(64), parameters.band_rows, 1]
+            };
+            let moved = |map: &Tensor, tiles: &Tensor| {
+                let share = f64::from(parameters.band_rows) / f64::from(rows);
+                map.bytes() as f64 * share + tiles.bytes() as f64
+            };
+            b.dispatch(
+                Dispatch::new(format!("{name} (transform)"), &transform)
+                    .uniform("conv", parameters)
+                    .bind("input", operands.input)
+                    .bind("modulation", operands.modulation)
+                    .bind("output", &tiles)
+                    .grid(grid(parameters.input_channels))
+                    // Two additions for each element and direction.
+                    .cost(
+                        2.0 * elements(shape.inputs) as f64,
+                        moved(operands.input, &tiles),
+                    ),
+            );
+            let multiplied = params::Conv {
+                width: band_tiles,
+                height: 16,
+                input_channels: parameters.input_channels,
+                output_channels: parameters.output_channels,
+                ..Default::default()
+            };
+            let (kernel, product_grid) = structure.kernel(b, band, true)?;
+            let cost = self.products(b.format(), band.size, 1);
+            let dispatch = Dispatch::new(name, &kernel).grid(product_grid);
+            let of_tiles = Operands {
+                input: &tiles,
+                output: &products,
+                ..operands
+            };
+            b.dispatch(self.bound(dispatch, multiplied, of_tiles, none, cost));
+            let dispatch = Dispatch::new(format!("{name} (finish)"), &finish)
+                .grid(grid(parameters.output_channels));
+            let of_products = Operands {
+                input: &products,
+                ..operands
+            };
+            let cost = (
+                1.5 * elements(shape.outputs) as f64,
+                moved(operands.output, &products),
+            );
+            b.dispatch(self.bound(dispatch, parameters, of_products, &self.bias, cost));
+        }
+        b.release(tiles);
+        b.release(products);
+        Ok(())
+    }
+
+    /// Operations and bytes of products with a map's pixels.
+    fn products(&self, format: Format, [height, width]: [u32; 2], taps: u32) -> (f64, f64) {
+        let [inputs, outputs] = [self.shape.inputs, self.shape.outputs].map(f64::from);
+        let pixels = f64::from(height) * f64::from(width);
+        let maps = format.bytes(1) as f64 * pixels * (outputs + inputs);
+        (
+            2.0 * f64::from(taps) * inputs * outputs * pixels,
+            maps + self.weights.bytes() as f64,
+        )
+    }
+
+    fn bound(
+        &self,
+        dispatch: Dispatch,
+        parameters: params::Conv,
+        operands: Operands<'_>,
+        bias: &Tensor,
+        (flops, bytes): (f64, f64),
+    ) -> Dispatch {
+        dispatch
+            .uniform("conv", parameters)
+            .bind("frame", operands.frame)
+            .bind("input", operands.input)
+            .bind("weights", &self.weights)
+            .bind("bias", bias)
+            .bind("modulation", operands.modulation)
+            .bind("demodulation", operands.demodulation)
+            .bind("noise", operands.noise)
+            .bind("operand", operands.operand)
+            .bind("output", operands.output)
+            .cost(flops, bytes)
+    }
+
+    /// A layer of this shape to be timed: all weights are zero, which takes as long as others.
+    fn example(gpu: &Gpu, shape: Shape, variant: Variant, format: Format) -> Result<Self> {
+        let filters = vec![0.0; (shape.outputs * shape.inputs * shape.taps()) as usize];
+        let bias = vec![0.0; shape.outputs as usize];
+        Self::new(gpu, "timed", shape, variant, (&filters, format), &bias)
+    }
+
+    fn plan_example(&self, b: &mut ProgramBuilder<'_>) -> Result<()> {
+        let pixels = u64::from(self.shape.size[0]) * u64::from(self.shape.size[1]);
+        let elements = |channels| pixels * u64::from(pack::padded(channels));
+        let input = b.stored("timed", elements(self.shape.inputs))?;
+        let output = b.stored("timed", elements(self.shape.outputs))?;
+        let modulation = b.tensor("timed", pack::padded(self.shape.inputs).into())?;
+        let nothing = b.tensor("timed", 4)?;
+        let frame = Tensor::uniform(
+            b.gpu(),
+            "timed",
+            bytemuck::bytes_of(&params::Frame::default()),
+        )?;
+        let operands = Operands {
+            frame: &frame,
+            input: &input,
+            modulation: &modulation,
+            demodulation: &nothing,
+            noise: &nothing,
+            operand: &nothing,
+            output: &output,
+        };
+        let parameters = params::Conv {
+            flags: flag::LRELU,
+            ..Default::default()
+        };
+        self.plan(b, "timed", parameters, operands)
+    }
+}
