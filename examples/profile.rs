@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ use common::cli::{self, GpuArgs, PrecisionArgs};
 use common::costs::{Section, median};
 use common::demo::{self, Sample};
 use gpavatar::{
-    Avatar, AvatarOptions, Drive, Gpu, HeadModel, Model, ModelOptions, RenderOptions, Result,
-    Weights,
+    Avatar, AvatarOptions, Choice, Drive, Gpu, HeadModel, Model, ModelOptions, RenderOptions,
+    Result, Weights,
 };
 use serde::Serialize;
 
@@ -92,6 +93,8 @@ struct Report {
     /// Whether times of kernels are GPU timestamps; else the wall clock's, submission included.
     timestamps: bool,
     start_up: StartUp,
+    /// What was measured of the kernels' variants, by layer.
+    choices: BTreeMap<String, Choice>,
     throughput: Option<Throughput>,
     avatar: Section,
     frame: Section,
@@ -120,9 +123,9 @@ struct StartUp {
     second_frame_seconds: f64,
     /// What the CPU does for a frame, which the GPU need not wait for.
     recording_milliseconds: f64,
-    /// Of the whole process, after the second frame.
     /// Weights and working memory on the device.
     device_bytes: u64,
+    /// Of the whole process, after the second frame.
     peak_resident_bytes: Option<u64>,
 }
 
@@ -178,6 +181,7 @@ impl Report {
             repeat: args.repeat,
             timestamps: frames.iter().all(|profile| profile.timestamps),
             start_up,
+            choices: gpu.choices(),
             throughput: throughput.transpose()?,
             avatar: Section::new(&avatars),
             frame: Section::new(&frames),
@@ -208,6 +212,20 @@ impl Report {
         if let Some(bytes) = start_up.peak_resident_bytes {
             let what = "peak resident memory";
             writeln!(out, "{what:28} {:10.1} MB", megabytes(bytes))?;
+        }
+        if !self.choices.is_empty() {
+            writeln!(
+                out,
+                "\nMilliseconds of each layer's variants, chosen one first:"
+            )?;
+        }
+        for (layer, choice) in &self.choices {
+            let mut variants: Vec<_> = choice.nanoseconds.iter().collect();
+            variants.sort_by_key(|(name, _)| **name != choice.variant);
+            let variants = variants
+                .iter()
+                .map(|(name, &time)| format!("{name} {:.3}", time as f64 / 1e6));
+            writeln!(out, "{layer}: {}", variants.collect::<Vec<_>>().join("; "))?;
         }
         if let Some(throughput) = &self.throughput {
             writeln!(out, "\nPictures per second, of {}:", throughput.pictures)?;

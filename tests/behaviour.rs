@@ -14,9 +14,10 @@ use glam::{Mat3, Vec3};
 use gpavatar::reference::pipeline::{Rendering, build, prepare, render};
 use gpavatar::reference::{Tensor, head, output, style_unet};
 use gpavatar::{
-    Atlas, Attention, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Frame, Gpu,
-    GpuOptions, HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise, PointWeighting,
-    Precision, RenderOptions, ShaderChecks, SourceImage, SyntheticRules, Weights, wgpu,
+    AdapterKind, Atlas, Attention, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat,
+    Frame, Gpu, GpuOptions, HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise,
+    PointWeighting, Precision, RenderOptions, ShaderChecks, SourceImage, SyntheticRules, Tuning,
+    Weights, wgpu,
 };
 
 const SEEDED: RenderOptions = RenderOptions {
@@ -1044,6 +1045,39 @@ fn a_small_trained_networks_sizes() {
     Difference::of("depth", &found.depth, &expected.depth.data).within(1e-3, 1e-3);
     let image = Difference::of("image", &found.image, &expected.image.data);
     image.within(1e-4, 1e-3).all_within(1e-3);
+}
+
+// ---- tuning --------------------------------------------------------------------------------
+
+#[test]
+fn measured_variants_give_the_same_pictures_and_can_be_pinned() {
+    let file = std::env::temp_dir().join(format!("gpavatar-variants-{}.json", std::process::id()));
+    let opened = |tuning| {
+        let options = GpuOptions {
+            poison: true,
+            kernels: Some(AdapterKind::Gpu),
+            tuning: Some(tuning),
+            ..GpuOptions::default()
+        };
+        let gpu = Gpu::with_options(&options).unwrap();
+        let model = Model::new(&gpu, tiny::weights(&tiny::config())).unwrap();
+        let avatar = Avatar::from_images(&model, &[tiny::picture(32, 32, 0)]).unwrap();
+        let picture = Picture::render(&avatar, &drives(1)[0]);
+        (gpu, picture)
+    };
+    let (estimated, expected) = opened(Tuning::Estimate);
+    assert!(estimated.choices().is_empty());
+    let measure = Tuning::Measure {
+        file: Some(file.clone()),
+    };
+    let (measured, found) = opened(measure);
+    assert_eq!(measured.tuning_file(), Some(file.clone()));
+    assert!(!measured.choices().is_empty());
+    Difference::of("image", &found.image, &expected.image).all_within(1e-4);
+    let (pinned, again) = opened(Tuning::Pinned(file.clone()));
+    assert_eq!(pinned.choices(), measured.choices());
+    assert_eq!(again.image, found.image);
+    std::fs::remove_file(&file).unwrap();
 }
 
 // ---- other adapters ------------------------------------------------------------------------

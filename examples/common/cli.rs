@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gpavatar::{AdapterKind, Gpu, GpuOptions, Precision, ShaderChecks};
+use gpavatar::{AdapterKind, Gpu, GpuOptions, Precision, ShaderChecks, Tuning};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -27,6 +27,10 @@ pub struct GpuArgs {
     /// Kernels for a kind of processor [default: GPAVATAR_KERNELS, else the adapter's kind]
     #[arg(long, value_parser = PossibleValuesParser::new(["gpu", "cpu"]).map(kernels))]
     kernels: Option<AdapterKind>,
+    /// Variants of kernels: estimate, measure, measure=FILE, or a FILE that pins them [default:
+    /// GPAVATAR_TUNING, else measured on GPUs]
+    #[arg(long, value_name = "HOW")]
+    tuning: Option<Tuning>,
 }
 
 fn shaders(name: String) -> ShaderChecks {
@@ -67,6 +71,7 @@ impl GpuArgs {
             backend: self.backend.clone(),
             shaders: self.mode,
             kernels: self.kernels,
+            tuning: self.tuning.clone(),
             ..GpuOptions::default()
         }
     }

@@ -27,8 +27,8 @@ pub struct GpuOptions {
     /// `GPAVATAR_SUBGROUPS` (`on` or `off`), else wherever they are faster.
     pub subgroups: Option<bool>,
     /// How the variants of a model's kernels are chosen. Default: the environment variable
-    /// `GPAVATAR_TUNING` (`estimate`, `measure`, or the path of a file that pins them), else they are
-    /// measured on GPUs and estimated on CPU implementations and in browsers.
+    /// `GPAVATAR_TUNING` (`estimate`, `measure`, `measure=FILE`, or a file that pins them), else they
+    /// are measured on GPUs and estimated on CPU implementations and in browsers.
     pub tuning: Option<Tuning>,
     /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
     /// shows. For tests.
@@ -230,7 +230,11 @@ impl Gpu {
         });
         let inner = Inner {
             kind,
-            tuner: Mutex::new(Arc::new(Tuner::new(&info, kind, tuning(&options.tuning))?)),
+            tuner: Mutex::new(Arc::new(Tuner::new(
+                &info,
+                kind,
+                tuning(options.tuning.as_ref()),
+            )?)),
             evictor: options.cold.then(|| Evictor::new(&device)),
             device,
             queue,
@@ -537,16 +541,9 @@ fn choice<T: Copy>(given: Option<T>, name: &'static str, known: &[(&str, T)]) ->
 }
 
 /// What an option, else the environment says of tuning, if anything.
-fn tuning(given: &Option<Tuning>) -> Option<Tuning> {
-    let named = || {
-        let (_, value) = variable("GPAVATAR_TUNING")?;
-        Some(match value.as_str() {
-            "estimate" => Tuning::Estimate,
-            "measure" => Tuning::Measure { file: None },
-            _ => Tuning::Pinned(value.into()),
-        })
-    };
-    given.clone().or_else(named)
+fn tuning(given: Option<&Tuning>) -> Option<Tuning> {
+    let named = || variable("GPAVATAR_TUNING")?.1.parse().ok();
+    given.cloned().or_else(named)
 }
 
 /// What `name` stands for, regardless of case.

@@ -1,9 +1,11 @@
 //! Which of several variants that compute the same is the fastest on an adapter.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -31,14 +33,30 @@ pub enum Tuning {
     Pinned(PathBuf),
 }
 
+/// `estimate`, `measure`, `measure=FILE`, or else the path of a file that pins.
+impl FromStr for Tuning {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match (text, text.strip_prefix("measure=")) {
+            ("estimate", _) => Self::Estimate,
+            ("measure", _) => Self::Measure { file: None },
+            (_, Some(file)) => Self::Measure {
+                file: Some(file.into()),
+            },
+            (file, None) => Self::Pinned(file.into()),
+        })
+    }
+}
+
 /// What was measured of a layer.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
     /// The variant that is used.
     pub variant: String,
     /// Duration of each variant.
-    pub milliseconds: BTreeMap<String, f64>,
+    pub nanoseconds: BTreeMap<String, u64>,
 }
 
 /// Contents of a file.
@@ -212,10 +230,10 @@ impl Tuner {
         if candidates.len() == 1 {
             return Ok(estimated);
         }
-        let (best, milliseconds) = measure(gpu, format, candidates, plan)?;
+        let (best, nanoseconds) = measure(gpu, format, candidates, plan)?;
         let choice = Choice {
             variant: best.to_string(),
-            milliseconds,
+            nanoseconds,
         };
         record.choices.insert(layer.to_string(), choice);
         Ok(best)
@@ -299,7 +317,7 @@ fn measure<V: Copy + Display>(
     format: Format,
     candidates: &[V],
     plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
-) -> Result<(V, BTreeMap<String, f64>)> {
+) -> Result<(V, BTreeMap<String, u64>)> {
     let mut best = (candidates[0], f64::INFINITY);
     let mut all = BTreeMap::new();
     for &variant in candidates {
@@ -313,7 +331,7 @@ fn measure<V: Copy + Display>(
         if milliseconds < GAIN * best.1 {
             best = (variant, milliseconds);
         }
-        all.insert(variant.to_string(), milliseconds);
+        all.insert(variant.to_string(), (milliseconds * 1e6) as u64);
     }
     Ok((best.0, all))
 }
@@ -324,7 +342,7 @@ fn measure<V: Copy + Display>(
     _: Format,
     candidates: &[V],
     _: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
-) -> Result<(V, BTreeMap<String, f64>)> {
+) -> Result<(V, BTreeMap<String, u64>)> {
     Ok((candidates[0], BTreeMap::new()))
 }
 
@@ -362,3 +380,6 @@ fn duration(gpu: &Gpu, program: &super::Program) -> Result<f64> {
     }
     Ok(best)
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;

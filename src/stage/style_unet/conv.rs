@@ -213,10 +213,9 @@ impl Variant {
         let mut candidates: Vec<_> = direct.into_iter().map(Self::Direct).collect();
         if winograd {
             let products = products.into_iter().map(Self::Winograd);
-            // Where a load costs most, fewer products do pay.
-            let first = gpu.kind() == AdapterKind::Cpu
-                && channels >= WINOGRAD_CHANNELS
-                && size >= WINOGRAD_MAP;
+            // On CPU implementations it pays from here on; see benches/LADDER.md.
+            let pays = shape.inputs * shape.outputs >= 128 * 256 && size >= 16;
+            let first = gpu.kind() == AdapterKind::Cpu && gpu.has_subgroups() && pays;
             let at = if first { 0 } else { candidates.len() };
             candidates.splice(at..at, products);
         }
@@ -237,11 +236,6 @@ impl Variant {
         )
     }
 }
-
-/// From here on Winograd's algorithm is what CPU implementations compute by; see
-/// benches/LADDER.md.
-const WINOGRAD_CHANNELS: u32 = 64;
-const WINOGRAD_MAP: u32 = 16;
 
 /// A layer's weights on the device.
 pub(super) struct Conv {

@@ -1,0 +1,223 @@
+use super::*;
+use crate::file::Scratch;
+use crate::gpu::kernels::{params, style_unet};
+use crate::gpu::{Dispatch, linear_grid};
+use crate::stage::testing::gpu;
+
+/// Sums as many numbers as it says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Sum(u32);
+
+impl Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "sum of {}", self.0)
+    }
+}
+
+impl Sum {
+    fn plan(self, b: &mut ProgramBuilder<'_>) -> Result<()> {
+        let Self(count) = self;
+        let [left, right, output] = ["left", "right", "output"].map(|name| {
+            let elements = 4 * u64::from(count);
+            b.tensor(name, elements).unwrap()
+        });
+        let kernel = b.kernel(&style_unet::ADD, &[])?;
+        let size = params::Add {
+            count,
+            ..Default::default()
+        };
+        b.dispatch(
+            Dispatch::new("sum", &kernel)
+                .uniform("size", size)
+                .bind("left", &left)
+                .bind("right", &right)
+                .bind("output", &output)
+                .grid(linear_grid(count.div_ceil(64))),
+        );
+        Ok(())
+    }
+}
+
+/// A thousand times apart: nothing else that the machine does hides that.
+const CANDIDATES: [Sum; 3] = [Sum(1_000_000), Sum(1000), Sum(1_000_000)];
+
+const FASTEST: Sum = CANDIDATES[1];
+
+fn tuner(tuning: Tuning) -> Result<Tuner> {
+    let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Noop);
+    Tuner::new(&info, gpu().kind(), Some(tuning))
+}
+
+fn measured(file: &Path) -> Result<Tuner> {
+    tuner(Tuning::Measure {
+        file: Some(file.into()),
+    })
+}
+
+fn choose(tuner: &Tuner, layer: &str) -> Result<Sum> {
+    let layer = (layer, Format::F32);
+    tuner.choose(gpu(), layer, &CANDIDATES, |sum, b| sum.plan(b))
+}
+
+fn known(tuner: &Tuner, layer: &str) -> Result<Sum> {
+    let layer = (layer, Format::F32);
+    tuner.choose(gpu(), layer, &CANDIDATES, |sum, _| panic!("{sum} is timed"))
+}
+
+/// The file with a layer's variant replaced.
+fn changed(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn an_estimate_is_the_first_candidate() {
+    let tuner = tuner(Tuning::Estimate).unwrap();
+    assert_eq!(known(&tuner, "layer").unwrap(), CANDIDATES[0]);
+    assert_eq!((tuner.file(), tuner.choices().len()), (None, 0));
+    tuner.save().unwrap();
+}
+
+#[test]
+fn the_fastest_is_found_once_and_remembered() {
+    let scratch = Scratch::new("tuning-measure");
+    let file = scratch.path("folder/that is new/variants.json");
+    let first = measured(&file).unwrap();
+    assert_eq!(choose(&first, "layer").unwrap(), FASTEST);
+    assert_eq!(known(&first, "layer").unwrap(), FASTEST);
+    assert!(!file.exists());
+    first.save().unwrap();
+
+    let second = measured(&file).unwrap();
+    assert_eq!(known(&second, "layer").unwrap(), FASTEST);
+    assert_eq!(second.choices(), first.choices());
+    let choice = &second.choices()["layer"];
+    assert_eq!(choice.variant, FASTEST.to_string());
+    assert_eq!(choice.nanoseconds.len(), 2, "the third is the first");
+    assert!(choice.nanoseconds.values().all(|time| *time > 0));
+    // What is new is added.
+    choose(&second, "another layer").unwrap();
+    second.save().unwrap();
+    assert_eq!(measured(&file).unwrap().choices().len(), 2);
+}
+
+#[test]
+fn a_layer_that_can_be_computed_in_one_way_is_not_timed() {
+    let tuner = measured(Path::new("is not written")).unwrap();
+    let choose = tuner.choose(gpu(), ("layer", Format::F32), &CANDIDATES[..1], |sum, _| {
+        panic!("{sum} is timed")
+    });
+    assert_eq!(choose.unwrap(), CANDIDATES[0]);
+    tuner.save().unwrap();
+    assert!(!Path::new("is not written").exists());
+}
+
+#[test]
+fn what_was_measured_of_other_kernels_or_another_adapter_does_not_count() {
+    let scratch = Scratch::new("tuning-other");
+    let file = scratch.path("variants.json");
+    for what in ["kernels", "adapter"] {
+        let tuner = measured(&file).unwrap();
+        choose(&tuner, "layer").unwrap();
+        tuner.save().unwrap();
+        let field = format!("\"{what}\": \"");
+        changed(&file, &field, &format!("{field}other "));
+        assert_eq!(measured(&file).unwrap().choices().len(), 0, "{what}");
+    }
+}
+
+#[test]
+fn variants_that_are_no_more_are_measured_anew() {
+    let scratch = Scratch::new("tuning-renamed");
+    let file = scratch.path("variants.json");
+    let tuner = measured(&file).unwrap();
+    choose(&tuner, "layer").unwrap();
+    tuner.save().unwrap();
+    changed(
+        &file,
+        "\"variant\": \"sum of 1000\"",
+        "\"variant\": \"sum\"",
+    );
+    assert_eq!(choose(&measured(&file).unwrap(), "layer").unwrap(), FASTEST);
+}
+
+#[test]
+fn a_pinned_file_decides() {
+    let scratch = Scratch::new("tuning-pinned");
+    let file = scratch.path("variants.json");
+    let measured = measured(&file).unwrap();
+    choose(&measured, "layer").unwrap();
+    measured.save().unwrap();
+    // Also on other adapters.
+    changed(&file, "\"adapter\": \"", "\"adapter\": \"other ");
+    let text = std::fs::read(&file).unwrap();
+
+    let pinned = tuner(Tuning::Pinned(file.clone())).unwrap();
+    assert_eq!(known(&pinned, "layer").unwrap(), FASTEST);
+    assert_eq!(known(&pinned, "another layer").unwrap(), CANDIDATES[0]);
+    assert_eq!(pinned.file(), Some(file.as_path()));
+    pinned.save().unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), text);
+
+    changed(
+        &file,
+        "\"variant\": \"sum of 1000\"",
+        "\"variant\": \"magic\"",
+    );
+    let pinned = tuner(Tuning::Pinned(file)).unwrap();
+    let message = known(&pinned, "layer").unwrap_err().to_string();
+    for part in ["variants.json", "layer", "sum of 1000", "found \"magic\""] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_refused_and_kept() {
+    let scratch = Scratch::new("tuning-bad");
+    let file = scratch.path("variants.json");
+    let missing = tuner(Tuning::Pinned(file.clone())).err().unwrap();
+    assert!(missing.to_string().contains("cannot read"), "{missing}");
+    let choice = r#"{"variant": "sum of 1000", "nanoseconds": {}, "more": 1}"#;
+    for text in [
+        "",
+        "my notes",
+        "{}",
+        r#"{"adapter": "a", "kernels": "k", "choices": []}"#,
+        &format!(r#"{{"adapter": "a", "kernels": "k", "choices": {{"layer": {choice}}}}}"#),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for tuning in [
+            Tuning::Pinned(file.clone()),
+            Tuning::Measure {
+                file: Some(file.clone()),
+            },
+        ] {
+            let error = tuner(tuning).err().unwrap().to_string();
+            assert!(error.contains("variants.json"), "{error}");
+            assert!(error.contains(FORMAT), "{error}");
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+    // A folder that cannot be made: what was found is not lost without a word.
+    let tuner = measured(&file.join("below a file.json")).unwrap();
+    choose(&tuner, "layer").unwrap();
+    assert!(matches!(tuner.save(), Err(Error::Io { .. })));
+}
+
+#[test]
+fn what_options_say() {
+    for (text, expected) in [
+        ("estimate", Tuning::Estimate),
+        ("measure", Tuning::Measure { file: None }),
+        (
+            "measure=some/file.json",
+            Tuning::Measure {
+                file: Some("some/file.json".into()),
+            },
+        ),
+        ("some/file.json", Tuning::Pinned("some/file.json".into())),
+    ] {
+        assert_eq!(text.parse(), Ok(expected));
+    }
+}
