@@ -59,7 +59,10 @@ fi
     printf '%s, %s\n' "$(git describe --always --dirty)" "$(uname -srm), $(nproc) cores"
 } > "$report"
 
-# Start-up, memory, CPU time of a frame; avatar and frame by stage.
+# All that follows runs the variants that this machine finds fastest.
+export GPAVATAR_TUNING=measure="$PWD/$out/variants.json"
+# Start-up with measuring, memory, CPU time of a frame; avatar and frame by stage; each layer's
+# variants.
 section "Start-up, avatar, frame" verbatim cargo run --quiet --release --features profiler \
     --example profile -- ${profile[@]+"${profile[@]}"} --repeat "$repeat" --json "$out/profile.json"
 # Avatar and frame as a whole, and stages, with confidence intervals.

@@ -2,7 +2,8 @@
 //
 // A workgroup owns a rectangle of pixels times 8 CHANNEL_GROUPS output channels; each of its 128
 // threads 8 pixels of a row times 8 output channels, in named accumulators. Four input channels at
-// a time, the rectangle with its border and all taps' weights are staged and used 9 times 64 times.
+// a time, the rectangle with its border and all taps' weights are staged and used 9 times 64 times;
+// with one tap, CHUNK times as many.
 // Workgroup x, y: rectangles; z: groups of output channels.
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
@@ -19,11 +20,14 @@ override TAP_PER_ROW: u32 = 0u;
 // Threads along the output channels (2, 4, 8 or 16) and along x (8 pixels each).
 override CHANNEL_GROUPS: u32 = 8u;
 override COLUMN_GROUPS: u32 = 2u;
+// Input channels that are staged at a time, divided by four: 1 for 3x3, up to 4 for 1x1.
+override CHUNK: u32 = 1u;
 
 const THREADS = 128u;
 
 // The rectangle with its border, then the weights [tap][4 inputs][output channels / 4]: at most
-// 34 * 18 + 9 * 4 * 4 (two channel groups), 34 * 10 + 9 * 4 * 8, 18 * 10 + 9 * 4 * 16.
+// 34 * 18 + 9 * 4 * 4 (two channel groups), 34 * 10 + 9 * 4 * 8, 18 * 10 + 9 * 4 * 16. With one tap,
+// all rectangles of the chunk, then all weights: 4 * 128 + 4 * 4 * 16, 4 * 64 + 4 * 4 * 32.
 var<workgroup> staged: array<vec4<f32>, 768>;
 
 fn block(at: u32) -> mat4x4<f32> {
@@ -42,6 +46,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let staged_width = tile_width + 2u * border;
     let staged_pixels = staged_width * (tile_height + 2u * border);
     let staged_weights = taps * 8u * CHANNEL_GROUPS;
+    // Between the pixels of two steps.
+    let next = select(staged_pixels, staged_width, KERNEL_SIZE == 3u);
 
     let channel_group = thread % CHANNEL_GROUPS;
     let pixel_group = thread / CHANNEL_GROUPS;
@@ -67,36 +73,42 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var b6 = vec4<f32>();
     var a7 = vec4<f32>();
     var b7 = vec4<f32>();
-    for (var c = 0u; c < conv.input_channels; c++) {
-        for (var i = thread; i < staged_pixels; i += THREADS) {
-            let x = group.x * tile_width + i % staged_width - border;
-            let y = group.y * tile_height + i / staged_width - border;
+    for (var chunk = 0u; chunk < conv.input_channels; chunk += CHUNK) {
+        for (var i = thread; i < staged_pixels * CHUNK; i += THREADS) {
+            // i = pixel * CHUNK + channel: neighbouring threads read neighbours in memory.
+            let pixel = i / CHUNK;
+            let c = chunk + i % CHUNK;
+            let x = group.x * tile_width + pixel % staged_width - border;
+            let y = group.y * tile_height + pixel / staged_width - border;
             var value = vec4<f32>();
             // Left of and above the image wraps to huge numbers.
-            if x < conv.width && y < conv.height {
+            if x < conv.width && y < conv.height && c < conv.input_channels {
                 value = unpacked(input[(y * conv.width + x) * conv.input_channels + c]);
                 if MODULATED == 1u {
                     value *= modulation[conv.modulation_offset + c];
                 }
             }
-            staged[i] = value;
+            staged[i % CHUNK * staged_pixels + pixel] = value;
         }
-        for (var i = thread; i < staged_weights; i += THREADS) {
-            // i = (tap * 4 + input) * 2 CHANNEL_GROUPS + quarter of the output channels
+        for (var i = thread; i < staged_weights * CHUNK; i += THREADS) {
+            // i = ((channel * taps + tap) * 4 + input) * 2 CHANNEL_GROUPS + quarter of the output
+            // channels. Behind the last channel zeros are multiplied, by any weights.
+            let c = min(chunk + i / staged_weights, conv.input_channels - 1u);
             let quarter = i % (2u * CHANNEL_GROUPS);
-            let row = i / (2u * CHANNEL_GROUPS);
+            let row = i % staged_weights / (2u * CHANNEL_GROUPS);
             let eighth = min(first_eighth + quarter / 2u, eighths - 1u);
             var tap = eighth * taps + row / 4u;
             if TAP_PER_ROW == 1u {
                 tap = eighth * 16u + group.y;
             }
             let at = (tap * conv.input_channels + c) * 4u + row % 4u;
-            staged[staged_pixels + i] = unpacked(weights[at * 2u + quarter % 2u]);
+            staged[staged_pixels * CHUNK + i] = unpacked(weights[at * 2u + quarter % 2u]);
         }
         workgroupBarrier();
-        for (var ky = 0u; ky < KERNEL_SIZE; ky++) {
-            let row = (line + ky) * staged_width + column;
-            let w = staged_pixels + 2u * channel_group + ky * KERNEL_SIZE * 8u * CHANNEL_GROUPS;
+        // Rows of taps, or channels of the chunk.
+        for (var step = 0u; step < KERNEL_SIZE * CHUNK; step++) {
+            let row = line * staged_width + column + step * next;
+            let w = staged_pixels * CHUNK + 2u * channel_group + step * KERNEL_SIZE * 8u * CHANNEL_GROUPS;
             let x0 = staged[row];
             let x1 = staged[row + 1u];
             let x2 = staged[row + 2u];

@@ -121,6 +121,10 @@ impl Structure {
             } => {
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
+                if shape.kernel_size == 1 {
+                    // What fits in the memory that 3x3 needs.
+                    constants.push(("CHUNK", (channel_groups / 2).min(4)));
+                }
                 let lines = 128 / (channel_groups * column_groups);
                 let grid = [
                     width.div_ceil(8 * column_groups),
