@@ -349,15 +349,18 @@ fn rungs(
     let mut gathered: Vec<(Rung, Vec<f64>)> = Vec::new();
     for (i, first) in runs[0].iter().enumerate() {
         let times = runs.iter().map(|run| run[i].milliseconds);
-        let shape = match layers.get(&first.label) {
-            Some(layer) => layer.shape(first.flops),
-            None => without_pass(&first.label).to_owned(),
+        let products = first.label.strip_suffix(" (products)");
+        let layer = layers.get(products.unwrap_or(&first.label));
+        let shape = match (layer, products) {
+            (Some(layer), None) => layer.shape(first.flops),
+            (Some(layer), Some(_)) => layer.winograd_shape(first.flops),
+            (None, _) => without_pass(&first.label).to_owned(),
         };
         // What is no convolution goes by its size: labels name layers.
         let same = |rung: &Rung| {
             (rung.stage, rung.kernel) == (first.stage, first.kernel)
                 && (rung.flops, rung.bytes) == (first.flops, first.bytes)
-                && (rung.shape == shape || !layers.contains_key(&first.label))
+                && (rung.shape == shape || layer.is_none())
         };
         match gathered.iter_mut().find(|(rung, _)| same(rung)) {
             Some((rung, all)) => {
@@ -421,6 +424,15 @@ impl Layer {
         let side = pixels.sqrt().round();
         let modulated = if *modulated { ", modulated" } else { "" };
         format!("{size}x{size} {inputs}→{outputs} @ {side}²{modulated}")
+    }
+
+    /// Of the products of some of a map's tiles.
+    fn winograd_shape(&self, flops: f64) -> String {
+        let Self {
+            inputs, outputs, ..
+        } = self;
+        let tiles = flops / (2 * 16 * inputs * outputs) as f64;
+        format!("16 x {inputs}→{outputs} @ {tiles} tiles")
     }
 }
 

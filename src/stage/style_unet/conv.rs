@@ -394,7 +394,7 @@ impl Conv {
             };
             let (kernel, product_grid) = structure.kernel(b, band, true)?;
             let cost = self.products(b.format(), band.size, 1);
-            let dispatch = Dispatch::new(name, &kernel).grid(product_grid);
+            let dispatch = Dispatch::new(format!("{name} (products)"), &kernel).grid(product_grid);
             let of_tiles = Operands {
                 input: &tiles,
                 output: &products,
