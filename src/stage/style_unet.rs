@@ -876,6 +876,9 @@ impl Conv {
             let [columns, rows, _] = linear_grid((size.div_ceil(8) * size).div_ceil(8));
             return Ok((kernel, [columns, eighths.div_ceil(4), rows]));
         }
+        if let Some((kernel, grid)) = self.cooperative(b, [size, size])? {
+            return Ok((kernel, grid));
+        }
         let (channel_groups, column_groups) = match eighths {
             0..=2 => (2, 4),
             3..=4 => (4, 4),
@@ -895,6 +898,44 @@ impl Conv {
             eighths.div_ceil(channel_groups),
         ];
         Ok((kernel, grid))
+    }
+}
+
+impl Conv {
+    /// The kernel of cooperative matrices for a map of so many lines and columns, and its
+    /// workgroups; none if numbers are stored in full, or nobody asked for matrices.
+    fn cooperative(
+        &self,
+        b: &ProgramBuilder<'_>,
+        [height, width]: [u32; 2],
+    ) -> Result<Option<(Arc<Kernel>, [u32; 3])>> {
+        let (source, side) = match b.gpu().matrices() {
+            Some(16) => (&kernels::CONV_COOPERATIVE_16, 16),
+            Some(8) => (&kernels::CONV_COOPERATIVE_8, 8),
+            _ => return Ok(None),
+        };
+        if b.format() != Format::F16 {
+            return Ok(None);
+        }
+        // Four tasks of four lines times two matrices of channels.
+        let channels = self.outputs.div_ceil(2 * side);
+        let channel_groups = match (height, channels) {
+            (_, 1) => 1,
+            (..=4, 3..) => 4,
+            _ => 2,
+        };
+        let constants = [
+            ("KERNEL_SIZE", self.kernel_size),
+            ("MODULATED", self.style.is_some().into()),
+            ("CHANNEL_GROUPS", channel_groups),
+        ];
+        let kernel = b.gpu().kernel(source, &constants)?;
+        let grid = [
+            width.div_ceil(side),
+            height.div_ceil(16 / channel_groups),
+            channels.div_ceil(channel_groups),
+        ];
+        Ok(Some((kernel, grid)))
     }
 }
 

@@ -21,6 +21,10 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         for structure in &structures[..2 + usize::from(gpu.has_subgroups())] {
             convolve(gpu, ConvCase { format, ..case }, LAYERS[5], *structure);
         }
+        if gpu.matrices().is_some() && format == Format::F16 {
+            let case = ConvCase { format, ..case };
+            convolve(gpu, case, LAYERS[5], Structure::Cooperative);
+        }
         resize(gpu, format, 2, [[5, 9], [12, 7]], 6, true);
         sum(gpu, format, 3, 301, [2, 3, 1]);
         multiply(gpu, format, 4, [13, 36], true, true);
@@ -72,6 +76,8 @@ enum Structure {
         channel_groups: u32,
         column_groups: u32,
     },
+    /// Only on a device that has matrices, for what is stored in half precision.
+    Cooperative,
     /// What the stage chooses for the device; for square maps.
     Chosen,
 }
@@ -99,6 +105,10 @@ impl Structure {
         let eighths = conv.outputs.div_ceil(8);
         let (source, grid) = match self {
             Self::Chosen => return conv.kernel(b, width).unwrap(),
+            Self::Cooperative => {
+                let cooperative = conv.cooperative(b, [height, width]);
+                return cooperative.unwrap().expect("this device has no matrices");
+            }
             Self::Subgroup => {
                 let [columns, rows, _] = linear_grid((width.div_ceil(4) * height).div_ceil(8));
                 (
@@ -264,7 +274,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
     let elements = (width * height * pack::padded(case.outputs)) as usize;
     let result = stored_output(gpu, case.format, elements);
-    run_in(gpu, case.format, &[], |b| {
+    let kernel = run_in(gpu, case.format, &[], |b| {
         let (kernel, grid) = structure.kernel(b, &conv, case.size);
         b.dispatch(
             Dispatch::new("convolution", &kernel)
@@ -280,6 +290,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
                 .bind("output", &result)
                 .grid(grid),
         );
+        kernel.name()
     });
 
     let found = stored_written(gpu, case.format, &result, elements);
@@ -294,9 +305,14 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     }
     // A sum of n products rounds by some √n units in the last place of its partial sums, which
     // stay about √n times below the sum of the absolute products.
+    let mut unit = 4.0 * f32::EPSILON;
+    if modulated && kernel.contains("cooperative") {
+        // A modulated input is rounded to half precision before it is multiplied.
+        unit += 1.0 / 2048.0;
+    }
     let what = format!("{case:?}, {layer:?}, {structure:?}");
     assert_close(&what, &found, &expected.data, |i| {
-        4.0 * f32::EPSILON * magnitude.data[i] + rounding(case.format, expected.data[i])
+        unit * magnitude.data[i] + rounding(case.format, expected.data[i])
     });
 }
 
@@ -356,6 +372,34 @@ fn convolutions_in_tiles() {
 }
 
 #[test]
+fn convolutions_of_cooperative_matrices() {
+    let Some(gpu) = matrices() else { return };
+    // One task beside another, two, and four: lines and outputs decide.
+    let shapes = [
+        (4..=40u32, select(vec![3u32, 12, 16, 20])),
+        (5..=40, select(vec![36, 72, 96])),
+        (3..=4, select(vec![72, 96, 200])),
+    ];
+    for (lines, outputs) in shapes {
+        let cases =
+            (conv_cases(3..=40), lines, outputs).prop_map(|(case, height, outputs)| ConvCase {
+                format: Format::F16,
+                size: [height, case.size[1]],
+                outputs,
+                ..case
+            });
+        check(4, cases, |mut case| {
+            for layer in LAYERS {
+                if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
+                    case.size = case.size.map(|side| side & !1);
+                }
+                convolve(gpu, case, layer, Structure::Cooperative);
+            }
+        });
+    }
+}
+
+#[test]
 fn the_chosen_convolution_covers_every_square_map() {
     check(12, conv_cases(4..=40), |mut case| {
         case.size[0] = case.size[1];
@@ -363,6 +407,9 @@ fn the_chosen_convolution_covers_every_square_map() {
         case.kernel_size = 3;
         convolve(software(), case, LAYERS[1], Structure::Chosen);
         convolve(subgroups(), case, LAYERS[1], Structure::Chosen);
+        if let Some(gpu) = matrices() {
+            convolve(gpu, case, LAYERS[1], Structure::Chosen);
+        }
     });
 }
 
@@ -393,7 +440,10 @@ fn the_stage_plans_what_the_twin_computes() {
             } else {
                 0.0
             };
-            for gpu in [gpu(), software(), subgroups()] {
+            for gpu in [gpu(), software(), subgroups()]
+                .into_iter()
+                .chain(matrices())
+            {
                 let net = StyleUnet::new(gpu, &weights, network.clone(), format).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,
