@@ -968,6 +968,11 @@ fn environment_variables_that_say_nothing_known() {
             ["one of on, off", "found eight"],
         ),
         (
+            "GPAVATAR_MATRICES",
+            "tensor",
+            ["one of on, off", "found tensor"],
+        ),
+        (
             "GPAVATAR_BACKEND",
             "glide",
             ["one of vulkan, metal, dx12, gl, webgpu", "found glide"],

@@ -11,25 +11,36 @@ pub fn kernels(kernels: &[Variants]) -> String {
     let mut folders: BTreeMap<&str, String> = BTreeMap::new();
     let mut structs: BTreeMap<&str, &Struct> = BTreeMap::new();
     let mut all = String::new();
-    for Variants { full, half } in kernels {
-        let (folder, file) = full.name.rsplit_once('/').expect("kernels live in folders");
-        let constant = file.to_uppercase();
+    for Variants {
+        first,
+        half,
+        half_arithmetic,
+    } in kernels
+    {
+        let (folder, file) = first
+            .name
+            .rsplit_once('/')
+            .expect("kernels live in folders");
         let module = folder.replace('/', "::");
-        write!(all, "&{module}::{constant}, ").unwrap();
+        let constant = |kernel: &Kernel| file.to_uppercase() + kernel.variant.constant();
         let body = folders.entry(folder).or_default();
-        let mut stored_half = "None".to_string();
+        let mut emit = |kernel: &Kernel, other: [&Option<Kernel>; 2]| {
+            let constant_of = |kernel: &Option<Kernel>| match kernel {
+                Some(kernel) => format!("Some(&{})", constant(kernel)),
+                None => "None".to_string(),
+            };
+            let constant = constant(kernel);
+            write!(all, "&{module}::{constant}, ").unwrap();
+            body.push_str(&kernel_source(kernel, &constant, other.map(constant_of)));
+        };
         if let Some(half) = half {
-            stored_half = format!("Some(&{constant}_HALF)");
-            write!(all, "&{module}::{constant}_HALF, ").unwrap();
-            body.push_str(&kernel_source(
-                half,
-                &format!("{constant}_HALF"),
-                ", half",
-                "None",
-            ));
+            emit(half, [&None, half_arithmetic]);
         }
-        body.push_str(&kernel_source(full, &constant, "", &stored_half));
-        for layout in &full.structs {
+        if let Some(half_arithmetic) = half_arithmetic {
+            emit(half_arithmetic, [&None, &None]);
+        }
+        emit(first, [half, &None]);
+        for layout in &first.structs {
             let known = *structs.entry(&layout.name).or_insert(layout);
             assert!(
                 known == layout,
@@ -60,8 +71,8 @@ pub fn kernels(kernels: &[Variants]) -> String {
     text
 }
 
-/// The kernel as the static `constant`; `suffix` tells the variant apart, `half` is its other one.
-fn kernel_source(kernel: &Kernel, constant: &str, suffix: &str, half: &str) -> String {
+/// The kernel as the static `constant`, with its variants that store and compute in half precision.
+fn kernel_source(kernel: &Kernel, constant: &str, [half, computed_in_half]: [String; 2]) -> String {
     let mut bindings = String::new();
     for binding in &kernel.bindings {
         let kind = match binding.kind {
@@ -79,13 +90,17 @@ fn kernel_source(kernel: &Kernel, constant: &str, suffix: &str, half: &str) -> S
     format!(
         "/// `shaders/{name}.wgsl`{suffix}.\n\
          pub static {constant}: KernelSource = KernelSource {{ name: \"{name}{suffix}\", wgsl: {wgsl:?}, \
-         workgroup_size: {size:?}, workgroup_bytes: {bytes}, subgroups: {subgroups}, bindings: &[{bindings}], \
-         constants: &{constants:?}, half: {half} }};\n",
+         workgroup_size: {size:?}, workgroup_bytes: {bytes}, subgroups: {subgroups}, \
+         half_arithmetic: {half_arithmetic}, matrices: {matrices:?}, bindings: &[{bindings}], \
+         constants: &{constants:?}, half: {half}, computed_in_half: {computed_in_half} }};\n",
         name = kernel.name,
+        suffix = kernel.variant.suffix(),
         wgsl = kernel.wgsl,
         size = kernel.workgroup_size,
         bytes = kernel.workgroup_bytes,
         subgroups = kernel.subgroups,
+        half_arithmetic = kernel.half_arithmetic,
+        matrices = kernel.matrices,
         constants = kernel.constants,
     )
 }

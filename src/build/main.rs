@@ -3,20 +3,23 @@
 //! Every WGSL file is composed with its imports, validated, and written back as one self-contained
 //! text, together with what the host must know of it: bindings, workgroup size, override constants
 //! and the Rust twins of its uniform structs. A kernel that reads or writes stored numbers
-//! (`shaders/shared/stored.wgsl`) is composed a second time, with those in half precision. Shader
-//! errors are build errors, and neither the crate nor a browser build carries a shader compiler of
-//! its own.
+//! (`shaders/shared/stored.wgsl`) is composed a second time, with those in half precision, and once
+//! more if it can also compute in it. A kernel of cooperative matrices is composed for each of their
+//! sizes. Shader errors are build errors, and neither the crate nor a browser build carries a shader
+//! compiler of its own.
 
+mod concatenate;
 mod emit;
 mod reflect;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use naga_oil::compose::{
     ComposableModuleDescriptor, Composer, NagaModuleDescriptor, ShaderDefValue,
     get_preprocessor_data,
 };
+use reflect::Variant;
 
 fn main() {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
@@ -52,7 +55,7 @@ fn read_shaders(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Str
 fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Variants> {
     // What an adapter lacks is known when a kernel is chosen for it.
     let mut composer = Composer::default().with_capabilities(naga::valid::Capabilities::all());
-    let modules: BTreeMap<String, (&str, &str)> = files
+    let modules: Modules<'_> = files
         .iter()
         .filter_map(|(file, source)| {
             let import_path = get_preprocessor_data(source).0?;
@@ -69,46 +72,76 @@ fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Variants> {
             continue;
         }
         let path = format!("shaders/{name}.wgsl");
-        let mut variant = |half: bool| {
-            let definition = ("HALF_PRECISION".to_string(), ShaderDefValue::Bool(true));
+        if source.contains("enable wgpu_cooperative_matrix;") {
+            for variant in [Variant::Matrix16, Variant::Matrix8] {
+                let module = concatenate::module(&path, source, &modules, variant.definitions());
+                kernels.push(reflect::Variants {
+                    first: reflect::Kernel::new(name, variant, module),
+                    half: None,
+                    half_arithmetic: None,
+                });
+            }
+            continue;
+        }
+        let mut compose = |variant: Variant| {
+            let definitions = variant.definitions().iter();
             let module = composer
                 .make_naga_module(NagaModuleDescriptor {
                     source,
                     file_path: &path,
-                    shader_defs: HashMap::from_iter(half.then_some(definition)),
+                    shader_defs: definitions
+                        .map(|name| (name.to_string(), ShaderDefValue::Bool(true)))
+                        .collect(),
                     ..Default::default()
                 })
                 .unwrap_or_else(|error| panic!("{}", error.emit_to_string(&composer)));
-            reflect::Kernel::new(name, &module)
+            reflect::Kernel::new(name, variant, module)
         };
-        let full = variant(false);
-        let half = variant(true);
+        let first = compose(Variant::Full);
+        let half = compose(Variant::Half);
+        let half_arithmetic = source
+            .contains("HALF_ARITHMETIC")
+            .then(|| compose(Variant::HalfArithmetic));
         kernels.push(reflect::Variants {
-            half: (half.wgsl != full.wgsl).then_some(half),
-            full,
+            half: (half.wgsl != first.wgsl).then_some(half),
+            half_arithmetic,
+            first,
         });
     }
     kernels
 }
 
+/// Import path -> file and text.
+type Modules<'a> = BTreeMap<String, (&'a str, &'a str)>;
+
+/// The modules that a text imports.
+fn imports(file: &str, source: &str, modules: &Modules<'_>) -> Vec<String> {
+    let imports = get_preprocessor_data(source).1.into_iter();
+    imports
+        .map(|import| {
+            // An import names a module or an item of one: the longest known prefix is the module.
+            let mut path = import.import.as_str();
+            while !modules.contains_key(path) {
+                match path.rsplit_once("::") {
+                    Some((parent, _)) => path = parent,
+                    None => panic!("shaders/{file}.wgsl imports `{}`", import.import),
+                }
+            }
+            path.to_string()
+        })
+        .collect()
+}
+
 /// Adds a module after everything that it imports.
-fn add_module(composer: &mut Composer, modules: &BTreeMap<String, (&str, &str)>, name: &str) {
+fn add_module(composer: &mut Composer, modules: &Modules<'_>, name: &str) {
     if composer.contains_module(name) {
         return;
     }
     let Some((file, source)) = modules.get(name) else {
         panic!("a shader imports `{name}`, which no file under shaders/ defines");
     };
-    for import in get_preprocessor_data(source).1 {
-        // An import names a module or an item of one: the longest known prefix is the module.
-        let mut path = import.import.as_str();
-        while !modules.contains_key(path) {
-            match path.rsplit_once("::") {
-                Some((parent, _)) => path = parent,
-                None => panic!("shaders/{file}.wgsl imports `{}`", import.import),
-            }
-        }
-        add_module(composer, modules, path);
+    for path in imports(file, source, modules) {
+        add_module(composer, modules, &path);
     }
     let file_path = format!("shaders/{file}.wgsl");
     let result = composer.add_composable_module(ComposableModuleDescriptor {

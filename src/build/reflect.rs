@@ -2,16 +2,68 @@
 
 use naga::{AddressSpace, ImageClass, StorageAccess, TypeInner};
 
-/// A kernel, and the same one with stored numbers in half precision, if it has any.
+/// A kernel and its variants.
 pub struct Variants {
-    pub full: Kernel,
+    pub first: Kernel,
+    /// With stored numbers in half precision, if it has any.
     pub half: Option<Kernel>,
+    /// Computing in it, too, if it can.
+    pub half_arithmetic: Option<Kernel>,
+}
+
+/// What a file is composed to.
+#[derive(Clone, Copy)]
+pub enum Variant {
+    Full,
+    /// Stored numbers in half precision.
+    Half,
+    /// Stored numbers and most of the arithmetic in half precision.
+    HalfArithmetic,
+    /// Matrices of 16 x 16 of numbers stored in half precision.
+    Matrix16,
+    /// Of 8 x 8.
+    Matrix8,
+}
+
+impl Variant {
+    /// Shader definitions.
+    pub fn definitions(self) -> &'static [&'static str] {
+        match self {
+            Self::Full => &[],
+            Self::Half | Self::Matrix8 => &["HALF_PRECISION"],
+            Self::HalfArithmetic => &["HALF_PRECISION", "HALF_ARITHMETIC"],
+            Self::Matrix16 => &["HALF_PRECISION", "MATRIX_16"],
+        }
+    }
+
+    /// What tells the kernel's name apart.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Full => "",
+            Self::Half => ", half",
+            Self::HalfArithmetic => ", half arithmetic",
+            Self::Matrix16 => ", 16x16",
+            Self::Matrix8 => ", 8x8",
+        }
+    }
+
+    /// What tells its static apart.
+    pub fn constant(self) -> &'static str {
+        match self {
+            Self::Full => "",
+            Self::Half => "_HALF",
+            Self::HalfArithmetic => "_HALF_ARITHMETIC",
+            Self::Matrix16 => "_16",
+            Self::Matrix8 => "_8",
+        }
+    }
 }
 
 /// A composed kernel.
 pub struct Kernel {
     /// `folder/file` below `shaders/`.
     pub name: String,
+    pub variant: Variant,
     /// Self-contained WGSL.
     pub wgsl: String,
     pub workgroup_size: [u32; 3],
@@ -19,6 +71,10 @@ pub struct Kernel {
     pub workgroup_bytes: u32,
     /// Whether it has subgroup operations.
     pub subgroups: bool,
+    /// Whether it computes with numbers of 16 bits.
+    pub half_arithmetic: bool,
+    /// Rows and columns of its cooperative matrices.
+    pub matrices: Option<u32>,
     pub bindings: Vec<Binding>,
     /// Names of the override constants.
     pub constants: Vec<String>,
@@ -61,7 +117,8 @@ pub struct Field {
 }
 
 impl Kernel {
-    pub fn new(name: &str, module: &naga::Module) -> Self {
+    pub fn new(name: &str, variant: Variant, module: naga::Module) -> Self {
+        let module = &module;
         let fail = |what: String| -> ! { panic!("shaders/{name}.wgsl: {what}") };
         let info = naga::valid::Validator::new(
             naga::valid::ValidationFlags::all(),
@@ -130,11 +187,20 @@ impl Kernel {
             });
         }
         bindings.sort_by_key(|b| (b.group, b.index));
+        let types = || module.types.iter().map(|(_, ty)| &ty.inner);
+        let half_arithmetic = types().any(|inner| inner.scalar() == Some(naga::Scalar::F16));
+        let matrices = types().find_map(|inner| match inner {
+            TypeInner::CooperativeMatrix { columns, .. } => Some(*columns as u32),
+            _ => None,
+        });
         Self {
             name: name.to_string(),
+            variant,
             workgroup_size: entry.workgroup_size,
             workgroup_bytes,
             subgroups: wgsl.contains("subgroup"),
+            half_arithmetic,
+            matrices,
             wgsl,
             bindings,
             constants,

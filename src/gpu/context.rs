@@ -30,6 +30,11 @@ pub struct GpuOptions {
     /// `GPAVATAR_TUNING` (`estimate`, `measure`, `measure=FILE`, or a file that pins them), else they
     /// are measured on GPUs and estimated on CPU implementations and in browsers.
     pub tuning: Option<Tuning>,
+    /// Whether kernels may use cooperative matrices (tensor cores), for networks that are stored in
+    /// half precision ([`Precision`](crate::Precision)). Experimental: drivers and wgpu's support of
+    /// them are young, and wgpu warns of undefined behaviour. Default: the environment variable
+    /// `GPAVATAR_MATRICES` (`on` or `off`), else off.
+    pub matrices: Option<bool>,
     /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
     /// shows. For tests.
     pub poison: bool,
@@ -75,6 +80,8 @@ struct Inner {
     info: wgpu::AdapterInfo,
     shaders: ShaderChecks,
     kind: AdapterKind,
+    /// Rows and columns of the cooperative matrices that kernels may use.
+    matrices: Option<u32>,
     poison: bool,
     evictor: Option<Evictor>,
     tuner: Mutex<Arc<Tuner>>,
@@ -139,6 +146,11 @@ impl Gpu {
             "GPAVATAR_SUBGROUPS",
             &[("on", true), ("off", false)],
         )?;
+        let matrices = choice(
+            options.matrices,
+            "GPAVATAR_MATRICES",
+            &[("on", true), ("off", false)],
+        )?;
         let backend = (options.backend.clone().map(|name| ("backend", name)))
             .or_else(|| variable("GPAVATAR_BACKEND"));
         let backends = match &backend {
@@ -159,11 +171,19 @@ impl Gpu {
         if subgroups == Some(false) {
             features.remove(wgpu::Features::SUBGROUP);
         }
+        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        if matrices == Some(true) && matrix_size(&adapter).is_some() {
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: this acknowledges that the feature may have bugs. The user, who was told so,
+            // has asked for it.
+            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("gpavatar"),
                 required_features: features,
                 required_limits: Self::best_limits(&adapter),
+                experimental_features: experimental,
                 ..Default::default()
             })
             .await
@@ -172,7 +192,7 @@ impl Gpu {
                 reason: error.to_string(),
             })?;
         let shaders = shaders.unwrap_or_default();
-        let gpu = Self::build(info, device, queue, shaders, kernels, options)?;
+        let gpu = Self::build(&adapter, device, queue, shaders, kernels, options)?;
         let failure = gpu.inner.failure.clone();
         gpu.inner
             .device
@@ -198,7 +218,8 @@ impl Gpu {
     /// kernels are chosen as by [`GpuOptions::tuning`]'s default: see [`Gpu::set_tuning`].
     ///
     /// [`Gpu::required_limits`] are enough, and less where no kernel needs it;
-    /// [`Gpu::optional_features`] are used if enabled.
+    /// [`Gpu::optional_features`] are used if enabled, and so is
+    /// [`EXPERIMENTAL_COOPERATIVE_MATRIX`](wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX).
     ///
     /// # Errors
     /// [`Error::Limit`] if a limit is too small for a kernel.
@@ -209,11 +230,11 @@ impl Gpu {
         shaders: ShaderChecks,
     ) -> Result<Self> {
         let options = GpuOptions::default();
-        Self::build(adapter.get_info(), device, queue, shaders, None, &options)
+        Self::build(adapter, device, queue, shaders, None, &options)
     }
 
     fn build(
-        info: wgpu::AdapterInfo,
+        adapter: &wgpu::Adapter,
         device: wgpu::Device,
         queue: wgpu::Queue,
         shaders: ShaderChecks,
@@ -221,20 +242,26 @@ impl Gpu {
         options: &GpuOptions,
     ) -> Result<Self> {
         let limits = device.limits();
-        for kernel in kernels::ALL.iter().filter(|kernel| !kernel.subgroups) {
-            kernel.check(&limits)?;
-        }
+        let mut portable = kernels::ALL
+            .iter()
+            .filter(|kernel| kernel.features().is_empty());
+        portable.try_for_each(|kernel| kernel.check(&limits))?;
+        let info = adapter.get_info();
         let kind = kind.unwrap_or(match info.device_type {
             wgpu::DeviceType::Cpu => AdapterKind::Cpu,
             _ => AdapterKind::Gpu,
+        });
+        let matrices = matrix_size(adapter).filter(|_| {
+            let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            device.features().contains(feature)
         });
         let inner = Inner {
             kind,
             tuner: Mutex::new(Arc::new(Tuner::new(
                 &info,
-                kind,
                 tuning(options.tuning.as_ref()),
             )?)),
+            matrices,
             evictor: options.cold.then(|| Evictor::new(&device)),
             device,
             queue,
@@ -258,7 +285,7 @@ impl Gpu {
     /// Features that are used if the device has them; none is required.
     #[must_use]
     pub fn optional_features() -> wgpu::Features {
-        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP
+        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16
     }
 
     /// The required limits, with buffers and workgroup memory as large as the adapter allows.
@@ -296,12 +323,30 @@ impl Gpu {
     /// Whether the kernels that need subgroups can run: eight threads hand each other values
     /// without memory.
     pub(crate) fn has_subgroups(&self) -> bool {
-        let Inner { device, info, .. } = &*self.inner;
+        self.inner.info.subgroup_min_size >= 8 && self.runs_all(wgpu::Features::SUBGROUP)
+    }
+
+    /// Rows and columns of the cooperative matrices that kernels can multiply, if the user asked for
+    /// them and the device has any that fit.
+    pub(crate) fn matrices(&self) -> Option<u32> {
+        let limits = self.inner.device.limits();
+        let features = self.inner.device.features();
+        self.inner.matrices.filter(|_| {
+            let mut kernels = kernels::ALL
+                .iter()
+                .filter(|kernel| kernel.matrices == self.inner.matrices);
+            kernels.all(|k| features.contains(k.features()) && k.check(&limits).is_ok())
+        })
+    }
+
+    /// Whether the kernels that need just these features can run.
+    fn runs_all(&self, features: wgpu::Features) -> bool {
+        let device = &self.inner.device;
         let limits = device.limits();
-        let mut kernels = kernels::ALL.iter().filter(|kernel| kernel.subgroups);
-        device.features().contains(wgpu::Features::SUBGROUP)
-            && info.subgroup_min_size >= 8
-            && kernels.all(|kernel| kernel.check(&limits).is_ok())
+        let mut kernels = kernels::ALL
+            .iter()
+            .filter(|kernel| kernel.features() == features);
+        device.features().contains(features) && kernels.all(|kernel| kernel.check(&limits).is_ok())
     }
 
     /// Chooses the variants of the models that are set up from now on in another way.
@@ -310,7 +355,7 @@ impl Gpu {
     /// [`Error::Io`] and [`Error::Format`] for a file of variants that cannot be used;
     /// [`Error::Argument`] for measurements in a browser.
     pub fn set_tuning(&self, tuning: Tuning) -> Result<()> {
-        let tuner = Tuner::new(&self.inner.info, self.inner.kind, Some(tuning))?;
+        let tuner = Tuner::new(&self.inner.info, Some(tuning))?;
         let slot = self.inner.tuner.lock();
         *slot.unwrap_or_else(PoisonError::into_inner) = Arc::new(tuner);
         Ok(())
@@ -516,6 +561,23 @@ fn note_failure(failure: &Mutex<Failure>, reason: String, lost: bool) {
     let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
     failure.reason.get_or_insert(reason);
     failure.lost |= lost;
+}
+
+/// Rows and columns of the largest cooperative matrices that take numbers of 16 bits and sum in 32.
+fn matrix_size(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    if !adapter.features().contains(feature) {
+        return None;
+    }
+    let properties = adapter.cooperative_matrix_properties();
+    [16, 8].into_iter().find(|size| {
+        properties.iter().any(|found| {
+            [found.m_size, found.n_size, found.k_size] == [*size; 3]
+                && (found.ab_type, found.cr_type) == (F16, F32)
+                && !found.saturating_accumulation
+        })
+    })
 }
 
 const BACKENDS: [(&str, wgpu::Backends); 5] = [

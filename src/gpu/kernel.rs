@@ -24,6 +24,10 @@ pub struct KernelSource {
     pub workgroup_bytes: u32,
     /// Whether threads hand each other values by subgroup operations.
     pub subgroups: bool,
+    /// Whether it computes with numbers of 16 bits, rather than only storing them.
+    pub half_arithmetic: bool,
+    /// Rows and columns of the cooperative matrices that it multiplies, if it does.
+    pub matrices: Option<u32>,
     /// All bindings, by group and index. Group 0 belongs to the model; group 1, where a kernel has
     /// one, to what changes between frames: an avatar's planes or a frame's target.
     pub bindings: &'static [BindingInfo],
@@ -31,6 +35,8 @@ pub struct KernelSource {
     pub constants: &'static [&'static str],
     /// The same kernel on numbers stored in half precision, if it has any.
     pub half: Option<&'static KernelSource>,
+    /// Of a kernel on such numbers, the one that also computes in half precision, if there is one.
+    pub computed_in_half: Option<&'static KernelSource>,
 }
 
 /// A binding of a kernel.
@@ -71,6 +77,30 @@ impl KernelSource {
             (Format::F16, Some(half)) => half,
             _ => self,
         }
+    }
+
+    /// The variant whose arithmetic has a precision: only a kernel on numbers stored in half
+    /// precision has one that computes in it.
+    #[must_use]
+    pub fn computed(&'static self, arithmetic: Format) -> &'static Self {
+        match (arithmetic, self.computed_in_half) {
+            (Format::F16, Some(half)) => half,
+            _ => self,
+        }
+    }
+
+    /// Features that a device has to have enabled to run the kernel. Those that need none are what
+    /// the others' work falls back on.
+    #[must_use]
+    pub fn features(&self) -> wgpu::Features {
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::SUBGROUP, self.subgroups);
+        features.set(wgpu::Features::SHADER_F16, self.half_arithmetic);
+        features.set(
+            wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+            self.matrices.is_some(),
+        );
+        features
     }
 
     /// Checks that a device with these limits can run the kernel.

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::kernel::kernels;
-use super::{AdapterKind, Format, Gpu, ProgramBuilder};
+use super::{Format, Gpu, ProgramBuilder};
 use crate::{Error, Result};
 
 /// How a model's variants are chosen: kernels that compute the same, to within rounding, in
@@ -100,11 +100,7 @@ impl Tuner {
     /// # Errors
     /// [`Error::Io`] and [`Error::Format`] for a file that is named and cannot be used;
     /// [`Error::Argument`] for measurements in a browser, where nothing can wait for the device.
-    pub(super) fn new(
-        info: &wgpu::AdapterInfo,
-        kind: AdapterKind,
-        tuning: Option<Tuning>,
-    ) -> Result<Self> {
+    pub(super) fn new(info: &wgpu::AdapterInfo, tuning: Option<Tuning>) -> Result<Self> {
         let mut hasher = DefaultHasher::new();
         for kernel in kernels::ALL {
             kernel.wgsl.hash(&mut hasher);
@@ -121,7 +117,7 @@ impl Tuner {
         let mode = match tuning {
             Some(Tuning::Estimate) => Mode::Estimate,
             // Emulated devices have one good way each, and take long to try others.
-            None if kind == AdapterKind::Cpu || !measurable => Mode::Estimate,
+            None if info.device_type == wgpu::DeviceType::Cpu || !measurable => Mode::Estimate,
             None | Some(Tuning::Measure { file: None }) if measurable => {
                 let file = Self::default_file(&record);
                 // What cannot be read is measured anew.

@@ -13,7 +13,7 @@ use crate::gpu::kernels;
 use crate::gpu::{AdapterKind, Conditions, Program, ProgramBuilder, Recording, Resource, Tensor};
 use crate::reference;
 use crate::weights::{pack, uniform};
-use crate::{Format, Gpu, GpuOptions, ShaderChecks};
+use crate::{Format, Gpu, GpuOptions, ShaderChecks, Tuning};
 
 /// Bytes of NaN behind a guarded buffer.
 const GUARD: usize = 256;
@@ -36,16 +36,46 @@ pub(crate) fn subgroups() -> &'static Gpu {
     GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, true))
 }
 
+/// The device with kernels that multiply cooperative matrices, if it has any.
+pub(crate) fn matrices() -> Option<&'static Gpu> {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    let gpu = GPU.get_or_init(|| {
+        open_with(GpuOptions {
+            matrices: Some(true),
+            ..options(ShaderChecks::Trusted, AdapterKind::Gpu, true)
+        })
+    });
+    if gpu.matrices().is_none() {
+        println!("skipped: {} has no cooperative matrices", gpu.description());
+        return None;
+    }
+    Some(gpu)
+}
+
 fn open(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> Gpu {
-    let options = GpuOptions {
+    open_with(options(shaders, kernels, subgroups))
+}
+
+fn options(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> GpuOptions {
+    GpuOptions {
         shaders: Some(shaders),
         kernels: Some(kernels),
         subgroups: Some(subgroups),
+        matrices: Some(false),
+        tuning: Some(Tuning::Estimate),
         poison: true,
         ..GpuOptions::default()
-    };
+    }
+}
+
+fn open_with(options: GpuOptions) -> Gpu {
     let gpu = Gpu::with_options(&options).unwrap_or_else(|error| panic!("{error}"));
-    println!("{}, kernels for {kernels:?}", gpu.description());
+    println!(
+        "{}, kernels for {:?}, matrices {:?}",
+        gpu.description(),
+        gpu.kind(),
+        gpu.matrices()
+    );
     gpu
 }
 
@@ -273,7 +303,10 @@ pub(crate) fn assert_close(
 #[test]
 fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
     use super::{field, fusion, head, output, points, rays, source, style_unet};
-    let gpu = open(ShaderChecks::Checked, AdapterKind::Gpu, true);
+    let gpu = open_with(GpuOptions {
+        matrices: Some(true),
+        ..options(ShaderChecks::Checked, AdapterKind::Gpu, true)
+    });
     let software = open(ShaderChecks::Checked, AdapterKind::Cpu, true);
     for examples in [
         field::tests::examples,
@@ -292,6 +325,9 @@ fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
     let mut compiled = gpu.compiled();
     compiled.extend(software.compiled());
     let all = kernels::ALL.iter();
-    let all = all.filter(|kernel| !kernel.subgroups || software.has_subgroups());
+    let all = all.filter(|kernel| match kernel.matrices {
+        Some(size) => gpu.matrices() == Some(size),
+        None => !kernel.subgroups || software.has_subgroups(),
+    });
     assert_eq!(compiled, all.map(|kernel| kernel.name).collect());
 }

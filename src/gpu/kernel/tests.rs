@@ -6,8 +6,8 @@ use naga::{AddressSpace, StorageAccess, TypeInner};
 use super::*;
 use crate::stage::testing::gpu;
 
-/// A kernel's emitted WGSL, parsed and validated with nothing that WebGPU calls optional but
-/// subgroups, by those that say so.
+/// A kernel's emitted WGSL, parsed and validated with nothing that WebGPU calls optional but what
+/// it says that it needs.
 struct Parsed {
     source: &'static KernelSource,
     module: naga::Module,
@@ -22,6 +22,8 @@ fn all() -> impl Iterator<Item = Parsed> {
         // Packed halves are no option in WebGPU, though naga counts them as one.
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         capabilities.set(Capabilities::SUBGROUP, source.subgroups);
+        capabilities.set(Capabilities::SHADER_FLOAT16, source.half_arithmetic);
+        capabilities.set(Capabilities::COOPERATIVE_MATRIX, source.matrices.is_some());
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         if let Err(error) = validator.validate(&module) {
             panic!("{name}: {}", error.emit_to_string(source.wgsl));
@@ -62,8 +64,8 @@ fn kernels_stay_within_the_default_limits_of_webgpu() {
     assert_eq!(limits.max_storage_buffers_per_shader_stage, 8);
     assert_eq!(limits.max_compute_workgroup_storage_size, 16384);
     assert_eq!(limits.max_compute_invocations_per_workgroup, 256);
-    // Kernels with subgroups have others to fall back on.
-    for kernel in all().filter(|kernel| !kernel.source.subgroups) {
+    // Kernels that need a feature have others to fall back on.
+    for kernel in all().filter(|kernel| kernel.source.features().is_empty()) {
         let name = kernel.source.name;
         let [x, y, z] = kernel.source.workgroup_size;
         assert!(x <= limits.max_compute_workgroup_size_x, "{name}");
@@ -116,14 +118,52 @@ fn kernels_stay_within_the_default_limits_of_webgpu() {
 }
 
 #[test]
-fn kernels_ask_for_no_extension() {
+fn kernels_ask_for_the_extensions_that_they_are_known_to_need() {
     for kernel in all() {
-        for line in kernel.source.wgsl.lines() {
+        let source = kernel.source;
+        let directives = source.wgsl.lines().filter(|line| {
             let word = line.split_whitespace().next().unwrap_or_default();
-            let directive = ["enable", "requires", "diagnostic"].contains(&word);
-            assert!(!directive, "{}: {line}", kernel.source.name);
-        }
+            ["enable", "requires", "diagnostic"].contains(&word)
+        });
+        let directives: Vec<_> = directives.collect();
+        // Naga knows no directive for subgroups, though browsers ask for one.
+        let expected = [
+            (source.half_arithmetic, "enable f16;"),
+            (source.matrices.is_some(), "enable wgpu_cooperative_matrix;"),
+        ];
+        let expected = expected.iter().filter(|(needed, _)| *needed);
+        let expected: Vec<_> = expected.map(|(_, directive)| *directive).collect();
+        assert_eq!(directives, expected, "{}", source.name);
     }
+}
+
+/// What drivers are given where the device has no matrices to try it on.
+#[test]
+fn kernels_of_matrices_become_programs_of_vulkan() {
+    use naga::back::spv;
+    let mut sizes = Vec::new();
+    for kernel in all().filter(|kernel| kernel.source.matrices.is_some()) {
+        let name = kernel.source.name;
+        sizes.extend(kernel.source.matrices);
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+        let info = validator.validate(&kernel.module).unwrap();
+        let (module, info) = naga::back::pipeline_constants::process_overrides(
+            &kernel.module,
+            &info,
+            None,
+            &naga::back::PipelineConstants::default(),
+        )
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let options = spv::Options {
+            lang_version: (1, 3),
+            ..spv::Options::default()
+        };
+        let words = spv::write_vec(&module, &info, &options, None)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!words.is_empty(), "{name}");
+    }
+    sizes.sort_unstable();
+    assert_eq!(sizes, [8, 16]);
 }
 
 #[test]
@@ -187,8 +227,8 @@ fn constants_have_a_default_and_a_comment() {
         for (_, constant) in kernel.module.overrides.iter() {
             assert!(constant.init.is_some(), "{name}: {constant:?}");
         }
-        // Both variants come from one file.
-        let file = name.trim_end_matches(", half");
+        // All variants come from one file.
+        let file = name.split(", ").next().unwrap();
         let path = format!("{}/shaders/{file}.wgsl", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<&str> = text.lines().collect();

@@ -45,7 +45,7 @@ const FASTEST: Sum = CANDIDATES[1];
 
 fn tuner(tuning: Tuning) -> Result<Tuner> {
     let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Other, wgpu::Backend::Noop);
-    Tuner::new(&info, gpu().kind(), Some(tuning))
+    Tuner::new(&info, Some(tuning))
 }
 
 fn measured(file: &Path) -> Result<Tuner> {

@@ -85,6 +85,9 @@ pub(super) enum Structure {
     },
     /// Threads of a workgroup share the sums of few outputs.
     Split,
+    /// Subgroups multiply cooperative matrices of so many rows and columns, of numbers stored in half
+    /// precision.
+    Cooperative { side: u32 },
 }
 
 impl Structure {
@@ -137,6 +140,25 @@ impl Structure {
                 let grid = [(width * height).div_ceil(8), eighths, 1];
                 (&kernels::CONV_SPLIT, grid)
             }
+            Self::Cooperative { side } => {
+                // Four tasks of four lines times two matrices of channels.
+                let channels = shape.outputs.div_ceil(2 * side);
+                let channel_groups = match (height, channels) {
+                    (_, 1) => 1,
+                    (..=4, 3..) => 4,
+                    _ => 2,
+                };
+                constants.push(("CHANNEL_GROUPS", channel_groups));
+                let grid = [
+                    width.div_ceil(side),
+                    height.div_ceil(16 / channel_groups),
+                    channels.div_ceil(channel_groups),
+                ];
+                match side {
+                    16 => (&kernels::CONV_COOPERATIVE_16, grid),
+                    _ => (&kernels::CONV_COOPERATIVE_8, grid),
+                }
+            }
         };
         Ok((b.kernel(source, &constants)?, grid))
     }
@@ -169,6 +191,7 @@ impl fmt::Display for Variant {
                 column_groups,
             } => write!(f, "tiled {channel_groups}x{column_groups}"),
             Structure::Split => f.write_str("split"),
+            Structure::Cooperative { side } => write!(f, "cooperative {side}x{side}"),
         }
     }
 }
@@ -182,7 +205,7 @@ pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure 
 
 impl Variant {
     /// Those that this adapter may compute a layer by, the one that is usually the fastest first.
-    pub(super) fn candidates(gpu: &Gpu, shape: Shape) -> Vec<Self> {
+    pub(super) fn candidates(gpu: &Gpu, shape: Shape, format: Format) -> Vec<Self> {
         /// With fewer channels the transforms cost more than the products that they save.
         const FEWEST_CHANNELS: u32 = 32;
         /// Smaller maps are mostly border.
@@ -211,6 +234,8 @@ impl Variant {
                     _ => {}
                 }
                 structures.push(Structure::Register);
+                let matrices = gpu.matrices().filter(|_| format == Format::F16);
+                structures.splice(0..0, matrices.map(|side| Structure::Cooperative { side }));
                 (structures, vec![tiled(8, 16), tiled(16, 8)])
             }
         };
@@ -235,7 +260,7 @@ impl Variant {
         gpu.tuner().choose(
             gpu,
             (&key, format),
-            &Self::candidates(gpu, shape),
+            &Self::candidates(gpu, shape, format),
             |variant, builder| Conv::example(gpu, shape, variant, format)?.plan_example(builder),
         )
     }

@@ -18,7 +18,7 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         format: Format::F32,
     };
     for format in [Format::F32, Format::F16] {
-        for variant in variants(gpu) {
+        for variant in variants(gpu, format) {
             convolve(gpu, ConvCase { format, ..case }, LAYERS[5], variant);
         }
         resize(gpu, format, 2, [[5, 9], [12, 7]], 6, true);
@@ -62,8 +62,8 @@ const LAYERS: [LayerKind; 9] = [
     (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
 ];
 
-/// All that a device with this limits can compute any 3x3 convolution by.
-fn variants(gpu: &Gpu) -> Vec<Variant> {
+/// All that a device can compute any 3x3 convolution by.
+fn variants(gpu: &Gpu, format: Format) -> Vec<Variant> {
     let mut structures = vec![
         Structure::Register,
         Structure::Split,
@@ -76,6 +76,9 @@ fn variants(gpu: &Gpu) -> Vec<Variant> {
     if gpu.has_subgroups() {
         structures.push(Structure::Subgroup);
         products.push(Structure::Subgroup);
+    }
+    if let (Some(side), Format::F16) = (gpu.matrices(), format) {
+        structures.push(Structure::Cooperative { side });
     }
     let direct = structures.into_iter().map(Variant::Direct);
     direct
@@ -255,6 +258,9 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
         }
         data.input = neighbourhoods(&data.input.map(f32::abs));
         4.0 * f32::EPSILON + 2.0 * rounding(case.format, 1.0)
+    } else if modulated && matches!(variant, Variant::Direct(Structure::Cooperative { .. })) {
+        // A modulated input is rounded to half precision before it is multiplied.
+        4.0 * f32::EPSILON + rounding(Format::F16, 1.0)
     } else {
         4.0 * f32::EPSILON
     };
@@ -315,7 +321,7 @@ fn check_variant(gpu: &Gpu, cases: u32, variant: Variant) {
 
 #[test]
 fn direct_convolutions() {
-    for variant in variants(gpu()) {
+    for variant in variants(gpu(), Format::F32) {
         if let Variant::Direct(_) = variant {
             check_variant(gpu(), 4, variant);
         }
@@ -324,7 +330,7 @@ fn direct_convolutions() {
 
 #[test]
 fn convolutions_by_winograd() {
-    for variant in variants(gpu()) {
+    for variant in variants(gpu(), Format::F32) {
         if let Variant::Winograd(_) = variant {
             check_variant(gpu(), 3, variant);
         }
@@ -340,13 +346,44 @@ fn convolutions_in_subgroups() {
 }
 
 #[test]
+fn convolutions_of_cooperative_matrices() {
+    let Some(gpu) = matrices() else { return };
+    let side = gpu.matrices().unwrap();
+    // One task beside another, two, and four: lines and outputs decide.
+    let shapes = [
+        (4..=40u32, select(vec![3u32, 12, 16, 20])),
+        (5..=40, select(vec![36, 72, 96])),
+        (3..=4, select(vec![72, 96, 200])),
+    ];
+    for (lines, outputs) in shapes {
+        let cases =
+            (conv_cases(3..=40), lines, outputs).prop_map(|(case, height, outputs)| ConvCase {
+                format: Format::F16,
+                size: [height, case.size[1]],
+                outputs,
+                ..case
+            });
+        check(4, cases, |mut case| {
+            for layer in LAYERS {
+                if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
+                    case.size = case.size.map(|side| side & !1);
+                }
+                let variant = Variant::Direct(Structure::Cooperative { side });
+                convolve(gpu, case, layer, variant);
+            }
+        });
+    }
+}
+
+#[test]
 fn every_candidate_of_a_device_covers_every_square_map() {
     check(6, conv_cases(4..=40), |mut case| {
         case.size[0] = case.size[1];
-        for gpu in [gpu(), software(), subgroups()] {
+        let devices = [gpu(), software(), subgroups()];
+        for gpu in devices.into_iter().chain(matrices()) {
             for kernel_size in [1, 3] {
                 case.kernel_size = kernel_size;
-                for variant in Variant::candidates(gpu, case.shape(false)) {
+                for variant in Variant::candidates(gpu, case.shape(false), case.format) {
                     convolve(gpu, case, LAYERS[1], variant);
                 }
             }
@@ -436,7 +473,8 @@ fn the_stage_plans_what_the_twin_computes() {
             } else {
                 0.0
             };
-            for gpu in [gpu(), software(), subgroups()] {
+            let devices = [gpu(), software(), subgroups()];
+            for gpu in devices.into_iter().chain(matrices()) {
                 let net = StyleUnet::new(gpu, &weights, network.clone(), size, format).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,

@@ -1,0 +1,212 @@
+// Convolution, 3x3 with zero padding 1 or 1x1, as a product of cooperative matrices.
+//
+// A workgroup owns a rectangle of pixels, SIDE wide, times 2 SIDE CHANNEL_GROUPS output channels, in
+// four tasks: each is a subgroup's and covers 4 lines of SIDE pixels times 2 SIDE channels, in eight
+// sums of SIDE x SIDE. Sixteen input channels at a time, the rectangle with its border and the
+// weights of one row of taps are staged in half precision; products are summed in full precision.
+// Subgroups of any size will do: too few take the tasks in turn, and idle ones repeat the last.
+// Workgroup x, y: rectangles; z: groups of output channels.
+
+enable f16;
+enable wgpu_cooperative_matrix;
+
+#import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::stored::unpacked
+
+// Pixels times input channels, input times output channels, pixels times output channels.
+#ifdef MATRIX_16
+const SIDE = 16u;
+const STAGED = 9696u;
+alias Pixels = coop_mat16x16<f16, A>;
+alias Weights = coop_mat16x16<f16, B>;
+alias Sums = coop_mat16x16<f32, C>;
+#else
+const SIDE = 8u;
+const STAGED = 5472u;
+alias Pixels = coop_mat8x8<f16, A>;
+alias Weights = coop_mat8x8<f16, B>;
+alias Sums = coop_mat8x8<f32, C>;
+#endif
+
+// 3 or 1.
+override KERNEL_SIZE: u32 = 3u;
+// 1 scales the input channels by the layer's modulation.
+override MODULATED: u32 = 0u;
+// Tasks next to each other along the output channels (1, 2 or 4); the others are below each other.
+override CHANNEL_GROUPS: u32 = 2u;
+
+const THREADS = 128u;
+const TASKS = 4u;
+// Input channels that are staged at a time.
+const CHUNK = 16u;
+// From one staged pixel, or one row of weights, to the next: skewed, so that the rows of a matrix
+// begin in different banks, by a multiple of the 16 bytes that matrices have to be aligned to.
+const SKEW = 8u;
+const PIXEL_STRIDE = CHUNK + SKEW;
+
+// The rectangle with its border [y][x][CHUNK], then weights [tap of a row][CHUNK][output channels]:
+// with SIDE 16 at most 18 * 18 * 24 + 3 * 16 * 40 (one channel group), 18 * 10 * 24 + 3 * 16 * 72,
+// 18 * 6 * 24 + 3 * 16 * 136; with SIDE 8 at most 10 * 18 * 24 + 3 * 16 * 24.
+var<workgroup> staged: array<f16, STAGED>;
+// A sum of each task [task][pixel][output channel].
+var<workgroup> sums: array<f32, TASKS * SIDE * SIDE>;
+
+fn stage(at: u32, value: vec4<f32>) {
+    let rounded = vec4<f16>(value);
+    staged[at] = rounded.x;
+    staged[at + 1u] = rounded.y;
+    staged[at + 2u] = rounded.z;
+    staged[at + 3u] = rounded.w;
+}
+
+// Input channels 4c..4c+CHUNK of the rectangle at (left, top); zero outside of the image and behind
+// the last channel.
+fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u32) {
+    for (var i = thread; i < pixels * (CHUNK / 4u); i += THREADS) {
+        let quarter = i % (CHUNK / 4u);
+        let pixel = i / (CHUNK / 4u);
+        let x = left + pixel % width;
+        let y = top + pixel / width;
+        var value = vec4<f32>();
+        // Left of and above the image wraps to huge numbers.
+        if x < conv.width && y < conv.height && c + quarter < conv.input_channels {
+            value = unpacked(input[(y * conv.width + x) * conv.input_channels + c + quarter]);
+            if MODULATED == 1u {
+                // What is larger than the largest half becomes that one rather than infinity.
+                let scaled = value * modulation[conv.modulation_offset + c + quarter];
+                value = clamp(scaled, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+            }
+        }
+        stage(pixel * PIXEL_STRIDE + quarter * 4u, value);
+    }
+}
+
+// Weights of input channels 4c..4c+CHUNK in the taps of row `ky`, from element `start` of the memory on.
+fn stage_weights(thread: u32, start: u32, first_eighth: u32, c: u32, ky: u32) {
+    let taps = KERNEL_SIZE * KERNEL_SIZE;
+    let eighths = 2u * SIDE * CHANNEL_GROUPS / 8u;
+    let last = (conv.output_channels - 1u) / 2u;
+    for (var i = thread; i < KERNEL_SIZE * eighths * CHUNK * 2u; i += THREADS) {
+        // Neighbours in memory are neighbours here: i = ((kx * eighths + eighth) * CHUNK + row) * 2
+        // + half of the eighth
+        let row = i / 2u % CHUNK;
+        let eighth = i / (2u * CHUNK) % eighths;
+        let kx = i / (2u * CHUNK) / eighths;
+        var value = vec4<f32>();
+        // The pixels' zeros behind the last channel need finite weights.
+        if c + row / 4u < conv.input_channels {
+            let tap = min(first_eighth + eighth, last) * taps + ky * KERNEL_SIZE + kx;
+            value = unpacked(weights[((tap * conv.input_channels + c) * 4u + row) * 2u + i % 2u]);
+        }
+        let at = (kx * CHUNK + row) * (eighths * 8u + SKEW) + eighth * 8u + i % 2u * 4u;
+        stage(start + at, value);
+    }
+}
+
+// Finishes one of the eight sums of each task in `tasks`: of line `line` and the `column`th SIDE
+// channels.
+fn finish(
+    thread: u32,
+    group: vec3<u32>,
+    tasks: vec2<u32>,
+    task: u32,
+    line: u32,
+    column: u32,
+    sum: Sums,
+) {
+    coopStoreT(sum, &sums[task * SIDE * SIDE], SIDE);
+    workgroupBarrier();
+    for (var i = thread; i < TASKS * SIDE * SIDE / 4u; i += THREADS) {
+        let owner = i / (SIDE * SIDE / 4u);
+        if owner >= tasks.x && owner < tasks.y {
+            let pixel_groups = TASKS / CHANNEL_GROUPS;
+            let x = group.x * SIDE + i / (SIDE / 4u) % SIDE;
+            let y = (group.y * pixel_groups + owner / CHANNEL_GROUPS) * 4u + line;
+            let block = (group.z * CHANNEL_GROUPS + owner % CHANNEL_GROUPS) * 2u + column;
+            let o = block * (SIDE / 4u) + i % (SIDE / 4u);
+            let at = i * 4u;
+            store(x, y, o, vec4<f32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]));
+        }
+    }
+    workgroupBarrier();
+}
+
+@compute @workgroup_size(128)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+) {
+    let border = KERNEL_SIZE / 2u;
+    let lines = 4u * TASKS / CHANNEL_GROUPS;
+    let staged_width = SIDE + 2u * border;
+    let staged_pixels = staged_width * (lines + 2u * border);
+    let first_weight = staged_pixels * PIXEL_STRIDE;
+    let channels = 2u * SIDE * CHANNEL_GROUPS;
+    let weight_stride = channels + SKEW;
+    let first_eighth = group.z * (channels / 8u);
+    let left = group.x * SIDE - border;
+    let top = group.y * lines - border;
+
+    for (var first = 0u; first < TASKS; first += subgroups) {
+        let task = min(first + subgroup, TASKS - 1u);
+        let line = task / CHANNEL_GROUPS * 4u;
+        let channel = task % CHANNEL_GROUPS * 2u * SIDE;
+
+        // Backends do not agree on what a matrix without a value holds.
+        for (var i = thread; i < SIDE * SIDE; i += THREADS) {
+            sums[i] = 0.0;
+        }
+        workgroupBarrier();
+        let zero = coopLoadT<Sums>(&sums[0], SIDE);
+        var a0 = zero;
+        var b0 = zero;
+        var a1 = zero;
+        var b1 = zero;
+        var a2 = zero;
+        var b2 = zero;
+        var a3 = zero;
+        var b3 = zero;
+        for (var c = 0u; c < conv.input_channels; c += CHUNK / 4u) {
+            for (var ky = 0u; ky < KERNEL_SIZE; ky++) {
+                if ky == 0u {
+                    stage_pixels(thread, left, top, c, staged_width, staged_pixels);
+                }
+                stage_weights(thread, first_weight, first_eighth, c, ky);
+                workgroupBarrier();
+                for (var kx = 0u; kx < KERNEL_SIZE; kx++) {
+                    for (var k = 0u; k < CHUNK; k += SIDE) {
+                        let w = first_weight + (kx * CHUNK + k) * weight_stride + channel;
+                        let wa = coopLoadT<Weights>(&staged[w], weight_stride);
+                        let wb = coopLoadT<Weights>(&staged[w + SIDE], weight_stride);
+                        let row = staged_width * PIXEL_STRIDE;
+                        let p = (line + ky) * row + kx * PIXEL_STRIDE + k;
+                        let x0 = coopLoadT<Pixels>(&staged[p], PIXEL_STRIDE);
+                        a0 = coopMultiplyAdd(x0, wa, a0);
+                        b0 = coopMultiplyAdd(x0, wb, b0);
+                        let x1 = coopLoadT<Pixels>(&staged[p + row], PIXEL_STRIDE);
+                        a1 = coopMultiplyAdd(x1, wa, a1);
+                        b1 = coopMultiplyAdd(x1, wb, b1);
+                        let x2 = coopLoadT<Pixels>(&staged[p + 2u * row], PIXEL_STRIDE);
+                        a2 = coopMultiplyAdd(x2, wa, a2);
+                        b2 = coopMultiplyAdd(x2, wb, b2);
+                        let x3 = coopLoadT<Pixels>(&staged[p + 3u * row], PIXEL_STRIDE);
+                        a3 = coopMultiplyAdd(x3, wa, a3);
+                        b3 = coopMultiplyAdd(x3, wb, b3);
+                    }
+                }
+                workgroupBarrier();
+            }
+        }
+        let tasks = vec2<u32>(first, first + subgroups);
+        finish(thread, group, tasks, task, 0u, 0u, a0);
+        finish(thread, group, tasks, task, 0u, 1u, b0);
+        finish(thread, group, tasks, task, 1u, 0u, a1);
+        finish(thread, group, tasks, task, 1u, 1u, b1);
+        finish(thread, group, tasks, task, 2u, 0u, a2);
+        finish(thread, group, tasks, task, 2u, 1u, b2);
+        finish(thread, group, tasks, task, 3u, 0u, a3);
+        finish(thread, group, tasks, task, 3u, 1u, b3);
+    }
+}
