@@ -54,7 +54,8 @@ pub struct ModelOptions {
     pub trace: bool,
 }
 
-/// How a model keeps its weights and maps on the device. Arithmetic has 32 bits in every case.
+/// How a model keeps its weights and maps on the device. Arithmetic has 32 bits but where said
+/// otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32 bits: what the golden data hold for.
@@ -62,11 +63,13 @@ pub enum Precision {
     Full,
     /// 16 bits in the super-resolver, which has most of a frame's traffic. What is in front of it
     /// decides where the radiance field is sampled and stays exact: pictures are 68 dB or more from
-    /// the full ones on the golden cases.
+    /// the full ones on the golden cases. With [matrices](crate::GpuOptions::matrices), what
+    /// convolutions multiply is rounded to 16 bits, too.
     Half,
     /// 16 bits in all that is large, in little more than half the memory. Rounded planes move the
     /// fine samples a little, so pictures differ more where the field is steep: 40 to 67 dB on the
-    /// golden cases.
+    /// golden cases. On devices with the feature [`SHADER_F16`](wgpu::Features::SHADER_F16)
+    /// convolutions may also multiply in 16 bits, and sum four input channels at a time.
     Fastest,
 }
 
@@ -77,6 +80,11 @@ impl Precision {
             Self::Full | Self::Half => Format::F32,
             Self::Fastest => Format::F16,
         }
+    }
+
+    /// Whether convolutions compute in it, too.
+    fn half_arithmetic(self) -> bool {
+        self == Self::Fastest
     }
 
     /// Of the super-resolver.
@@ -376,6 +384,7 @@ impl Encoder {
         let net = StyleUnet::new(gpu, weights, config.encoder(), format)?;
         let frame = FrameUniform::new(gpu, &net)?;
         let mut b = ProgramBuilder::new(gpu, format, options.trace);
+        b.compute_in_half(options.precision.half_arithmetic());
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
         let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
@@ -412,6 +421,7 @@ impl Renderer {
         let frame = FrameUniform::new(gpu, &net)?;
 
         let mut b = ProgramBuilder::new(gpu, volume, options.trace);
+        b.compute_in_half(options.precision.half_arithmetic());
         let floats = head.map_or(0, Head::coefficients) as u64;
         let coefficients = b.tensor("coefficients", floats)?;
         let positions = b.tensor("points", u64::from(config.points) * 4)?;

@@ -178,6 +178,7 @@ pub(crate) struct ProgramBuilder<'a> {
     gpu: &'a Gpu,
     stage: &'static str,
     format: Format,
+    half_arithmetic: bool,
     /// Keeps every tensor and its name instead of reusing memory.
     trace: bool,
     free: Vec<Tensor>,
@@ -192,6 +193,7 @@ impl<'a> ProgramBuilder<'a> {
             gpu,
             stage: "",
             format,
+            half_arithmetic: false,
             trace,
             free: Vec::new(),
             dispatches: Vec::new(),
@@ -209,18 +211,28 @@ impl<'a> ProgramBuilder<'a> {
         self.format = format;
     }
 
+    /// Whether kernels on numbers of 16 bits also compute in them, where they and the device can.
+    pub(crate) fn compute_in_half(&mut self, half_arithmetic: bool) {
+        self.half_arithmetic = half_arithmetic && self.gpu.has_half_arithmetic();
+    }
+
     /// How the network's maps and weights are stored.
     pub(crate) fn format(&self) -> Format {
         self.format
     }
 
-    /// The kernel for numbers stored as the program's.
+    /// The kernel for numbers stored as the program's, and for its arithmetic.
     pub(crate) fn kernel(
         &self,
         source: &'static KernelSource,
         constants: &[(&'static str, u32)],
     ) -> Result<Arc<Kernel>> {
-        self.gpu.kernel(source.stored(self.format), constants)
+        let stored = source.stored(self.format);
+        let source = match stored.computed_in_half {
+            Some(half) if self.half_arithmetic => half,
+            _ => stored,
+        };
+        self.gpu.kernel(source, constants)
     }
 
     /// Whether tensors are kept for inspection.

@@ -21,10 +21,18 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         for structure in &structures[..2 + usize::from(gpu.has_subgroups())] {
             convolve(gpu, ConvCase { format, ..case }, LAYERS[5], *structure);
         }
-        if gpu.matrices().is_some() && format == Format::F16 {
-            let case = ConvCase { format, ..case };
-            convolve(gpu, case, LAYERS[5], Structure::Cooperative);
-        }
+    }
+    let case = ConvCase {
+        format: Format::F16,
+        ..case
+    };
+    if gpu.has_half_arithmetic() {
+        convolve(gpu, case, LAYERS[5], tiled_in_half(4, 4));
+    }
+    if gpu.matrices().is_some() {
+        convolve(gpu, case, LAYERS[5], Structure::Cooperative);
+    }
+    for format in [Format::F32, Format::F16] {
         resize(gpu, format, 2, [[5, 9], [12, 7]], 6, true);
         sum(gpu, format, 3, 301, [2, 3, 1]);
         multiply(gpu, format, 4, [13, 36], true, true);
@@ -75,6 +83,8 @@ enum Structure {
     Tiled {
         channel_groups: u32,
         column_groups: u32,
+        /// Only on a device that has it, for what is stored in half precision.
+        half_arithmetic: bool,
     },
     /// Only on a device that has matrices, for what is stored in half precision.
     Cooperative,
@@ -86,6 +96,15 @@ const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
     Structure::Tiled {
         channel_groups,
         column_groups,
+        half_arithmetic: false,
+    }
+}
+
+const fn tiled_in_half(channel_groups: u32, column_groups: u32) -> Structure {
+    Structure::Tiled {
+        channel_groups,
+        column_groups,
+        half_arithmetic: true,
     }
 }
 
@@ -126,6 +145,7 @@ impl Structure {
             Self::Tiled {
                 channel_groups,
                 column_groups,
+                ..
             } => {
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
@@ -275,7 +295,17 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
     let elements = (width * height * pack::padded(case.outputs)) as usize;
     let result = stored_output(gpu, case.format, elements);
     let kernel = run_in(gpu, case.format, &[], |b| {
+        let half_arithmetic = matches!(
+            structure,
+            Structure::Tiled {
+                half_arithmetic: true,
+                ..
+            }
+        );
+        b.compute_in_half(half_arithmetic);
         let (kernel, grid) = structure.kernel(b, &conv, case.size);
+        let computed = kernel.name().ends_with("half arithmetic");
+        assert_eq!(computed, half_arithmetic, "{}", kernel.name());
         b.dispatch(
             Dispatch::new("convolution", &kernel)
                 .uniform("conv", parameters)
@@ -310,6 +340,12 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: Layer, structure: Structure) {
         // A modulated input is rounded to half precision before it is multiplied.
         unit += 1.0 / 2048.0;
     }
+    if kernel.ends_with("half arithmetic") {
+        // So are the partial sums of four input channels. For one block of those, that is a standard
+        // deviation of 0.4/2048 of the absolute products, and less for more blocks; modulated inputs
+        // add 1/2048 at most.
+        unit += 4.0 / 2048.0;
+    }
     let what = format!("{case:?}, {layer:?}, {structure:?}");
     assert_close(&what, &found, &expected.data, |i| {
         unit * magnitude.data[i] + rounding(case.format, expected.data[i])
@@ -341,7 +377,16 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
 }
 
 fn check_structure(gpu: &Gpu, cases: u32, structure: Structure) {
-    check(cases, conv_cases(4..=40), |case| {
+    check_cases(gpu, cases, conv_cases(4..=40), structure);
+}
+
+fn check_cases(
+    gpu: &Gpu,
+    count: u32,
+    cases: impl Strategy<Value = ConvCase>,
+    structure: Structure,
+) {
+    check(count, cases, |case| {
         for layer in LAYERS {
             let mut case = case;
             if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
@@ -373,7 +418,10 @@ fn convolutions_in_tiles() {
 
 #[test]
 fn convolutions_of_cooperative_matrices() {
-    let Some(gpu) = matrices() else { return };
+    let Some(gpu) = matrices() else {
+        println!("skipped: this device has no cooperative matrices");
+        return;
+    };
     // One task beside another, two, and four: lines and outputs decide.
     let shapes = [
         (4..=40u32, select(vec![3u32, 12, 16, 20])),
@@ -388,14 +436,27 @@ fn convolutions_of_cooperative_matrices() {
                 outputs,
                 ..case
             });
-        check(4, cases, |mut case| {
-            for layer in LAYERS {
-                if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
-                    case.size = case.size.map(|side| side & !1);
-                }
-                convolve(gpu, case, layer, Structure::Cooperative);
-            }
+        check_cases(gpu, 4, cases, Structure::Cooperative);
+    }
+}
+
+#[test]
+fn convolutions_in_half_arithmetic() {
+    let gpu = gpu();
+    if !gpu.has_half_arithmetic() {
+        println!("skipped: {} has no numbers of 16 bits", gpu.description());
+        return;
+    }
+    for structure in [
+        tiled_in_half(2, 4),
+        tiled_in_half(4, 4),
+        tiled_in_half(8, 2),
+    ] {
+        let cases = conv_cases(4..=40).prop_map(|case| ConvCase {
+            format: Format::F16,
+            ..case
         });
+        check_cases(gpu, 4, cases, structure);
     }
 }
 
@@ -428,11 +489,12 @@ fn the_stage_plans_what_the_twin_computes() {
         let (input, output) = (network.input as usize, network.output as usize);
         let prefix = network.prefix;
         let runs = [
-            (twin::Noise::Stored, Format::F32),
-            (twin::Noise::Zero, Format::F32),
-            (twin::Noise::Stored, Format::F16),
+            (twin::Noise::Stored, Format::F32, false),
+            (twin::Noise::Zero, Format::F32, false),
+            (twin::Noise::Stored, Format::F16, false),
+            (twin::Noise::Stored, Format::F16, true),
         ];
-        for (noise, format) in runs {
+        for (noise, format, half_arithmetic) in runs {
             let expected =
                 twin::style_unet(&weights, prefix, &picture, input, output, noise).unwrap();
             let gain = if let twin::Noise::Stored = noise {
@@ -456,6 +518,7 @@ fn the_stage_plans_what_the_twin_computes() {
                         size,
                         channels: network.in_channels,
                     };
+                    b.compute_in_half(half_arithmetic);
                     net.plan(b, &input, &frame, false).unwrap()
                 });
                 assert_eq!(
