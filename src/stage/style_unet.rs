@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{
-    AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid,
+    AdapterKind, Dispatch, Format, Gpu, Kernel, KernelSource, ProgramBuilder, Tensor, When,
+    linear_grid,
 };
 use crate::weights::{fold, pack};
 use crate::{Result, Weights};
@@ -876,8 +877,9 @@ impl Conv {
             let [columns, rows, _] = linear_grid((size.div_ceil(8) * size).div_ceil(8));
             return Ok((kernel, [columns, eighths.div_ceil(4), rows]));
         }
-        if let Some((kernel, grid)) = self.cooperative(b, [size, size])? {
-            return Ok((kernel, grid));
+        if let Some((source, side)) = cooperative_kernel(b) {
+            let (constants, grid) = self.cooperative(side, [size, size]);
+            return Ok((b.kernel(source, &constants)?, grid));
         }
         let (channel_groups, column_groups) = match eighths {
             0..=2 => (2, 4),
@@ -901,23 +903,27 @@ impl Conv {
     }
 }
 
+/// The kernel of cooperative matrices, and their rows and columns; none if numbers are stored in full,
+/// the device has no matrices, or nobody asked for them.
+fn cooperative_kernel(b: &ProgramBuilder<'_>) -> Option<(&'static KernelSource, u32)> {
+    if b.format() != Format::F16 {
+        return None;
+    }
+    match b.gpu().matrices()? {
+        16 => Some((&kernels::CONV_COOPERATIVE_16, 16)),
+        _ => Some((&kernels::CONV_COOPERATIVE_8, 8)),
+    }
+}
+
 impl Conv {
-    /// The kernel of cooperative matrices for a map of so many lines and columns, and its
-    /// workgroups; none if numbers are stored in full, or nobody asked for matrices.
+    /// Constants of the kernel of cooperative matrices with so many rows and columns, and its
+    /// workgroups for a map of so many lines and columns.
     fn cooperative(
         &self,
-        b: &ProgramBuilder<'_>,
+        side: u32,
         [height, width]: [u32; 2],
-    ) -> Result<Option<(Arc<Kernel>, [u32; 3])>> {
-        let (source, side) = match b.gpu().matrices() {
-            Some(16) => (&kernels::CONV_COOPERATIVE_16, 16),
-            Some(8) => (&kernels::CONV_COOPERATIVE_8, 8),
-            _ => return Ok(None),
-        };
-        if b.format() != Format::F16 {
-            return Ok(None);
-        }
-        // Four tasks of four lines times two matrices of channels.
+    ) -> ([(&'static str, u32); 3], [u32; 3]) {
+        // A task is four lines times two matrices of channels, a workgroup four tasks.
         let channels = self.outputs.div_ceil(2 * side);
         let channel_groups = match (height, channels) {
             (_, 1) => 1,
@@ -929,13 +935,12 @@ impl Conv {
             ("MODULATED", self.style.is_some().into()),
             ("CHANNEL_GROUPS", channel_groups),
         ];
-        let kernel = b.gpu().kernel(source, &constants)?;
         let grid = [
             width.div_ceil(side),
             height.div_ceil(16 / channel_groups),
             channels.div_ceil(channel_groups),
         ];
-        Ok(Some((kernel, grid)))
+        (constants, grid)
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -88,6 +90,12 @@ enum Structure {
     },
     /// Only on a device that has matrices, for what is stored in half precision.
     Cooperative,
+    /// Its kernel for matrices of so many rows and columns, without any matrices, as if subgroups
+    /// had so many threads.
+    Emulated {
+        side: u32,
+        subgroup: u32,
+    },
     /// What the stage chooses for the device; for square maps.
     Chosen,
 }
@@ -125,8 +133,16 @@ impl Structure {
         let (source, grid) = match self {
             Self::Chosen => return conv.kernel(b, width).unwrap(),
             Self::Cooperative => {
-                let cooperative = conv.cooperative(b, [height, width]);
-                return cooperative.unwrap().expect("this device has no matrices");
+                let (source, side) = cooperative_kernel(b).expect("this device has no matrices");
+                let (constants, grid) = conv.cooperative(side, [height, width]);
+                return (b.kernel(source, &constants).unwrap(), grid);
+            }
+            Self::Emulated { side, subgroup } => {
+                let (constants, grid) = conv.cooperative(side, [height, width]);
+                return (
+                    b.kernel(emulated(side, subgroup), &constants).unwrap(),
+                    grid,
+                );
             }
             Self::Subgroup => {
                 let [columns, rows, _] = linear_grid((width.div_ceil(4) * height).div_ceil(8));
@@ -159,6 +175,74 @@ impl Structure {
             }
         };
         (b.kernel(source, &constants).unwrap(), grid)
+    }
+}
+
+/// The kernel of cooperative matrices with its matrices replaced by what any thread can compute.
+fn emulated(side: u32, subgroup: u32) -> &'static KernelSource {
+    const SUBGROUPS: [u32; 4] = [8, 32, 64, 128];
+    static KERNELS: LazyLock<Vec<(u32, u32, KernelSource)>> = LazyLock::new(|| {
+        let sources = [&kernels::CONV_COOPERATIVE_8, &kernels::CONV_COOPERATIVE_16];
+        let all = sources.iter().flat_map(|source| {
+            let side = source.matrices.unwrap();
+            SUBGROUPS.map(|subgroup| (side, subgroup, emulate(source, subgroup)))
+        });
+        all.collect()
+    });
+    let mut kernels = KERNELS.iter();
+    let found = kernels.find(|(s, threads, _)| [*s, *threads] == [side, subgroup]);
+    &found.unwrap().2
+}
+
+const EMULATED_MATRICES: &str = include_str!("emulated_matrices.wgsl");
+
+fn emulate(source: &KernelSource, subgroup: u32) -> KernelSource {
+    let mut wgsl = String::new();
+    for line in source.wgsl.lines() {
+        let mut line = line.to_string();
+        if line.starts_with("enable wgpu") {
+            continue;
+        }
+        if let Some((before, load)) = line.split_once("coopLoadT<") {
+            let (_, pointer) = load.split_once(">((&").unwrap();
+            let (array, index) = pointer.split_once('[').unwrap();
+            let (index, stride) = index.rsplit_once("]), ").unwrap();
+            line = format!("{before}load_{array}({index}, {stride}");
+        } else if let Some((before, pointer)) = line.split_once("coopStoreT(sum, (&sums[") {
+            let (index, stride) = pointer.rsplit_once("]), ").unwrap();
+            line = format!("{before}store_sums(sum, {index}, {stride}");
+        }
+        wgsl.push_str(&line.replace("coopMultiplyAdd", "multiply_add"));
+        wgsl.push('\n');
+    }
+    for side in [8, 16] {
+        for (matrix, emulated) in [
+            ("f16,A", "Reference"),
+            ("f16,B", "Reference"),
+            ("f32,C", "Share"),
+        ] {
+            wgsl = wgsl.replace(&format!("coop_mat{side}x{side}<{matrix}>"), emulated);
+        }
+    }
+    let wgsl = wgsl.replace(
+        ", @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32) {",
+        ") {
+            lane = thread % SUBGROUP;
+            let subgroup = thread / SUBGROUP;
+            let subgroups = 128u / SUBGROUP;",
+    );
+    assert!(
+        !wgsl.contains("coop") && !wgsl.contains("@builtin(sub"),
+        "{wgsl}"
+    );
+    KernelSource {
+        name: format!("{}, emulated for {subgroup}", source.name).leak(),
+        wgsl: format!("{wgsl}const SUBGROUP = {subgroup}u;\n{EMULATED_MATRICES}").leak(),
+        subgroups: false,
+        matrices: None,
+        half: None,
+        computed_in_half: None,
+        ..*source
     }
 }
 
@@ -437,6 +521,36 @@ fn convolutions_of_cooperative_matrices() {
                 ..case
             });
         check_cases(gpu, 4, cases, Structure::Cooperative);
+    }
+}
+
+/// What the kernel of matrices does around them, also for sizes that the device has none of.
+#[test]
+fn convolutions_of_emulated_matrices() {
+    let gpu = gpu();
+    if !gpu.device().features().contains(wgpu::Features::SHADER_F16) {
+        println!("skipped: {} has no numbers of 16 bits", gpu.description());
+        return;
+    }
+    // Tasks below each other, two by two and beside each other; in turn, at once and repeated.
+    for (side, subgroup, kernel_size, size, outputs) in [
+        (16, 32, 3, [18, 10], 12),
+        (16, 64, 3, [9, 17], 72),
+        (16, 8, 1, [3, 9], 132),
+        (8, 128, 1, [18, 5], 12),
+        (8, 32, 3, [9, 9], 36),
+        (8, 64, 3, [3, 9], 68),
+    ] {
+        let case = ConvCase {
+            seed: 7,
+            size,
+            inputs: 20,
+            outputs,
+            kernel_size,
+            format: Format::F16,
+        };
+        let structure = Structure::Emulated { side, subgroup };
+        convolve(gpu, case, LAYERS[5], structure);
     }
 }
 
