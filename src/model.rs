@@ -12,7 +12,7 @@ use crate::stage::fusion::Fusion;
 use crate::stage::head::Head;
 use crate::stage::points::Points;
 use crate::stage::rays::Rays;
-use crate::stage::style_unet::{FeatureMap, StyleUnet};
+use crate::stage::style_unet::{FeatureMap, Numbers, StyleUnet};
 use crate::stage::{output, source, style_unet};
 use crate::{Error, Gpu, HeadModel, ModelConfig, Result, Weights};
 
@@ -54,7 +54,8 @@ pub struct ModelOptions {
     pub trace: bool,
 }
 
-/// How a model keeps its weights and maps on the device. Arithmetic has 32 bits in every case.
+/// How a model keeps its weights and maps on the device. Arithmetic has 32 bits but where said
+/// otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32 bits: what the golden data hold for.
@@ -62,11 +63,13 @@ pub enum Precision {
     Full,
     /// 16 bits in the super-resolver, which has most of a frame's traffic. What is in front of it
     /// decides where the radiance field is sampled and stays exact: pictures are 68 dB or more from
-    /// the full ones on the golden cases.
+    /// the full ones on the golden cases. With [matrices](crate::GpuOptions::matrices), what
+    /// convolutions multiply is rounded to 16 bits, too.
     Half,
     /// 16 bits in all that is large, in little more than half the memory. Rounded planes move the
     /// fine samples a little, so pictures differ more where the field is steep: 40 to 67 dB on the
-    /// golden cases.
+    /// golden cases. On devices with the feature [`SHADER_F16`](wgpu::Features::SHADER_F16)
+    /// convolutions may also multiply in 16 bits, and add up to 36 products in them.
     Fastest,
 }
 
@@ -76,6 +79,14 @@ impl Precision {
         match self {
             Self::Full | Self::Half => Format::F32,
             Self::Fastest => Format::F16,
+        }
+    }
+
+    /// Of a network that stores numbers in `format`.
+    fn numbers(self, format: Format) -> Numbers {
+        Numbers {
+            format,
+            half_arithmetic: self == Self::Fastest,
         }
     }
 
@@ -374,7 +385,8 @@ impl Encoder {
     fn new(gpu: &Gpu, weights: &Weights, options: &ModelOptions) -> Result<Self> {
         let config = weights.config();
         let format = options.precision.volume();
-        let net = StyleUnet::new(gpu, weights, config.encoder(), config.source_size, format)?;
+        let numbers = options.precision.numbers(format);
+        let net = StyleUnet::new(gpu, weights, config.encoder(), config.source_size, numbers)?;
         let frame = FrameUniform::new(gpu, &net)?;
         let mut b = ProgramBuilder::new(gpu, format, options.trace);
         let canonical = source::plan(&mut b, config.source_size)?;
@@ -413,7 +425,7 @@ impl Renderer {
             weights,
             config.super_resolver(),
             config.low_res_size,
-            maps,
+            options.precision.numbers(maps),
         )?;
         let field = Field::new(gpu, weights, volume)?;
         let frame = FrameUniform::new(gpu, &net)?;

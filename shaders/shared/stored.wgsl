@@ -1,7 +1,8 @@
 #define_import_path gpavatar::stored
 
 // Four numbers as the networks' maps and weights are kept in memory: as they are or, in a kernel's
-// second variant, rounded to half precision. Arithmetic has full precision either way.
+// second variant, rounded to half precision. They are computed with in full precision, unless a
+// kernel says that it does not.
 
 #ifdef HALF_PRECISION
 struct Stored {

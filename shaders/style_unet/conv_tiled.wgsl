@@ -5,10 +5,27 @@
 // a time, the rectangle with its border and all taps' weights are staged and used 9 times 64 times;
 // with one tap, CHUNK times as many.
 // Workgroup x, y: rectangles; z: groups of output channels.
+// In half arithmetic all that is staged, its products and the sums of what is staged at a time are of
+// 16 bits; longer sums are of 32.
+
+enable f16;
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
 #import gpavatar::stored::unpacked
+#ifdef HALF_ARITHMETIC
+alias Four = vec4<f16>;
+alias Block = mat4x4<f16>;
+
+// As gpavatar::tile::mac.
+fn mac(acc: Four, w: Block, x: Four) -> Four {
+    return fma(w[3], x.wwww, fma(w[2], x.zzzz, fma(w[1], x.yyyy, fma(w[0], x.xxxx, acc))));
+}
+#else
 #import gpavatar::tile::mac
+
+alias Four = vec4<f32>;
+alias Block = mat4x4<f32>;
+#endif
 
 // 3 or 1.
 override KERNEL_SIZE: u32 = 3u;
@@ -28,13 +45,25 @@ const THREADS = 128u;
 // The rectangle with its border, then the weights [tap][4 inputs][output channels / 4]: at most
 // 34 * 18 + 9 * 4 * 4 (two channel groups), 34 * 10 + 9 * 4 * 8, 18 * 10 + 9 * 4 * 16. With one tap,
 // all rectangles of the chunk, then all weights: 4 * 128 + 4 * 4 * 16, 4 * 64 + 4 * 4 * 32.
-var<workgroup> staged: array<vec4<f32>, 768>;
+var<workgroup> staged: array<Four, 768>;
 
-fn block(at: u32) -> mat4x4<f32> {
+fn block(at: u32) -> Block {
     let stride = 2u * CHANNEL_GROUPS;
-    return mat4x4<f32>(
+    return Block(
         staged[at], staged[at + stride], staged[at + 2u * stride], staged[at + 3u * stride]
     );
+}
+
+// Finishes output channels 4o..4o+8 of four pixels of a row.
+fn store_four(x: u32, y: u32, o: u32, a: mat4x4<f32>, b: mat4x4<f32>) {
+    store(x, y, o, a[0]);
+    store(x, y, o + 1u, b[0]);
+    store(x + 1u, y, o, a[1]);
+    store(x + 1u, y, o + 1u, b[1]);
+    store(x + 2u, y, o, a[2]);
+    store(x + 2u, y, o + 1u, b[2]);
+    store(x + 3u, y, o, a[3]);
+    store(x + 3u, y, o + 1u, b[3]);
 }
 
 @compute @workgroup_size(128)
@@ -57,22 +86,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first_eighth = group.z * CHANNEL_GROUPS;
     let eighths = (conv.output_channels + 1u) / 2u;
 
-    var a0 = vec4<f32>();
-    var b0 = vec4<f32>();
-    var a1 = vec4<f32>();
-    var b1 = vec4<f32>();
-    var a2 = vec4<f32>();
-    var b2 = vec4<f32>();
-    var a3 = vec4<f32>();
-    var b3 = vec4<f32>();
-    var a4 = vec4<f32>();
-    var b4 = vec4<f32>();
-    var a5 = vec4<f32>();
-    var b5 = vec4<f32>();
-    var a6 = vec4<f32>();
-    var b6 = vec4<f32>();
-    var a7 = vec4<f32>();
-    var b7 = vec4<f32>();
+    var a0 = Four();
+    var b0 = Four();
+    var a1 = Four();
+    var b1 = Four();
+    var a2 = Four();
+    var b2 = Four();
+    var a3 = Four();
+    var b3 = Four();
+    var a4 = Four();
+    var b4 = Four();
+    var a5 = Four();
+    var b5 = Four();
+    var a6 = Four();
+    var b6 = Four();
+    var a7 = Four();
+    var b7 = Four();
+#ifdef HALF_ARITHMETIC
+    var a03 = mat4x4<f32>();
+    var a47 = mat4x4<f32>();
+    var b03 = mat4x4<f32>();
+    var b47 = mat4x4<f32>();
+#endif
     for (var chunk = 0u; chunk < conv.input_channels; chunk += CHUNK) {
         for (var i = thread; i < staged_pixels * CHUNK; i += THREADS) {
             // i = pixel * CHUNK + channel: neighbouring threads read neighbours in memory.
@@ -86,9 +121,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 value = unpacked(input[(y * conv.width + x) * conv.input_channels + c]);
                 if MODULATED == 1u {
                     value *= modulation[conv.modulation_offset + c];
+#ifdef HALF_ARITHMETIC
+                    // What is larger than the largest half becomes that one rather than infinity.
+                    value = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+#endif
                 }
             }
-            staged[i % CHUNK * staged_pixels + pixel] = value;
+            staged[i % CHUNK * staged_pixels + pixel] = Four(value);
         }
         for (var i = thread; i < staged_weights * CHUNK; i += THREADS) {
             // i = ((channel * taps + tap) * 4 + input) * 2 CHANNEL_GROUPS + quarter of the output
@@ -102,7 +141,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 tap = eighth * 16u + group.y;
             }
             let at = (tap * conv.input_channels + c) * 4u + row % 4u;
-            staged[staged_pixels * CHUNK + i] = unpacked(weights[at * 2u + quarter % 2u]);
+            staged[staged_pixels * CHUNK + i] = Four(unpacked(weights[at * 2u + quarter % 2u]));
         }
         workgroupBarrier();
         // Rows of taps, or channels of the chunk.
@@ -182,26 +221,48 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
             }
         }
+#ifdef HALF_ARITHMETIC
+        a03 += mat4x4<f32>(
+            vec4<f32>(a0), vec4<f32>(a1), vec4<f32>(a2), vec4<f32>(a3)
+        );
+        a47 += mat4x4<f32>(
+            vec4<f32>(a4), vec4<f32>(a5), vec4<f32>(a6), vec4<f32>(a7)
+        );
+        b03 += mat4x4<f32>(
+            vec4<f32>(b0), vec4<f32>(b1), vec4<f32>(b2), vec4<f32>(b3)
+        );
+        b47 += mat4x4<f32>(
+            vec4<f32>(b4), vec4<f32>(b5), vec4<f32>(b6), vec4<f32>(b7)
+        );
+        a0 = Four();
+        b0 = Four();
+        a1 = Four();
+        b1 = Four();
+        a2 = Four();
+        b2 = Four();
+        a3 = Four();
+        b3 = Four();
+        a4 = Four();
+        b4 = Four();
+        a5 = Four();
+        b5 = Four();
+        a6 = Four();
+        b6 = Four();
+        a7 = Four();
+        b7 = Four();
+#endif
         workgroupBarrier();
     }
 
     let x = group.x * tile_width + column;
     let y = group.y * tile_height + line;
     let o = (first_eighth + channel_group) * 2u;
-    store(x + 0u, y, o, a0);
-    store(x + 0u, y, o + 1u, b0);
-    store(x + 1u, y, o, a1);
-    store(x + 1u, y, o + 1u, b1);
-    store(x + 2u, y, o, a2);
-    store(x + 2u, y, o + 1u, b2);
-    store(x + 3u, y, o, a3);
-    store(x + 3u, y, o + 1u, b3);
-    store(x + 4u, y, o, a4);
-    store(x + 4u, y, o + 1u, b4);
-    store(x + 5u, y, o, a5);
-    store(x + 5u, y, o + 1u, b5);
-    store(x + 6u, y, o, a6);
-    store(x + 6u, y, o + 1u, b6);
-    store(x + 7u, y, o, a7);
-    store(x + 7u, y, o + 1u, b7);
+#ifndef HALF_ARITHMETIC
+    let a03 = mat4x4<f32>(a0, a1, a2, a3);
+    let a47 = mat4x4<f32>(a4, a5, a6, a7);
+    let b03 = mat4x4<f32>(b0, b1, b2, b3);
+    let b47 = mat4x4<f32>(b4, b5, b6, b7);
+#endif
+    store_four(x, y, o, a03, b03);
+    store_four(x + 4u, y, o, a47, b47);
 }

@@ -326,6 +326,11 @@ impl Gpu {
         self.inner.info.subgroup_min_size >= 8 && self.runs_all(wgpu::Features::SUBGROUP)
     }
 
+    /// Whether kernels can compute with numbers of 16 bits.
+    pub(crate) fn has_half_arithmetic(&self) -> bool {
+        self.runs_all(wgpu::Features::SHADER_F16)
+    }
+
     /// Rows and columns of the cooperative matrices that kernels can multiply, if the user asked for
     /// them and the device has any that fit.
     pub(crate) fn matrices(&self) -> Option<u32> {

@@ -79,16 +79,6 @@ impl KernelSource {
         }
     }
 
-    /// The variant whose arithmetic has a precision: only a kernel on numbers stored in half
-    /// precision has one that computes in it.
-    #[must_use]
-    pub fn computed(&'static self, arithmetic: Format) -> &'static Self {
-        match (arithmetic, self.computed_in_half) {
-            (Format::F16, Some(half)) => half,
-            _ => self,
-        }
-    }
-
     /// Features that a device has to have enabled to run the kernel. Those that need none are what
     /// the others' work falls back on.
     #[must_use]

@@ -7,7 +7,7 @@ use super::Gpu;
 use super::downloads::{self, Mapping};
 use crate::{Error, Result};
 
-/// How numbers of a network are kept on the device. Arithmetic has full precision either way.
+/// How numbers of a network are kept on the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     /// 32 bits.

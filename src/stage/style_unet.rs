@@ -10,6 +10,7 @@ mod conv;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use conv::Numbers;
 use conv::{Conv, Operands, Shape, Variant};
 
 use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
@@ -114,11 +115,12 @@ impl StyleUnet {
         weights: &Weights,
         config: StyleUnetConfig,
         input_size: u32,
-        format: Format,
+        numbers: Numbers,
     ) -> Result<Self> {
+        let format = numbers.format;
         let mut layers = HashMap::new();
         let mut load = |name: String, size: u32, style: Option<StyleOffsets>| -> Result<()> {
-            let layer = Layer::load(gpu, weights, &name, size, style, format)?;
+            let layer = Layer::load(gpu, weights, &name, size, style, numbers)?;
             layers.insert(name, layer);
             Ok(())
         };
@@ -272,7 +274,7 @@ impl Layer {
         name: &str,
         size: u32,
         style: Option<StyleOffsets>,
-        format: Format,
+        numbers: Numbers,
     ) -> Result<Self> {
         let tensor = match style {
             None => format!("{name}.weight"),
@@ -295,8 +297,9 @@ impl Layer {
         } else {
             weights.f32(&format!("{name}.bias"))?.into_owned()
         };
-        let variant = Variant::choose(gpu, shape, format)?;
-        let conv = Conv::new(gpu, name, shape, variant, (&filters, format), &bias)?;
+        let variant = Variant::choose(gpu, shape, numbers)?;
+        let filters = (&*filters, numbers.format);
+        let conv = Conv::new(gpu, name, shape, variant, filters, &bias)?;
         Ok(Self { conv, style })
     }
 }

@@ -45,11 +45,7 @@ pub(crate) fn matrices() -> Option<&'static Gpu> {
             ..options(ShaderChecks::Trusted, AdapterKind::Gpu, true)
         })
     });
-    if gpu.matrices().is_none() {
-        println!("skipped: {} has no cooperative matrices", gpu.description());
-        return None;
-    }
-    Some(gpu)
+    gpu.matrices().is_some().then_some(gpu)
 }
 
 fn open(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> Gpu {
@@ -327,7 +323,8 @@ fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
     let all = kernels::ALL.iter();
     let all = all.filter(|kernel| match kernel.matrices {
         Some(size) => gpu.matrices() == Some(size),
-        None => !kernel.subgroups || software.has_subgroups(),
+        None if kernel.subgroups => software.has_subgroups(),
+        None => !kernel.half_arithmetic || gpu.has_half_arithmetic(),
     });
     assert_eq!(compiled, all.map(|kernel| kernel.name).collect());
 }

@@ -82,15 +82,36 @@ pub(super) enum Structure {
     Tiled {
         channel_groups: u32,
         column_groups: u32,
+        /// Of what is stored in half precision.
+        half_arithmetic: bool,
     },
     /// Threads of a workgroup share the sums of few outputs.
     Split,
     /// Subgroups multiply cooperative matrices of so many rows and columns, of numbers stored in half
     /// precision.
     Cooperative { side: u32 },
+    /// The same without any matrices, as if subgroups had so many threads.
+    #[cfg(test)]
+    Emulated { side: u32, subgroup: u32 },
 }
 
 impl Structure {
+    /// The one that computes in half precision, if there is one.
+    fn in_half(self) -> Option<Self> {
+        match self {
+            Self::Tiled {
+                channel_groups,
+                column_groups,
+                half_arithmetic: false,
+            } => Some(Self::Tiled {
+                channel_groups,
+                column_groups,
+                half_arithmetic: true,
+            }),
+            _ => None,
+        }
+    }
+
     /// The kernel and its workgroups.
     fn kernel(
         self,
@@ -121,6 +142,7 @@ impl Structure {
             Self::Tiled {
                 channel_groups,
                 column_groups,
+                half_arithmetic,
             } => {
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
@@ -134,34 +156,51 @@ impl Structure {
                     height.div_ceil(lines),
                     eighths.div_ceil(channel_groups),
                 ];
-                (&kernels::CONV_TILED, grid)
+                let source = match kernels::CONV_TILED.stored(Format::F16).computed_in_half {
+                    Some(half) if half_arithmetic => half,
+                    _ => &kernels::CONV_TILED,
+                };
+                (source, grid)
             }
             Self::Split => {
                 let grid = [(width * height).div_ceil(8), eighths, 1];
                 (&kernels::CONV_SPLIT, grid)
             }
             Self::Cooperative { side } => {
-                // Four tasks of four lines times two matrices of channels.
-                let channels = shape.outputs.div_ceil(2 * side);
-                let channel_groups = match (height, channels) {
-                    (_, 1) => 1,
-                    (..=4, 3..) => 4,
-                    _ => 2,
-                };
+                let (channel_groups, grid) = cooperative(shape, side);
                 constants.push(("CHANNEL_GROUPS", channel_groups));
-                let grid = [
-                    width.div_ceil(side),
-                    height.div_ceil(16 / channel_groups),
-                    channels.div_ceil(channel_groups),
-                ];
                 match side {
                     16 => (&kernels::CONV_COOPERATIVE_16, grid),
                     _ => (&kernels::CONV_COOPERATIVE_8, grid),
                 }
             }
+            #[cfg(test)]
+            Self::Emulated { side, subgroup } => {
+                let (channel_groups, grid) = cooperative(shape, side);
+                constants.push(("CHANNEL_GROUPS", channel_groups));
+                (super::tests::emulated(side, subgroup), grid)
+            }
         };
         Ok((b.kernel(source, &constants)?, grid))
     }
+}
+
+/// Tasks of the kernel of cooperative matrices along the output channels, and its workgroups.
+fn cooperative(shape: Shape, side: u32) -> (u32, [u32; 3]) {
+    let [height, width] = shape.size;
+    // A task is four lines times two matrices of channels, a workgroup four tasks.
+    let channels = shape.outputs.div_ceil(2 * side);
+    let channel_groups = match (height, channels) {
+        (_, 1) => 1,
+        (..=4, 3..) => 4,
+        _ => 2,
+    };
+    let grid = [
+        width.div_ceil(side),
+        height.div_ceil(16 / channel_groups),
+        channels.div_ceil(channel_groups),
+    ];
+    (channel_groups, grid)
 }
 
 /// How a convolution is computed.
@@ -189,9 +228,21 @@ impl fmt::Display for Variant {
             Structure::Tiled {
                 channel_groups,
                 column_groups,
-            } => write!(f, "tiled {channel_groups}x{column_groups}"),
+                half_arithmetic,
+            } => {
+                let half = if *half_arithmetic {
+                    ", half arithmetic"
+                } else {
+                    ""
+                };
+                write!(f, "tiled {channel_groups}x{column_groups}{half}")
+            }
             Structure::Split => f.write_str("split"),
             Structure::Cooperative { side } => write!(f, "cooperative {side}x{side}"),
+            #[cfg(test)]
+            Structure::Emulated { side, subgroup } => {
+                write!(f, "emulated {side}x{side}, {subgroup}")
+            }
         }
     }
 }
@@ -200,12 +251,22 @@ pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure 
     Structure::Tiled {
         channel_groups,
         column_groups,
+        half_arithmetic: false,
     }
+}
+
+/// The precision of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// Of maps and weights.
+    pub format: Format,
+    /// Whether what is stored in 16 bits may also be multiplied in them.
+    pub half_arithmetic: bool,
 }
 
 impl Variant {
     /// Those that this adapter may compute a layer by, the one that is usually the fastest first.
-    pub(super) fn candidates(gpu: &Gpu, shape: Shape, format: Format) -> Vec<Self> {
+    pub(super) fn candidates(gpu: &Gpu, shape: Shape, numbers: Numbers) -> Vec<Self> {
         /// With fewer channels the transforms cost more than the products that they save.
         const FEWEST_CHANNELS: u32 = 32;
         /// Smaller maps are mostly border.
@@ -234,7 +295,13 @@ impl Variant {
                     _ => {}
                 }
                 structures.push(Structure::Register);
-                let matrices = gpu.matrices().filter(|_| format == Format::F16);
+                if numbers.half_arithmetic && gpu.has_half_arithmetic() {
+                    let in_half: Vec<_> = structures.iter().filter_map(|s| s.in_half()).collect();
+                    let tiled = structures.iter().position(|s| s.in_half().is_some());
+                    let at = tiled.unwrap_or(structures.len());
+                    structures.splice(at..at, in_half);
+                }
+                let matrices = gpu.matrices().filter(|_| numbers.format == Format::F16);
                 structures.splice(0..0, matrices.map(|side| Structure::Cooperative { side }));
                 (structures, vec![tiled(8, 16), tiled(16, 8)])
             }
@@ -252,15 +319,20 @@ impl Variant {
     }
 
     /// The one for a layer: what was measured on this adapter, or what is usually the fastest.
-    pub(super) fn choose(gpu: &Gpu, shape: Shape, format: Format) -> Result<Self> {
-        let key = match format {
-            Format::F32 => shape.to_string(),
-            Format::F16 => format!("{shape}, half"),
+    pub(super) fn choose(gpu: &Gpu, shape: Shape, numbers: Numbers) -> Result<Self> {
+        let Numbers {
+            format,
+            half_arithmetic,
+        } = numbers;
+        let key = match (format, half_arithmetic) {
+            (Format::F32, _) => shape.to_string(),
+            (Format::F16, false) => format!("{shape}, half"),
+            (Format::F16, true) => format!("{shape}, fastest"),
         };
         gpu.tuner().choose(
             gpu,
             (&key, format),
-            &Self::candidates(gpu, shape, format),
+            &Self::candidates(gpu, shape, numbers),
             |variant, builder| Conv::example(gpu, shape, variant, format)?.plan_example(builder),
         )
     }

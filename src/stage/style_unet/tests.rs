@@ -1,8 +1,11 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::conv::{Structure, tiled};
 use super::*;
+use crate::gpu::KernelSource;
 use crate::reference::{self, shared, style_unet as twin};
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
@@ -62,6 +65,83 @@ const LAYERS: [LayerKind; 9] = [
     (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
 ];
 
+/// The kernel of cooperative matrices with its matrices replaced by what any thread can compute.
+pub(super) fn emulated(side: u32, subgroup: u32) -> &'static KernelSource {
+    const SUBGROUPS: [u32; 4] = [8, 32, 64, 128];
+    static KERNELS: LazyLock<Vec<(u32, u32, KernelSource)>> = LazyLock::new(|| {
+        let sources = [&kernels::CONV_COOPERATIVE_8, &kernels::CONV_COOPERATIVE_16];
+        let all = sources.iter().flat_map(|source| {
+            let side = source.matrices.unwrap();
+            SUBGROUPS.map(|subgroup| (side, subgroup, emulate(source, subgroup)))
+        });
+        all.collect()
+    });
+    let mut kernels = KERNELS.iter();
+    let found = kernels.find(|(s, threads, _)| [*s, *threads] == [side, subgroup]);
+    &found.unwrap().2
+}
+
+const EMULATED_MATRICES: &str = include_str!("emulated_matrices.wgsl");
+
+fn emulate(source: &KernelSource, subgroup: u32) -> KernelSource {
+    let mut wgsl = String::new();
+    for line in source.wgsl.lines() {
+        let mut line = line.to_string();
+        if line.starts_with("enable wgpu") {
+            continue;
+        }
+        if let Some((before, load)) = line.split_once("coopLoadT<") {
+            let (_, pointer) = load.split_once(">((&").unwrap();
+            let (array, index) = pointer.split_once('[').unwrap();
+            let (index, stride) = index.rsplit_once("]), ").unwrap();
+            line = format!("{before}load_{array}({index}, {stride}");
+        } else if let Some((before, pointer)) = line.split_once("coopStoreT(sum, (&sums[") {
+            let (index, stride) = pointer.rsplit_once("]), ").unwrap();
+            line = format!("{before}store_sums(sum, {index}, {stride}");
+        }
+        wgsl.push_str(&line.replace("coopMultiplyAdd", "multiply_add"));
+        wgsl.push('\n');
+    }
+    for side in [8, 16] {
+        for (matrix, emulated) in [
+            ("f16,A", "Reference"),
+            ("f16,B", "Reference"),
+            ("f32,C", "Share"),
+        ] {
+            wgsl = wgsl.replace(&format!("coop_mat{side}x{side}<{matrix}>"), emulated);
+        }
+    }
+    let wgsl = wgsl.replace(
+        ", @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32) {",
+        ") {
+            lane = thread % SUBGROUP;
+            let subgroup = thread / SUBGROUP;
+            let subgroups = 128u / SUBGROUP;",
+    );
+    assert!(
+        !wgsl.contains("coop") && !wgsl.contains("@builtin(sub"),
+        "{wgsl}"
+    );
+    KernelSource {
+        name: format!("{}, emulated for {subgroup}", source.name).leak(),
+        wgsl: format!("{wgsl}const SUBGROUP = {subgroup}u;\n{EMULATED_MATRICES}").leak(),
+        subgroups: false,
+        matrices: None,
+        half: None,
+        computed_in_half: None,
+        ..*source
+    }
+}
+
+/// What computes in half precision.
+const fn tiled_in_half(channel_groups: u32, column_groups: u32) -> Structure {
+    Structure::Tiled {
+        channel_groups,
+        column_groups,
+        half_arithmetic: true,
+    }
+}
+
 /// All that a device can compute any 3x3 convolution by.
 fn variants(gpu: &Gpu, format: Format) -> Vec<Variant> {
     let mut structures = vec![
@@ -79,6 +159,9 @@ fn variants(gpu: &Gpu, format: Format) -> Vec<Variant> {
     }
     if let (Some(side), Format::F16) = (gpu.matrices(), format) {
         structures.push(Structure::Cooperative { side });
+    }
+    if gpu.has_half_arithmetic() && format == Format::F16 {
+        structures.push(tiled_in_half(4, 4));
     }
     let direct = structures.into_iter().map(Variant::Direct);
     direct
@@ -194,6 +277,13 @@ fn behind(offset: u32, values: &[f32]) -> Vec<f32> {
     all
 }
 
+impl Variant {
+    fn is_of_matrices(self) -> bool {
+        use Structure::{Cooperative, Emulated};
+        matches!(self, Self::Direct(Cooperative { .. } | Emulated { .. }))
+    }
+}
+
 impl ConvCase {
     fn shape(self, modulated: bool) -> Shape {
         Shape {
@@ -258,9 +348,19 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
         }
         data.input = neighbourhoods(&data.input.map(f32::abs));
         4.0 * f32::EPSILON + 2.0 * rounding(case.format, 1.0)
-    } else if modulated && matches!(variant, Variant::Direct(Structure::Cooperative { .. })) {
+    } else if modulated && variant.is_of_matrices() {
         // A modulated input is rounded to half precision before it is multiplied.
         4.0 * f32::EPSILON + rounding(Format::F16, 1.0)
+    } else if matches!(
+        variant,
+        Variant::Direct(Structure::Tiled {
+            half_arithmetic: true,
+            ..
+        })
+    ) {
+        // So are partial sums. For one block of those, that is a standard deviation of 0.4/2048 of the
+        // absolute products, and less for more blocks; modulated inputs add 1/2048 at most.
+        4.0 * f32::EPSILON + 4.0 / 2048.0
     } else {
         4.0 * f32::EPSILON
     };
@@ -302,13 +402,21 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
     )
 }
 
-fn check_variant(gpu: &Gpu, cases: u32, variant: Variant) {
-    let winograd = matches!(variant, Variant::Winograd(_));
-    let smallest = if winograd { 1 } else { 4 };
-    check(cases, conv_cases(smallest..=40), |mut case| {
-        if winograd {
-            case.kernel_size = 3;
+fn check_variant(gpu: &Gpu, count: u32, variant: Variant) {
+    match variant {
+        Variant::Direct(_) => check_cases(gpu, count, conv_cases(4..=40), variant),
+        Variant::Winograd(_) => {
+            let cases = conv_cases(1..=40).prop_map(|case| ConvCase {
+                kernel_size: 3,
+                ..case
+            });
+            check_cases(gpu, count, cases, variant);
         }
+    }
+}
+
+fn check_cases(gpu: &Gpu, count: u32, cases: impl Strategy<Value = ConvCase>, variant: Variant) {
+    check(count, cases, |case| {
         for layer in LAYERS {
             let mut case = case;
             if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
@@ -347,7 +455,10 @@ fn convolutions_in_subgroups() {
 
 #[test]
 fn convolutions_of_cooperative_matrices() {
-    let Some(gpu) = matrices() else { return };
+    let Some(gpu) = matrices() else {
+        println!("skipped: this device has no cooperative matrices");
+        return;
+    };
     let side = gpu.matrices().unwrap();
     // One task beside another, two, and four: lines and outputs decide.
     let shapes = [
@@ -363,15 +474,58 @@ fn convolutions_of_cooperative_matrices() {
                 outputs,
                 ..case
             });
-        check(4, cases, |mut case| {
-            for layer in LAYERS {
-                if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
-                    case.size = case.size.map(|side| side & !1);
-                }
-                let variant = Variant::Direct(Structure::Cooperative { side });
-                convolve(gpu, case, layer, variant);
-            }
+        let variant = Variant::Direct(Structure::Cooperative { side });
+        check_cases(gpu, 4, cases, variant);
+    }
+}
+
+/// What the kernel of matrices does around them, also for sizes that the device has none of.
+#[test]
+fn convolutions_of_emulated_matrices() {
+    let gpu = gpu();
+    if !gpu.has_half_arithmetic() {
+        println!("skipped: {} has no numbers of 16 bits", gpu.description());
+        return;
+    }
+    // Tasks below each other, two by two and beside each other; in turn, at once and repeated.
+    for (side, subgroup, kernel_size, size, outputs) in [
+        (16, 32, 3, [18, 10], 12),
+        (16, 64, 3, [9, 17], 72),
+        (16, 8, 1, [3, 9], 132),
+        (8, 128, 1, [18, 5], 12),
+        (8, 32, 3, [9, 9], 36),
+        (8, 64, 3, [3, 9], 68),
+    ] {
+        let case = ConvCase {
+            seed: 7,
+            size,
+            inputs: 20,
+            outputs,
+            kernel_size,
+            format: Format::F16,
+        };
+        let variant = Variant::Direct(Structure::Emulated { side, subgroup });
+        convolve(gpu, case, LAYERS[5], variant);
+    }
+}
+
+#[test]
+fn convolutions_in_half_arithmetic() {
+    let gpu = gpu();
+    if !gpu.has_half_arithmetic() {
+        println!("skipped: {} has no numbers of 16 bits", gpu.description());
+        return;
+    }
+    for structure in [
+        tiled_in_half(2, 4),
+        tiled_in_half(4, 4),
+        tiled_in_half(8, 2),
+    ] {
+        let cases = conv_cases(4..=40).prop_map(|case| ConvCase {
+            format: Format::F16,
+            ..case
         });
+        check_cases(gpu, 4, cases, Variant::Direct(structure));
     }
 }
 
@@ -383,7 +537,11 @@ fn every_candidate_of_a_device_covers_every_square_map() {
         for gpu in devices.into_iter().chain(matrices()) {
             for kernel_size in [1, 3] {
                 case.kernel_size = kernel_size;
-                for variant in Variant::candidates(gpu, case.shape(false), case.format) {
+                let numbers = Numbers {
+                    format: case.format,
+                    half_arithmetic: case.format == Format::F16,
+                };
+                for variant in Variant::candidates(gpu, case.shape(false), numbers) {
                     convolve(gpu, case, LAYERS[1], variant);
                 }
             }
@@ -461,11 +619,16 @@ fn the_stage_plans_what_the_twin_computes() {
         let (input, output) = (network.input as usize, network.output as usize);
         let prefix = network.prefix;
         let runs = [
-            (twin::Noise::Stored, Format::F32),
-            (twin::Noise::Zero, Format::F32),
-            (twin::Noise::Stored, Format::F16),
+            (twin::Noise::Stored, Format::F32, false),
+            (twin::Noise::Zero, Format::F32, false),
+            (twin::Noise::Stored, Format::F16, false),
+            (twin::Noise::Stored, Format::F16, true),
         ];
-        for (noise, format) in runs {
+        for (noise, format, half_arithmetic) in runs {
+            let numbers = Numbers {
+                format,
+                half_arithmetic,
+            };
             let expected =
                 twin::style_unet(&weights, prefix, &picture, input, output, noise).unwrap();
             let gain = if let twin::Noise::Stored = noise {
@@ -475,7 +638,7 @@ fn the_stage_plans_what_the_twin_computes() {
             };
             let devices = [gpu(), software(), subgroups()];
             for gpu in devices.into_iter().chain(matrices()) {
-                let net = StyleUnet::new(gpu, &weights, network.clone(), size, format).unwrap();
+                let net = StyleUnet::new(gpu, &weights, network.clone(), size, numbers).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,
                     ..Default::default()
