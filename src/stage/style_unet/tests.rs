@@ -483,8 +483,10 @@ fn convolutions_of_cooperative_matrices() {
 #[test]
 fn convolutions_of_emulated_matrices() {
     let gpu = gpu();
-    if !gpu.has_half_arithmetic() {
-        println!("skipped: {} has no numbers of 16 bits", gpu.description());
+    let device = gpu.device();
+    let room = kernels::CONV_COOPERATIVE_16.check(&device.limits());
+    if !device.features().contains(wgpu::Features::SHADER_F16) || room.is_err() {
+        println!("skipped: no numbers of 16 bits, or {room:?}");
         return;
     }
     // Tasks below each other, two by two and beside each other; in turn, at once and repeated.
