@@ -198,7 +198,8 @@ fn embed(hidden: Hidden, value: vec4<f32>, at: u32) -> Hidden {
     return embedded(hidden, value, w);
 }
 
-// Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours.
+// Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours,
+// by a thread that loads every weight itself.
 fn point_hidden(n: Neighbours, c: u32) -> mat4x4<f32> {
     var hidden = table_of(n, c);
     let stride = field.point_hidden;

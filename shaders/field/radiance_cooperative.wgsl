@@ -59,7 +59,7 @@ const ROWS = SAMPLES * STRIDE;
 // Channels of the samples [sample][c]; those between the hidden feature layers begin at HIDDEN.
 var<workgroup> activations: array<f16, ACTIVATIONS>;
 var<workgroup> staged: array<f16, CHUNK * WEIGHT_STRIDE>; // [input][output]
-// A sum of each task [task][sample][output], then one that is zero.
+// A sum of each task [task][sample][output]; from ZERO on, one of zeros.
 const ZERO = TASKS * SIDE * SIDE;
 var<workgroup> sums: array<f32, ZERO + SIDE * SIDE>;
 // Sum of each sample's point weights.
@@ -202,8 +202,8 @@ fn finish(
 }
 
 // Outputs 4o..4o+4 of layer `i` for a sample, from its products' sums.
-fn activate(sums: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: u32) {
-    var value = sums + weight(l.matrix + l.inputs * l.outputs * 4u + o);
+fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: u32) {
+    var value = sum + weight(l.matrix + l.inputs * l.outputs * 4u + o);
     let sample = first_sample + local;
     if i == RGB_OUT {
         emit(value, sample, o);
