@@ -6,10 +6,9 @@
 // a thread owns 8 samples (every fourth one) times 4 or 8 output channels.
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
-#import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
     march, frame, field, rays, depths, opacities, weight, four_weights, store_values,
-    texels, plane_features, Neighbours, neighbours_of, Hidden, embedded, table_of, weighted,
+    texels, plane_features, neighbours_of, point_hidden,
 }
 #import gpavatar::tile::mac
 
@@ -88,42 +87,6 @@ fn gather_planes(at: vec3<f32>, sample: u32, lane: u32, lanes: u32) {
     for (var c = lane; c < field.plane_channels; c += lanes) {
         activations[row(c, sample)] = plane_features(xy, xz, zy, c);
     }
-}
-
-fn embed(hidden: Hidden, value: vec4<f32>, at: u32) -> Hidden {
-    let w = four_weights(at);
-    return embedded(hidden, value, w);
-}
-
-// Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours.
-fn point_hidden(n: Neighbours, c: u32) -> mat4x4<f32> {
-    var hidden = table_of(n, c);
-    let stride = field.point_hidden;
-    let first = field.offset_layer + c;
-    var a = first_octave(vec3<f32>(n.x.x, n.y.x, n.z.x));
-    var b = first_octave(vec3<f32>(n.x.y, n.y.y, n.z.y));
-    var g = first_octave(vec3<f32>(n.x.z, n.y.z, n.z.z));
-    var d = first_octave(vec3<f32>(n.x.w, n.y.w, n.z.w));
-    for (var octave = 0u; octave < OCTAVES; octave++) {
-        let sine = first + octave * stride;
-        let cosine = sine + 3u * OCTAVES * stride;
-        let next = OCTAVES * stride;
-        hidden = embed(hidden, vec4<f32>(a.sine.x, b.sine.x, g.sine.x, d.sine.x), sine);
-        hidden = embed(hidden, vec4<f32>(a.sine.y, b.sine.y, g.sine.y, d.sine.y), sine + next);
-        hidden = embed(hidden, vec4<f32>(a.sine.z, b.sine.z, g.sine.z, d.sine.z), sine + 2u * next);
-        hidden = embed(hidden, vec4<f32>(a.cosine.x, b.cosine.x, g.cosine.x, d.cosine.x), cosine);
-        hidden = embed(hidden, vec4<f32>(a.cosine.y, b.cosine.y, g.cosine.y, d.cosine.y), cosine + next);
-        hidden = embed(hidden, vec4<f32>(a.cosine.z, b.cosine.z, g.cosine.z, d.cosine.z), cosine + 2u * next);
-        a = next_octave(a);
-        b = next_octave(b);
-        g = next_octave(g);
-        d = next_octave(d);
-    }
-    let plain = first + 6u * OCTAVES * stride;
-    hidden = embed(hidden, n.x, plain);
-    hidden = embed(hidden, n.y, plain + stride);
-    hidden = embed(hidden, n.z, plain + 2u * stride);
-    return weighted(n, hidden);
 }
 
 // The weighted hidden features of all neighbours, behind the planes' features.

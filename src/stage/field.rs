@@ -3,7 +3,9 @@
 use super::points::{Neighbours, Points};
 use super::rays::{Pass, Rays, Samples};
 use crate::gpu::kernels::{field as kernels, params};
-use crate::gpu::{AdapterKind, Dispatch, Format, Gpu, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{
+    AdapterKind, Dispatch, Format, Gpu, KernelSource, ProgramBuilder, Tensor, linear_grid,
+};
 use crate::weights::{fold, pack};
 use crate::{ModelConfig, PointWeighting, Result, Weights};
 
@@ -137,11 +139,7 @@ impl Field {
             ("NEIGHBOURS", config.neighbours),
             ("GLOBAL_WEIGHTS", global.into()),
         ];
-        // Both own 32 samples a workgroup.
-        let source = match b.gpu().kind() {
-            AdapterKind::Cpu if b.gpu().has_subgroups() => &kernels::RADIANCE_SUBGROUP,
-            _ => &kernels::RADIANCE,
-        };
+        let (source, owned) = variant(b.gpu(), b.format(), config);
         let kernel = b.kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
@@ -155,7 +153,7 @@ impl Field {
                 .bind("weights", &self.weights)
                 .bind("opacities", &opacities)
                 .bind("values", &values)
-                .grid(linear_grid(count.div_ceil(32)))
+                .grid(linear_grid(count.div_ceil(owned)))
                 .cost(
                     2.0 * self.work * f64::from(count),
                     (neighbours.tensor.bytes() + opacities.bytes() + values.bytes()) as f64,
@@ -169,6 +167,27 @@ impl Field {
         let shape = [count, config.low_res_channels, channels];
         b.tap_stored(format!("{}.values", pass.name), &values, shape);
         Ok(Samples { opacities, values })
+    }
+}
+
+/// The kernel for a field on a device, and how many samples a workgroup of it owns.
+fn variant(gpu: &Gpu, format: Format, config: &ModelConfig) -> (&'static KernelSource, u32) {
+    let widths = [
+        config.plane_channels,
+        config.point_hidden,
+        config.point_output,
+        config.feature_hidden,
+        config.rgb_hidden,
+        config.low_res_channels,
+    ];
+    let matrices = gpu.matrices().filter(|side| {
+        format == Format::F16 && widths.iter().all(|width| width.is_multiple_of(*side))
+    });
+    match (gpu.kind(), matrices) {
+        (AdapterKind::Gpu, Some(16)) => (&kernels::RADIANCE_COOPERATIVE_16, 64),
+        (AdapterKind::Gpu, Some(8)) => (&kernels::RADIANCE_COOPERATIVE_8, 32),
+        (AdapterKind::Cpu, _) if gpu.has_subgroups() => (&kernels::RADIANCE_SUBGROUP, 32),
+        _ => (&kernels::RADIANCE, 32),
     }
 }
 
