@@ -310,7 +310,7 @@ impl Variant {
         if winograd {
             let products = products.into_iter().map(Self::Winograd);
             // On CPU implementations it pays from here on; see benches/LADDER.md.
-            let pays = shape.inputs * shape.outputs >= 128 * 256 && size >= 16;
+            let pays = shape.inputs >= 256 && shape.outputs >= 128 && size >= 16;
             let first = gpu.kind() == AdapterKind::Cpu && gpu.has_subgroups() && pays;
             let at = if first { 0 } else { candidates.len() };
             candidates.splice(at..at, products);
