@@ -141,9 +141,13 @@ impl Model {
 
     /// Uploads weights and compiles all kernels. A head model in the weights file is used.
     ///
+    /// On a GPU that meets a network of these sizes for the first time, this takes some seconds more:
+    /// see [`Tuning::Measure`](crate::Tuning::Measure).
+    ///
     /// # Errors
     /// [`Error::Limit`] if the device is too small, [`Error::Gpu`] if it failed, and those of a
-    /// head model that is not valid.
+    /// head model that is not valid; [`Error::Io`] and [`Error::Format`] if variants cannot be kept
+    /// in the file that was asked for, or a pinned one does not fit the device.
     pub fn new(gpu: &Gpu, weights: Weights) -> Result<Self> {
         Self::with_options(gpu, weights, ModelOptions::default())
     }
