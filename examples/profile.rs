@@ -224,7 +224,7 @@ impl Report {
             variants.sort_by_key(|(name, _)| **name != choice.variant);
             let variants = variants
                 .iter()
-                .map(|(name, time)| format!("{name} {:.3}", **time as f64 / 1e6));
+                .filter_map(|(name, time)| Some(format!("{name} {:.3}", (**time)? as f64 / 1e6)));
             writeln!(out, "{layer}: {}", variants.collect::<Vec<_>>().join("; "))?;
         }
         if let Some(throughput) = &self.throughput {

@@ -55,8 +55,8 @@ impl FromStr for Tuning {
 pub struct Choice {
     /// The variant that is used.
     pub variant: String,
-    /// Duration of each variant.
-    pub nanoseconds: BTreeMap<String, u64>,
+    /// Duration of each variant; none of one that the device's limits forbid.
+    pub nanoseconds: BTreeMap<String, Option<u64>>,
 }
 
 /// Contents of a file.
@@ -220,6 +220,12 @@ impl Tuner {
                 Error::format(file.display().to_string(), FORMAT, reason)
             });
         }
+        // What was found before the device could run all that it can now may be outdated.
+        let compared = |choice: &&Choice| {
+            let mut names = candidates.iter().map(V::to_string);
+            names.all(|name| choice.nanoseconds.contains_key(&name))
+        };
+        let kept = kept.filter(compared);
         if let Some(variant) = kept.and_then(|choice| named(&choice.variant)) {
             return Ok(variant);
         }
@@ -306,14 +312,14 @@ fn read(file: &Path) -> Result<Record> {
     })
 }
 
-/// The fastest candidate, and what each took. One that the device's limits forbid takes no part.
+/// The fastest candidate, and what each took.
 #[cfg(not(target_arch = "wasm32"))]
 fn measure<V: Copy + Display>(
     gpu: &Gpu,
     format: Format,
     candidates: &[V],
     plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
-) -> Result<(V, BTreeMap<String, u64>)> {
+) -> Result<(V, BTreeMap<String, Option<u64>>)> {
     let mut best = (candidates[0], f64::INFINITY);
     let mut all = BTreeMap::new();
     for &variant in candidates {
@@ -321,13 +327,16 @@ fn measure<V: Copy + Display>(
         let program = plan(variant, &mut builder).and_then(|()| builder.finish());
         let milliseconds = match program {
             Ok(program) => duration(gpu, &program)?,
-            Err(Error::Limit { .. }) => continue,
+            Err(Error::Limit { .. }) => {
+                all.insert(variant.to_string(), None);
+                continue;
+            }
             Err(error) => return Err(error),
         };
         if milliseconds < GAIN * best.1 {
             best = (variant, milliseconds);
         }
-        all.insert(variant.to_string(), (milliseconds * 1e6) as u64);
+        all.insert(variant.to_string(), Some((milliseconds * 1e6) as u64));
     }
     Ok((best.0, all))
 }
@@ -338,7 +347,7 @@ fn measure<V: Copy + Display>(
     _: Format,
     candidates: &[V],
     _: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
-) -> Result<(V, BTreeMap<String, u64>)> {
+) -> Result<(V, BTreeMap<String, Option<u64>>)> {
     Ok((candidates[0], BTreeMap::new()))
 }
 

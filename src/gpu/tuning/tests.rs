@@ -95,7 +95,7 @@ fn the_fastest_is_found_once_and_remembered() {
     let choice = &second.choices()["layer"];
     assert_eq!(choice.variant, FASTEST.to_string());
     assert_eq!(choice.nanoseconds.len(), 2, "the third is the first");
-    assert!(choice.nanoseconds.values().all(|time| *time > 0));
+    assert!(choice.nanoseconds.values().all(|time| *time > Some(0)));
     // What is new is added.
     choose(&second, "another layer").unwrap();
     second.save().unwrap();
@@ -140,6 +140,41 @@ fn variants_that_are_no_more_are_measured_anew() {
         "\"variant\": \"sum\"",
     );
     assert_eq!(choose(&measured(&file).unwrap(), "layer").unwrap(), FASTEST);
+}
+
+#[test]
+fn what_was_not_compared_with_all_candidates_is_measured_anew() {
+    let tuner = measured(Path::new("is not written")).unwrap();
+    let layer = ("layer", Format::F32);
+    let some = [CANDIDATES[0], Sum(2_000_000)];
+    let best = tuner.choose(gpu(), layer, &some, |sum, b| sum.plan(b));
+    assert_ne!(best.unwrap(), FASTEST);
+    assert_eq!(choose(&tuner, "layer").unwrap(), FASTEST);
+    // Fewer are no reason.
+    let best = tuner.choose(gpu(), layer, &CANDIDATES[1..], |sum, _| {
+        panic!("{sum} is timed")
+    });
+    assert_eq!(best.unwrap(), FASTEST);
+}
+
+#[test]
+fn a_variant_that_the_limits_forbid_takes_no_part() {
+    let tuner = measured(Path::new("is not written")).unwrap();
+    let layer = ("layer", Format::F32);
+    let best = tuner.choose(gpu(), layer, &CANDIDATES, |sum, b| {
+        if sum == FASTEST {
+            return Err(Error::Limit {
+                what: sum.to_string(),
+                limit: "some limit",
+                expected: 2,
+                found: 1,
+            });
+        }
+        sum.plan(b)
+    });
+    assert_eq!(best.unwrap(), CANDIDATES[0]);
+    assert_eq!(tuner.choices()["layer"].nanoseconds["sum of 1000"], None);
+    assert_eq!(known(&tuner, "layer").unwrap(), CANDIDATES[0]);
 }
 
 #[test]
