@@ -73,6 +73,8 @@ pub fn kernels(kernels: &[Variants]) -> String {
 
 /// The kernel as the static `constant`, with its variants that store and compute in half precision.
 fn kernel_source(kernel: &Kernel, constant: &str, [half, computed_in_half]: [String; 2]) -> String {
+    let browser = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|target| target == "wasm32");
+    let special = kernel.subgroups || kernel.half_arithmetic || kernel.matrices.is_some();
     let mut bindings = String::new();
     for binding in &kernel.bindings {
         let kind = match binding.kind {
@@ -95,7 +97,8 @@ fn kernel_source(kernel: &Kernel, constant: &str, [half, computed_in_half]: [Str
          constants: &{constants:?}, half: {half}, computed_in_half: {computed_in_half} }};\n",
         name = kernel.name,
         suffix = kernel.variant.suffix(),
-        wgsl = kernel.wgsl,
+        // A page is the better for every kilobyte that it lacks.
+        wgsl = if browser && special { "" } else { &kernel.wgsl },
         size = kernel.workgroup_size,
         bytes = kernel.workgroup_bytes,
         subgroups = kernel.subgroups,

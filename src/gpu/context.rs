@@ -344,8 +344,12 @@ impl Gpu {
         })
     }
 
-    /// Whether the kernels that need just these features can run.
+    /// Whether the kernels that need just these features can run. Browsers run none of them: those for
+    /// GPUs need no feature, or one that is worth less than the size of a page.
     fn runs_all(&self, features: wgpu::Features) -> bool {
+        if cfg!(target_arch = "wasm32") {
+            return false;
+        }
         let device = &self.inner.device;
         let limits = device.limits();
         let mut kernels = kernels::ALL

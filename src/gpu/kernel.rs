@@ -16,7 +16,8 @@ pub mod kernels {
 pub struct KernelSource {
     /// Path below `shaders/`, without the extension, and which variant it is.
     pub name: &'static str,
-    /// WGSL with all imports resolved.
+    /// WGSL with all imports resolved. In browsers empty for kernels that need a
+    /// [feature](Self::features): none of them runs there.
     pub wgsl: &'static str,
     /// Threads of a workgroup along x, y and z.
     pub workgroup_size: [u32; 3],
