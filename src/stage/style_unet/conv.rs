@@ -13,8 +13,8 @@ use crate::gpu::{AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Ten
 use crate::weights::{fold, pack};
 
 /// Bytes that the transformed tiles of a band may take at most, and their products as many: little
-/// enough for a cache, enough to occupy a device.
-const BAND_BYTES: u64 = 32 << 20;
+/// enough for a cache, enough to occupy a device. Tests see several bands, also of small maps.
+const BAND_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 32 << 20 };
 
 /// What the speed of a convolution depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
