@@ -295,7 +295,8 @@ impl Variant {
                     _ => {}
                 }
                 structures.push(Structure::Register);
-                if numbers.half_arithmetic && gpu.has_half_arithmetic() {
+                // 1x1 layers are a few per cent of the work, and what the networks return is theirs.
+                if numbers.half_arithmetic && shape.kernel_size == 3 && gpu.has_half_arithmetic() {
                     let in_half: Vec<_> = structures.iter().filter_map(|s| s.in_half()).collect();
                     let tiled = structures.iter().position(|s| s.in_half().is_some());
                     let at = tiled.unwrap_or(structures.len());
