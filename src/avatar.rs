@@ -295,7 +295,7 @@ impl Avatar {
         Tensor::empty(
             model.gpu(),
             "planes",
-            model.precision().volume().bytes(elements),
+            model.precision().volume().maps().bytes(elements),
         )
     }
 
@@ -471,7 +471,7 @@ impl Avatar {
         let model = self.model();
         let count = plane_shape(model).iter().product();
         let planes = (self.inner.planes)
-            .read_stored(model.gpu(), model.precision().volume(), count)
+            .read_stored(model.gpu(), model.precision().volume().maps(), count)
             .await?;
         let metadata = BTreeMap::from([
             ("gpavatar.avatar".to_string(), VERSION.to_string()),
@@ -528,7 +528,12 @@ impl Avatar {
         }
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
-        let planes = Tensor::stored(model.gpu(), "planes", &values, model.precision().volume())?;
+        let planes = Tensor::stored(
+            model.gpu(),
+            "planes",
+            &values,
+            model.precision().volume().maps(),
+        )?;
         let shape = file.f32("shape")?.into_owned();
         check_shape(model, &shape)?;
         let mut encoder = model

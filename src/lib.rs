@@ -101,8 +101,8 @@ pub use frame::Frame;
 #[doc(no_inline)]
 pub use glam;
 pub use gpu::{
-    AdapterKind, BindingInfo, BindingKind, Choice, Format, Gpu, GpuOptions, Kernel, KernelSource,
-    KernelTime, ShaderChecks, Tap, Tensor, Tuning, kernels,
+    AdapterKind, BindingInfo, BindingKind, Choice, Gpu, GpuOptions, Kernel, KernelSource,
+    KernelTime, ShaderChecks, Storage, Tap, Tensor, Tuning, kernels,
 };
 pub use head::{HeadModel, HeadModelParts, PosedJoints};
 /// Decoded pictures, in the version this crate was built with.

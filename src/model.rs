@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::frame::{FramePool, FrameSlot};
-use crate::gpu::Format;
 use crate::gpu::kernels::params;
-use crate::gpu::{Conditions, Downloads, Program, ProgramBuilder, Recording, Tap, Tensor, Uploads};
+use crate::gpu::{
+    Conditions, Downloads, Format, Program, ProgramBuilder, Recording, Storage, Tap, Tensor,
+    Uploads,
+};
 use crate::head::check_finite;
 use crate::stage::field::Field;
 use crate::stage::fusion::Fusion;
@@ -75,26 +77,27 @@ pub enum Precision {
 
 impl Precision {
     /// Of the encoder, the planes and the radiance field.
-    pub(crate) fn volume(self) -> Format {
+    pub(crate) fn volume(self) -> Storage {
         match self {
-            Self::Full | Self::Half => Format::F32,
-            Self::Fastest => Format::F16,
+            Self::Full => Storage::Full,
+            Self::Half => Storage::Mixed,
+            Self::Fastest => Storage::Half,
         }
     }
 
-    /// Of a network that stores numbers in `format`.
-    fn numbers(self, format: Format) -> Numbers {
+    /// Of a network whose numbers are stored like this.
+    fn numbers(self, storage: Storage) -> Numbers {
         Numbers {
-            format,
+            storage,
             half_arithmetic: self == Self::Fastest,
         }
     }
 
     /// Of the super-resolver.
-    fn super_resolver(self) -> Format {
+    fn super_resolver(self) -> Storage {
         match self {
-            Self::Full => Format::F32,
-            Self::Half | Self::Fastest => Format::F16,
+            Self::Full => Storage::Full,
+            Self::Half | Self::Fastest => Storage::Half,
         }
     }
 }
@@ -388,11 +391,11 @@ impl FrameUniform {
 impl Encoder {
     fn new(gpu: &Gpu, weights: &Weights, options: &ModelOptions) -> Result<Self> {
         let config = weights.config();
-        let format = options.precision.volume();
-        let numbers = options.precision.numbers(format);
+        let volume = options.precision.volume();
+        let numbers = options.precision.numbers(volume);
         let net = StyleUnet::new(gpu, weights, config.encoder(), config.source_size, numbers)?;
         let frame = FrameUniform::new(gpu, &net)?;
-        let mut b = ProgramBuilder::new(gpu, format, options.trace);
+        let mut b = ProgramBuilder::new(gpu, volume, options.trace);
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
         let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
@@ -423,13 +426,13 @@ impl Renderer {
             });
         }
         let volume = options.precision.volume();
-        let maps = options.precision.super_resolver();
+        let super_resolver = options.precision.super_resolver();
         let net = StyleUnet::new(
             gpu,
             weights,
             config.super_resolver(),
             config.low_res_size,
-            options.precision.numbers(maps),
+            options.precision.numbers(super_resolver),
         )?;
         let field = Field::new(gpu, weights, volume)?;
         let frame = FrameUniform::new(gpu, &net)?;
@@ -477,9 +480,9 @@ impl Renderer {
         }
         let depth = output::depth(&mut b, &rays, &composite)?;
         b.stage(SUPER_RESOLVER);
-        b.store(maps);
+        b.store(super_resolver);
         let mut image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
-        if maps != Format::F32 {
+        if super_resolver.maps() != Format::F32 {
             image = style_unet::restored(&mut b, &image)?;
         }
         output::display(&mut b, &frame.tensor, &image, &composite)?;

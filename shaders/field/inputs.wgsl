@@ -6,7 +6,8 @@
 #import gpavatar::frame::Frame
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::rays::Rays
-#import gpavatar::stored::{Stored, packed, unpacked}
+#import gpavatar::stored::{Stored, unpacked}
+#import gpavatar::values::{StoredValues, packed_values}
 
 // Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
 // A matrix is [inputs][outputs][4 inputs], each vec4 four outputs.
@@ -45,7 +46,7 @@ struct Field {
 @group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples]
 @group(0) @binding(7) var<storage, read> weights: array<Stored>; // see Field
 @group(0) @binding(8) var<storage, read_write> opacities: array<f32>; // [ray][samples]
-@group(0) @binding(9) var<storage, read_write> values: array<Stored>; // [ray][samples][c]
+@group(0) @binding(9) var<storage, read_write> values: array<StoredValues>; // [ray][samples][c]
 @group(1) @binding(0) var<storage, read> planes: array<Stored>; // [v][u][plane][c]
 
 fn weight(at: u32) -> vec4<f32> {
@@ -57,7 +58,7 @@ fn four_weights(at: u32) -> mat4x4<f32> {
 }
 
 fn store_values(at: u32, value: vec4<f32>) {
-    values[at] = packed(value);
+    values[at] = packed_values(value);
 }
 
 // ---- tri-plane features --------------------------------------------------------------------

@@ -7,7 +7,7 @@
 
 #import gpavatar::grid::thread_index
 #import gpavatar::rays::Rays
-#import gpavatar::stored::{Stored, unpacked}
+#import gpavatar::values::{StoredValues, unpacked_values}
 
 // 1 also composites the coarse colours.
 override COARSE_COLOUR: u32 = 0u;
@@ -15,7 +15,7 @@ override COARSE_COLOUR: u32 = 0u;
 @group(0) @binding(0) var<uniform> march: Rays;
 @group(0) @binding(1) var<storage, read> depths: array<f32>; // [ray][coarse]
 @group(0) @binding(2) var<storage, read> opacities: array<f32>; // [ray][coarse]
-@group(0) @binding(3) var<storage, read> values: array<Stored>; // [ray][coarse][channels]
+@group(0) @binding(3) var<storage, read> values: array<StoredValues>; // [ray][coarse][channels]
 @group(0) @binding(4) var<storage, read_write> fine: array<f32>; // [ray][fine]
 @group(0) @binding(5) var<storage, read_write> colours: array<vec4<f32>>; // [ray]
 
@@ -44,7 +44,7 @@ fn main(
         let weight = opacity * transmittance;
         total += weight + FLOOR;
         if COARSE_COLOUR == 1u {
-            colour += weight * unpacked(values[(first + i) * march.channels]);
+            colour += weight * unpacked_values(values[(first + i) * march.channels]);
         }
         transmittance *= 1.0 - opacity;
     }

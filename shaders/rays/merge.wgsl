@@ -5,15 +5,15 @@
 
 #import gpavatar::grid::thread_index
 #import gpavatar::rays::Rays
-#import gpavatar::stored::{Stored, unpacked}
+#import gpavatar::values::{StoredValues, unpacked_values}
 
 @group(0) @binding(0) var<uniform> march: Rays;
 @group(0) @binding(1) var<storage, read> coarse_depths: array<f32>; // [ray][coarse]
 @group(0) @binding(2) var<storage, read> coarse_opacities: array<f32>; // [ray][coarse]
-@group(0) @binding(3) var<storage, read> coarse_values: array<Stored>; // [ray][coarse][c]
+@group(0) @binding(3) var<storage, read> coarse_values: array<StoredValues>; // [ray][coarse][c]
 @group(0) @binding(4) var<storage, read> fine_depths: array<f32>; // [ray][fine]
 @group(0) @binding(5) var<storage, read> fine_opacities: array<f32>; // [ray][fine]
-@group(0) @binding(6) var<storage, read> fine_values: array<Stored>; // [ray][fine][c]
+@group(0) @binding(6) var<storage, read> fine_values: array<StoredValues>; // [ray][fine][c]
 @group(0) @binding(7) var<storage, read_write> low_res: array<vec4<f32>>; // [ray][c]
 // Accumulated opacity, Σ weight depth, largest depth.
 @group(0) @binding(8) var<storage, read_write> extent: array<vec4<f32>>; // [ray]
@@ -48,12 +48,12 @@ fn main(
         if take_coarse {
             depth = coarse_depths[i];
             opacity = coarse_opacities[i];
-            value = unpacked(coarse_values[i * march.channels + c]);
+            value = unpacked_values(coarse_values[i * march.channels + c]);
             i++;
         } else {
             depth = fine_depths[j];
             opacity = fine_opacities[j];
-            value = unpacked(fine_values[j * march.channels + c]);
+            value = unpacked_values(fine_values[j * march.channels + c]);
             j++;
         }
         let weight = opacity * transmittance;

@@ -11,6 +11,7 @@ enable f16;
 enable wgpu_cooperative_matrix;
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::network_weights::unpacked_weights
 #import gpavatar::stored::unpacked
 
 // Pixels times input channels, input times output channels, pixels times output channels.
@@ -96,7 +97,7 @@ fn stage_weights(thread: u32, start: u32, first_eighth: u32, c: u32, ky: u32) {
         // The pixels' zeros behind the last channel need finite weights.
         if c + row / 4u < conv.input_channels {
             let tap = min(first_eighth + eighth, last) * taps + ky * KERNEL_SIZE + kx;
-            value = unpacked(weights[((tap * conv.input_channels + c) * 4u + row) * 2u + i % 2u]);
+            value = unpacked_weights(weights[((tap * conv.input_channels + c) * 4u + row) * 2u + i % 2u]);
         }
         let at = (kx * CHUNK + row) * (eighths * 8u + SKEW) + eighth * 8u + i % 2u * 4u;
         stage(start + at, value);

@@ -6,6 +6,7 @@
 #import gpavatar::activation::{lrelu, sigmoid_wide}
 #import gpavatar::bilinear::taps
 #import gpavatar::frame::Frame
+#import gpavatar::network_weights::StoredWeights
 #import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Conv {
@@ -26,6 +27,13 @@ struct Conv {
     band_rows: u32,
 }
 
+// Of four output channels.
+struct Channels {
+    // What their weights are in units of.
+    gain: vec4<f32>,
+    bias: vec4<f32>,
+}
+
 const DEMODULATE = 1u;
 const NOISE = 2u;
 const LRELU = 4u;
@@ -40,8 +48,8 @@ const SIGMOID = 64u;
 @group(0) @binding(0) var<uniform> conv: Conv;
 @group(0) @binding(1) var<uniform> frame: Frame;
 @group(0) @binding(2) var<storage, read> input: array<Stored>; // [y][x][c]
-@group(0) @binding(3) var<storage, read> weights: array<Stored>; // [o/8][tap][c][8]
-@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>; // [o]
+@group(0) @binding(3) var<storage, read> weights: array<StoredWeights>; // [o/8][tap][c][8]
+@group(0) @binding(4) var<storage, read> channels: array<Channels>; // [o]
 @group(0) @binding(5) var<storage, read> modulation: array<vec4<f32>>; // [layer][c]
 @group(0) @binding(6) var<storage, read> demodulation: array<vec4<f32>>; // [layer][o]
 @group(0) @binding(7) var<storage, read> noise: array<f32>; // [stored|generated][layer][y][x]
@@ -59,14 +67,14 @@ fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
     }
     let pixel = y * conv.width + x;
     let at = pixel * conv.output_channels + o;
-    var value = accumulated;
+    var value = accumulated * channels[o].gain;
     if has(DEMODULATE) {
         value *= demodulation[conv.demodulation_offset + o];
     }
     if has(NOISE) {
         value += noise[frame.noise_base + conv.noise_offset + pixel] * frame.noise_gain * conv.noise_gain;
     }
-    value += bias[o];
+    value += channels[o].bias;
     if has(LRELU) {
         value = lrelu(value);
     }

@@ -6,6 +6,7 @@
 // (CPU implementations).
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::network_weights::unpacked_weights
 #import gpavatar::stored::unpacked
 #import gpavatar::tile::mac
 
@@ -33,8 +34,8 @@ fn fetch(left: u32, row: u32, c: u32, i: u32) -> vec4<f32> {
 // The 4x4 block of weights at vec4 `at`: four input channels, eight output channels apart.
 fn block(at: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
-        unpacked(weights[at]), unpacked(weights[at + 2u]),
-        unpacked(weights[at + 4u]), unpacked(weights[at + 6u]),
+        unpacked_weights(weights[at]), unpacked_weights(weights[at + 2u]),
+        unpacked_weights(weights[at + 4u]), unpacked_weights(weights[at + 6u]),
     );
 }
 

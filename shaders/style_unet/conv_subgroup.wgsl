@@ -7,6 +7,7 @@
 // tiles of 4 pixels each, row by row; along y 16 output channels each.
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::network_weights::unpacked_weights
 #import gpavatar::stored::unpacked
 
 // 3 or 1.
@@ -27,7 +28,7 @@ struct Weights {
 }
 
 fn loaded(at: u32, gain: f32) -> vec4<f32> {
-    return unpacked(weights[at]) * gain;
+    return unpacked_weights(weights[at]) * gain;
 }
 
 // What the threads loaded, as [4 inputs][2], from the first and the second eight output channels.

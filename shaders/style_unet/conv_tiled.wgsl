@@ -11,10 +11,15 @@
 enable f16;
 
 #import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::network_weights::unpacked_weights
 #import gpavatar::stored::unpacked
 #ifdef HALF_ARITHMETIC
 alias Four = vec4<f16>;
 alias Block = mat4x4<f16>;
+
+// Weights are in units of their output channel's largest: they are staged so much smaller that sums
+// of 36 products stay within 65,504 for inputs as large as 58,000.
+const SCALE = 1.0 / 32.0;
 
 // As gpavatar::tile::mac.
 fn mac(acc: Four, w: Block, x: Four) -> Four {
@@ -25,6 +30,8 @@ fn mac(acc: Four, w: Block, x: Four) -> Four {
 
 alias Four = vec4<f32>;
 alias Block = mat4x4<f32>;
+
+const SCALE = 1.0;
 #endif
 
 // 3 or 1.
@@ -141,7 +148,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 tap = eighth * 16u + group.y;
             }
             let at = (tap * conv.input_channels + c) * 4u + row % 4u;
-            staged[staged_pixels * CHUNK + i] = Four(unpacked(weights[at * 2u + quarter % 2u]));
+            let value = unpacked_weights(weights[at * 2u + quarter % 2u]);
+            staged[staged_pixels * CHUNK + i] = Four(SCALE * value);
         }
         workgroupBarrier();
         // Rows of taps, or channels of the chunk.
@@ -263,6 +271,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let b03 = mat4x4<f32>(b0, b1, b2, b3);
     let b47 = mat4x4<f32>(b4, b5, b6, b7);
 #endif
-    store_four(x, y, o, a03, b03);
-    store_four(x + 4u, y, o, a47, b47);
+    store_four(x, y, o, a03 * (1.0 / SCALE), b03 * (1.0 / SCALE));
+    store_four(x + 4u, y, o, a47 * (1.0 / SCALE), b47 * (1.0 / SCALE));
 }

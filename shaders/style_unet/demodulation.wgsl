@@ -1,7 +1,9 @@
 // StyleGAN2's demodulation of all layers at once: √2 / sqrt(Σ_c W²[o][c] s[c]² + 1e-8), with W²
-// summed over the taps beforehand. The √2 is the gain that follows each demodulated convolution.
+// summed over the taps beforehand and kept like weights. The √2 is the gain that follows each demodulated convolution.
 //
 // A workgroup computes 8 rows (a row = one output channel of one layer); 8 threads share a row.
+
+#import gpavatar::network_weights::{StoredWeights, unpacked_weights}
 
 struct Demodulation {
     rows: u32,
@@ -13,12 +15,13 @@ struct Row {
     modulation: u32,
     // Input channels of the layer divided by four.
     channels: u32,
-    padding: u32,
+    // What the row's squares are in units of.
+    gain: f32,
 }
 
 @group(0) @binding(0) var<uniform> size: Demodulation;
 @group(0) @binding(1) var<storage, read> rows: array<Row>; // [rows]
-@group(0) @binding(2) var<storage, read> squares: array<vec4<f32>>; // [layer][o][c]
+@group(0) @binding(2) var<storage, read> squares: array<StoredWeights>; // [layer][o][c]
 @group(0) @binding(3) var<storage, read> modulation: array<vec4<f32>>; // [layer][c]
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 
@@ -31,7 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum = vec4<f32>();
     for (var k = thread % 8u; k < row.channels; k += 8u) {
         let s = modulation[row.modulation + k];
-        sum = fma(squares[row.squares + k], s * s, sum);
+        sum = fma(unpacked_weights(squares[row.squares + k]), s * s, sum);
     }
     partials[thread] = dot(sum, vec4<f32>(1.0));
     workgroupBarrier();
@@ -42,5 +45,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < 8u; i++) {
         total += partials[thread + i];
     }
-    output[index] = 1.41421356 * inverseSqrt(total + 1e-8);
+    output[index] = 1.41421356 * inverseSqrt(row.gain * total + 1e-8);
 }

@@ -1,8 +1,8 @@
-// Matrix-vector product: output = activation(weights · input + bias).
+// Matrix-vector product: output = activation(gain · weights · input + bias).
 //
 // A workgroup computes 8 rows; 8 threads share a row, each taking every eighth vec4 of it.
 
-#import gpavatar::stored::{Stored, unpacked}
+#import gpavatar::network_weights::{StoredWeights, unpacked_weights}
 
 struct Linear {
     rows: u32,
@@ -16,8 +16,9 @@ struct Linear {
 
 @group(0) @binding(0) var<uniform> size: Linear;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>; // [columns]
-@group(0) @binding(2) var<storage, read> weights: array<Stored>; // [rows][columns]
-@group(0) @binding(3) var<storage, read> bias: array<f32>; // [rows]
+@group(0) @binding(2) var<storage, read> weights: array<StoredWeights>; // [rows][columns]
+// What a row's weights are in units of, and its bias.
+@group(0) @binding(3) var<storage, read> rows: array<vec2<f32>>; // [rows]
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 
 // Per thread: partial dot product, partial sum of squares of the input.
@@ -31,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var squares = vec4<f32>();
     for (var k = thread % 8u; k < size.columns; k += 8u) {
         let x = input[k];
-        sum = fma(unpacked(weights[first + k]), x, sum);
+        sum = fma(unpacked_weights(weights[first + k]), x, sum);
         squares = fma(x, x, squares);
     }
     let one = vec4<f32>(1.0);
@@ -44,11 +45,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < 8u; i++) {
         total += partials[thread + i];
     }
-    var value = total.x;
+    var value = total.x * rows[row].x;
     if size.normalise == 1u {
         value *= inverseSqrt(total.y / f32(size.columns * 4u) + 1e-8);
     }
-    value += bias[row];
+    value += rows[row].y;
     if size.activate == 1u {
         value = max(value, 0.2 * value);
     }

@@ -13,6 +13,7 @@ pub fn kernels(kernels: &[Variants]) -> String {
     let mut all = String::new();
     for Variants {
         first,
+        mixed,
         half,
         half_arithmetic,
     } in kernels
@@ -24,22 +25,25 @@ pub fn kernels(kernels: &[Variants]) -> String {
         let module = folder.replace('/', "::");
         let constant = |kernel: &Kernel| file.to_uppercase() + kernel.variant.constant();
         let body = folders.entry(folder).or_default();
-        let mut emit = |kernel: &Kernel, other: [&Option<Kernel>; 2]| {
+        let mut emit = |kernel: &Kernel, others: [&Option<Kernel>; 3]| {
             let constant_of = |kernel: &Option<Kernel>| match kernel {
                 Some(kernel) => format!("Some(&{})", constant(kernel)),
                 None => "None".to_string(),
             };
             let constant = constant(kernel);
             write!(all, "&{module}::{constant}, ").unwrap();
-            body.push_str(&kernel_source(kernel, &constant, other.map(constant_of)));
+            body.push_str(&kernel_source(kernel, &constant, others.map(constant_of)));
         };
         if let Some(half) = half {
-            emit(half, [&None, half_arithmetic]);
+            emit(half, [&None, &None, half_arithmetic]);
         }
         if let Some(half_arithmetic) = half_arithmetic {
-            emit(half_arithmetic, [&None, &None]);
+            emit(half_arithmetic, [&None, &None, &None]);
         }
-        emit(first, [half, &None]);
+        if let Some(mixed) = mixed {
+            emit(mixed, [&None, &None, &None]);
+        }
+        emit(first, [mixed, half, &None]);
         for layout in &first.structs {
             let known = *structs.entry(&layout.name).or_insert(layout);
             assert!(
@@ -71,8 +75,13 @@ pub fn kernels(kernels: &[Variants]) -> String {
     text
 }
 
-/// The kernel as the static `constant`, with its variants that store and compute in half precision.
-fn kernel_source(kernel: &Kernel, constant: &str, [half, computed_in_half]: [String; 2]) -> String {
+/// The kernel as the static `constant`, with its variants for the other storages and the one that
+/// computes in half precision.
+fn kernel_source(
+    kernel: &Kernel,
+    constant: &str,
+    [mixed, half, computed_in_half]: [String; 3],
+) -> String {
     let browser = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|target| target == "wasm32");
     let special = kernel.subgroups || kernel.half_arithmetic || kernel.matrices.is_some();
     let mut bindings = String::new();
@@ -94,7 +103,7 @@ fn kernel_source(kernel: &Kernel, constant: &str, [half, computed_in_half]: [Str
          pub static {constant}: KernelSource = KernelSource {{ name: \"{name}{suffix}\", wgsl: {wgsl:?}, \
          workgroup_size: {size:?}, workgroup_bytes: {bytes}, subgroups: {subgroups}, \
          half_arithmetic: {half_arithmetic}, matrices: {matrices:?}, bindings: &[{bindings}], \
-         constants: &{constants:?}, half: {half}, computed_in_half: {computed_in_half} }};\n",
+         constants: &{constants:?}, mixed: {mixed}, half: {half}, computed_in_half: {computed_in_half} }};\n",
         name = kernel.name,
         suffix = kernel.variant.suffix(),
         // A page is the better for every kilobyte that it lacks.

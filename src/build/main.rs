@@ -2,9 +2,9 @@
 //!
 //! Every WGSL file is composed with its imports, validated, and written back as one self-contained
 //! text, together with what the host must know of it: bindings, workgroup size, override constants
-//! and the Rust twins of its uniform structs. A kernel that reads or writes stored numbers
-//! (`shaders/shared/stored.wgsl`) is composed a second time, with those in half precision, and once
-//! more if it can also compute in it. A kernel of cooperative matrices is composed for each of their
+//! and the Rust twins of its uniform structs. A kernel is composed again for each storage in which it
+//! reads or writes numbers of 16 bits (`shaders/shared/stored.wgsl` and its neighbours), and once more
+//! if it can also compute in half precision. A kernel of cooperative matrices is composed for each of their
 //! sizes. Shader errors are build errors, and neither the crate nor a browser build carries a shader
 //! compiler of its own.
 
@@ -77,6 +77,7 @@ fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Variants> {
                 let module = concatenate::module(&path, source, &modules, variant.definitions());
                 kernels.push(reflect::Variants {
                     first: reflect::Kernel::new(name, variant, module),
+                    mixed: None,
                     half: None,
                     half_arithmetic: None,
                 });
@@ -98,12 +99,14 @@ fn compose(files: &BTreeMap<String, String>) -> Vec<reflect::Variants> {
             reflect::Kernel::new(name, variant, module)
         };
         let first = compose(Variant::Full);
+        let mixed = compose(Variant::Mixed);
         let half = compose(Variant::Half);
         let half_arithmetic = source
             .contains("HALF_ARITHMETIC")
             .then(|| compose(Variant::HalfArithmetic));
         kernels.push(reflect::Variants {
-            half: (half.wgsl != first.wgsl).then_some(half),
+            half: (half.wgsl != mixed.wgsl).then_some(half),
+            mixed: (mixed.wgsl != first.wgsl).then_some(mixed),
             half_arithmetic,
             first,
         });

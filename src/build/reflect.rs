@@ -5,7 +5,9 @@ use naga::{AddressSpace, ImageClass, StorageAccess, TypeInner};
 /// A kernel and its variants.
 pub struct Variants {
     pub first: Kernel,
-    /// With stored numbers in half precision, if it has any.
+    /// With compact weights or values, if it has any.
+    pub mixed: Option<Kernel>,
+    /// With maps in half precision, too, if it has any.
     pub half: Option<Kernel>,
     /// Computing in it, too, if it can.
     pub half_arithmetic: Option<Kernel>,
@@ -15,9 +17,11 @@ pub struct Variants {
 #[derive(Clone, Copy)]
 pub enum Variant {
     Full,
-    /// Stored numbers in half precision.
+    /// Weights and values in 16 bits.
+    Mixed,
+    /// Maps in half precision, too.
     Half,
-    /// Stored numbers and most of the arithmetic in half precision.
+    /// Most of the arithmetic in half precision, too.
     HalfArithmetic,
     /// Matrices of 16 x 16 of numbers stored in half precision.
     Matrix16,
@@ -30,9 +34,10 @@ impl Variant {
     pub fn definitions(self) -> &'static [&'static str] {
         match self {
             Self::Full => &[],
-            Self::Half | Self::Matrix8 => &["HALF_PRECISION"],
-            Self::HalfArithmetic => &["HALF_PRECISION", "HALF_ARITHMETIC"],
-            Self::Matrix16 => &["HALF_PRECISION", "MATRIX_16"],
+            Self::Mixed => &["COMPACT"],
+            Self::Half | Self::Matrix8 => &["COMPACT", "HALF_PRECISION"],
+            Self::HalfArithmetic => &["COMPACT", "HALF_PRECISION", "HALF_ARITHMETIC"],
+            Self::Matrix16 => &["COMPACT", "HALF_PRECISION", "MATRIX_16"],
         }
     }
 
@@ -40,6 +45,7 @@ impl Variant {
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Full => "",
+            Self::Mixed => ", mixed",
             Self::Half => ", half",
             Self::HalfArithmetic => ", half arithmetic",
             Self::Matrix16 => ", 16x16",
@@ -51,6 +57,7 @@ impl Variant {
     pub fn constant(self) -> &'static str {
         match self {
             Self::Full => "",
+            Self::Mixed => "_MIXED",
             Self::Half => "_HALF",
             Self::HalfArithmetic => "_HALF_ARITHMETIC",
             Self::Matrix16 => "_16",

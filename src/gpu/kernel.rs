@@ -1,6 +1,6 @@
 //! Compute kernels, reflected from their WGSL when the crate was built.
 
-use super::{Format, Gpu, ShaderChecks};
+use super::{Gpu, ShaderChecks, Storage};
 use crate::{Error, Result};
 
 /// The kernels under `shaders/`, one [`KernelSource`] each, and their uniform structs.
@@ -34,9 +34,11 @@ pub struct KernelSource {
     pub bindings: &'static [BindingInfo],
     /// Override constants.
     pub constants: &'static [&'static str],
-    /// The same kernel on numbers stored in half precision, if it has any.
+    /// The same kernel for [`Storage::Mixed`], if that is another.
+    pub mixed: Option<&'static KernelSource>,
+    /// The same kernel for [`Storage::Half`], if that is yet another.
     pub half: Option<&'static KernelSource>,
-    /// Of a kernel on such numbers, the one that also computes in half precision, if there is one.
+    /// Of a kernel for [`Storage::Half`], the one that also computes in half precision, if there is one.
     pub computed_in_half: Option<&'static KernelSource>,
 }
 
@@ -71,13 +73,15 @@ pub enum BindingKind {
 }
 
 impl KernelSource {
-    /// The variant for numbers kept in a format.
+    /// The variant for numbers that are kept like this.
     #[must_use]
-    pub fn stored(&'static self, format: Format) -> &'static Self {
-        match (format, self.half) {
-            (Format::F16, Some(half)) => half,
-            _ => self,
-        }
+    pub fn stored(&'static self, storage: Storage) -> &'static Self {
+        let variant = match storage {
+            Storage::Full => None,
+            Storage::Mixed => self.mixed,
+            Storage::Half => self.half.or(self.mixed),
+        };
+        variant.unwrap_or(self)
     }
 
     /// Features that a device has to have enabled to run the kernel. Those that need none are what

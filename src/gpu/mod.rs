@@ -18,6 +18,7 @@ pub use program::Tap;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
-pub use tensor::{Format, Tensor};
+pub(crate) use tensor::Format;
+pub use tensor::{Storage, Tensor};
 pub use tuning::{Choice, Tuning};
 pub(crate) use uploads::Uploads;

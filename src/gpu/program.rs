@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::kernel::{BindingKind, Kernel};
-use super::{Format, Gpu, KernelSource, Tensor, Timer};
+use super::{Format, Gpu, KernelSource, Storage, Tensor, Timer};
 use crate::{Error, Result};
 
 /// A fixed list of dispatches with everything that they need bound.
@@ -177,7 +177,7 @@ pub(crate) fn linear_grid(count: u32) -> [u32; 3] {
 pub(crate) struct ProgramBuilder<'a> {
     gpu: &'a Gpu,
     stage: &'static str,
-    format: Format,
+    storage: Storage,
     /// Keeps every tensor and its name instead of reusing memory.
     trace: bool,
     free: Vec<Tensor>,
@@ -187,11 +187,11 @@ pub(crate) struct ProgramBuilder<'a> {
 }
 
 impl<'a> ProgramBuilder<'a> {
-    pub(crate) fn new(gpu: &'a Gpu, format: Format, trace: bool) -> Self {
+    pub(crate) fn new(gpu: &'a Gpu, storage: Storage, trace: bool) -> Self {
         Self {
             gpu,
             stage: "",
-            format,
+            storage,
             trace,
             free: Vec::new(),
             dispatches: Vec::new(),
@@ -204,23 +204,23 @@ impl<'a> ProgramBuilder<'a> {
         self.gpu
     }
 
-    /// How the maps and weights of the stages that follow are stored.
-    pub(crate) fn store(&mut self, format: Format) {
-        self.format = format;
+    /// How the numbers of the stages that follow are stored.
+    pub(crate) fn store(&mut self, storage: Storage) {
+        self.storage = storage;
     }
 
-    /// How the network's maps and weights are stored.
-    pub(crate) fn format(&self) -> Format {
-        self.format
+    /// How the current stage's numbers are stored.
+    pub(crate) fn storage(&self) -> Storage {
+        self.storage
     }
 
-    /// The kernel for numbers stored as the program's.
+    /// The kernel for numbers stored as the current stage's.
     pub(crate) fn kernel(
         &self,
         source: &'static KernelSource,
         constants: &[(&'static str, u32)],
     ) -> Result<Arc<Kernel>> {
-        self.gpu.kernel(source.stored(self.format), constants)
+        self.gpu.kernel(source.stored(self.storage), constants)
     }
 
     /// Whether tensors are kept for inspection.
@@ -238,9 +238,14 @@ impl<'a> ProgramBuilder<'a> {
         self.memory(label, Format::F32.bytes(elements))
     }
 
-    /// Working memory for `elements` numbers as the network's maps are stored.
+    /// Working memory for `elements` numbers as the stage's maps are stored.
     pub(crate) fn stored(&mut self, label: &str, elements: u64) -> Result<Tensor> {
-        self.memory(label, self.format.bytes(elements))
+        self.memory(label, self.storage.maps().bytes(elements))
+    }
+
+    /// Working memory for `elements` numbers as samples' values are stored.
+    pub(crate) fn values(&mut self, label: &str, elements: u64) -> Result<Tensor> {
+        self.memory(label, self.storage.values().bytes(elements))
     }
 
     fn memory(&mut self, label: &str, bytes: u64) -> Result<Tensor> {
@@ -271,9 +276,14 @@ impl<'a> ProgramBuilder<'a> {
         self.tap_in(Format::F32, name, tensor, shape);
     }
 
-    /// Like [`Self::tap`], for numbers as the network's maps are stored.
+    /// Like [`Self::tap`], for numbers as the stage's maps are stored.
     pub(crate) fn tap_stored(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
-        self.tap_in(self.format, name, tensor, shape);
+        self.tap_in(self.storage.maps(), name, tensor, shape);
+    }
+
+    /// Like [`Self::tap`], for numbers as samples' values are stored.
+    pub(crate) fn tap_values(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
+        self.tap_in(self.storage.values(), name, tensor, shape);
     }
 
     fn tap_in(

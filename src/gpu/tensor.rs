@@ -7,14 +7,57 @@ use super::Gpu;
 use super::downloads::{self, Mapping};
 use crate::{Error, Result};
 
-/// How numbers of a network are kept on the device.
+/// How the numbers of a stage are kept on the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// 32 bits.
+pub enum Storage {
+    /// All in 32 bits.
     #[default]
+    Full,
+    /// The networks' weights as integers of 16 bits, in units of their output channel's largest, and
+    /// the values of the radiance field's samples as halves. All else, which samples' places depend
+    /// on more than on weights, in 32 bits.
+    Mixed,
+    /// As before, and maps, tri-planes and the radiance field's weights as halves: 11 bits of
+    /// precision, up to 65,504.
+    Half,
+}
+
+impl Storage {
+    /// Of maps, planes and the radiance field's weights.
+    pub(crate) fn maps(self) -> Format {
+        match self {
+            Self::Full | Self::Mixed => Format::F32,
+            Self::Half => Format::F16,
+        }
+    }
+
+    /// Of samples' values.
+    pub(crate) fn values(self) -> Format {
+        match self {
+            Self::Full => Format::F32,
+            Self::Mixed | Self::Half => Format::F16,
+        }
+    }
+}
+
+/// How floating-point numbers are kept on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// 32 bits.
     F32,
     /// 16 bits: 11 of precision, up to 65,504.
     F16,
+}
+
+#[cfg(test)]
+impl From<Format> for Storage {
+    /// The one with maps of this format and least else of 16 bits.
+    fn from(maps: Format) -> Self {
+        match maps {
+            Format::F32 => Self::Full,
+            Format::F16 => Self::Half,
+        }
+    }
 }
 
 impl Format {
@@ -92,6 +135,26 @@ impl Tensor {
         let mut halves = vec![f16::ZERO; values.len()];
         halves.convert_from_f32_slice(&values);
         Self::from_slice(gpu, label, &halves)
+    }
+
+    /// Storage holding a network's weights, which are in [-1, 1] unless they are stored in full.
+    ///
+    /// # Errors
+    /// See [`Tensor::empty`].
+    pub(crate) fn weights(
+        gpu: &Gpu,
+        label: &str,
+        values: &[f32],
+        storage: Storage,
+    ) -> Result<Self> {
+        if storage == Storage::Full {
+            return Self::from_slice(gpu, label, values);
+        }
+        let largest = f32::from(i16::MAX);
+        let integers: Vec<_> = (values.iter())
+            .map(|value| (value * largest).round() as i16)
+            .collect();
+        Self::from_slice(gpu, label, &integers)
     }
 
     /// A uniform buffer holding a copy of `data`.

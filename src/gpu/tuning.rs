@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::kernel::kernels;
-use super::{Format, Gpu, ProgramBuilder};
+use super::{Gpu, ProgramBuilder, Storage};
 use crate::{Error, Result};
 
 /// How a model's variants are chosen: kernels that compute the same, to within rounding, in
@@ -195,7 +195,7 @@ impl Tuner {
     pub(crate) fn choose<V: Copy + Display>(
         &self,
         gpu: &Gpu,
-        (layer, format): (&str, Format),
+        (layer, storage): (&str, Storage),
         candidates: &[V],
         plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
     ) -> Result<V> {
@@ -232,7 +232,7 @@ impl Tuner {
         if candidates.len() == 1 {
             return Ok(estimated);
         }
-        let (best, nanoseconds) = measure(gpu, format, candidates, plan)?;
+        let (best, nanoseconds) = measure(gpu, storage, candidates, plan)?;
         let choice = Choice {
             variant: best.to_string(),
             nanoseconds,
@@ -316,14 +316,14 @@ fn read(file: &Path) -> Result<Record> {
 #[cfg(not(target_arch = "wasm32"))]
 fn measure<V: Copy + Display>(
     gpu: &Gpu,
-    format: Format,
+    storage: Storage,
     candidates: &[V],
     plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
 ) -> Result<(V, BTreeMap<String, Option<u64>>)> {
     let mut best = (candidates[0], f64::INFINITY);
     let mut all = BTreeMap::new();
     for &variant in candidates {
-        let mut builder = ProgramBuilder::new(gpu, format, false);
+        let mut builder = ProgramBuilder::new(gpu, storage, false);
         let program = plan(variant, &mut builder).and_then(|()| builder.finish());
         let milliseconds = match program {
             Ok(program) => duration(gpu, &program)?,
@@ -344,7 +344,7 @@ fn measure<V: Copy + Display>(
 #[cfg(target_arch = "wasm32")]
 fn measure<V: Copy + Display>(
     _: &Gpu,
-    _: Format,
+    _: Storage,
     candidates: &[V],
     _: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
 ) -> Result<(V, BTreeMap<String, Option<u64>>)> {

@@ -4,7 +4,7 @@ use super::points::{Neighbours, Points};
 use super::rays::{Pass, Rays, Samples};
 use crate::gpu::kernels::{field as kernels, params};
 use crate::gpu::{
-    AdapterKind, Dispatch, Format, Gpu, KernelSource, ProgramBuilder, Tensor, linear_grid,
+    AdapterKind, Dispatch, Gpu, KernelSource, ProgramBuilder, Storage, Tensor, linear_grid,
 };
 use crate::weights::{fold, pack};
 use crate::{ModelConfig, PointWeighting, Result, Weights};
@@ -20,7 +20,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    pub(crate) fn new(gpu: &Gpu, weights: &Weights, format: Format) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, weights: &Weights, storage: Storage) -> Result<Self> {
         let config = weights.config();
         let folded = fold::RadianceWeights::new(weights)?;
         let ModelConfig {
@@ -74,7 +74,7 @@ impl Field {
             + (inputs + feature_hidden + 1 + rgb_hidden) * feature_hidden
             + rgb_hidden * low_res_channels;
         Ok(Self {
-            weights: Tensor::stored(gpu, "radiance field", &packed, format)?,
+            weights: Tensor::stored(gpu, "radiance field", &packed, storage.maps())?,
             view: Tensor::from_slice(gpu, "view layer", &view)?,
             layout,
             work: f64::from(work),
@@ -127,7 +127,7 @@ impl Field {
         let count = rays.layout.count * pass.samples;
         let opacities = b.tensor("opacities", count.into())?;
         let channels = rays.layout.channels * 4;
-        let values = b.stored("values", u64::from(count) * u64::from(channels))?;
+        let values = b.values("values", u64::from(count) * u64::from(channels))?;
         let parameters = params::Field {
             samples: pass.samples,
             count,
@@ -139,7 +139,7 @@ impl Field {
             ("NEIGHBOURS", config.neighbours),
             ("GLOBAL_WEIGHTS", global.into()),
         ];
-        let (source, owned) = variant(b.gpu(), b.format(), config);
+        let (source, owned) = variant(b.gpu(), b.storage(), config);
         let kernel = b.kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
@@ -165,13 +165,13 @@ impl Field {
             [count, 1, 1],
         );
         let shape = [count, config.low_res_channels, channels];
-        b.tap_stored(format!("{}.values", pass.name), &values, shape);
+        b.tap_values(format!("{}.values", pass.name), &values, shape);
         Ok(Samples { opacities, values })
     }
 }
 
 /// The kernel for a field on a device, and how many samples a workgroup of it owns.
-fn variant(gpu: &Gpu, format: Format, config: &ModelConfig) -> (&'static KernelSource, u32) {
+fn variant(gpu: &Gpu, storage: Storage, config: &ModelConfig) -> (&'static KernelSource, u32) {
     let widths = [
         config.plane_channels,
         config.point_hidden,
@@ -181,7 +181,7 @@ fn variant(gpu: &Gpu, format: Format, config: &ModelConfig) -> (&'static KernelS
         config.low_res_channels,
     ];
     let matrices = gpu.matrices().filter(|side| {
-        format == Format::F16 && widths.iter().all(|width| width.is_multiple_of(*side))
+        storage == Storage::Half && widths.iter().all(|width| width.is_multiple_of(*side))
     });
     match (gpu.kind(), matrices) {
         (AdapterKind::Gpu, Some(16)) => (&kernels::RADIANCE_COOPERATIVE_16, 64),

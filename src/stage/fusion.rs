@@ -2,7 +2,7 @@
 
 use super::style_unet::{FeatureMap, elements};
 use crate::gpu::kernels::{fusion as kernels, params};
-use crate::gpu::{Dispatch, Format, Gpu, Program, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Storage, Tensor, linear_grid};
 use crate::weights::pack;
 use crate::{Attention, ModelConfig, Result, Weights};
 
@@ -18,7 +18,7 @@ impl Fusion {
     pub(crate) fn new(
         gpu: &Gpu,
         weights: &Weights,
-        format: Format,
+        storage: Storage,
         source: &FeatureMap,
     ) -> Result<Self> {
         let config = weights.config();
@@ -27,7 +27,7 @@ impl Fusion {
         let elements = elements(config.plane_size, 3 * config.plane_channels);
         let softmax = config.attention == Attention::Softmax;
 
-        let mut b = ProgramBuilder::new(gpu, format, false);
+        let mut b = ProgramBuilder::new(gpu, storage, false);
         b.stage("fusion");
         let query = queries(gpu, weights)?;
         let planes_of_sums = if softmax { 1 } else { 2 };
@@ -75,7 +75,7 @@ fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
     let learned = Tensor::from_slice(gpu, "query planes", &learned)?;
     let query = Tensor::empty(gpu, "queries", learned.bytes())?;
 
-    let mut b = ProgramBuilder::new(gpu, Format::F32, false);
+    let mut b = ProgramBuilder::new(gpu, Storage::Full, false);
     b.stage("fusion");
     let kernel = b.kernel(&kernels::QUERY, &[])?;
     let parameters = params::Query {

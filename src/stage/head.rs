@@ -2,7 +2,7 @@
 
 use crate::gpu::kernels::{head as kernels, params};
 use crate::gpu::{
-    Conditions, Dispatch, Format, Gpu, ProgramBuilder, Recording, Tensor, When, linear_grid,
+    Conditions, Dispatch, Gpu, ProgramBuilder, Recording, Storage, Tensor, When, linear_grid,
 };
 use crate::head::check_coefficients;
 use crate::weights::pack;
@@ -78,7 +78,7 @@ impl Head {
         let vertices = self.model.vertex_count() as u32;
         check_coefficients("shape", shape, self.model.shape_count())?;
         let output = Tensor::empty(gpu, "identity", u64::from(vertices) * 16)?;
-        let mut b = ProgramBuilder::new(gpu, Format::F32, false);
+        let mut b = ProgramBuilder::new(gpu, Storage::Full, false);
         b.stage("head");
         let kernel = b.kernel(&kernels::BLEND, &[])?;
         let shapes = shape.len() as u32;

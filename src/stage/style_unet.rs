@@ -15,7 +15,9 @@ use conv::{Conv, Operands, Shape, Variant};
 
 use crate::config::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Format, Gpu, Kernel, ProgramBuilder, Tensor, When, linear_grid};
+use crate::gpu::{
+    Dispatch, Format, Gpu, Kernel, ProgramBuilder, Storage, Tensor, When, linear_grid,
+};
 use crate::weights::{fold, pack};
 use crate::{Result, Weights};
 
@@ -59,6 +61,7 @@ pub(crate) struct StyleUnet {
     modulation: Linear,
     demodulation_rows: Tensor,
     squares: Tensor,
+    squares_count: usize,
     constant: FeatureMap,
     /// Stored maps of all layers, and as much room for generated ones.
     noise: Tensor,
@@ -85,8 +88,9 @@ struct StyleOffsets {
 
 struct Linear {
     weights: Tensor,
-    bias: Tensor,
-    rows: u32,
+    /// Gain and bias of each.
+    rows: Tensor,
+    row_count: u32,
     /// Padded.
     columns: u32,
 }
@@ -95,17 +99,40 @@ impl Linear {
     fn new(
         gpu: &Gpu,
         label: &str,
-        (weights, format): (&[f32], Format),
+        (mut weights, storage): (Vec<f32>, Storage),
         bias: &[f32],
         columns: u32,
     ) -> Result<Self> {
+        let gains = gains(&mut weights, bias.len(), storage);
+        let rows: Vec<_> = gains.into_iter().zip(bias.iter().copied()).collect();
+        let rows: Vec<_> = rows.into_iter().map(<[f32; 2]>::from).collect();
         Ok(Self {
-            weights: Tensor::stored(gpu, label, weights, format)?,
-            bias: Tensor::from_slice(gpu, label, bias)?,
-            rows: bias.len() as u32,
+            weights: Tensor::weights(gpu, label, &weights, storage)?,
+            rows: Tensor::from_slice(gpu, label, &rows)?,
+            row_count: bias.len() as u32,
             columns,
         })
     }
+}
+
+/// Divides rows of weights by what they are stored in units of, and returns that for each row: the
+/// largest of its weights, or 1 where they are stored in full.
+fn gains(weights: &mut [f32], rows: usize, storage: Storage) -> Vec<f32> {
+    if storage == Storage::Full {
+        return vec![1.0; rows];
+    }
+    let columns = weights.len() / rows;
+    let gain = |row: &mut [f32]| {
+        let largest = row
+            .iter()
+            .fold(0.0f32, |most, weight| most.max(weight.abs()));
+        if largest == 0.0 {
+            return 1.0;
+        }
+        row.iter_mut().for_each(|weight| *weight /= largest);
+        largest
+    };
+    weights.chunks_exact_mut(columns).map(gain).collect()
 }
 
 impl StyleUnet {
@@ -117,7 +144,7 @@ impl StyleUnet {
         input_size: u32,
         numbers: Numbers,
     ) -> Result<Self> {
-        let format = numbers.format;
+        let storage = numbers.storage;
         let mut layers = HashMap::new();
         let mut load = |name: String, size: u32, style: Option<StyleOffsets>| -> Result<()> {
             let layer = Layer::load(gpu, weights, &name, size, style, numbers)?;
@@ -149,7 +176,7 @@ impl StyleUnet {
             }
         }
 
-        let mut styles = Styles::default();
+        let mut styles = Styles::new(storage);
         for conv in config.style_convs() {
             let map = weights.f32(&conv.noise)?;
             let gain = weights.f32(&format!("{}.weight", conv.name))?[0];
@@ -165,9 +192,9 @@ impl StyleUnet {
             .map(|layer| {
                 let name =
                     config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * layer + 1));
-                let matrix = weights.f32(&format!("{name}.weight"))?;
+                let matrix = weights.f32(&format!("{name}.weight"))?.into_owned();
                 let bias = weights.f32(&format!("{name}.bias"))?;
-                Linear::new(gpu, &name, (&matrix, format), &bias, config.style_size)
+                Linear::new(gpu, &name, (matrix, storage), &bias, config.style_size)
             })
             .collect::<Result<_>>()?;
         let constant = weights.f32(&config.name("stylegan_decoder.constant_input.weight"))?;
@@ -176,19 +203,25 @@ impl StyleUnet {
         let noise_elements = styles.noise.len() as u32;
         styles.noise.resize(2 * styles.noise.len(), 0.0);
         Ok(Self {
-            final_linear: Self::final_linear(gpu, weights, &config, format)?,
+            final_linear: Self::final_linear(gpu, weights, &config, storage)?,
             style_layers,
             modulation: Linear::new(
                 gpu,
                 label,
-                (&styles.modulation, format),
+                (styles.modulation, storage),
                 &styles.modulation_bias,
                 config.style_size,
             )?,
             demodulation_rows: Tensor::from_slice(gpu, label, &styles.rows)?,
-            squares: Tensor::from_slice(gpu, label, &styles.squares)?,
+            squares: Tensor::weights(gpu, label, &styles.squares, storage)?,
+            squares_count: styles.squares.len(),
             constant: FeatureMap {
-                tensor: Tensor::stored(gpu, label, &pack::pixels(&constant, channels), format)?,
+                tensor: Tensor::stored(
+                    gpu,
+                    label,
+                    &pack::pixels(&constant, channels),
+                    storage.maps(),
+                )?,
                 size: 4,
                 channels,
             },
@@ -206,7 +239,7 @@ impl StyleUnet {
         gpu: &Gpu,
         weights: &Weights,
         config: &StyleUnetConfig,
-        format: Format,
+        storage: Storage,
     ) -> Result<Linear> {
         let name = config.name("final_linear");
         let channels = config.channels_at(4);
@@ -217,7 +250,7 @@ impl StyleUnet {
             .collect();
         let bias = weights.f32(&format!("{name}.bias"))?;
         let columns = pack::padded(channels) * 16;
-        Linear::new(gpu, &name, (&matrix, format), &bias, columns)
+        Linear::new(gpu, &name, (matrix, storage), &bias, columns)
     }
 
     /// Bytes of all weights and noise maps.
@@ -226,7 +259,7 @@ impl StyleUnet {
         let linears = [&self.final_linear, &self.modulation].into_iter();
         let linears = linears
             .chain(&self.style_layers)
-            .flat_map(|l| [&l.weights, &l.bias]);
+            .flat_map(|l| [&l.weights, &l.rows]);
         let others = [
             &self.demodulation_rows,
             &self.squares,
@@ -256,7 +289,7 @@ impl StyleUnet {
             frame,
             kernels: Kernels::new(builder)?,
         };
-        if builder.format() == Format::F32 {
+        if builder.storage().maps() == Format::F32 {
             return plan.network(builder, input, sigmoid);
         }
         let stored = stored(builder, input)?;
@@ -298,27 +331,38 @@ impl Layer {
             weights.f32(&format!("{name}.bias"))?.into_owned()
         };
         let variant = Variant::choose(gpu, shape, numbers)?;
-        let filters = (&*filters, numbers.format);
+        let filters = (&*filters, numbers.storage);
         let conv = Conv::new(gpu, name, shape, variant, filters, &bias)?;
         Ok(Self { conv, style })
     }
 }
 
 /// What all modulated layers share, while it is collected.
-#[derive(Default)]
 struct Styles {
+    storage: Storage,
     /// `[layer][channel][style]`, channels padded.
     modulation: Vec<f32>,
     modulation_bias: Vec<f32>,
     /// One for each demodulated output channel.
     rows: Vec<[u32; 4]>,
-    /// `[layer][output][input]`, inputs padded.
+    /// `[layer][output][input]`, inputs padded; in units of the row's gain.
     squares: Vec<f32>,
     /// `[layer][y][x]`
     noise: Vec<f32>,
 }
 
 impl Styles {
+    fn new(storage: Storage) -> Self {
+        Self {
+            storage,
+            modulation: Vec::new(),
+            modulation_bias: Vec::new(),
+            rows: Vec::new(),
+            squares: Vec::new(),
+            noise: Vec::new(),
+        }
+    }
+
     fn add(&mut self, weights: &Weights, name: &str) -> Result<StyleOffsets> {
         let name = format!("{name}.modulated_conv.modulation");
         let offset = self.modulation_bias.len() as u32 / 4;
@@ -345,13 +389,17 @@ impl Styles {
         let offsets = self.add(weights, name)?;
         let tensor = format!("{name}.modulated_conv.weight");
         let inputs = weights.shape(&tensor)?[2] as u32;
-        let squares = pack::rows(&fold::squared_sums(weights, &tensor)?, inputs);
+        let mut squares = pack::rows(&fold::squared_sums(weights, &tensor)?, inputs);
         let channels = pack::padded(inputs) / 4;
         let demodulation = self.rows.len() as u32 / 4;
         let first = self.squares.len() as u32 / 4;
-        let outputs = squares.len() as u32 / (channels * 4);
-        self.rows
-            .extend((0..outputs).map(|o| [first + o * channels, offsets.modulation, channels, 0]));
+        let outputs = squares.len() / (channels as usize * 4);
+        let gains = gains(&mut squares, outputs, self.storage);
+        let row = |(o, gain): (u32, f32)| {
+            let squares = first + o * channels;
+            [squares, offsets.modulation, channels, gain.to_bits()]
+        };
+        self.rows.extend((0..).zip(gains).map(row));
         // A row of no channels: padding keeps layers at whole vec4s.
         self.rows
             .resize(self.rows.len().next_multiple_of(4), [0; 4]);
@@ -552,7 +600,7 @@ impl Plan<'_> {
             .outputs;
         let elements = elements(x.size, channels);
         let both = b.stored(&name("condition_scale", 2), 2 * elements)?;
-        let bytes = b.format().bytes(elements);
+        let bytes = b.storage().maps().bytes(elements);
         for (kind, offset) in [("condition_scale", 0), ("condition_shift", bytes)] {
             let hidden = self.conv(b, &name(kind, 0), x, None, Epilogue::lrelu())?;
             let output = Some(both.slice(offset, bytes));
@@ -576,7 +624,7 @@ impl Plan<'_> {
         let (net, config) = (self.net, &self.net.config);
         let label = config.name("final_linear");
         let layer = &net.final_linear;
-        let mut x = if b.format() == Format::F32 {
+        let mut x = if b.storage().maps() == Format::F32 {
             self.linear(b, label, layer, &bottom.tensor, false, false)?
         } else {
             let full = restored(b, bottom)?.tensor;
@@ -596,7 +644,7 @@ impl Plan<'_> {
 
         let rows = (net.demodulation_rows.bytes() / 16) as u32;
         let demodulation = b.tensor("demodulation", rows.into())?;
-        let multiplied = (net.squares.bytes() / 4) as f64;
+        let multiplied = net.squares_count as f64;
         b.dispatch(
             Dispatch::new(
                 config.name("stylegan_decoder.demodulation"),
@@ -614,7 +662,7 @@ impl Plan<'_> {
             .bind("modulation", &modulation)
             .bind("output", &demodulation)
             .grid([rows.div_ceil(8), 1, 1])
-            .cost(3.0 * multiplied, 4.0 * multiplied),
+            .cost(3.0 * multiplied, net.squares.bytes() as f64),
         );
         if net.noise_elements > 0 {
             b.dispatch(
@@ -765,23 +813,23 @@ impl Plan<'_> {
         activate: bool,
         normalise: bool,
     ) -> Result<Tensor> {
-        let output = b.tensor(&label, layer.rows.into())?;
+        let output = b.tensor(&label, layer.row_count.into())?;
         let parameters = params::Linear {
-            rows: layer.rows,
+            rows: layer.row_count,
             columns: layer.columns / 4,
             activate: activate.into(),
             normalise: normalise.into(),
         };
-        let weights = f64::from(layer.rows) * f64::from(layer.columns);
-        b.tap(&label, &output, [1, layer.rows, layer.rows]);
+        let weights = f64::from(layer.row_count) * f64::from(layer.columns);
+        b.tap(&label, &output, [1, layer.row_count, layer.row_count]);
         b.dispatch(
             Dispatch::new(label, &self.kernels.linear)
                 .uniform("size", parameters)
                 .bind("input", input)
                 .bind("weights", &layer.weights)
-                .bind("bias", &layer.bias)
+                .bind("rows", &layer.rows)
                 .bind("output", &output)
-                .grid([layer.rows.div_ceil(8), 1, 1])
+                .grid([layer.row_count.div_ceil(8), 1, 1])
                 .cost(2.0 * weights, layer.weights.bytes() as f64),
         );
         Ok(output)

@@ -10,10 +10,12 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::gpu::kernels;
-use crate::gpu::{AdapterKind, Conditions, Program, ProgramBuilder, Recording, Resource, Tensor};
+use crate::gpu::{
+    AdapterKind, Conditions, Format, Program, ProgramBuilder, Recording, Resource, Tensor,
+};
 use crate::reference;
 use crate::weights::{pack, uniform};
-use crate::{Format, Gpu, GpuOptions, ShaderChecks, Tuning};
+use crate::{Gpu, GpuOptions, ShaderChecks, Storage, Tuning};
 
 /// Bytes of NaN behind a guarded buffer.
 const GUARD: usize = 256;
@@ -148,6 +150,29 @@ pub(crate) fn formats() -> impl Strategy<Value = Format> {
     proptest::sample::select(vec![Format::F32, Format::F16])
 }
 
+/// All storages.
+pub(crate) const STORAGES: [Storage; 3] = [Storage::Full, Storage::Mixed, Storage::Half];
+
+/// Any storage.
+pub(crate) fn storages() -> impl Strategy<Value = Storage> {
+    proptest::sample::select(&STORAGES[..])
+}
+
+/// Weights, a row of so many for each output, that a network can store without rounding.
+pub(crate) fn rounded_weights(storage: Storage, mut weights: Vec<f32>, columns: usize) -> Vec<f32> {
+    if storage != Storage::Full {
+        for row in weights.chunks_exact_mut(columns) {
+            let gain = row
+                .iter()
+                .fold(0.0f32, |most, weight| most.max(weight.abs()));
+            for weight in row {
+                *weight = (*weight / gain * 32767.0).round() / 32767.0 * gain;
+            }
+        }
+    }
+    weights
+}
+
 /// A buffer of stored numbers for a kernel to read: `data`, then NaN.
 pub(crate) fn stored_input(gpu: &Gpu, format: Format, data: &[f32]) -> Tensor {
     match format {
@@ -223,27 +248,29 @@ pub(crate) fn run<T>(
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    run_in(gpu, Format::F32, outside, plan)
+    run_in(gpu, Storage::Full, outside, plan)
 }
 
-/// Like [`run`], with maps and weights kept in a format.
+/// Like [`run`], with numbers stored like this.
 pub(crate) fn run_in<T>(
     gpu: &Gpu,
-    format: Format,
+    storage: impl Into<Storage>,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    plan_and_submit(ProgramBuilder::new(gpu, format, false), outside, plan).0
+    let builder = ProgramBuilder::new(gpu, storage.into(), false);
+    plan_and_submit(builder, outside, plan).0
 }
 
 /// Like [`run_in`], with every intermediate result kept.
 pub(crate) fn run_traced<T>(
     gpu: &Gpu,
-    format: Format,
+    storage: impl Into<Storage>,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> (T, Program) {
-    plan_and_submit(ProgramBuilder::new(gpu, format, true), outside, plan)
+    let builder = ProgramBuilder::new(gpu, storage.into(), true);
+    plan_and_submit(builder, outside, plan)
 }
 
 fn plan_and_submit<T>(

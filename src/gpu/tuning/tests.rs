@@ -55,12 +55,12 @@ fn measured(file: &Path) -> Result<Tuner> {
 }
 
 fn choose(tuner: &Tuner, layer: &str) -> Result<Sum> {
-    let layer = (layer, Format::F32);
+    let layer = (layer, Storage::Full);
     tuner.choose(gpu(), layer, &CANDIDATES, |sum, b| sum.plan(b))
 }
 
 fn known(tuner: &Tuner, layer: &str) -> Result<Sum> {
-    let layer = (layer, Format::F32);
+    let layer = (layer, Storage::Full);
     tuner.choose(gpu(), layer, &CANDIDATES, |sum, _| panic!("{sum} is timed"))
 }
 
@@ -105,9 +105,12 @@ fn the_fastest_is_found_once_and_remembered() {
 #[test]
 fn a_layer_that_can_be_computed_in_one_way_is_not_timed() {
     let tuner = measured(Path::new("is not written")).unwrap();
-    let choose = tuner.choose(gpu(), ("layer", Format::F32), &CANDIDATES[..1], |sum, _| {
-        panic!("{sum} is timed")
-    });
+    let choose = tuner.choose(
+        gpu(),
+        ("layer", Storage::Full),
+        &CANDIDATES[..1],
+        |sum, _| panic!("{sum} is timed"),
+    );
     assert_eq!(choose.unwrap(), CANDIDATES[0]);
     tuner.save().unwrap();
     assert!(!Path::new("is not written").exists());
@@ -145,7 +148,7 @@ fn variants_that_are_no_more_are_measured_anew() {
 #[test]
 fn what_was_not_compared_with_all_candidates_is_measured_anew() {
     let tuner = measured(Path::new("is not written")).unwrap();
-    let layer = ("layer", Format::F32);
+    let layer = ("layer", Storage::Full);
     let some = [CANDIDATES[0], Sum(2_000_000)];
     let best = tuner.choose(gpu(), layer, &some, |sum, b| sum.plan(b));
     assert_ne!(best.unwrap(), FASTEST);
@@ -160,7 +163,7 @@ fn what_was_not_compared_with_all_candidates_is_measured_anew() {
 #[test]
 fn a_variant_that_the_limits_forbid_takes_no_part() {
     let tuner = measured(Path::new("is not written")).unwrap();
-    let layer = ("layer", Format::F32);
+    let layer = ("layer", Storage::Full);
     let best = tuner.choose(gpu(), layer, &CANDIDATES, |sum, b| {
         if sum == FASTEST {
             return Err(Error::Limit {

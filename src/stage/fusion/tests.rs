@@ -3,7 +3,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::SyntheticRules;
-use crate::gpu::{Resource, linear_grid};
+use crate::gpu::{Format, Resource, linear_grid};
 use crate::reference::{self, fusion as twin, shared};
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
@@ -340,7 +340,7 @@ fn the_stage_plans_what_the_twin_computes() {
             size,
             channels,
         };
-        let fusion = Fusion::new(gpu(), &weights, Format::F32, &map).unwrap();
+        let fusion = Fusion::new(gpu(), &weights, Storage::Full, &map).unwrap();
         let planes = output(gpu(), sources[0].data.len());
         let logits = output(gpu(), fusion.count as usize * sources.len());
         for (index, source) in (0u32..).zip(&sources) {

@@ -6,10 +6,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::flag;
+use super::{flag, gains};
 use crate::Result;
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{
+    AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Storage, Tensor, linear_grid,
+};
 use crate::weights::{fold, pack};
 
 /// Bytes that the transformed tiles of a band may take at most, and their products as many: little
@@ -156,7 +158,7 @@ impl Structure {
                     height.div_ceil(lines),
                     eighths.div_ceil(channel_groups),
                 ];
-                let source = match kernels::CONV_TILED.stored(Format::F16).computed_in_half {
+                let source = match kernels::CONV_TILED.stored(Storage::Half).computed_in_half {
                     Some(half) if half_arithmetic => half,
                     _ => &kernels::CONV_TILED,
                 };
@@ -258,9 +260,8 @@ pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure 
 /// The precision of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numbers {
-    /// Of maps and weights.
-    pub format: Format,
-    /// Whether what is stored in 16 bits may also be multiplied in them.
+    pub storage: Storage,
+    /// Whether maps that are stored in 16 bits may also be multiplied in them.
     pub half_arithmetic: bool,
 }
 
@@ -302,7 +303,7 @@ impl Variant {
                     let at = tiled.unwrap_or(structures.len());
                     structures.splice(at..at, in_half);
                 }
-                let matrices = gpu.matrices().filter(|_| numbers.format == Format::F16);
+                let matrices = (gpu.matrices()).filter(|_| numbers.storage == Storage::Half);
                 structures.splice(0..0, matrices.map(|side| Structure::Cooperative { side }));
                 (structures, vec![tiled(8, 16), tiled(16, 8)])
             }
@@ -322,19 +323,20 @@ impl Variant {
     /// The one for a layer: what was measured on this adapter, or what is usually the fastest.
     pub(super) fn choose(gpu: &Gpu, shape: Shape, numbers: Numbers) -> Result<Self> {
         let Numbers {
-            format,
+            storage,
             half_arithmetic,
         } = numbers;
-        let key = match (format, half_arithmetic) {
-            (Format::F32, _) => shape.to_string(),
-            (Format::F16, false) => format!("{shape}, half"),
-            (Format::F16, true) => format!("{shape}, fastest"),
+        let key = match (storage, half_arithmetic) {
+            (Storage::Full, _) => shape.to_string(),
+            (Storage::Mixed, _) => format!("{shape}, mixed"),
+            (Storage::Half, false) => format!("{shape}, half"),
+            (Storage::Half, true) => format!("{shape}, fastest"),
         };
         gpu.tuner().choose(
             gpu,
-            (&key, format),
+            (&key, storage),
             &Self::candidates(gpu, shape, numbers),
-            |variant, builder| Conv::example(gpu, shape, variant, format)?.plan_example(builder),
+            |variant, builder| Conv::example(gpu, shape, variant, storage)?.plan_example(builder),
         )
     }
 }
@@ -344,9 +346,20 @@ pub(super) struct Conv {
     pub shape: Shape,
     variant: Variant,
     weights: Tensor,
-    bias: Tensor,
-    /// The bias of Winograd's products.
-    zeros: Option<Tensor>,
+    /// Of what finishes the outputs.
+    channels: Tensor,
+    /// Of Winograd's products.
+    product_channels: Option<Tensor>,
+}
+
+/// Gain and bias of output channels, in fours.
+fn channels(gpu: &Gpu, name: &str, gain: &[f32], bias: &[f32]) -> Result<Tensor> {
+    let (gain, bias) = (pack::vector(gain), pack::vector(bias));
+    let fours = gain.chunks_exact(4).zip(bias.chunks_exact(4));
+    let packed: Vec<f32> = fours
+        .flat_map(|(gain, bias)| [gain, bias].concat())
+        .collect();
+    Tensor::from_slice(gpu, name, &packed)
 }
 
 /// What a convolution reads and writes besides its weights.
@@ -368,33 +381,38 @@ impl Conv {
         name: &str,
         shape: Shape,
         variant: Variant,
-        (filters, format): (&[f32], Format),
+        (filters, storage): (&[f32], Storage),
         bias: &[f32],
     ) -> Result<Self> {
-        let (packed, zeros) = match variant {
-            Variant::Direct(_) => {
-                let packed = pack::convolution(filters, shape.outputs, shape.inputs, shape.taps());
-                (packed, None)
-            }
+        let outputs = shape.outputs as usize;
+        let (mut filters, taps) = match variant {
+            Variant::Direct(_) => (filters.to_vec(), shape.taps()),
+            Variant::Winograd(_) => (fold::winograd(filters), 16),
+        };
+        let gains = gains(&mut filters, outputs, storage);
+        let packed = pack::convolution(&filters, shape.outputs, shape.inputs, taps);
+        let (channels, product_channels) = match variant {
+            Variant::Direct(_) => (channels(gpu, name, &gains, bias)?, None),
             Variant::Winograd(_) => {
-                let filters = fold::winograd(filters);
-                let packed = pack::convolution(&filters, shape.outputs, shape.inputs, 16);
-                let zeros = pack::vector(&vec![0.0; shape.outputs as usize]);
-                (packed, Some(Tensor::from_slice(gpu, name, &zeros)?))
+                let products = channels(gpu, name, &gains, &vec![0.0; outputs])?;
+                (
+                    channels(gpu, name, &vec![1.0; outputs], bias)?,
+                    Some(products),
+                )
             }
         };
         Ok(Self {
             shape,
             variant,
-            weights: Tensor::stored(gpu, name, &packed, format)?,
-            bias: Tensor::from_slice(gpu, name, &pack::vector(bias))?,
-            zeros,
+            weights: Tensor::weights(gpu, name, &packed, storage)?,
+            channels,
+            product_channels,
         })
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        let zeros = self.zeros.as_ref().map_or(0, Tensor::bytes);
-        self.weights.bytes() + self.bias.bytes() + zeros
+        let of_products = self.product_channels.as_ref().map_or(0, Tensor::bytes);
+        self.weights.bytes() + self.channels.bytes() + of_products
     }
 
     /// Plans the convolution. Sizes in `parameters` are filled in; offsets and flags are the
@@ -417,9 +435,9 @@ impl Conv {
         match self.variant {
             Variant::Direct(structure) => {
                 let (kernel, grid) = structure.kernel(b, self.shape, false)?;
-                let products = self.products(b.format(), self.shape.size, self.shape.taps());
+                let products = self.products(b.storage(), self.shape.size, self.shape.taps());
                 let dispatch = Dispatch::new(name, &kernel).grid(grid);
-                b.dispatch(self.bound(dispatch, parameters, operands, &self.bias, products));
+                b.dispatch(self.bound(dispatch, parameters, operands, &self.channels, products));
                 Ok(())
             }
             Variant::Winograd(structure) => {
@@ -438,7 +456,7 @@ impl Conv {
     ) -> Result<()> {
         let shape = self.shape;
         let [rows, columns] = shape.size.map(|side| side.div_ceil(2));
-        let [band_rows, band_tiles] = shape.band(b.format());
+        let [band_rows, band_tiles] = shape.band(b.storage().maps());
         let elements = |channels| 16 * u64::from(band_tiles) * u64::from(pack::padded(channels));
         let tiles = b.stored(name, elements(shape.inputs))?;
         let products = b.stored(name, elements(shape.outputs))?;
@@ -447,7 +465,7 @@ impl Conv {
             &[("MODULATED", shape.modulated.into())],
         )?;
         let finish = b.kernel(&kernels::WINOGRAD_OUTPUT, &[])?;
-        let none = self.zeros.as_ref().unwrap_or(&self.bias);
+        let of_products = self.product_channels.as_ref().unwrap_or(&self.channels);
 
         for band_start in (0..rows).step_by(band_rows as usize) {
             let band = Shape {
@@ -491,17 +509,17 @@ impl Conv {
                 ..Default::default()
             };
             let (kernel, product_grid) = structure.kernel(b, band, true)?;
-            let cost = self.products(b.format(), band.size, 1);
+            let cost = self.products(b.storage(), band.size, 1);
             let dispatch = Dispatch::new(format!("{name} (products)"), &kernel).grid(product_grid);
             let of_tiles = Operands {
                 input: &tiles,
                 output: &products,
                 ..operands
             };
-            b.dispatch(self.bound(dispatch, multiplied, of_tiles, none, cost));
+            b.dispatch(self.bound(dispatch, multiplied, of_tiles, of_products, cost));
             let dispatch = Dispatch::new(format!("{name} (finish)"), &finish)
                 .grid(grid(parameters.output_channels));
-            let of_products = Operands {
+            let finished = Operands {
                 input: &products,
                 ..operands
             };
@@ -509,7 +527,7 @@ impl Conv {
                 1.5 * elements(shape.outputs) as f64,
                 moved(operands.output, &products),
             );
-            b.dispatch(self.bound(dispatch, parameters, of_products, &self.bias, cost));
+            b.dispatch(self.bound(dispatch, parameters, finished, &self.channels, cost));
         }
         b.release(tiles);
         b.release(products);
@@ -517,10 +535,10 @@ impl Conv {
     }
 
     /// Operations and bytes of products with a map's pixels.
-    fn products(&self, format: Format, [height, width]: [u32; 2], taps: u32) -> (f64, f64) {
+    fn products(&self, storage: Storage, [height, width]: [u32; 2], taps: u32) -> (f64, f64) {
         let [inputs, outputs] = [self.shape.inputs, self.shape.outputs].map(f64::from);
         let pixels = f64::from(height) * f64::from(width);
-        let maps = format.bytes(1) as f64 * pixels * (outputs + inputs);
+        let maps = storage.maps().bytes(1) as f64 * pixels * (outputs + inputs);
         (
             2.0 * f64::from(taps) * inputs * outputs * pixels,
             maps + self.weights.bytes() as f64,
@@ -532,7 +550,7 @@ impl Conv {
         dispatch: Dispatch,
         parameters: params::Conv,
         operands: Operands<'_>,
-        bias: &Tensor,
+        channels: &Tensor,
         (flops, bytes): (f64, f64),
     ) -> Dispatch {
         dispatch
@@ -540,7 +558,7 @@ impl Conv {
             .bind("frame", operands.frame)
             .bind("input", operands.input)
             .bind("weights", &self.weights)
-            .bind("bias", bias)
+            .bind("channels", channels)
             .bind("modulation", operands.modulation)
             .bind("demodulation", operands.demodulation)
             .bind("noise", operands.noise)
@@ -550,10 +568,10 @@ impl Conv {
     }
 
     /// A layer of this shape to be timed: all weights are zero, which takes as long as others.
-    fn example(gpu: &Gpu, shape: Shape, variant: Variant, format: Format) -> Result<Self> {
+    fn example(gpu: &Gpu, shape: Shape, variant: Variant, storage: Storage) -> Result<Self> {
         let filters = vec![0.0; (shape.outputs * shape.inputs * shape.taps()) as usize];
         let bias = vec![0.0; shape.outputs as usize];
-        Self::new(gpu, "timed", shape, variant, (&filters, format), &bias)
+        Self::new(gpu, "timed", shape, variant, (&filters, storage), &bias)
     }
 
     fn plan_example(&self, b: &mut ProgramBuilder<'_>) -> Result<()> {

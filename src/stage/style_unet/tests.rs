@@ -18,18 +18,20 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         inputs: 12,
         outputs: 20,
         kernel_size: 3,
-        format: Format::F32,
+        storage: Storage::Full,
     };
-    for format in [Format::F32, Format::F16] {
-        for variant in variants(gpu, format) {
-            convolve(gpu, ConvCase { format, ..case }, LAYERS[5], variant);
+    for storage in STORAGES {
+        for variant in variants(gpu, storage) {
+            convolve(gpu, ConvCase { storage, ..case }, LAYERS[5], variant);
         }
+        multiply(gpu, storage, 4, [13, 36], true, true);
+        demodulate(gpu, storage, 5, &[(6, 20), (5, 3)]);
+    }
+    for format in [Format::F32, Format::F16] {
         resize(gpu, format, 2, [[5, 9], [12, 7]], 6, true);
         sum(gpu, format, 3, 301, [2, 3, 1]);
-        multiply(gpu, format, 4, [13, 36], true, true);
         convert_and_back(gpu, format, 5, 301);
     }
-    demodulate(gpu, 5, &[(6, 20), (5, 3)]);
     generate_noise(gpu, 100, [1, 2]);
 }
 
@@ -43,7 +45,7 @@ struct ConvCase {
     inputs: u32,
     outputs: u32,
     kernel_size: u32,
-    format: Format,
+    storage: Storage,
 }
 
 /// What the network ever does to a convolution: whether it is modulated, and the flags of its
@@ -127,6 +129,7 @@ fn emulate(source: &KernelSource, subgroup: u32) -> KernelSource {
         wgsl: format!("{wgsl}const SUBGROUP = {subgroup}u;\n{EMULATED_MATRICES}").leak(),
         subgroups: false,
         matrices: None,
+        mixed: None,
         half: None,
         computed_in_half: None,
         ..*source
@@ -143,7 +146,7 @@ const fn tiled_in_half(channel_groups: u32, column_groups: u32) -> Structure {
 }
 
 /// All that a device can compute any 3x3 convolution by.
-fn variants(gpu: &Gpu, format: Format) -> Vec<Variant> {
+fn variants(gpu: &Gpu, storage: Storage) -> Vec<Variant> {
     let mut structures = vec![
         Structure::Register,
         Structure::Split,
@@ -157,10 +160,10 @@ fn variants(gpu: &Gpu, format: Format) -> Vec<Variant> {
         structures.push(Structure::Subgroup);
         products.push(Structure::Subgroup);
     }
-    if let (Some(side), Format::F16) = (gpu.matrices(), format) {
+    if let (Some(side), Storage::Half) = (gpu.matrices(), storage) {
         structures.push(Structure::Cooperative { side });
     }
-    if gpu.has_half_arithmetic() && format == Format::F16 {
+    if gpu.has_half_arithmetic() && storage == Storage::Half {
         structures.push(tiled_in_half(4, 4));
     }
     let direct = structures.into_iter().map(Variant::Direct);
@@ -188,7 +191,8 @@ impl ConvData {
         let (inputs, outputs) = (case.inputs as usize, case.outputs as usize);
         let taps = (case.kernel_size * case.kernel_size) as usize;
         let random = |name: &str, count| random(case.seed, name, count);
-        let map = |name: &str, shape| rounded_map(case.format, random_map(case.seed, name, shape));
+        let map =
+            |name: &str, shape| rounded_map(case.format(), random_map(case.seed, name, shape));
         // Keeps sums of order one, where the sigmoid still tells them apart.
         let scale = 1.0 / ((inputs * taps) as f32).sqrt();
         let weight = random("weight", outputs * inputs * taps);
@@ -199,9 +203,11 @@ impl ConvData {
         };
         Self {
             input: map("input", [height, width, inputs]),
-            weight: (weight.iter())
-                .map(|w| rounded(case.format, w * scale))
-                .collect(),
+            weight: rounded_weights(
+                case.storage,
+                weight.iter().map(|w| w * scale).collect(),
+                inputs * taps,
+            ),
             bias: random("bias", outputs),
             modulation: random("modulation", inputs),
             demodulation: random("demodulation", outputs),
@@ -285,6 +291,11 @@ impl Variant {
 }
 
 impl ConvCase {
+    /// Of maps.
+    fn format(self) -> Format {
+        self.storage.maps()
+    }
+
     fn shape(self, modulated: bool) -> Shape {
         Shape {
             kernel_size: self.kernel_size,
@@ -302,7 +313,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
     let [height, width] = case.size;
     let mut data = ConvData::new(case, layer);
     let shape = case.shape(modulated);
-    let weights = (data.weight.as_slice(), case.format);
+    let weights = (data.weight.as_slice(), case.storage);
     let conv = Conv::new(gpu, "convolution", shape, variant, weights, &data.bias).unwrap();
     let parameters = params::Conv {
         modulation_offset: 3,
@@ -321,21 +332,21 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
     let [operand, shift] = &data.operands;
     let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
     let elements = (width * height * pack::padded(case.outputs)) as usize;
-    let result = stored_output(gpu, case.format, elements);
+    let result = stored_output(gpu, case.format(), elements);
     let operands = Operands {
         frame: &frame,
-        input: &stored_map(gpu, case.format, &data.input),
+        input: &stored_map(gpu, case.format(), &data.input),
         modulation: &input(gpu, &behind(3, &data.modulation)),
         demodulation: &input(gpu, &behind(2, &data.demodulation)),
         noise: &input(gpu, &behind(3, &data.noise)),
-        operand: &stored_input(gpu, case.format, &both.concat()),
+        operand: &stored_input(gpu, case.format(), &both.concat()),
         output: &result,
     };
-    run_in(gpu, case.format, &[], |b| {
+    run_in(gpu, case.storage, &[], |b| {
         conv.plan(b, "convolution", parameters, operands).unwrap();
     });
 
-    let found = stored_written(gpu, case.format, &result, elements);
+    let found = stored_written(gpu, case.format(), &result, elements);
     let found = unpadded(&found, case.outputs);
     let mut expected = data.twin(case, layer);
     // Everything but the sums themselves, of numbers without a sign.
@@ -347,10 +358,16 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
             filter.fill(filter.iter().map(|w| w.abs()).fold(0.0, f32::max));
         }
         data.input = neighbourhoods(&data.input.map(f32::abs));
-        4.0 * f32::EPSILON + 2.0 * rounding(case.format, 1.0)
-    } else if modulated && variant.is_of_matrices() {
-        // A modulated input is rounded to half precision before it is multiplied.
-        4.0 * f32::EPSILON + rounding(Format::F16, 1.0)
+        // The sums over the filter are off by up to 1/65534 of their output's largest, on average nothing.
+        let weights = match case.storage {
+            Storage::Full => 0.0,
+            Storage::Mixed | Storage::Half => 2.0 / 65534.0,
+        };
+        4.0 * f32::EPSILON + 2.0 * rounding(case.format(), 1.0) + weights
+    } else if variant.is_of_matrices() {
+        // Weights are rounded to half precision before they are multiplied, and modulated inputs.
+        let rounded = if modulated { 2.0 } else { 1.0 };
+        4.0 * f32::EPSILON + rounded * rounding(Format::F16, 1.0)
     } else if matches!(
         variant,
         Variant::Direct(Structure::Tiled {
@@ -358,7 +375,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
             ..
         })
     ) {
-        // So are partial sums. For one block of those, that is a standard deviation of 0.4/2048 of the
+        // So are weights and partial sums. For one block of those, that is a standard deviation of 0.4/2048 of the
         // absolute products, and less for more blocks; modulated inputs add 1/2048 at most.
         4.0 * f32::EPSILON + 4.0 / 2048.0
     } else {
@@ -374,7 +391,7 @@ fn convolve(gpu: &Gpu, case: ConvCase, layer: LayerKind, variant: Variant) {
     // stay about √n times below the sum of the absolute products.
     let what = format!("{case:?}, {layer:?}, {variant}");
     assert_close(&what, &found, &expected.data, |i| {
-        tolerance * magnitude.data[i] + rounding(case.format, expected.data[i])
+        tolerance * magnitude.data[i] + rounding(case.format(), expected.data[i])
     });
 }
 
@@ -388,11 +405,11 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
         channels(),
         channels(),
         select(vec![1, 3]),
-        formats(),
+        storages(),
     );
     cases.prop_map(
-        |(seed, size, inputs, outputs, kernel_size, format)| ConvCase {
-            format,
+        |(seed, size, inputs, outputs, kernel_size, storage)| ConvCase {
+            storage,
             seed,
             size,
             inputs,
@@ -429,7 +446,7 @@ fn check_cases(gpu: &Gpu, count: u32, cases: impl Strategy<Value = ConvCase>, va
 
 #[test]
 fn direct_convolutions() {
-    for variant in variants(gpu(), Format::F32) {
+    for variant in variants(gpu(), Storage::Full) {
         if let Variant::Direct(_) = variant {
             check_variant(gpu(), 4, variant);
         }
@@ -438,7 +455,7 @@ fn direct_convolutions() {
 
 #[test]
 fn convolutions_by_winograd() {
-    for variant in variants(gpu(), Format::F32) {
+    for variant in variants(gpu(), Storage::Full) {
         if let Variant::Winograd(_) = variant {
             check_variant(gpu(), 3, variant);
         }
@@ -469,7 +486,7 @@ fn convolutions_of_cooperative_matrices() {
     for (lines, outputs) in shapes {
         let cases =
             (conv_cases(3..=40), lines, outputs).prop_map(|(case, height, outputs)| ConvCase {
-                format: Format::F16,
+                storage: Storage::Half,
                 size: [height, case.size[1]],
                 outputs,
                 ..case
@@ -504,7 +521,7 @@ fn convolutions_of_emulated_matrices() {
             inputs: 20,
             outputs,
             kernel_size,
-            format: Format::F16,
+            storage: Storage::Half,
         };
         let variant = Variant::Direct(Structure::Emulated { side, subgroup });
         convolve(gpu, case, LAYERS[5], variant);
@@ -524,7 +541,7 @@ fn convolutions_in_half_arithmetic() {
         tiled_in_half(8, 2),
     ] {
         let cases = conv_cases(4..=40).prop_map(|case| ConvCase {
-            format: Format::F16,
+            storage: Storage::Half,
             ..case
         });
         check_cases(gpu, 4, cases, Variant::Direct(structure));
@@ -540,8 +557,8 @@ fn every_candidate_of_a_device_covers_every_square_map() {
             for kernel_size in [1, 3] {
                 case.kernel_size = kernel_size;
                 let numbers = Numbers {
-                    format: case.format,
-                    half_arithmetic: case.format == Format::F16,
+                    storage: case.storage,
+                    half_arithmetic: case.storage == Storage::Half,
                 };
                 for variant in Variant::candidates(gpu, case.shape(false), numbers) {
                     convolve(gpu, case, LAYERS[1], variant);
@@ -573,20 +590,20 @@ fn maps_become_the_tiles_of_winograd() {
             let channels = pack::padded(case.inputs) as usize;
             let tiles = (band_rows * columns) as usize;
             let stride = tiles.next_multiple_of(32);
-            let result = stored_output(gpu(), case.format, 16 * stride * channels);
-            run_in(gpu(), case.format, &[], |b| {
+            let result = stored_output(gpu(), case.format(), 16 * stride * channels);
+            run_in(gpu(), case.storage, &[], |b| {
                 let constants = [("MODULATED", modulated.into())];
                 let kernel = b.kernel(&kernels::WINOGRAD_INPUT, &constants).unwrap();
                 b.dispatch(
                     Dispatch::new("transform", &kernel)
                         .uniform("conv", parameters)
-                        .bind("input", &stored_map(gpu(), case.format, &data.input))
+                        .bind("input", &stored_map(gpu(), case.format(), &data.input))
                         .bind("modulation", &input(gpu(), &behind(3, &data.modulation)))
                         .bind("output", &result)
                         .grid([(columns * channels as u32 / 4).div_ceil(64), band_rows, 1]),
                 );
             });
-            let found = stored_written(gpu(), case.format, &result, 16 * stride * channels);
+            let found = stored_written(gpu(), case.format(), &result, 16 * stride * channels);
             let positions = found.chunks_exact(stride * channels);
             let found: Vec<f32> = positions
                 .flat_map(|position| unpadded(&position[..tiles * channels], case.inputs))
@@ -600,7 +617,7 @@ fn maps_become_the_tiles_of_winograd() {
                 .collect();
             // Four numbers below one in three sums, times one.
             assert_close(&format!("{case:?}"), &found, &expected, |i| {
-                4.0 * f32::EPSILON + rounding(case.format, expected[i])
+                4.0 * f32::EPSILON + rounding(case.format(), expected[i])
             });
         }
     });
@@ -621,14 +638,15 @@ fn the_stage_plans_what_the_twin_computes() {
         let (input, output) = (network.input as usize, network.output as usize);
         let prefix = network.prefix;
         let runs = [
-            (twin::Noise::Stored, Format::F32, false),
-            (twin::Noise::Zero, Format::F32, false),
-            (twin::Noise::Stored, Format::F16, false),
-            (twin::Noise::Stored, Format::F16, true),
+            (twin::Noise::Stored, Storage::Full, false),
+            (twin::Noise::Zero, Storage::Full, false),
+            (twin::Noise::Stored, Storage::Mixed, false),
+            (twin::Noise::Stored, Storage::Half, false),
+            (twin::Noise::Stored, Storage::Half, true),
         ];
-        for (noise, format, half_arithmetic) in runs {
+        for (noise, storage, half_arithmetic) in runs {
             let numbers = Numbers {
-                format,
+                storage,
                 half_arithmetic,
             };
             let expected =
@@ -646,7 +664,7 @@ fn the_stage_plans_what_the_twin_computes() {
                     ..Default::default()
                 };
                 let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
-                let found = run_in(gpu, format, &[], |b| {
+                let found = run_in(gpu, storage, &[], |b| {
                     let input = FeatureMap {
                         tensor: input_map(gpu, &picture),
                         size,
@@ -659,13 +677,14 @@ fn the_stage_plans_what_the_twin_computes() {
                     (network.output, network.out_channels)
                 );
                 let count = elements(found.size, found.channels) as usize;
-                let values = found.tensor.read_stored(gpu, format, count);
+                let values = found.tensor.read_stored(gpu, storage.maps(), count);
                 let values = pollster::block_on(values).unwrap();
                 let values = unpadded(&values, found.channels);
                 // Some thirty layers of numbers of order one.
-                let tolerance = match format {
-                    Format::F32 => 3e-5,
-                    Format::F16 => 3e-2,
+                let tolerance = match storage {
+                    Storage::Full => 3e-5,
+                    Storage::Mixed => 1e-3,
+                    Storage::Half => 3e-2,
                 };
                 assert_close(prefix, &values, &expected.data, |_| tolerance);
             }
@@ -823,7 +842,7 @@ fn maps_are_stored_and_restored() {
 
 fn multiply(
     gpu: &Gpu,
-    format: Format,
+    storage: Storage,
     seed: u64,
     [rows, columns]: [u32; 2],
     activate: bool,
@@ -832,8 +851,10 @@ fn multiply(
     let random = |name: &str, count: u32| random(seed, name, count as usize);
     let x = random("input", columns);
     let weights = random("weights", rows * columns);
-    let weights: Vec<f32> = weights.iter().map(|w| rounded(format, *w)).collect();
+    let weights = rounded_weights(storage, weights, columns as usize);
     let bias = random("bias", rows);
+    let layer = (weights.clone(), storage);
+    let layer = Linear::new(gpu, "linear", layer, &bias, columns).unwrap();
     let parameters = params::Linear {
         rows,
         columns: columns / 4,
@@ -841,14 +862,14 @@ fn multiply(
         normalise: normalise.into(),
     };
     let result = output(gpu, rows as usize);
-    run_in(gpu, format, &[], |b| {
+    run_in(gpu, storage, &[], |b| {
         let kernel = b.kernel(&kernels::LINEAR, &[]).unwrap();
         b.dispatch(
             Dispatch::new("linear", &kernel)
                 .uniform("size", parameters)
                 .bind("input", &input(gpu, &x))
-                .bind("weights", &stored_input(gpu, format, &weights))
-                .bind("bias", &input(gpu, &bias))
+                .bind("weights", &layer.weights)
+                .bind("rows", &layer.rows)
                 .bind("output", &result)
                 .grid([rows.div_ceil(8), 1, 1]),
         );
@@ -872,11 +893,11 @@ fn multiply(
 
 #[test]
 fn matrices_multiply_vectors() {
-    let how = (formats(), any::<[bool; 2]>());
+    let how = (storages(), any::<[bool; 2]>());
     let cases = (any::<u64>(), 1u32..=70, 1u32..=160, how);
     check(24, cases, |(seed, rows, vec4s, how)| {
-        let (format, [activate, normalise]) = how;
-        multiply(gpu(), format, seed, [rows, 4 * vec4s], activate, normalise);
+        let (storage, [activate, normalise]) = how;
+        multiply(gpu(), storage, seed, [rows, 4 * vec4s], activate, normalise);
     });
 }
 
@@ -896,7 +917,7 @@ fn a_style_of_zeros_stays_finite_when_normalised() {
                 .uniform("size", parameters)
                 .bind("input", &input(gpu(), &[0.0f32; 8]))
                 .bind("weights", &input(gpu(), &[1.0f32; 8]))
-                .bind("bias", &input(gpu(), &[0.25f32]))
+                .bind("rows", &input(gpu(), &[1.0, 0.25f32]))
                 .bind("output", &result),
         );
     });
@@ -905,40 +926,43 @@ fn a_style_of_zeros_stays_finite_when_normalised() {
 
 /// Demodulates 3x3 layers of these outputs and inputs, each followed by rows without channels up to
 /// a whole vec4.
-fn demodulate(gpu: &Gpu, seed: u64, layers: &[(usize, usize)]) {
+fn demodulate(gpu: &Gpu, storage: Storage, seed: u64, layers: &[(usize, usize)]) {
     let (mut rows, mut squares, mut modulation, mut expected) = (vec![], vec![], vec![], vec![]);
     for (layer, &(outputs, inputs)) in layers.iter().enumerate() {
         let weight = random(seed, &format!("weight {layer}"), outputs * inputs * 9);
         let style = random(seed, &format!("style {layer}"), inputs);
         let vec4s = inputs.div_ceil(4);
-        for output in 0..outputs {
-            let first = squares.len() / 4 + output * vec4s;
-            rows.push([first, modulation.len() / 4, vec4s, 0].map(|value| value as u32));
-        }
-        rows.resize(rows.len().next_multiple_of(4), [0; 4]);
         let sums: Vec<f32> = weight
             .chunks_exact(9)
             .map(|kernel| kernel.iter().map(|w| w * w).sum())
             .collect();
-        squares.extend(pack::rows(&sums, inputs as u32));
+        let mut sums = pack::rows(&sums, inputs as u32);
+        for (output, gain) in gains(&mut sums, outputs, storage).into_iter().enumerate() {
+            let first = squares.len() / 4 + output * vec4s;
+            let row = [first, modulation.len() / 4, vec4s].map(|value| value as u32);
+            rows.push([row[0], row[1], row[2], gain.to_bits()]);
+        }
+        rows.resize(rows.len().next_multiple_of(4), [0; 4]);
+        squares.extend(sums);
         modulation.extend(pack::vector(&style));
         let factors = twin::demodulation(&weight, &style, outputs);
         expected.extend(factors.iter().map(|d| d * std::f32::consts::SQRT_2));
         // √2 / √1e-8
         expected.resize(rows.len(), 14_142.136);
     }
-    let kernel = gpu.kernel(&kernels::DEMODULATION, &[]).unwrap();
+    let squares = Tensor::weights(gpu, "squares", &squares, storage).unwrap();
     let parameters = params::Demodulation {
         rows: rows.len() as u32,
         ..Default::default()
     };
     let result = output(gpu, rows.len());
-    run(gpu, &[], |b| {
+    run_in(gpu, storage, &[], |b| {
+        let kernel = b.kernel(&kernels::DEMODULATION, &[]).unwrap();
         b.dispatch(
             Dispatch::new("demodulation", &kernel)
                 .uniform("size", parameters)
                 .bind("rows", &input(gpu, &rows))
-                .bind("squares", &input(gpu, &squares))
+                .bind("squares", &squares)
                 .bind("modulation", &input(gpu, &modulation))
                 .bind("output", &result)
                 .grid([(rows.len() as u32).div_ceil(8), 1, 1]),
@@ -946,17 +970,31 @@ fn demodulate(gpu: &Gpu, seed: u64, layers: &[(usize, usize)]) {
     });
     let found = written(gpu, &result, rows.len());
     // All terms are positive, so the sums are good to a few units in the last place of both twins,
-    // and the root halves that.
-    assert_close(&format!("{layers:?}"), &found, &expected, |i| {
-        4.0 * f32::EPSILON * expected[i]
-    });
+    // and the root halves that, also what rounding moves squares by: at most 1/65534 of the largest,
+    // where sums over random filters are all of one order and styles differ more.
+    let rounded = match storage {
+        Storage::Full => 0.0,
+        Storage::Mixed | Storage::Half => 1e-4,
+    };
+    assert_close(
+        &format!("{layers:?}, {storage:?}"),
+        &found,
+        &expected,
+        |i| (4.0 * f32::EPSILON + rounded) * expected[i],
+    );
 }
 
 #[test]
 fn demodulation_of_several_layers() {
     let layer = || (1usize..=40, 1usize..=70);
-    let cases = (any::<u64>(), prop::collection::vec(layer(), 1..=4));
-    check(12, cases, |(seed, layers)| demodulate(gpu(), seed, &layers));
+    let layers = prop::collection::vec(layer(), 1..=4);
+    check(
+        12,
+        (any::<u64>(), storages(), layers),
+        |(seed, storage, layers)| {
+            demodulate(gpu(), storage, seed, &layers);
+        },
+    );
 }
 
 // ---- noise ---------------------------------------------------------------------------------

@@ -1,0 +1,24 @@
+#define_import_path gpavatar::network_weights
+
+// Four weights of a network as they are kept in memory: as they are or, in a kernel's compact
+// variants, as integers of 16 bits in units of 1/32767. Sums of products with them are then in units
+// of their output's gain, the largest of its weights: for as many bits they are up to 16 times as
+// precise as halves.
+
+#ifdef COMPACT
+struct StoredWeights {
+    v: vec2<u32>,
+}
+
+fn unpacked_weights(x: StoredWeights) -> vec4<f32> {
+    return vec4<f32>(unpack2x16snorm(x.v.x), unpack2x16snorm(x.v.y));
+}
+#else
+struct StoredWeights {
+    v: vec4<f32>,
+}
+
+fn unpacked_weights(x: StoredWeights) -> vec4<f32> {
+    return x.v;
+}
+#endif
