@@ -180,8 +180,8 @@ impl Model {
             ));
         }
         let head = head.map(|head| Head::new(gpu, &head)).transpose()?;
-        let encoder = Encoder::new(gpu, &weights, &options)?;
         let renderer = Renderer::new(gpu, &weights, head.as_ref(), &options)?;
+        let encoder = Encoder::new(gpu, &weights, &options, &renderer.program)?;
         gpu.check("setting the model up")?;
         gpu.tuner().save()?;
         Ok(Self {
@@ -389,13 +389,20 @@ impl FrameUniform {
 }
 
 impl Encoder {
-    fn new(gpu: &Gpu, weights: &Weights, options: &ModelOptions) -> Result<Self> {
+    /// An avatar and a frame are each recorded as a whole, so that both work in the same memory.
+    fn new(
+        gpu: &Gpu,
+        weights: &Weights,
+        options: &ModelOptions,
+        renderer: &Program,
+    ) -> Result<Self> {
         let config = weights.config();
         let volume = options.precision.volume();
         let numbers = options.precision.numbers(volume);
         let net = StyleUnet::new(gpu, weights, config.encoder(), config.source_size, numbers)?;
         let frame = FrameUniform::new(gpu, &net)?;
         let mut b = ProgramBuilder::new(gpu, volume, options.trace);
+        b.share(renderer);
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
         let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;

@@ -12,7 +12,9 @@ pub(crate) struct Program {
     steps: Vec<Step>,
     /// Named results, kept when the program was built for tracing.
     pub(crate) taps: HashMap<String, Tap>,
-    /// Bytes of working memory.
+    /// All working memory, also that which another program lent.
+    memory: Vec<Tensor>,
+    /// Bytes of working memory of its own.
     pub(crate) bytes: u64,
 }
 
@@ -180,6 +182,7 @@ pub(crate) struct ProgramBuilder<'a> {
     storage: Storage,
     /// Keeps every tensor and its name instead of reusing memory.
     trace: bool,
+    memory: Vec<Tensor>,
     free: Vec<Tensor>,
     dispatches: Vec<(&'static str, Dispatch)>,
     taps: HashMap<String, Tap>,
@@ -193,10 +196,20 @@ impl<'a> ProgramBuilder<'a> {
             stage: "",
             storage,
             trace,
+            memory: Vec::new(),
             free: Vec::new(),
             dispatches: Vec::new(),
             taps: HashMap::new(),
             bytes: 0,
+        }
+    }
+
+    /// Works in the memory of another program, too: neither finds again what it left there. Not where
+    /// tensors are kept for inspection.
+    pub(crate) fn share(&mut self, other: &Program) {
+        if !self.trace {
+            self.memory.extend_from_slice(&other.memory);
+            self.free.extend_from_slice(&other.memory);
         }
     }
 
@@ -260,6 +273,7 @@ impl<'a> ProgramBuilder<'a> {
             return Ok(tensor);
         }
         let tensor = Tensor::empty(self.gpu, label, bytes)?;
+        self.memory.push(tensor.clone());
         self.bytes += tensor.bytes;
         Ok(tensor)
     }
@@ -375,6 +389,7 @@ impl<'a> ProgramBuilder<'a> {
         Ok(Program {
             steps,
             taps: self.taps,
+            memory: self.memory,
             bytes: self.bytes + parameters.bytes,
         })
     }
