@@ -3,6 +3,7 @@
 mod context;
 mod downloads;
 mod kernel;
+mod memory;
 mod profiler;
 mod program;
 mod tensor;

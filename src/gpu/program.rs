@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::kernel::{BindingKind, Kernel};
+use super::memory::Lifetimes;
 use super::{Format, Gpu, KernelSource, Storage, Tensor, Timer};
 use crate::{Error, Result};
 
@@ -13,7 +14,7 @@ pub(crate) struct Program {
     /// Named results, kept when the program was built for tracing.
     pub(crate) taps: HashMap<String, Tap>,
     /// All working memory, also that which another program lent.
-    memory: Vec<Tensor>,
+    memory: Vec<wgpu::Buffer>,
     /// Bytes of working memory of its own.
     pub(crate) bytes: u64,
 }
@@ -182,11 +183,10 @@ pub(crate) struct ProgramBuilder<'a> {
     storage: Storage,
     /// Keeps every tensor and its name instead of reusing memory.
     trace: bool,
-    memory: Vec<Tensor>,
-    free: Vec<Tensor>,
+    lent: Vec<wgpu::Buffer>,
+    lifetimes: Lifetimes,
     dispatches: Vec<(&'static str, Dispatch)>,
     taps: HashMap<String, Tap>,
-    bytes: u64,
 }
 
 impl<'a> ProgramBuilder<'a> {
@@ -196,11 +196,10 @@ impl<'a> ProgramBuilder<'a> {
             stage: "",
             storage,
             trace,
-            memory: Vec::new(),
-            free: Vec::new(),
+            lent: Vec::new(),
+            lifetimes: Lifetimes::default(),
             dispatches: Vec::new(),
             taps: HashMap::new(),
-            bytes: 0,
         }
     }
 
@@ -208,8 +207,7 @@ impl<'a> ProgramBuilder<'a> {
     /// tensors are kept for inspection.
     pub(crate) fn share(&mut self, other: &Program) {
         if !self.trace {
-            self.memory.extend_from_slice(&other.memory);
-            self.free.extend_from_slice(&other.memory);
+            self.lent.extend_from_slice(&other.memory);
         }
     }
 
@@ -246,7 +244,7 @@ impl<'a> ProgramBuilder<'a> {
         self.stage = stage;
     }
 
-    /// Working memory for `elements` f32, from what has been released if something fits.
+    /// Working memory for `elements` f32, not to be used before the program is finished.
     pub(crate) fn tensor(&mut self, label: &str, elements: u64) -> Result<Tensor> {
         self.memory(label, Format::F32.bytes(elements))
     }
@@ -262,26 +260,15 @@ impl<'a> ProgramBuilder<'a> {
     }
 
     fn memory(&mut self, label: &str, bytes: u64) -> Result<Tensor> {
-        // A huge buffer for a tiny tensor would leave nothing for the next large one.
-        let fits = |tensor: &Tensor| (bytes..=16 * bytes).contains(&tensor.buffer.size());
-        let best = (0..self.free.len())
-            .filter(|&i| fits(&self.free[i]))
-            .min_by_key(|&i| self.free[i].buffer.size());
-        if let Some(best) = best {
-            let mut tensor = self.free.swap_remove(best);
-            tensor.bytes = bytes;
-            return Ok(tensor);
-        }
-        let tensor = Tensor::empty(self.gpu, label, bytes)?;
-        self.memory.push(tensor.clone());
-        self.bytes += tensor.bytes;
+        let tensor = Tensor::planned(self.gpu, label, bytes)?;
+        self.lifetimes.begin(label, &tensor);
         Ok(tensor)
     }
 
-    /// Gives working memory back to the steps that follow.
+    /// Gives working memory to the steps that follow.
     pub(crate) fn release(&mut self, tensor: Tensor) {
         if !self.trace {
-            self.free.push(tensor);
+            self.lifetimes.end(&tensor);
         }
     }
 
@@ -323,7 +310,7 @@ impl<'a> ProgramBuilder<'a> {
         self.dispatches.push((self.stage, dispatch));
     }
 
-    /// Uploads all parameters and creates all bind groups.
+    /// Allocates working memory, uploads all parameters and creates all bind groups.
     ///
     /// # Errors
     /// [`Error::Limit`] if a dispatch or the parameters are too large for the device.
@@ -340,6 +327,7 @@ impl<'a> ProgramBuilder<'a> {
                 });
             }
         }
+        let (memory, bytes) = self.lifetimes.allocate(self.gpu, self.lent)?;
         let alignment = limits.min_uniform_buffer_offset_alignment as usize;
         let mut parameters = Vec::new();
         let mut offsets = Vec::new();
@@ -389,8 +377,8 @@ impl<'a> ProgramBuilder<'a> {
         Ok(Program {
             steps,
             taps: self.taps,
-            memory: self.memory,
-            bytes: self.bytes + parameters.bytes,
+            memory,
+            bytes: bytes + parameters.bytes,
         })
     }
 }

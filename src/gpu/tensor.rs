@@ -1,5 +1,7 @@
 //! Buffers of numbers on the device.
 
+use std::sync::{Arc, OnceLock};
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -73,7 +75,8 @@ impl Format {
 /// A range of a buffer on the device. Cloning shares the buffer.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    pub(super) buffer: wgpu::Buffer,
+    /// A program's working memory is planned before it is there.
+    pub(super) buffer: Arc<OnceLock<wgpu::Buffer>>,
     pub(super) offset: u64,
     pub(super) bytes: u64,
 }
@@ -86,6 +89,24 @@ enum Contents<'a> {
     /// NaN everywhere.
     Poison,
     Copy(&'a [u8]),
+}
+
+/// Bytes of a buffer for so many, if the device binds one of that size.
+fn size(gpu: &Gpu, label: &str, bytes: u64) -> Result<u64> {
+    let bytes = bytes.max(1).next_multiple_of(GRANULE);
+    let limits = gpu.device().limits();
+    let found = limits
+        .max_storage_buffer_binding_size
+        .min(limits.max_buffer_size);
+    if bytes > found {
+        return Err(Error::Limit {
+            what: format!("the tensor {label}"),
+            limit: "max_storage_buffer_binding_size",
+            expected: bytes,
+            found,
+        });
+    }
+    Ok(bytes)
 }
 
 impl Tensor {
@@ -173,19 +194,7 @@ impl Tensor {
         usage: wgpu::BufferUsages,
         contents: Contents<'_>,
     ) -> Result<Self> {
-        let bytes = bytes.max(1).next_multiple_of(GRANULE);
-        let limits = gpu.device().limits();
-        let found = limits
-            .max_storage_buffer_binding_size
-            .min(limits.max_buffer_size);
-        if bytes > found {
-            return Err(Error::Limit {
-                what: format!("the tensor {label}"),
-                limit: "max_storage_buffer_binding_size",
-                expected: bytes,
-                found,
-            });
-        }
+        let bytes = size(gpu, label, bytes)?;
         let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
@@ -207,10 +216,33 @@ impl Tensor {
             buffer.unmap();
         }
         Ok(Self {
-            buffer,
+            buffer: Arc::new(buffer.into()),
             offset: 0,
             bytes,
         })
+    }
+
+    /// What will be storage for `bytes` bytes.
+    ///
+    /// # Errors
+    /// See [`Tensor::empty`].
+    pub(super) fn planned(gpu: &Gpu, label: &str, bytes: u64) -> Result<Self> {
+        Ok(Self {
+            buffer: Arc::default(),
+            offset: 0,
+            bytes: size(gpu, label, bytes)?,
+        })
+    }
+
+    /// Puts a planned tensor into a buffer.
+    pub(super) fn place(&self, buffer: &wgpu::Buffer) {
+        debug_assert!(buffer.size() >= self.bytes);
+        self.buffer.get_or_init(|| buffer.clone());
+    }
+
+    /// Whether both are parts of the same, or will be.
+    pub(super) fn shares(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
     }
 
     /// Size in bytes.
@@ -222,7 +254,7 @@ impl Tensor {
     /// The wgpu buffer.
     #[must_use]
     pub fn buffer(&self) -> &wgpu::Buffer {
-        &self.buffer
+        (self.buffer.get()).expect("programs are finished before their memory is used")
     }
 
     /// The bytes `offset..offset + bytes`; `offset` is a multiple of 256.
@@ -237,7 +269,7 @@ impl Tensor {
 
     pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &self.buffer,
+            buffer: self.buffer(),
             offset: self.offset,
             size: wgpu::BufferSize::new(self.bytes),
         })
@@ -247,9 +279,9 @@ impl Tensor {
     pub(crate) fn copy_to(&self, encoder: &mut wgpu::CommandEncoder, target: &Tensor) {
         let bytes = self.bytes.min(target.bytes);
         encoder.copy_buffer_to_buffer(
-            &self.buffer,
+            self.buffer(),
             self.offset,
-            &target.buffer,
+            target.buffer(),
             target.offset,
             bytes,
         );
@@ -292,7 +324,7 @@ impl Tensor {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging, 0, self.bytes);
+        encoder.copy_buffer_to_buffer(self.buffer(), self.offset, &staging, 0, self.bytes);
         let mapping = Mapping::on_submit(encoder, &staging);
         Snapshot { staging, mapping }
     }
