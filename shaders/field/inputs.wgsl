@@ -46,7 +46,7 @@ struct Field {
 @group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples]
 @group(0) @binding(7) var<storage, read> weights: array<Stored>; // see Field
 @group(0) @binding(8) var<storage, read_write> opacities: array<f32>; // [ray][samples]
-@group(0) @binding(9) var<storage, read_write> values: array<StoredValues>; // [ray][samples][c]
+@group(0) @binding(9) var<storage, read_write> values: array<StoredValues>; // [ray][samples][c], see SKIP_EMPTY
 @group(1) @binding(0) var<storage, read> planes: array<Stored>; // [v][u][plane][c]
 
 fn weight(at: u32) -> vec4<f32> {
@@ -59,6 +59,11 @@ fn four_weights(at: u32) -> mat4x4<f32> {
 
 fn store_values(at: u32, value: vec4<f32>) {
     values[at] = packed_values(value);
+}
+
+// What is outside of the cube has no opacity.
+fn in_cube(at: vec3<f32>) -> bool {
+    return all(abs(at) < vec3<f32>(1.0));
 }
 
 // ---- tri-plane features --------------------------------------------------------------------

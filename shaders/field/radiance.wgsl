@@ -6,8 +6,9 @@
 // a thread owns 8 samples (every fourth one) times 4 or 8 output channels.
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
+#import gpavatar::any::{any_holds, find_any}
 #import gpavatar::radiance_inputs::{
-    march, frame, field, rays, depths, opacities, weight, four_weights, store_values,
+    march, frame, field, rays, depths, opacities, weight, four_weights, store_values, in_cube,
     texels, plane_features, neighbours_of, point_hidden,
 }
 #import gpavatar::tile::mac
@@ -17,6 +18,8 @@ override NEIGHBOURS: u32 = 8u;
 // 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
 // network); 0 by 1/d over the sum of the sample's points (the paper).
 override GLOBAL_WEIGHTS: u32 = 1u;
+// 1 leaves the values of samples alone that have no opacity, wherever that saves a workgroup's work.
+override SKIP_EMPTY: u32 = 1u;
 
 const SAMPLES = 32u;
 const THREADS = 64u;
@@ -132,6 +135,13 @@ fn main(
     let gathered = min(first + local, field.count - 1u);
     let direction = rays[gathered / field.samples * march.stride].xyz;
     let at = frame.origin.xyz + depths[gathered] * direction;
+    find_any(thread, SKIP_EMPTY == 0u || in_cube(at));
+    if workgroupUniformLoad(&any_holds) == 0u {
+        if thread < SAMPLES && first + thread < field.count {
+            opacities[first + thread] = 0.0;
+        }
+        return;
+    }
     gather_planes(at, local, lane, THREADS / SAMPLES);
     gather_points(at, gathered, local, lane, THREADS / SAMPLES);
     workgroupBarrier();
@@ -167,14 +177,19 @@ fn main(
     hidden_layer(field.feature_out, field.feature_hidden, o * 2u, s);
 
     // Opacity, and the hidden layer of the values; both read the same features.
+    var opacity = 0.0;
     if thread < SAMPLES && first + thread < field.count {
         var density = weight(field.density + field.feature_hidden).x;
         for (var k = 0u; k < field.feature_hidden; k++) {
             density += dot(weight(field.density + k), activations[row(k, thread)]);
         }
         // Threads below SAMPLES have gathered their own sample.
-        let inside = all(abs(at) < vec3<f32>(1.0));
-        opacities[first + thread] = select(0.0, 1.0 - exp(-softplus(density)), inside);
+        opacity = select(0.0, 1.0 - exp(-softplus(density)), in_cube(at));
+        opacities[first + thread] = opacity;
+    }
+    find_any(thread, SKIP_EMPTY == 0u || opacity > 0.0);
+    if workgroupUniformLoad(&any_holds) == 0u {
+        return;
     }
     tile = filled(vec4<f32>());
     if o < field.rgb_hidden {

@@ -11,9 +11,10 @@ enable f16;
 enable wgpu_cooperative_matrix;
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
+#import gpavatar::any::{any_holds, find_any}
 #import gpavatar::radiance_inputs::{march, frame, field, rays, depths, weights, opacities, weight}
 #import gpavatar::radiance_inputs::{texels, plane_features, neighbours_of, point_hidden}
-#import gpavatar::radiance_inputs::store_values
+#import gpavatar::radiance_inputs::{store_values, in_cube}
 #import gpavatar::stored::unpacked
 
 // Samples times inputs, inputs times outputs, samples times outputs.
@@ -41,6 +42,8 @@ override NEIGHBOURS: u32 = 8u;
 // 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
 // network); 0 by 1/d over the sum of the sample's points (the paper).
 override GLOBAL_WEIGHTS: u32 = 1u;
+// 1 leaves the values of samples alone that have no opacity, wherever that saves a workgroup's work.
+override SKIP_EMPTY: u32 = 1u;
 
 const THREADS = 128u;
 const TASKS = 4u;
@@ -252,6 +255,13 @@ fn main(
     let gathered = min(first_sample + local, field.count - 1u);
     let direction = rays[gathered / field.samples * march.stride].xyz;
     let at = frame.origin.xyz + depths[gathered] * direction;
+    find_any(thread, SKIP_EMPTY == 0u || in_cube(at));
+    if workgroupUniformLoad(&any_holds) == 0u {
+        if thread < SAMPLES && first_sample + thread < field.count {
+            opacities[first_sample + thread] = 0.0;
+        }
+        return;
+    }
     gather_planes(at, local, lane, THREADS / SAMPLES);
     gather_points(at, gathered, local, lane, THREADS / SAMPLES);
     for (var i = thread; i < SIDE * SIDE; i += THREADS) {
@@ -327,14 +337,22 @@ fn main(
             }
         }
         // Threads below SAMPLES have gathered their own sample.
-        if i == FEATURE_OUT && thread < SAMPLES && first_sample + thread < field.count {
-            emit_opacity(at, first_sample + thread, l.write + thread * STRIDE);
+        if i == FEATURE_OUT {
+            var opacity = 0.0;
+            if thread < SAMPLES && first_sample + thread < field.count {
+                opacity = opacity_of(at, l.write + thread * STRIDE);
+                opacities[first_sample + thread] = opacity;
+            }
+            find_any(thread, SKIP_EMPTY == 0u || opacity > 0.0);
+            if workgroupUniformLoad(&any_holds) == 0u {
+                return;
+            }
         }
     }
 }
 
-// Stores the opacity of a sample, whose features begin at `first`.
-fn emit_opacity(at: vec3<f32>, sample: u32, first: u32) {
+// The opacity of a sample, whose features begin at `first`.
+fn opacity_of(at: vec3<f32>, first: u32) -> f32 {
     var density = weight(field.density + field.feature_hidden).x;
     for (var k = 0u; k < field.feature_hidden; k++) {
         let start = first + k * 4u;
@@ -344,6 +362,5 @@ fn emit_opacity(at: vec3<f32>, sample: u32, first: u32) {
         );
         density += dot(weight(field.density + k), vec4<f32>(features));
     }
-    let inside = all(abs(at) < vec3<f32>(1.0));
-    opacities[sample] = select(0.0, 1.0 - exp(-softplus(density)), inside);
+    return select(0.0, 1.0 - exp(-softplus(density)), in_cube(at));
 }

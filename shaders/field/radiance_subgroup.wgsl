@@ -8,7 +8,7 @@
 #import gpavatar::activation::{sigmoid_wide, softplus}
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
-    march, frame, field, rays, depths, opacities, weight, store_values,
+    march, frame, field, rays, depths, opacities, weight, store_values, in_cube,
     texels, plane_features, Neighbours, neighbours_of, Hidden, embedded, table_of, weighted,
 }
 #import gpavatar::tile::mac
@@ -18,6 +18,8 @@ override NEIGHBOURS: u32 = 8u;
 // 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
 // network); 0 by 1/d over the sum of the sample's points (the paper).
 override GLOBAL_WEIGHTS: u32 = 1u;
+// 1 leaves the values of samples alone that have no opacity, wherever that saves a workgroup's work.
+override SKIP_EMPTY: u32 = 1u;
 
 const THREADS = 8u;
 const SAMPLES = 4u;
@@ -270,6 +272,10 @@ fn main(
 ) {
     // Consecutive threads own consecutive samples, which read the same texels and points.
     let first = (group.y * groups.x + group.x) * THREADS * SAMPLES + thread;
+    if SKIP_EMPTY == 1u && !subgroupAny(reaches_cube(first)) {
+        clear_opacities(first);
+        return;
+    }
     var sums = vec4<f32>();
     for (var s = 0u; s < SAMPLES; s++) {
         let sample = min(first + s * THREADS, field.count - 1u);
@@ -297,13 +303,36 @@ fn main(
             }
         }
         if i == FEATURE_OUT {
-            emit_opacities(first, thread);
+            let seen = emit_opacities(first, thread);
+            if SKIP_EMPTY == 1u && !subgroupAny(seen) {
+                return;
+            }
         }
     }
     emit_values(first, thread);
 }
 
-fn emit_opacities(first: u32, thread: u32) {
+// Whether any of a thread's samples is in the cube.
+fn reaches_cube(first: u32) -> bool {
+    var reaches = false;
+    for (var s = 0u; s < SAMPLES; s++) {
+        let sample = first + s * THREADS;
+        reaches |= sample < field.count && in_cube(position(min(sample, field.count - 1u)));
+    }
+    return reaches;
+}
+
+fn clear_opacities(first: u32) {
+    for (var s = 0u; s < SAMPLES; s++) {
+        if first + s * THREADS < field.count {
+            opacities[first + s * THREADS] = 0.0;
+        }
+    }
+}
+
+// Stores the opacities of a thread's samples; whether there are any.
+fn emit_opacities(first: u32, thread: u32) -> bool {
+    var seen = false;
     for (var s = 0u; s < SAMPLES; s++) {
         let sample = first + s * THREADS;
         if sample >= field.count {
@@ -313,9 +342,11 @@ fn emit_opacities(first: u32, thread: u32) {
         for (var k = 0u; k < field.feature_hidden; k++) {
             density += dot(weight(field.density + k), activations[place(HALF + k, s, thread)]);
         }
-        let inside = all(abs(position(sample)) < vec3<f32>(1.0));
-        opacities[sample] = select(0.0, 1.0 - exp(-softplus(density)), inside);
+        let opacity = select(0.0, 1.0 - exp(-softplus(density)), in_cube(position(sample)));
+        opacities[sample] = opacity;
+        seen |= opacity > 0.0;
     }
+    return seen;
 }
 
 // Stores the values of a thread's samples; the first three are colours.

@@ -44,21 +44,28 @@ fn main(
         }
         var depth: f32;
         var opacity: f32;
-        var value: vec4<f32>;
         if take_coarse {
             depth = coarse_depths[i];
             opacity = coarse_opacities[i];
-            value = unpacked_values(coarse_values[i * march.channels + c]);
-            i++;
         } else {
             depth = fine_depths[j];
             opacity = fine_opacities[j];
-            value = unpacked_values(fine_values[j * march.channels + c]);
-            j++;
         }
         let weight = opacity * transmittance;
         transmittance *= 1.0 - opacity;
-        sum += weight * value;
+        // Samples without any opacity may have no values.
+        if weight != 0.0 {
+            if take_coarse {
+                sum += weight * unpacked_values(coarse_values[i * march.channels + c]);
+            } else {
+                sum += weight * unpacked_values(fine_values[j * march.channels + c]);
+            }
+        }
+        if take_coarse {
+            i++;
+        } else {
+            j++;
+        }
         reached = vec4<f32>(
             reached.x + weight, reached.y + weight * depth, max(reached.z, depth), 0.0
         );

@@ -138,6 +138,8 @@ impl Field {
         let constants = [
             ("NEIGHBOURS", config.neighbours),
             ("GLOBAL_WEIGHTS", global.into()),
+            // A trace has all values.
+            ("SKIP_EMPTY", (!b.trace()).into()),
         ];
         let (source, owned) = variant(b.gpu(), b.storage(), config);
         let kernel = b.kernel(source, &constants)?;

@@ -26,7 +26,8 @@ pub(crate) struct Pass {
 pub(crate) struct Samples {
     /// `[ray][sample]`.
     pub opacities: Tensor,
-    /// `[ray][sample][channel]`.
+    /// `[ray][sample][channel]`. Those of samples without any opacity may be missing: whatever was in
+    /// memory before.
     pub values: Tensor,
 }
 

@@ -31,6 +31,11 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
 
 /// Made-up weights of a field of these sizes; all else is as small as possible.
 fn weights(seed: u64, sizes: ModelConfig) -> Weights {
+    // Neither empty nor solid, so that errors show.
+    weights_of_density(0.5, seed, sizes)
+}
+
+fn weights_of_density(offset: f32, seed: u64, sizes: ModelConfig) -> Weights {
     let config = ModelConfig {
         plane_channels: sizes.plane_channels,
         neighbours: sizes.neighbours,
@@ -47,8 +52,7 @@ fn weights(seed: u64, sizes: ModelConfig) -> Weights {
         ..tiny_weights().config().clone()
     };
     let mut rules = SyntheticRules::new(&config).unwrap();
-    // Neither empty nor solid, so that errors show.
-    rules.set_offset("nerf_mlp.density_layers.0.bias", 0.5);
+    rules.set_offset("nerf_mlp.density_layers.0.bias", offset);
     Weights::synthetic(config, seed, rules).unwrap()
 }
 
@@ -101,8 +105,9 @@ impl Scene {
     }
 }
 
-/// Runs the view and the radiance kernel and compares both results.
-fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) {
+/// Runs the view and the radiance kernel and compares both results; returns how many workgroups had
+/// nothing to see.
+fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) -> usize {
     let config = weights.config();
     let (rays, samples) = (scene.directions.len(), scene.samples());
     let (count, channels) = (rays * samples, config.low_res_channels);
@@ -150,7 +155,7 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) {
         ("planes", Resource::Tensor(&planes)),
         ("members", Resource::Tensor(&members)),
     ];
-    let found = run_in(gpu, storage, &outside, |b| {
+    let plan = |b: &mut ProgramBuilder<'_>| {
         let frame = params::Frame {
             origin: scene.origin.extend(f32::NAN).to_array(),
             ..Default::default()
@@ -174,7 +179,9 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) {
         field
             .radiance(b, config, &frame, &rays, &pass, (&points, &neighbours))
             .unwrap()
-    });
+    };
+    let (traced, _) = run_traced(gpu, storage, &outside, plan);
+    let found = run_in(gpu, storage, &outside, plan);
 
     let networks = twin::FieldWeights::load(weights).unwrap();
     let point_features = twin::point_features(
@@ -193,11 +200,21 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) {
         &scene.directions,
     );
     let what = format!("{config:?}, {storage:?}");
-    let opacities: Vec<f32> = read(gpu, &found.opacities);
-    let values = found
-        .values
-        .read_stored(gpu, storage.values(), expected.values.data.len());
-    let values = pollster::block_on(values).unwrap();
+    let [opacities, of_those_seen] =
+        [&traced, &found].map(|samples| read::<f32>(gpu, &samples.opacities)[..count].to_vec());
+    let numbers = expected.values.data.len();
+    let read_values = |samples: &Samples| {
+        let values = (samples.values).read_stored(gpu, storage.values(), numbers);
+        pollster::block_on(values).unwrap()
+    };
+    let values = read_values(&traced);
+    assert_eq!(of_those_seen, opacities, "{what}");
+    let skipped = compare_skipped(
+        variant(gpu, storage, config).1 as usize * channels as usize,
+        &read_values(&found),
+        &values,
+        &opacities,
+    );
     // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
     // keep the numbers at order one on the way.
     // Halves are off by up to 2^-12 of themselves: in five layers the weights and, where matrices
@@ -206,15 +223,36 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) {
         Format::F32 => 4e-6,
         Format::F16 => 12.0 / 4096.0,
     };
-    assert_close(&what, &opacities[..count], &expected.opacity, |_| error);
+    assert_close(&what, &opacities, &expected.opacity, |_| error);
     let largest = |values: &[f32]| values.iter().fold(1.0f32, |m, v| m.max(v.abs()));
     let tolerance = error * largest(&expected.values.data);
     assert_close(&what, &values, &expected.values.data, |i| {
         tolerance + rounding(storage.values(), expected.values.data[i])
     });
     let partly = |alpha: &&f32| (0.01..0.99).contains(*alpha);
-    assert!(expected.opacity.iter().filter(partly).count() > count / 4);
+    let seen = expected.opacity.iter().filter(partly).count();
+    assert!(seen > count / 4 || seen == 0);
     assert!(expected.opacity.contains(&0.0));
+    skipped
+}
+
+/// Fails unless values are those of a trace, or else missing in workgroups of so many numbers where
+/// no sample has any opacity; returns how many workgroups those are.
+#[track_caller]
+fn compare_skipped(group: usize, found: &[f32], traced: &[f32], opacities: &[f32]) -> usize {
+    let channels = traced.len() / opacities.len();
+    let groups = found.chunks(group).zip(traced.chunks(group));
+    let groups = groups.zip(opacities.chunks(group / channels));
+    let mut skipped = 0;
+    for (i, ((found, traced), opacities)) in groups.enumerate() {
+        if opacities.iter().all(|opacity| *opacity == 0.0) {
+            assert!(found.iter().all(|value| value.is_nan()), "workgroup {i}");
+            skipped += 1;
+        } else {
+            assert_eq!(found, traced, "workgroup {i}");
+        }
+    }
+    skipped
 }
 
 /// The released network, the small one that this crate ships, and the narrowest and widest fields
@@ -287,6 +325,40 @@ fn the_field_of_every_number_of_neighbours() {
                     &weights,
                     &Scene::new(2, weights.config()),
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn workgroups_without_any_opacity_are_skipped() {
+    for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
+        let sizes = ModelConfig {
+            point_weighting,
+            ..ModelConfig::default()
+        };
+        let weights = weights(4, sizes.clone());
+        let mut scene = Scene::new(4, weights.config());
+        let samples = scene.samples();
+        // So many rays in a row miss the cube that samples 63 to 140 are outside.
+        for ray in 9..20 {
+            scene.directions[ray] = Vec3::new(0.0, 0.0, 1.0);
+            for (i, depth) in scene.depths[ray * samples..][..samples]
+                .iter_mut()
+                .enumerate()
+            {
+                *depth = 2.0 + i as f32 / 4.0;
+            }
+        }
+        // Inside of it there is nothing to see either.
+        let empty = weights_of_density(-6.0, 4, sizes);
+        for gpu in [gpu(), subgroups()].into_iter().chain(matrices()) {
+            for storage in STORAGES {
+                let owned = variant(gpu, storage, weights.config()).1 as usize;
+                let skipped = shine(gpu, storage, &weights, &scene);
+                assert_eq!(skipped, 64 / owned, "{storage:?}");
+                let skipped = shine(gpu, storage, &empty, &scene);
+                assert_eq!(skipped, scene.depths.len().div_ceil(owned), "{storage:?}");
             }
         }
     }

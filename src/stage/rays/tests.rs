@@ -358,10 +358,25 @@ impl Marched {
         assert_close("coarse colours", &colours, &expected, |_| tolerance);
     }
 
+    /// Values as the field leaves them where it has nothing to compute: those of samples without any
+    /// opacity are missing.
+    fn visible_values(&self, gpu: &Gpu) -> Tensor {
+        let mut values = self.radiance.values.clone();
+        let rows = values.data.chunks_exact_mut(self.channels());
+        for (row, opacity) in rows.zip(&self.radiance.opacity) {
+            if *opacity == 0.0 {
+                row.fill(f32::NAN);
+            }
+        }
+        stored_map(gpu, self.format, &values)
+    }
+
     fn compare_merge(&self, gpu: &Gpu, fine: &Self) {
         let rays = self.layout(gpu, self.samples, fine.samples);
-        let (coarse_pass, coarse_samples) = self.on(gpu);
-        let (fine_pass, fine_samples) = fine.on(gpu);
+        let (coarse_pass, mut coarse_samples) = self.on(gpu);
+        let (fine_pass, mut fine_samples) = fine.on(gpu);
+        coarse_samples.values = self.visible_values(gpu);
+        fine_samples.values = fine.visible_values(gpu);
         let side = rays.layout.side as usize;
         let config = config(side, self.samples, fine.samples, self.channels());
         let found = run_in(gpu, self.format, &[], |b| {
