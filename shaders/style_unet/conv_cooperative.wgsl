@@ -10,9 +10,9 @@
 enable f16;
 enable wgpu_cooperative_matrix;
 
-#import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::conv_epilogue::{conv, weights, modulation, store}
+#import gpavatar::conv_input::pixel
 #import gpavatar::network_weights::unpacked_weights
-#import gpavatar::stored::unpacked
 
 // Pixels times input channels, input times output channels, pixels times output channels.
 #ifdef MATRIX_16
@@ -33,6 +33,8 @@ alias Sums = coop_mat8x8<f32, C>;
 override KERNEL_SIZE: u32 = 3u;
 // 1 scales the input channels by the layer's modulation.
 override MODULATED: u32 = 0u;
+// 1 reads the double of the map.
+override UPSAMPLED: u32 = 0u;
 // Tasks next to each other along the output channels (1, 2 or 4); the others are below each other.
 override CHANNEL_GROUPS: u32 = 2u;
 
@@ -65,20 +67,19 @@ fn stage(at: u32, value: vec4<f32>) {
 fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u32) {
     for (var i = thread; i < pixels * (CHUNK / 4u); i += THREADS) {
         let quarter = i % (CHUNK / 4u);
-        let pixel = i / (CHUNK / 4u);
-        let x = left + pixel % width;
-        let y = top + pixel / width;
+        let place = i / (CHUNK / 4u);
+        let x = left + place % width;
+        let y = top + place / width;
         var value = vec4<f32>();
-        // Left of and above the image wraps to huge numbers.
-        if x < conv.width && y < conv.height && c + quarter < conv.input_channels {
-            value = unpacked(input[(y * conv.width + x) * conv.input_channels + c + quarter]);
+        if c + quarter < conv.input_channels {
+            value = pixel(x, y, c + quarter, UPSAMPLED == 1u);
             if MODULATED == 1u {
                 // What is larger than the largest half becomes that one rather than infinity.
                 let scaled = value * modulation[conv.modulation_offset + c + quarter];
                 value = clamp(scaled, vec4<f32>(-65504.0), vec4<f32>(65504.0));
             }
         }
-        stage(pixel * PIXEL_STRIDE + quarter * 4u, value);
+        stage(place * PIXEL_STRIDE + quarter * 4u, value);
     }
 }
 

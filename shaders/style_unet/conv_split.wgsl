@@ -5,31 +5,29 @@
 // 64th pair of a tap and four input channels; what they have summed up is then added in workgroup
 // memory. Workgroup x: pixels; y: eighths of the output channels.
 
-#import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::conv_epilogue::{conv, weights, modulation, store}
+#import gpavatar::conv_input::pixel
 #import gpavatar::network_weights::unpacked_weights
-#import gpavatar::stored::unpacked
 
 // 3 or 1.
 override KERNEL_SIZE: u32 = 3u;
 // 1 scales the input channels by the layer's modulation.
 override MODULATED: u32 = 0u;
+// 1 reads the double of the map.
+override UPSAMPLED: u32 = 0u;
 
 const THREADS = 64u;
 
 // What each thread has summed up; then what each quarter of them has.
 var<workgroup> sums: array<vec4<f32>, 1024>; // [pixel][2 o][thread]
 
-// Channels 4c..4c+4 of the pixel in reach of `pixel` that the tap multiplies; zero outside of the
+// Channels 4c..4c+4 of the pixel in reach of pixel `at` that the tap multiplies; zero outside of the
 // image.
-fn fetch(pixel: u32, tap: u32, c: u32) -> vec4<f32> {
+fn fetch(at: u32, tap: u32, c: u32) -> vec4<f32> {
     let border = KERNEL_SIZE / 2u;
-    // Left of and above the image wraps to huge numbers.
-    let x = pixel % conv.width + tap % KERNEL_SIZE - border;
-    let y = pixel / conv.width + tap / KERNEL_SIZE - border;
-    if x >= conv.width || y >= conv.height {
-        return vec4<f32>();
-    }
-    let value = unpacked(input[(y * conv.width + x) * conv.input_channels + c]);
+    let x = at % conv.width + tap % KERNEL_SIZE - border;
+    let y = at / conv.width + tap / KERNEL_SIZE - border;
+    let value = pixel(x, y, c, UPSAMPLED == 1u);
     if MODULATED == 1u {
         return value * modulation[conv.modulation_offset + c];
     }
@@ -37,10 +35,10 @@ fn fetch(pixel: u32, tap: u32, c: u32) -> vec4<f32> {
 }
 
 // A column for each of four pixels.
-fn fetch_four(pixel: u32, tap: u32, c: u32) -> mat4x4<f32> {
+fn fetch_four(at: u32, tap: u32, c: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
-        fetch(pixel, tap, c), fetch(pixel + 1u, tap, c),
-        fetch(pixel + 2u, tap, c), fetch(pixel + 3u, tap, c),
+        fetch(at, tap, c), fetch(at + 1u, tap, c),
+        fetch(at + 2u, tap, c), fetch(at + 3u, tap, c),
     );
 }
 

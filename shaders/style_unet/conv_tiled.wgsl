@@ -10,9 +10,9 @@
 
 enable f16;
 
-#import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
+#import gpavatar::conv_epilogue::{conv, weights, modulation, store}
+#import gpavatar::conv_input::pixel
 #import gpavatar::network_weights::unpacked_weights
-#import gpavatar::stored::unpacked
 #ifdef HALF_ARITHMETIC
 alias Four = vec4<f16>;
 alias Block = mat4x4<f16>;
@@ -38,6 +38,8 @@ const SCALE = 1.0;
 override KERNEL_SIZE: u32 = 3u;
 // 1 scales the input channels by the layer's modulation.
 override MODULATED: u32 = 0u;
+// 1 reads the double of the map.
+override UPSAMPLED: u32 = 0u;
 // 1 multiplies each of 16 rows by weights of its own, those of the tap of its number. Workgroups are
 // then one row high.
 override TAP_PER_ROW: u32 = 0u;
@@ -117,15 +119,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #endif
     for (var chunk = 0u; chunk < conv.input_channels; chunk += CHUNK) {
         for (var i = thread; i < staged_pixels * CHUNK; i += THREADS) {
-            // i = pixel * CHUNK + channel: neighbouring threads read neighbours in memory.
-            let pixel = i / CHUNK;
+            // i = place * CHUNK + channel: neighbouring threads read neighbours in memory.
+            let place = i / CHUNK;
             let c = chunk + i % CHUNK;
-            let x = group.x * tile_width + pixel % staged_width - border;
-            let y = group.y * tile_height + pixel / staged_width - border;
+            let x = group.x * tile_width + place % staged_width - border;
+            let y = group.y * tile_height + place / staged_width - border;
             var value = vec4<f32>();
-            // Left of and above the image wraps to huge numbers.
-            if x < conv.width && y < conv.height && c < conv.input_channels {
-                value = unpacked(input[(y * conv.width + x) * conv.input_channels + c]);
+            if c < conv.input_channels {
+                value = pixel(x, y, c, UPSAMPLED == 1u);
                 if MODULATED == 1u {
                     value *= modulation[conv.modulation_offset + c];
 #ifdef HALF_ARITHMETIC
@@ -134,7 +135,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #endif
                 }
             }
-            staged[i % CHUNK * staged_pixels + pixel] = Four(value);
+            staged[i % CHUNK * staged_pixels + place] = Four(value);
         }
         for (var i = thread; i < staged_weights * CHUNK; i += THREADS) {
             // i = ((channel * taps + tap) * 4 + input) * 2 CHANNEL_GROUPS + quarter of the output

@@ -6,21 +6,15 @@
 //
 // One thread per tile and four channels: x = column * channels + channel, y = row of the band.
 
-#import gpavatar::conv_epilogue::{conv, input, modulation, output}
-#import gpavatar::stored::{packed, unpacked}
+#import gpavatar::conv_epilogue::{conv, modulation, output}
+#import gpavatar::conv_input::{pixel, source}
+#import gpavatar::stored::packed
 #import gpavatar::winograd::{Line, columns, stride}
 
 // 1 scales the input channels by the layer's modulation.
 override MODULATED: u32 = 0u;
-
-// Channels 4c..4c+4 of a pixel; zero outside of the image.
-fn fetch(x: u32, y: u32, c: u32) -> vec4<f32> {
-    // Left of and above the image wraps to huge numbers.
-    if x >= conv.width || y >= conv.height {
-        return vec4<f32>();
-    }
-    return unpacked(input[(y * conv.width + x) * conv.input_channels + c]);
-}
+// 1 reads the double of the map.
+override UPSAMPLED: u32 = 0u;
 
 // Bᵀ v.
 fn transformed(v: Line) -> Line {
@@ -28,9 +22,66 @@ fn transformed(v: Line) -> Line {
 }
 
 fn column(x: u32, y: u32, c: u32) -> Line {
-    return transformed(
-        Line(fetch(x, y, c), fetch(x, y + 1u, c), fetch(x, y + 2u, c), fetch(x, y + 3u, c))
+    return Line(
+        pixel(x, y, c, false), pixel(x, y + 1u, c, false),
+        pixel(x, y + 2u, c, false), pixel(x, y + 3u, c, false),
     );
+}
+
+// Rows 2y-1..2y+3 of the map's double in column x of the map: what a tile's columns are between.
+fn doubled_column(x: u32, y: u32, c: u32) -> Line {
+    let width = conv.width / 2u;
+    let last = conv.height / 2u - 1u;
+    let above = source(max(y, 1u) * width - width + x, c);
+    let here = source(y * width + x, c);
+    let below = source(min(y + 1u, last) * width + x, c);
+    let zero = vec4<f32>();
+    return Line(
+        select(zero, mix(above, here, 0.25), y > 0u), mix(above, here, 0.75),
+        mix(here, below, 0.25), select(zero, mix(here, below, 0.75), y < last),
+    );
+}
+
+fn mixed(a: Line, b: Line, fraction: f32) -> Line {
+    return Line(
+        mix(a.a, b.a, fraction), mix(a.b, b.b, fraction),
+        mix(a.c, b.c, fraction), mix(a.d, b.d, fraction),
+    );
+}
+
+// The columns of a tile.
+struct Tile {
+    p: Line,
+    q: Line,
+    r: Line,
+    s: Line,
+}
+
+// The tile in column x and row y of all.
+fn tile_of(x: u32, y: u32, c: u32) -> Tile {
+    if UPSAMPLED == 0u {
+        let left = 2u * x - 1u;
+        let top = 2u * y - 1u;
+        return Tile(
+            column(left, top, c), column(left + 1u, top, c),
+            column(left + 2u, top, c), column(left + 3u, top, c),
+        );
+    }
+    let last = conv.width / 2u - 1u;
+    let left = doubled_column(max(x, 1u) - 1u, y, c);
+    let here = doubled_column(x, y, c);
+    let right = doubled_column(min(x + 1u, last), y, c);
+    var tile = Tile(
+        mixed(left, here, 0.25), mixed(left, here, 0.75),
+        mixed(here, right, 0.25), mixed(here, right, 0.75),
+    );
+    if x == 0u {
+        tile.p = Line();
+    }
+    if x == last {
+        tile.s = Line();
+    }
+    return tile;
 }
 
 fn store_row(at: u32, row: Line, gain: vec4<f32>) {
@@ -49,12 +100,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if tile_column >= columns() {
         return;
     }
-    let x = 2u * tile_column - 1u;
-    let y = 2u * (conv.band_start + id.y) - 1u;
-    let p = column(x, y, c);
-    let q = column(x + 1u, y, c);
-    let r = column(x + 2u, y, c);
-    let s = column(x + 3u, y, c);
+    let tile = tile_of(tile_column, conv.band_start + id.y, c);
+    let p = transformed(tile.p);
+    let q = transformed(tile.q);
+    let r = transformed(tile.r);
+    let s = transformed(tile.s);
 
     var gain = vec4<f32>(1.0);
     if MODULATED == 1u {

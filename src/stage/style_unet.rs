@@ -146,46 +146,55 @@ impl StyleUnet {
     ) -> Result<Self> {
         let storage = numbers.storage;
         let mut layers = HashMap::new();
-        let mut load = |name: String, size: u32, style: Option<StyleOffsets>| -> Result<()> {
-            let layer = Layer::load(gpu, weights, &name, size, style, numbers)?;
+        let mut load = |name: String, on: On, style: Option<StyleOffsets>| -> Result<()> {
+            let layer = Layer::load(gpu, weights, &name, on, style, numbers)?;
             layers.insert(name, layer);
             Ok(())
         };
-        load(config.first_conv(), input_size, None)?;
+        load(config.first_conv(), On::map(input_size), None)?;
         let blocks = (config.first_block().into_iter())
             .chain(config.down_blocks())
             .chain(config.up_blocks());
         for block in blocks {
             // Resizes come before `conv2`, and on the way down before `skip`.
             let skip = block.input.min(block.output);
-            for (part, size) in [
-                ("conv1", block.input),
-                ("conv2", block.output),
-                ("skip", skip),
+            let conv2 = On {
+                size: block.output,
+                upsampled: block.output > block.input,
+            };
+            for (part, on) in [
+                ("conv1", On::map(block.input)),
+                ("conv2", conv2),
+                ("skip", On::map(skip)),
             ] {
-                load(format!("{}.{part}", block.name), size, None)?;
+                load(format!("{}.{part}", block.name), on, None)?;
             }
         }
-        load(config.name("final_conv"), 4, None)?;
+        load(config.name("final_conv"), On::map(4), None)?;
         for (level, block) in config.up_blocks().iter().enumerate() {
             for condition in ["condition_scale", "condition_shift"] {
                 for part in [0, 2] {
                     let name = config.name(format_args!("{condition}.{level}.{part}"));
-                    load(name, block.output, None)?;
+                    load(name, On::map(block.output), None)?;
                 }
             }
         }
 
         let mut styles = Styles::new(storage);
-        for conv in config.style_convs() {
+        for (i, conv) in config.style_convs().into_iter().enumerate() {
             let map = weights.f32(&conv.noise)?;
             let gain = weights.f32(&format!("{}.weight", conv.name))?[0];
             let offsets = styles.add_demodulated(weights, &conv.name, &map, gain)?;
-            load(conv.name, conv.resolution, Some(offsets))?;
+            // The first of each level's two.
+            let on = On {
+                size: conv.resolution,
+                upsampled: i % 2 == 1,
+            };
+            load(conv.name, on, Some(offsets))?;
         }
         for to_rgb in config.to_rgbs() {
             let offsets = styles.add(weights, &to_rgb.name)?;
-            load(to_rgb.name, to_rgb.resolution, Some(offsets))?;
+            load(to_rgb.name, On::map(to_rgb.resolution), Some(offsets))?;
         }
 
         let style_layers = (0..config.style_layers)
@@ -299,13 +308,30 @@ impl StyleUnet {
     }
 }
 
+/// What a layer reads.
+#[derive(Clone, Copy)]
+struct On {
+    /// Of the square map that is convolved.
+    size: u32,
+    /// Whether that is the double of what is given.
+    upsampled: bool,
+}
+
+impl On {
+    fn map(size: u32) -> Self {
+        Self {
+            size,
+            upsampled: false,
+        }
+    }
+}
+
 impl Layer {
-    /// Loads a layer on square maps of `size`.
     fn load(
         gpu: &Gpu,
         weights: &Weights,
         name: &str,
-        size: u32,
+        on: On,
         style: Option<StyleOffsets>,
         numbers: Numbers,
     ) -> Result<Self> {
@@ -321,8 +347,9 @@ impl Layer {
             kernel_size,
             inputs,
             outputs,
-            size: [size; 2],
+            size: [on.size; 2],
             modulated: style.is_some(),
+            upsampled: on.upsampled,
         };
         let filters = weights.f32(&tensor)?;
         let bias = if name.ends_with(".skip") {
@@ -418,7 +445,6 @@ impl Styles {
 
 /// The kernels that do not depend on a layer's size.
 struct Kernels {
-    resample: Arc<Kernel>,
     add: Arc<Kernel>,
     linear: Arc<Kernel>,
     demodulation: Arc<Kernel>,
@@ -428,7 +454,6 @@ struct Kernels {
 impl Kernels {
     fn new(b: &ProgramBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            resample: b.kernel(&kernels::RESAMPLE, &[])?,
             add: b.kernel(&kernels::ADD, &[])?,
             linear: b.kernel(&kernels::LINEAR, &[])?,
             demodulation: b.kernel(&kernels::DEMODULATION, &[])?,
@@ -543,7 +568,7 @@ impl Plan<'_> {
             return self.conv(b, &name, input, None, Epilogue::lrelu());
         }
         let small = self.conv(b, &name, input, None, Epilogue::LINEAR)?;
-        let resized = self.resample(b, &name, &small, config.output, true)?;
+        let resized = resample(b, &name, &small, config.output, true)?;
         b.release(small.tensor);
         b.tap(name, &resized.tensor, resized.shape());
         Ok(resized)
@@ -557,9 +582,9 @@ impl Plan<'_> {
     ) -> Result<FeatureMap> {
         let name = |part: &str| format!("{}.{part}", block.name);
         let full = self.conv(b, &name("conv1"), x, None, Epilogue::lrelu())?;
-        let half = self.resample(b, &name("conv1"), &full, block.output, false)?;
+        let half = resample(b, &name("conv1"), &full, block.output, false)?;
         b.release(full.tensor);
-        let small = self.resample(b, &name("skip"), x, block.output, false)?;
+        let small = resample(b, &name("skip"), x, block.output, false)?;
         let skip = self.conv(b, &name("skip"), &small, None, Epilogue::LINEAR)?;
         b.release(small.tensor);
         let epilogue = Epilogue::lrelu().with(flag::RESIDUAL, &skip.tensor);
@@ -579,12 +604,10 @@ impl Plan<'_> {
     ) -> Result<FeatureMap> {
         let name = |part: &str| format!("{}.{part}", block.name);
         let small = self.conv(b, &name("conv1"), x, None, Epilogue::lrelu())?;
-        let double = self.resample(b, &name("conv1"), &small, block.output, false)?;
-        b.release(small.tensor);
         let skip = self.conv(b, &name("skip"), x, None, Epilogue::LINEAR)?;
         let epilogue = Epilogue::lrelu().with(flag::RESIDUAL_UPSAMPLED, &skip.tensor);
-        let y = self.conv(b, &name("conv2"), &double, None, epilogue)?;
-        b.release(double.tensor);
+        let y = self.conv(b, &name("conv2"), &small, None, epilogue)?;
+        b.release(small.tensor);
         b.release(skip.tensor);
         b.tap_stored(&block.name, &y.tensor, y.shape());
         Ok(y)
@@ -697,10 +720,11 @@ impl Plan<'_> {
     ) -> Result<FeatureMap> {
         let net = self.net;
         let Layer { conv, style: share } = &net.layers[name];
-        debug_assert_eq!(conv.shape.size, [input.size; 2], "{name}");
+        debug_assert_eq!(conv.shape.input_size(), [input.size; 2], "{name}");
+        let [size, _] = conv.shape.size;
         let output = match epilogue.output {
             Some(output) => output,
-            None => b.stored(name, elements(input.size, conv.shape.outputs))?,
+            None => b.stored(name, elements(size, conv.shape.outputs))?,
         };
         let offsets = share.unwrap_or_default();
         let mut flags = epilogue.flags;
@@ -728,46 +752,11 @@ impl Plan<'_> {
         conv.plan(b, name, parameters, operands)?;
         let output = FeatureMap {
             tensor: output,
-            size: input.size,
+            size,
             channels: conv.shape.outputs,
         };
         b.tap_stored(name, &output.tensor, output.shape());
         Ok(output)
-    }
-
-    fn resample(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        label: &str,
-        input: &FeatureMap,
-        size: u32,
-        activate: bool,
-    ) -> Result<FeatureMap> {
-        let channels = input.channels.div_ceil(4);
-        let output = b.stored(label, elements(size, input.channels))?;
-        let parameters = params::Resample {
-            input_width: input.size,
-            input_height: input.size,
-            width: size,
-            height: size,
-            channels,
-            activate: activate.into(),
-            ..Default::default()
-        };
-        let moved = (input.tensor.bytes() + output.bytes()) as f64;
-        b.dispatch(
-            Dispatch::new(format!("{label} (resize)"), &self.kernels.resample)
-                .uniform("size", parameters)
-                .bind("input", &input.tensor)
-                .bind("output", &output)
-                .grid([(size * channels).div_ceil(64), size, 1])
-                .cost(7.0 * elements(size, input.channels) as f64, moved),
-        );
-        Ok(FeatureMap {
-            tensor: output,
-            size,
-            channels: input.channels,
-        })
     }
 
     /// Adds two maps and releases them.
@@ -873,11 +862,9 @@ impl Decoder<'_> {
         let [up, same] = &self.convs[index..index + 2] else {
             unreachable!("two per level")
         };
-        let double = plan.resample(b, &up.name, &y, up.resolution, false)?;
-        b.release(y.tensor);
         let epilogue = Epilogue::lrelu().with(flag::SCALE_SHIFT, &condition);
-        let steered = plan.conv(b, &up.name, &double, style, epilogue)?;
-        b.release(double.tensor);
+        let steered = plan.conv(b, &up.name, &y, style, epilogue)?;
+        b.release(y.tensor);
         b.release(condition);
         let y = plan.conv(b, &same.name, &steered, style, Epilogue::lrelu())?;
         b.release(steered.tensor);
@@ -890,6 +877,68 @@ impl Decoder<'_> {
         b.release(rgb.tensor);
         Ok((y, next))
     }
+}
+
+/// A bilinear resize.
+struct Resize {
+    /// Height and width.
+    from: [u32; 2],
+    to: [u32; 2],
+    channels: u32,
+    /// Whether a leaky ReLU follows.
+    activate: bool,
+}
+
+impl Resize {
+    fn plan(&self, b: &mut ProgramBuilder<'_>, label: &str, input: &Tensor) -> Result<Tensor> {
+        let channels = self.channels.div_ceil(4);
+        let [height, width] = self.to;
+        let elements = u64::from(height) * u64::from(width) * u64::from(4 * channels);
+        let output = b.stored(label, elements)?;
+        let parameters = params::Resample {
+            input_width: self.from[1],
+            input_height: self.from[0],
+            width,
+            height,
+            channels,
+            activate: self.activate.into(),
+            ..Default::default()
+        };
+        let kernel = b.kernel(&kernels::RESAMPLE, &[])?;
+        b.dispatch(
+            Dispatch::new(format!("{label} (resize)"), &kernel)
+                .uniform("size", parameters)
+                .bind("input", input)
+                .bind("output", &output)
+                .grid([(width * channels).div_ceil(64), height, 1])
+                .cost(
+                    7.0 * elements as f64,
+                    (input.bytes() + output.bytes()) as f64,
+                ),
+        );
+        Ok(output)
+    }
+}
+
+/// Resizes a map to `size`.
+fn resample(
+    b: &mut ProgramBuilder<'_>,
+    label: &str,
+    input: &FeatureMap,
+    size: u32,
+    activate: bool,
+) -> Result<FeatureMap> {
+    let resize = Resize {
+        from: [input.size; 2],
+        to: [size; 2],
+        channels: input.channels,
+        activate,
+    };
+    Ok(FeatureMap {
+        tensor: resize.plan(b, label, &input.tensor)?,
+        size,
+        channels: input.channels,
+    })
 }
 
 /// A map of full numbers as the program stores it.

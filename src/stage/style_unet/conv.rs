@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{flag, gains};
+use super::{Resize, flag, gains};
 use crate::Result;
 use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{
@@ -29,6 +29,8 @@ pub(super) struct Shape {
     pub size: [u32; 2],
     /// Whether the input channels are scaled.
     pub modulated: bool,
+    /// Whether the input is the double of the map that is given.
+    pub upsampled: bool,
 }
 
 impl Shape {
@@ -36,18 +38,28 @@ impl Shape {
         self.kernel_size * self.kernel_size
     }
 
+    /// Height and width of the map that is given.
+    pub fn input_size(self) -> [u32; 2] {
+        self.size
+            .map(|side| if self.upsampled { side / 2 } else { side })
+    }
+
     /// Eighths of the output channels.
     fn eighths(self) -> u32 {
         self.outputs.div_ceil(8)
     }
 
-    /// Rows of tiles that are transformed and multiplied at a time, and the room for their tiles.
-    fn band(self, format: Format) -> [u32; 2] {
+    /// Rows of tiles that are transformed and multiplied at a time.
+    fn band_rows(self, format: Format) -> u32 {
         let [rows, columns] = self.size.map(|side| side.div_ceil(2));
         let channels = pack::padded(self.inputs.max(self.outputs));
         let row_bytes = format.bytes(16 * u64::from(columns) * u64::from(channels));
-        let band = (BAND_BYTES / row_bytes).clamp(1, rows.into()) as u32;
-        [band, (band * columns).next_multiple_of(TILES)]
+        (BAND_BYTES / row_bytes).clamp(1, rows.into()) as u32
+    }
+
+    /// Room for the tiles of so many rows, as `stride` of `shaders/style_unet/winograd.wgsl`.
+    fn band_tiles(self, rows: u32) -> u32 {
+        (rows * self.size[1].div_ceil(2)).next_multiple_of(TILES)
     }
 }
 
@@ -63,11 +75,13 @@ impl fmt::Display for Shape {
             outputs,
             size: [height, width],
             modulated,
+            upsampled,
         } = self;
         let modulated = if *modulated { ", modulated" } else { "" };
+        let upsampled = if *upsampled { ", upsampled" } else { "" };
         write!(
             f,
-            "conv {k}x{k}, {inputs} to {outputs} channels, {height} x {width}{modulated}"
+            "conv {k}x{k}, {inputs} to {outputs} channels, {height} x {width}{modulated}{upsampled}"
         )
     }
 }
@@ -114,6 +128,12 @@ impl Structure {
         }
     }
 
+    /// Whether the double of a map is computed while it is read. Where every thread reads for itself
+    /// that would be nine times as often.
+    fn upsamples(self) -> bool {
+        !matches!(self, Self::Register | Self::Subgroup)
+    }
+
     /// The kernel and its workgroups.
     fn kernel(
         self,
@@ -127,6 +147,9 @@ impl Structure {
             ("KERNEL_SIZE", shape.kernel_size),
             ("MODULATED", shape.modulated.into()),
         ];
+        if shape.upsampled && self.upsamples() {
+            constants.push(("UPSAMPLED", 1));
+        }
         if tap_per_row {
             constants.push(("TAP_PER_ROW", 1));
         }
@@ -434,10 +457,34 @@ impl Conv {
         };
         match self.variant {
             Variant::Direct(structure) => {
+                let double = if self.shape.upsampled && !structure.upsamples() {
+                    let resize = Resize {
+                        from: self.shape.input_size(),
+                        to: self.shape.size,
+                        channels: self.shape.inputs,
+                        activate: false,
+                    };
+                    Some(resize.plan(b, name, operands.input)?)
+                } else {
+                    None
+                };
+                let operands = Operands {
+                    input: double.as_ref().unwrap_or(operands.input),
+                    ..operands
+                };
                 let (kernel, grid) = structure.kernel(b, self.shape, false)?;
-                let products = self.products(b.storage(), self.shape.size, self.shape.taps());
+                let read = if double.is_some() {
+                    self.shape.size
+                } else {
+                    self.shape.input_size()
+                };
+                let sizes = [read, self.shape.size];
+                let products = self.products(b.storage(), sizes, self.shape.taps());
                 let dispatch = Dispatch::new(name, &kernel).grid(grid);
                 b.dispatch(self.bound(dispatch, parameters, operands, &self.channels, products));
+                if let Some(double) = double {
+                    b.release(double);
+                }
                 Ok(())
             }
             Variant::Winograd(structure) => {
@@ -456,27 +503,36 @@ impl Conv {
     ) -> Result<()> {
         let shape = self.shape;
         let [rows, columns] = shape.size.map(|side| side.div_ceil(2));
-        let [band_rows, band_tiles] = shape.band(b.storage().maps());
-        let elements = |channels| 16 * u64::from(band_tiles) * u64::from(pack::padded(channels));
-        let tiles = b.stored(name, elements(shape.inputs))?;
-        let products = b.stored(name, elements(shape.outputs))?;
+        let most_rows = shape.band_rows(b.storage().maps());
+        let elements = |band_rows, channels| {
+            let tiles = u64::from(shape.band_tiles(band_rows));
+            16 * tiles * u64::from(pack::padded(channels))
+        };
+        let tiles = b.stored(name, elements(most_rows, shape.inputs))?;
+        let products = b.stored(name, elements(most_rows, shape.outputs))?;
         let transform = b.kernel(
             &kernels::WINOGRAD_INPUT,
-            &[("MODULATED", shape.modulated.into())],
+            &[
+                ("MODULATED", shape.modulated.into()),
+                ("UPSAMPLED", shape.upsampled.into()),
+            ],
         )?;
         let finish = b.kernel(&kernels::WINOGRAD_OUTPUT, &[])?;
         let of_products = self.product_channels.as_ref().unwrap_or(&self.channels);
 
-        for band_start in (0..rows).step_by(band_rows as usize) {
+        for band_start in (0..rows).step_by(most_rows as usize) {
+            let band_rows = most_rows.min(rows - band_start);
+            let band_tiles = shape.band_tiles(band_rows);
             let band = Shape {
                 size: [16, band_tiles],
                 kernel_size: 1,
                 modulated: false,
+                upsampled: false,
                 ..shape
             };
             let parameters = params::Conv {
                 band_start,
-                band_rows: band_rows.min(rows - band_start),
+                band_rows,
                 ..parameters
             };
             // One thread for each tile and four channels.
@@ -497,7 +553,7 @@ impl Conv {
                     .grid(grid(parameters.input_channels))
                     // Two additions for each element and direction.
                     .cost(
-                        2.0 * elements(shape.inputs) as f64,
+                        2.0 * elements(band_rows, shape.inputs) as f64,
                         moved(operands.input, &tiles),
                     ),
             );
@@ -509,7 +565,7 @@ impl Conv {
                 ..Default::default()
             };
             let (kernel, product_grid) = structure.kernel(b, band, true)?;
-            let cost = self.products(b.storage(), band.size, 1);
+            let cost = self.products(b.storage(), [band.size; 2], 1);
             let dispatch = Dispatch::new(format!("{name} (products)"), &kernel).grid(product_grid);
             let of_tiles = Operands {
                 input: &tiles,
@@ -524,7 +580,7 @@ impl Conv {
                 ..operands
             };
             let cost = (
-                1.5 * elements(shape.outputs) as f64,
+                1.5 * elements(band_rows, shape.outputs) as f64,
                 moved(operands.output, &products),
             );
             b.dispatch(self.bound(dispatch, parameters, finished, &self.channels, cost));
@@ -534,13 +590,13 @@ impl Conv {
         Ok(())
     }
 
-    /// Operations and bytes of products with a map's pixels.
-    fn products(&self, storage: Storage, [height, width]: [u32; 2], taps: u32) -> (f64, f64) {
+    /// Operations and bytes of products from a map of one size to one of another.
+    fn products(&self, storage: Storage, sizes: [[u32; 2]; 2], taps: u32) -> (f64, f64) {
         let [inputs, outputs] = [self.shape.inputs, self.shape.outputs].map(f64::from);
-        let pixels = f64::from(height) * f64::from(width);
-        let maps = storage.maps().bytes(1) as f64 * pixels * (outputs + inputs);
+        let [read, written] = sizes.map(|[height, width]| f64::from(height) * f64::from(width));
+        let maps = storage.maps().bytes(1) as f64 * (read * inputs + written * outputs);
         (
-            2.0 * f64::from(taps) * inputs * outputs * pixels,
+            2.0 * f64::from(taps) * inputs * outputs * written,
             maps + self.weights.bytes() as f64,
         )
     }
@@ -575,10 +631,12 @@ impl Conv {
     }
 
     fn plan_example(&self, b: &mut ProgramBuilder<'_>) -> Result<()> {
-        let pixels = u64::from(self.shape.size[0]) * u64::from(self.shape.size[1]);
-        let elements = |channels| pixels * u64::from(pack::padded(channels));
-        let input = b.stored("timed", elements(self.shape.inputs))?;
-        let output = b.stored("timed", elements(self.shape.outputs))?;
+        let elements = |[height, width]: [u32; 2], channels| {
+            u64::from(height) * u64::from(width) * u64::from(pack::padded(channels))
+        };
+        let input = elements(self.shape.input_size(), self.shape.inputs);
+        let input = b.stored("timed", input)?;
+        let output = b.stored("timed", elements(self.shape.size, self.shape.outputs))?;
         let modulation = b.tensor("timed", pack::padded(self.shape.inputs).into())?;
         let nothing = b.tensor("timed", 4)?;
         let frame = Tensor::uniform(
