@@ -106,8 +106,12 @@ fn kernel_source(
          constants: &{constants:?}, mixed: {mixed}, half: {half}, computed_in_half: {computed_in_half} }};\n",
         name = kernel.name,
         suffix = kernel.variant.suffix(),
-        // A page is the better for every kilobyte that it lacks.
-        wgsl = if browser && special { "" } else { &kernel.wgsl },
+        wgsl = match browser {
+            // A page is the better for every kilobyte that it lacks.
+            true if special => String::new(),
+            true => unindented(&kernel.wgsl),
+            false => kernel.wgsl.clone(),
+        },
         size = kernel.workgroup_size,
         bytes = kernel.workgroup_bytes,
         subgroups = kernel.subgroups,
@@ -115,6 +119,14 @@ fn kernel_source(
         matrices = kernel.matrices,
         constants = kernel.constants,
     )
+}
+
+/// A text without indentation and empty lines: variants of a kernel then lie within the window of the
+/// page's compression.
+fn unindented(text: &str) -> String {
+    let lines = text.lines().map(str::trim_start);
+    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
 }
 
 fn uniform_struct(layout: &Struct) -> String {
