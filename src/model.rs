@@ -63,14 +63,15 @@ pub enum Precision {
     /// 32 bits: what the golden data hold for.
     #[default]
     Full,
-    /// 16 bits in the super-resolver, which has most of a frame's traffic. What is in front of it
-    /// decides where the radiance field is sampled and stays exact: pictures are 68 dB or more from
-    /// the full ones on the golden cases. With [matrices](crate::GpuOptions::matrices), what
-    /// convolutions multiply is rounded to 16 bits, too.
+    /// 16 bits in all that is large, but for the encoder's maps, the planes and the radiance field's
+    /// weights, which decide where samples lie: little more than half the memory, and pictures
+    /// 62 dB or more from the full ones on the golden cases. Weights are integers with a gain
+    /// for each output channel. With [matrices](crate::GpuOptions::matrices), what the super-resolver's
+    /// convolutions multiply is rounded to halves, too.
     Half,
-    /// 16 bits in all that is large, in little more than half the memory. Rounded planes move the
-    /// fine samples a little, so pictures differ more where the field is steep: 40 to 67 dB on the
-    /// golden cases. On devices with the feature [`SHADER_F16`](wgpu::Features::SHADER_F16)
+    /// 16 bits in these as well, and planes, of which every avatar has its own, of half the size.
+    /// Rounded planes move the fine samples a little, so pictures differ more where the field is steep:
+    /// 50 to 71 dB on the golden cases. On devices with the feature [`SHADER_F16`](wgpu::Features::SHADER_F16)
     /// convolutions may also multiply in 16 bits, and add up to 36 products in them.
     Fastest,
 }
