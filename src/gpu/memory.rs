@@ -84,7 +84,7 @@ fn assign(needs: &[Need], lent: &[u64]) -> (Vec<usize>, Vec<u64>) {
         let apart =
             |other: &&Range<u32>| other.end <= lifetime.start || lifetime.end <= other.start;
         let fit = (0..buffers.len())
-            .filter(|&b| buffers[b].0 >= *bytes && buffers[b].1.iter().all(|other| apart(other)))
+            .filter(|&b| buffers[b].0 >= *bytes && buffers[b].1.iter().all(&apart))
             .min_by_key(|&b| buffers[b].0);
         chosen[i] = fit.unwrap_or_else(|| {
             buffers.push((*bytes, Vec::new()));
