@@ -6,7 +6,6 @@
 // a thread owns 8 samples (every fourth one) times 4 or 8 output channels.
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
-#import gpavatar::any::{any_holds, find_any}
 #import gpavatar::radiance_inputs::{
     march, frame, field, rays, depths, opacities, weight, four_weights, store_values, in_cube,
     texels, plane_features, neighbours_of, point_hidden,
@@ -36,6 +35,25 @@ struct Tile {
 
 fn filled(value: vec4<f32>) -> Tile {
     return Tile(value, value, value, value, value, value, value, value);
+}
+
+// Puts into the first place of `activations` how many samples something holds for, in the first row,
+// as there is no other memory left. Returns what a thread's sample had there.
+fn count_samples(thread: u32, holds: bool) -> vec4<f32> {
+    var kept = vec4<f32>();
+    if thread < SAMPLES {
+        kept = activations[thread];
+        activations[thread] = vec4<f32>(f32(holds));
+    }
+    workgroupBarrier();
+    if thread == 0u {
+        var count = activations[0];
+        for (var i = 1u; i < SAMPLES; i++) {
+            count += activations[i];
+        }
+        activations[0] = count;
+    }
+    return kept;
 }
 
 fn row(c: u32, sample: u32) -> u32 {
@@ -135,8 +153,11 @@ fn main(
     let gathered = min(first + local, field.count - 1u);
     let direction = rays[gathered / field.samples * march.stride].xyz;
     let at = frame.origin.xyz + depths[gathered] * direction;
-    find_any(thread, SKIP_EMPTY == 0u || in_cube(at));
-    if workgroupUniformLoad(&any_holds) == 0u {
+    if thread < SAMPLES {
+        activations[thread] = vec4<f32>();
+    }
+    count_samples(thread, SKIP_EMPTY == 0u || in_cube(at));
+    if workgroupUniformLoad(&activations[0]).x == 0.0 {
         if thread < SAMPLES && first + thread < field.count {
             opacities[first + thread] = 0.0;
         }
@@ -187,10 +208,14 @@ fn main(
         opacity = select(0.0, 1.0 - exp(-softplus(density)), in_cube(at));
         opacities[first + thread] = opacity;
     }
-    find_any(thread, SKIP_EMPTY == 0u || opacity > 0.0);
-    if workgroupUniformLoad(&any_holds) == 0u {
+    let kept = count_samples(thread, SKIP_EMPTY == 0u || opacity > 0.0);
+    if workgroupUniformLoad(&activations[0]).x == 0.0 {
         return;
     }
+    if thread < SAMPLES {
+        activations[thread] = kept;
+    }
+    workgroupBarrier();
     tile = filled(vec4<f32>());
     if o < field.rgb_hidden {
         let bias = filled(weight(field.rgb_in + field.feature_hidden * field.rgb_hidden * 4u + o));

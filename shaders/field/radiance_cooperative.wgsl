@@ -11,7 +11,6 @@ enable f16;
 enable wgpu_cooperative_matrix;
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
-#import gpavatar::any::{any_holds, find_any}
 #import gpavatar::radiance_inputs::{march, frame, field, rays, depths, weights, opacities, weight}
 #import gpavatar::radiance_inputs::{texels, plane_features, neighbours_of, point_hidden}
 #import gpavatar::radiance_inputs::{store_values, in_cube}
@@ -235,6 +234,26 @@ fn emit(value: vec4<f32>, sample: u32, o: u32) {
         result = vec4<f32>(sigmoid_wide(value).xyz, value.w);
     }
     store_values(sample * march.channels + o, result);
+}
+
+// ---- empty space ---------------------------------------------------------------------------
+
+var<workgroup> holding: atomic<u32>;
+var<workgroup> any_holds: u32;
+
+// Whether something holds for any thread, into `any_holds`.
+fn find_any(thread: u32, holds: bool) {
+    if thread == 0u {
+        atomicStore(&holding, 0u);
+    }
+    workgroupBarrier();
+    if holds {
+        atomicStore(&holding, 1u);
+    }
+    workgroupBarrier();
+    if thread == 0u {
+        any_holds = atomicLoad(&holding);
+    }
 }
 
 // ---- the whole -----------------------------------------------------------------------------

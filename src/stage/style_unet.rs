@@ -2,8 +2,8 @@
 //!
 //! A U-Net reads its input down to 4x4, from where a style and, on the way up, a scale and a shift
 //! per resolution steer a StyleGAN2 decoder. What is fused here: bias, activation, noise,
-//! demodulation, scale and shift and residual sums into the convolutions' epilogues; all
-//! modulations into one matrix product.
+//! demodulation, scale and shift and residual sums into the convolutions' epilogues; modulations and
+//! doubles of maps into what convolutions read; all modulations into one matrix product.
 
 mod conv;
 
