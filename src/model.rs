@@ -1,5 +1,6 @@
 //! A model: weights on the device and the programs that run them.
 
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::frame::{FramePool, FrameSlot};
@@ -74,6 +75,24 @@ pub enum Precision {
     /// 50 to 71 dB on the golden cases. On devices with the feature [`SHADER_F16`](wgpu::Features::SHADER_F16)
     /// convolutions may also multiply in 16 bits, and add up to 36 products in them.
     Fastest,
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    /// Reads `full`, `half` or `fastest`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "full" => Ok(Self::Full),
+            "half" => Ok(Self::Half),
+            "fastest" => Ok(Self::Fastest),
+            _ => Err(Error::argument(
+                "precision",
+                "full, half or fastest",
+                format!("{text:?}"),
+            )),
+        }
+    }
 }
 
 impl Precision {

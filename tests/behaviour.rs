@@ -65,6 +65,21 @@ fn planes(avatar: &Avatar) -> Vec<f32> {
 // ---- precision -----------------------------------------------------------------------------
 
 #[test]
+fn precisions_are_read() {
+    for (text, precision) in [
+        ("full", Precision::Full),
+        ("half", Precision::Half),
+        ("fastest", Precision::Fastest),
+    ] {
+        assert_eq!(text.parse::<Precision>().unwrap(), precision);
+    }
+    let error = "Half".parse::<Precision>().unwrap_err().to_string();
+    for part in ["precision", "full, half or fastest", "\"Half\""] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn avatars_of_every_precision_are_saved_and_loaded() {
     let config = tiny::config();
     let mut bytes = Vec::new();

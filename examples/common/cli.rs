@@ -52,16 +52,9 @@ fn kernels(name: String) -> AdapterKind {
 pub struct PrecisionArgs {
     /// Numbers of 16 bits in the super-resolver (half) or everywhere (fastest)
     #[arg(long, default_value = "full",
-          value_parser = PossibleValuesParser::new(["full", "half", "fastest"]).map(precision))]
+          value_parser = PossibleValuesParser::new(["full", "half", "fastest"])
+              .try_map(|name| name.parse::<Precision>()))]
     pub precision: Precision,
-}
-
-fn precision(name: String) -> Precision {
-    match name.as_str() {
-        "half" => Precision::Half,
-        "fastest" => Precision::Fastest,
-        _ => Precision::Full,
-    }
 }
 
 impl GpuArgs {

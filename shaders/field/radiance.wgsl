@@ -37,12 +37,10 @@ fn filled(value: vec4<f32>) -> Tile {
     return Tile(value, value, value, value, value, value, value, value);
 }
 
-// Puts into the first place of `activations` how many samples something holds for, in the first row,
-// as there is no other memory left. Returns what a thread's sample had there.
-fn count_samples(thread: u32, holds: bool) -> vec4<f32> {
-    var kept = vec4<f32>();
+// Puts into the first place of `activations` how many samples something holds for. That takes its
+// first row, as there is no other memory left.
+fn count_samples(thread: u32, holds: bool) {
     if thread < SAMPLES {
-        kept = activations[thread];
         activations[thread] = vec4<f32>(f32(holds));
     }
     workgroupBarrier();
@@ -53,7 +51,6 @@ fn count_samples(thread: u32, holds: bool) -> vec4<f32> {
         }
         activations[0] = count;
     }
-    return kept;
 }
 
 fn row(c: u32, sample: u32) -> u32 {
@@ -153,9 +150,6 @@ fn main(
     let gathered = min(first + local, field.count - 1u);
     let direction = rays[gathered / field.samples * march.stride].xyz;
     let at = frame.origin.xyz + depths[gathered] * direction;
-    if thread < SAMPLES {
-        activations[thread] = vec4<f32>();
-    }
     count_samples(thread, SKIP_EMPTY == 0u || in_cube(at));
     if workgroupUniformLoad(&activations[0]).x == 0.0 {
         if thread < SAMPLES && first + thread < field.count {
@@ -208,7 +202,8 @@ fn main(
         opacity = select(0.0, 1.0 - exp(-softplus(density)), in_cube(at));
         opacities[first + thread] = opacity;
     }
-    let kept = count_samples(thread, SKIP_EMPTY == 0u || opacity > 0.0);
+    let kept = activations[thread];
+    count_samples(thread, SKIP_EMPTY == 0u || opacity > 0.0);
     if workgroupUniformLoad(&activations[0]).x == 0.0 {
         return;
     }

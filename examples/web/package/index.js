@@ -116,12 +116,17 @@ export class Model {
     this.canvases = new WeakMap();
   }
 
-  static async load(source, onProgress, { gpu, cache = true, signal } = {}) {
+  static async load(
+    source,
+    onProgress,
+    { gpu, precision = "full", cache = true, signal } = {},
+  ) {
     gpu ??= await Gpu.request();
+    const stored = await on(gpu, () => new bindings.Precision(String(precision)));
     const bytes = await load(source, { onProgress, cache, signal });
     try {
       return await on(gpu, async () => {
-        const handle = new bindings.Model(gpu.handle, bytes);
+        const handle = new bindings.Model(gpu.handle, bytes, stored);
         await gpu.handle.idle("setting the model up");
         return new Model(gpu, handle);
       });

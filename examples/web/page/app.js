@@ -125,7 +125,8 @@ function start() {
   const canvas = element("canvas", { id: "canvas" });
   $("avatar").replaceChildren(canvas);
   const target = worker ? canvas.transferControlToOffscreen() : canvas;
-  send({ type: "start", weights: weights.href, canvas: target }, [target]);
+  const precision = parameters.get("precision") ?? undefined;
+  send({ type: "start", weights: weights.href, precision, canvas: target }, [target]);
 }
 
 const receivers = {

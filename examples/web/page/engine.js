@@ -140,7 +140,7 @@ export function engine(post) {
   }
 
   const handlers = {
-    start({ canvas: given, weights }) {
+    start({ canvas: given, weights, precision }) {
       enqueue(async () => {
         // What is left of a device that was lost.
         while (running) {
@@ -161,7 +161,7 @@ export function engine(post) {
         model = await Model.load(
           weights,
           (progress) => post({ type: "progress", ...progress }),
-          { gpu },
+          { gpu, precision },
         );
         drive.expression = new Float32Array(model.channels.length);
         post({

@@ -10,7 +10,7 @@ mod testing;
 
 use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Geometry,
-    GpuOptions, ModelConfig, RenderOptions, SourceImage, Weights,
+    GpuOptions, ModelConfig, ModelOptions, RenderOptions, SourceImage, Weights,
 };
 use js_sys::{Array, Float32Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
@@ -75,6 +75,19 @@ impl Gpu {
     }
 }
 
+/// How a network is kept on the device.
+#[wasm_bindgen]
+pub struct Precision(gpavatar::Precision);
+
+#[wasm_bindgen]
+impl Precision {
+    /// `full`, `half` or `fastest`.
+    #[wasm_bindgen(constructor)]
+    pub fn new(name: &str) -> Result<Precision> {
+        Ok(Self(name.parse().map_err(js)?))
+    }
+}
+
 /// A network.
 #[wasm_bindgen]
 pub struct Model(gpavatar::Model);
@@ -83,9 +96,14 @@ pub struct Model(gpavatar::Model);
 impl Model {
     /// Sets a model up from the content of a weights file.
     #[wasm_bindgen(constructor)]
-    pub fn new(gpu: &Gpu, bytes: Vec<u8>) -> Result<Model> {
+    pub fn new(gpu: &Gpu, bytes: Vec<u8>, precision: Precision) -> Result<Model> {
         let weights = Weights::from_bytes(bytes).map_err(js)?;
-        Ok(Self(gpavatar::Model::new(&gpu.0, weights).map_err(js)?))
+        let options = ModelOptions {
+            precision: precision.0,
+            ..ModelOptions::default()
+        };
+        let model = gpavatar::Model::with_options(&gpu.0, weights, options);
+        Ok(Self(model.map_err(js)?))
     }
 
     /// Expression channels of the head model.

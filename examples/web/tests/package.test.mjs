@@ -133,6 +133,26 @@ test("an avatar is saved and loaded", async () => {
   assert.ok(psnr > 40);
 });
 
+test("half precision is the same picture in less memory", async () => {
+  const found = await page.evaluate(async () => {
+    const url = new URL("../dist/weights/demo.safetensors", location.href);
+    const options = { gpu: model.gpu, precision: "half" };
+    const half = await gpavatar.Model.load(url, undefined, options);
+    const same = await gpavatar.Avatar.fromImages(half, pictures, {
+      cameras: sample.sources.map(({ transform }) => transform),
+      shape: sample.shape,
+    });
+    const psnr = tools.psnr(await avatar.picture(), await same.picture());
+    const reports = [model.report, half.report];
+    [same, half].forEach((owner) => owner.free());
+    return { psnr, reports };
+  });
+  const [full, half] = found.reports.map((report) => Number(/([\d.]+) MB/.exec(report)[1]));
+  console.log(`  ${full} and ${half} MB, ${found.psnr.toFixed(1)} dB`);
+  assert.ok(half < 0.8 * full, `${full} and ${half} MB`);
+  assert.ok(found.psnr > 45 && found.psnr < 99, `${found.psnr}`);
+});
+
 test("errors have a kind", async () => {
   const kinds = await page.evaluate(async () => {
     const kind = async (run) => {
@@ -153,6 +173,7 @@ test("errors have a kind", async () => {
       await kind(() => Avatar.fromImages(model, [])),
       await kind(() => Avatar.fromImages(model, pictures, { cameras: [] })),
       await kind(() => Avatar.fromImages(model, pictures, { shape: [1] })),
+      await kind(() => Model.load(pictures[0], undefined, { ...options, precision: "double" })),
       await kind(() => Avatar.fromImages(model, [new Blob(["no picture"])])),
       await kind(() => Model.load(new ArrayBuffer(8), undefined, options)),
       await kind(() => Model.load("none.safetensors", undefined, options)),
@@ -160,7 +181,7 @@ test("errors have a kind", async () => {
     ];
   });
   assert.deepEqual(kinds, [
-    ...Array(7).fill("argument"),
+    ...Array(8).fill("argument"),
     "format",
     "format",
     "network",
