@@ -18,8 +18,8 @@ use common::cli::{self, GpuArgs, PrecisionArgs};
 use common::costs::{Section, median};
 use common::demo::{self, Sample};
 use gpavatar::{
-    Avatar, AvatarOptions, Choice, Drive, Gpu, HeadModel, Model, ModelOptions, RenderOptions,
-    Result, Weights,
+    Avatar, AvatarOptions, Camera, Choice, Drive, Gpu, HeadModel, Model, ModelOptions,
+    RenderOptions, Result, Weights,
 };
 use serde::Serialize;
 
@@ -52,6 +52,9 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=64))]
     sources: u32,
+    /// Distance of the camera from the head's centre: beyond 13 some rays miss the cube around it
+    #[arg(long, value_name = "UNITS", default_value_t = 12.0)]
+    distance: f32,
     /// Take the median of so many runs
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -151,7 +154,8 @@ impl Report {
         gpu.wait("building the avatar")?;
         let avatar_seconds = seconds("avatar", start);
 
-        let drive = demo::at_rest(&model);
+        let camera = Camera::orbit(args.distance, 0.0, 0.0);
+        let drive = demo::at_rest(&model).camera(camera);
         let first_frame_seconds = frame(&avatar, &drive, "first frame")?;
         let second_frame_seconds = frame(&avatar, &drive, "second frame")?;
         let start_up = StartUp {

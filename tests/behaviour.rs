@@ -164,6 +164,49 @@ fn earlier_points_leave_no_trace() {
 }
 
 #[test]
+fn what_is_left_out_of_empty_space_changes_no_picture() {
+    let drive = tiny::drive();
+    let views = [
+        Camera::orbit(10.0, 10.0, 25.0),
+        // Most rays miss the cube, some close to its edges.
+        Camera::orbit(16.0, 20.0, 45.0),
+        Camera::orbit(60.0, 0.0, 0.0),
+    ];
+    for (kind, subgroups) in [
+        (AdapterKind::Gpu, false),
+        (AdapterKind::Cpu, false),
+        (AdapterKind::Cpu, true),
+    ] {
+        let options = GpuOptions {
+            poison: true,
+            kernels: Some(kind),
+            subgroups: Some(subgroups),
+            tuning: Some(Tuning::Estimate),
+            ..GpuOptions::default()
+        };
+        let gpu = Gpu::with_options(&options).unwrap();
+        for config in [tiny::config(), tiny::released()] {
+            // What is kept for inspection is computed everywhere.
+            let [left_out, whole] = [false, true].map(|trace| {
+                let options = ModelOptions {
+                    trace,
+                    ..ModelOptions::default()
+                };
+                let model = Model::with_options(&gpu, tiny::weights(&config), options).unwrap();
+                tiny::avatar(&model)
+            });
+            for camera in &views {
+                let drive = drive.clone().camera(camera.clone());
+                let [found, expected] =
+                    [&left_out, &whole].map(|avatar| Picture::render(avatar, &drive));
+                assert!(expected.is_finite());
+                assert!(found == expected, "{kind:?}, {camera:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn models_avatars_and_threads_in_parallel_do_not_meet() {
     let models = [tiny::config(), tiny::released()]
         .map(|config| Model::new(gpu(), tiny::weights(&config)).unwrap());

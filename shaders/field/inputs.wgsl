@@ -61,11 +61,6 @@ fn store_values(at: u32, value: vec4<f32>) {
     values[at] = packed_values(value);
 }
 
-// What is outside of the cube has no opacity.
-fn in_cube(at: vec3<f32>) -> bool {
-    return all(abs(at) < vec3<f32>(1.0));
-}
-
 // ---- tri-plane features --------------------------------------------------------------------
 
 // The four texels around a position in a plane and their weights; texels outside weigh nothing.

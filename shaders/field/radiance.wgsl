@@ -6,8 +6,9 @@
 // a thread owns 8 samples (every fourth one) times 4 or 8 output channels.
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
+#import gpavatar::cube::in_cube
 #import gpavatar::radiance_inputs::{
-    march, frame, field, rays, depths, opacities, weight, four_weights, store_values, in_cube,
+    march, frame, field, rays, depths, opacities, weight, four_weights, store_values,
     texels, plane_features, neighbours_of, point_hidden,
 }
 #import gpavatar::tile::mac

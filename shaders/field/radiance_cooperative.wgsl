@@ -11,9 +11,10 @@ enable f16;
 enable wgpu_cooperative_matrix;
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
+#import gpavatar::cube::in_cube
 #import gpavatar::radiance_inputs::{march, frame, field, rays, depths, weights, opacities, weight}
 #import gpavatar::radiance_inputs::{texels, plane_features, neighbours_of, point_hidden}
-#import gpavatar::radiance_inputs::{store_values, in_cube}
+#import gpavatar::radiance_inputs::store_values
 #import gpavatar::stored::unpacked
 
 // Samples times inputs, inputs times outputs, samples times outputs.

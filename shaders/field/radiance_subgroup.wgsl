@@ -6,9 +6,10 @@
 // thread). Needs subgroups of at least eight threads.
 
 #import gpavatar::activation::{sigmoid_wide, softplus}
+#import gpavatar::cube::in_cube
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
-    march, frame, field, rays, depths, opacities, weight, store_values, in_cube,
+    march, frame, field, rays, depths, opacities, weight, store_values,
     texels, plane_features, Neighbours, neighbours_of, Hidden, embedded, table_of, weighted,
 }
 #import gpavatar::tile::mac

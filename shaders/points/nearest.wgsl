@@ -1,19 +1,22 @@
 // The eight nearest points of every sample, exactly.
 //
-// One thread follows a segment of a ray. Its first sample looks into the nearest cluster of the
+// One thread follows a segment of a ray. Its first search looks into the nearest cluster of the
 // nearest group first; later ones know that their eighth distance is at most the largest to the
 // neighbours just found. Groups and clusters whose box is farther than that are skipped. Consecutive
 // threads own the same segment of neighbouring rays.
 
+#import gpavatar::cube::in_cube
 #import gpavatar::search::{
     march, frame, search, rays, depths, clustered, bounds, partials,
-    squared, from_box, limit, reciprocals, keep,
+    squared, from_box, limit, reciprocals, keep, keep_any,
 }
 #import gpavatar::search_layout::GROUP
-#import gpavatar::top_k::{Nearest, nobody, insert}
+#import gpavatar::top_k::{NONE, Nearest, nobody, insert}
 
 // 1 also sums the reciprocal squared distances.
 override WEIGHT_SUMS: u32 = 0u;
+// 1 does not search for samples outside of the cube. The sums would lack them.
+override SKIP_EMPTY: u32 = 0u;
 
 var<workgroup> sums: array<vec4<f32>, 128>;
 
@@ -67,13 +70,18 @@ fn main(
     var near_sums = vec4<f32>();
     var far_sums = vec4<f32>();
     for (var s = first; s < end; s++) {
-        let at = frame.origin.xyz + depths[ray * search.samples + s] * direction;
+        let sample = ray * search.samples + s;
+        let at = frame.origin.xyz + depths[sample] * direction;
+        if SKIP_EMPTY == 1u && !in_cube(at) {
+            keep_any(sample);
+            continue;
+        }
         var scanned = search.clusters;
-        if s == first {
+        if list.i_h == NONE {
             let boxes = search.clusters + search.groups;
             let group = nearest_box(search.clusters, boxes, at) - search.clusters;
             scanned = nearest_box(group * GROUP, group_end(group), at);
-            list = scan(scanned, at, list);
+            list = scan(scanned, at, nobody(1e37));
         } else {
             list = nobody(limit(at, list));
         }
@@ -87,7 +95,7 @@ fn main(
                 }
             }
         }
-        keep(ray * search.samples + s, list);
+        keep(sample, list);
         near_sums += reciprocals(list.d_a, list.d_b, list.d_c, list.d_d);
         far_sums += reciprocals(list.d_e, list.d_f, list.d_g, list.d_h);
     }

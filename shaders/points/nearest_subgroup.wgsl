@@ -5,15 +5,18 @@
 // neighbouring rays together: a cluster that is near enough for one of them is scanned by all. Needs
 // subgroups of at least eight threads.
 
+#import gpavatar::cube::in_cube
 #import gpavatar::search::{
     march, frame, search, rays, depths, clustered, bounds, partials,
-    squared, from_box, limit, reciprocals, keep,
+    squared, from_box, limit, reciprocals, keep, keep_any,
 }
 #import gpavatar::search_layout::GROUP
-#import gpavatar::top_k::{Nearest, nobody, insert}
+#import gpavatar::top_k::{NONE, Nearest, nobody, insert}
 
 // 1 also sums the reciprocal squared distances.
 override WEIGHT_SUMS: u32 = 0u;
+// 1 does not search for samples outside of the cube. The sums would lack them.
+override SKIP_EMPTY: u32 = 0u;
 
 const THREADS = 8u;
 
@@ -104,23 +107,33 @@ fn main(
     let ray = index % march.count;
     let first = index / march.count * search.segment;
     let direction = rays[ray * march.stride].xyz;
-    var list = nobody(1e37);
+    var known = nobody(1e37);
     var near_sums = vec4<f32>();
     var far_sums = vec4<f32>();
-    var seed = 0u;
+    var seed = NONE;
     // All threads walk as far: one that is past its end repeats the last sample and keeps nothing.
     for (var i = 0u; i < search.segment; i++) {
         let s = min(first + i, search.samples - 1u);
-        let at = frame.origin.xyz + depths[ray * search.samples + s] * direction;
-        if i == 0u {
+        let sample = ray * search.samples + s;
+        let at = frame.origin.xyz + depths[sample] * direction;
+        let searches = SKIP_EMPTY == 0u || in_cube(at);
+        if !subgroupAny(searches) {
+            if first + i < search.samples {
+                keep_any(sample);
+            }
+            continue;
+        }
+        if seed == NONE {
             let boxes = search.clusters + search.groups;
             let group = nearest_box(search.clusters, boxes, at, thread) - search.clusters;
             let end = min((group + 1u) * GROUP, search.clusters);
             seed = nearest_box(group * GROUP, end, at, thread);
         }
         // A close limit from the cluster of last time, before the boxes are compared with it.
-        list = scan(seed, at, nobody(limit(at, list)), thread);
-        let known = seed;
+        // Nothing is near enough for a thread that does not search.
+        let most = select(-1.0, limit(at, known), searches);
+        var list = scan(seed, at, nobody(most), thread);
+        let scanned = seed;
         // Thirty-two groups at a time: which of them some thread has to look at, then these.
         for (var base = 0u; base < search.groups; base += 32u) {
             let boxes = search.clusters + base;
@@ -131,8 +144,8 @@ fn main(
                 groups &= groups - 1u;
                 let end = min(first_cluster + GROUP, search.clusters);
                 var wanted = wanted_boxes(first_cluster, end, at, list.d_h, thread);
-                if known - first_cluster < GROUP {
-                    wanted &= ~(1u << (known - first_cluster));
+                if scanned - first_cluster < GROUP {
+                    wanted &= ~(1u << (scanned - first_cluster));
                 }
                 while wanted != 0u {
                     let cluster = first_cluster + firstTrailingBit(wanted);
@@ -145,8 +158,13 @@ fn main(
                 }
             }
         }
-        if first + i < search.samples {
-            keep(ray * search.samples + s, list);
+        if searches {
+            known = list;
+        }
+        if first + i < search.samples && !searches {
+            keep_any(sample);
+        } else if first + i < search.samples {
+            keep(sample, list);
             near_sums += reciprocals(list.d_a, list.d_b, list.d_c, list.d_d);
             far_sums += reciprocals(list.d_e, list.d_f, list.d_g, list.d_h);
         }

@@ -62,6 +62,11 @@ fn reciprocals(a: f32, b: f32, c: f32, d: f32) -> vec4<f32> {
     return 1.0 / max(vec4<f32>(a, b, c, d), vec4<f32>(1e-12));
 }
 
+// What has no opacity whatever is near: any points will do.
+fn keep_any(sample: u32) {
+    neighbours[sample] = vec4<u32>();
+}
+
 fn keep(sample: u32, list: Nearest) {
     neighbours[sample] = vec4<u32>(
         list.i_a | (list.i_b << 16u),

@@ -184,7 +184,11 @@ impl Points {
             ..Default::default()
         };
         let released = config.point_weighting == PointWeighting::Released;
-        let kernel = b.kernel(source, &[("WEIGHT_SUMS", released.into())])?;
+        let constants = [
+            ("WEIGHT_SUMS", released.into()),
+            ("SKIP_EMPTY", (!released && !b.trace()).into()),
+        ];
+        let kernel = b.kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
                 .uniform("march", layout)

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::gpu::{Gpu, Resource};
+use crate::gpu::{Gpu, Resource, Storage};
 use crate::reference::points as twin;
 use crate::stage::testing::*;
 use crate::weights::pack;
@@ -229,6 +229,8 @@ struct Found {
     sums: Option<[f32; 8]>,
 }
 
+/// Where the sums do not need them all, also checks that the search leaves out what is outside of the
+/// cube, and nothing else.
 fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) -> Found {
     let rays = scene.directions.len();
     let side = rays.isqrt() as u32;
@@ -249,7 +251,8 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
     };
     let triples: Vec<[f32; 3]> = points.iter().map(|p| p.to_array()).collect();
     let members = input(gpu, &members(&triples));
-    let found = run(gpu, &[("members", Resource::Tensor(&members))], |b| {
+    let outside = [("members", Resource::Tensor(&members))];
+    let plan = |b: &mut ProgramBuilder<'_>| {
         let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
         let record = |d: &Vec3| [d.extend(f32::NAN).to_array(), [f32::NAN; 4], [f32::NAN; 4]];
         let records: Vec<_> = scene.directions.iter().map(record).collect();
@@ -265,9 +268,20 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
         let positions = input(gpu, &pack::vec4s(&triples));
         let points = Points::cluster(b, &config, positions).unwrap();
         points.nearest(b, &config, &frame, &rays, &pass).unwrap()
-    });
+    };
+    // What is kept for inspection is searched for everywhere.
+    let (found, _) = run_traced(gpu, Storage::Full, &outside, plan);
     let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
     let (samples, rest) = words.split_at(scene.depths.len());
+    if weighting == PointWeighting::Paper {
+        let found = run(gpu, &outside, plan);
+        let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
+        for (i, (at, searched)) in scene.positions().iter().zip(samples).enumerate() {
+            let in_cube = at.abs().max_element() < 1.0;
+            let expected = if in_cube { *searched } else { [0; 4] };
+            assert_eq!(words[i], expected, "sample {i} at {at}");
+        }
+    }
     let unpack =
         |words: &[u32; 4]| std::array::from_fn(|k| words[k / 2] >> (16 * (k % 2)) & 0xffff);
     let sums = &rest[found.sums_at as usize - samples.len()..];
@@ -324,8 +338,10 @@ fn the_nearest_points_are_found_exactly() {
         let points = lattice_points(seed, count, steps);
         let scene = Scene::on_lattice(seed, side, samples, steps);
         for gpu in variants() {
-            let found = search(gpu, PointWeighting::Released, &points, &scene);
-            found.assert_equals_twin(&points, &scene);
+            for weighting in [PointWeighting::Released, PointWeighting::Paper] {
+                let found = search(gpu, weighting, &points, &scene);
+                found.assert_equals_twin(&points, &scene);
+            }
         }
     });
 }
