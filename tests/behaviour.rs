@@ -196,7 +196,7 @@ fn what_is_left_out_of_empty_space_changes_no_picture() {
                 tiny::avatar(&model)
             });
             for camera in &views {
-                let drive = drive.clone().camera(camera.clone());
+                let drive = drive.clone().camera(*camera);
                 let [found, expected] =
                     [&left_out, &whole].map(|avatar| Picture::render(avatar, &drive));
                 assert!(expected.is_finite());
