@@ -1,8 +1,6 @@
 //! Compares this crate with the authors' network, tensor by tensor.
 
 mod common;
-#[path = "../tests/common/mod.rs"]
-mod golden;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -11,8 +9,9 @@ use std::time::Instant;
 
 use clap::Parser;
 use common::cli::{self, GpuArgs};
-use golden::{Case, parity};
 use gpavatar::Weights;
+use gpavatar::reference::golden::Case;
+use gpavatar::reference::parity;
 
 /// Compares this crate with the authors' network, tensor by tensor: largest and mean error, PSNR
 /// (peak 1), range, and whether the tolerance holds. Fails if one does not.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::process::Command;
 
-use common::Difference;
 use common::tiny::{self, Picture, gpu};
+use common::{Within, difference};
 use glam::Vec3;
 use gpavatar::reference::pipeline::{build, prepare, render};
 use gpavatar::reference::{rays, style_unet};
@@ -396,7 +396,7 @@ fn reference(config: &ModelConfig, points: &[[f32; 3]], camera: &Camera) -> Vec<
 /// The field is steep beside a point, and the fine depths follow it: rounding shows in some rays.
 #[track_caller]
 fn close(name: &str, found: &[f32], expected: &[f32]) {
-    let difference = Difference::of(name, found, expected);
+    let difference = difference(name, found, expected);
     difference.within_range(1e-4, 0.05).all_within_range(1e-2);
 }
 

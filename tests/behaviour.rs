@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use common::tiny::{self, Picture, gpu, largest_difference};
-use common::{Difference, golden, vectors};
+use common::{Within, difference, golden, vectors};
 use glam::{Mat3, Vec3};
 use gpavatar::reference::pipeline::{Rendering, build, prepare, render};
 use gpavatar::reference::{Tensor, head, output, style_unet};
@@ -904,7 +904,7 @@ fn depth_runs_from_zero_to_one() {
         assert!(found.contains(&0.0) && found.iter().any(|d| *d > 0.999));
         let expected = reference_frame(&config, &points, &camera).depth.data;
         // Depths of ten, f32 apart, over a range of about two.
-        Difference::of("depth", &found, &expected)
+        difference("depth", &found, &expected)
             .within(1e-4, 0.05)
             .all_within(1e-2);
     }
@@ -976,7 +976,7 @@ fn a_head_model_drives_the_points_that_it_computes() {
         // Points are 2e-6 apart: sums of 186 products, and the direction from a point to a sample
         // a hundredth away turns by 2e-4.
         let name = format!("{case}: low_res");
-        Difference::of(&name, &found.low_res, &expected.low_res)
+        difference(&name, &found.low_res, &expected.low_res)
             .within(1e-4, 0.05)
             .all_within(1e-2);
         assert!(found.distance(&expected) < 1e-2);
@@ -1006,8 +1006,7 @@ fn tracked_sources_and_sources_of_any_size_give_the_planes_of_the_reference() {
         let avatar = Avatar::from_images(&model, std::slice::from_ref(&source)).unwrap();
         let expected = reference_planes(&config, std::slice::from_ref(&source));
         // Homographies in f32: positions in a picture of 200 pixels are good to 1e-5 of a pixel.
-        Difference::of(&format!("{source:?}"), &planes(&avatar), &expected.data)
-            .all_within_range(1e-4);
+        difference(&format!("{source:?}"), &planes(&avatar), &expected.data).all_within_range(1e-4);
     }
 }
 
@@ -1032,8 +1031,8 @@ fn fusion_does_not_depend_on_the_order_of_sources() {
         } else {
             0.0
         };
-        Difference::of(&name, &found, &expected).within_range(3e-5, outliers);
-        Difference::of(&name, &forth, &back).within_range(3e-5, outliers);
+        difference(&name, &found, &expected).within_range(3e-5, outliers);
+        difference(&name, &forth, &back).within_range(3e-5, outliers);
         let single = of(&sources[..1]);
         assert!(
             largest_difference(&single, &found) > 0.01,
@@ -1095,13 +1094,13 @@ fn a_small_trained_networks_sizes() {
 
     let model = Model::new(gpu(), weights()).unwrap();
     let avatar = Avatar::from_images(&model, &[picture]).unwrap();
-    Difference::of("planes", &planes(&avatar), &expected_planes.data).all_within_range(3e-5);
+    difference("planes", &planes(&avatar), &expected_planes.data).all_within_range(3e-5);
     let found = Picture::render(&avatar, &Drive::points(points).camera(camera));
-    Difference::of("low_res", &found.low_res, &expected.low_res.data)
+    difference("low_res", &found.low_res, &expected.low_res.data)
         .within_range(1e-4, 1e-3)
         .all_within_range(1e-2);
-    Difference::of("depth", &found.depth, &expected.depth.data).within(1e-3, 1e-3);
-    let image = Difference::of("image", &found.image, &expected.image.data);
+    difference("depth", &found.depth, &expected.depth.data).within(1e-3, 1e-3);
+    let image = difference("image", &found.image, &expected.image.data);
     image.within(1e-4, 1e-3).all_within(1e-3);
 }
 
@@ -1131,7 +1130,7 @@ fn measured_variants_give_the_same_pictures_and_can_be_pinned() {
     let (measured, found) = opened(measure);
     assert_eq!(measured.tuning_file(), Some(file.clone()));
     assert!(!measured.choices().is_empty());
-    Difference::of("image", &found.image, &expected.image).all_within(1e-4);
+    difference("image", &found.image, &expected.image).all_within(1e-4);
     let (pinned, again) = opened(Tuning::Pinned(file.clone()));
     assert_eq!(pinned.choices(), measured.choices());
     assert_eq!(again.image, found.image);
@@ -1161,13 +1160,13 @@ fn another_backend_gives_the_same_pictures() {
             let model = Model::new(gpu, tiny::weights(&config)).unwrap();
             Avatar::from_images(&model, &sources).unwrap()
         });
-        Difference::of("planes", &planes(&there), &planes(&here)).all_within_range(3e-5);
+        difference("planes", &planes(&there), &planes(&here)).all_within_range(3e-5);
         for drive in drives(2) {
             let [here, there] = [&here, &there].map(|avatar| Picture::render(avatar, &drive));
-            Difference::of("low_res", &there.low_res, &here.low_res)
+            difference("low_res", &there.low_res, &here.low_res)
                 .within_range(3e-4, 0.02)
                 .all_within_range(1e-2);
-            Difference::of("image", &there.image, &here.image).all_within(1e-3);
+            difference("image", &there.image, &here.image).all_within(1e-3);
         }
     }
 }

@@ -7,7 +7,9 @@
 
 mod common;
 
-use common::{Case, parity};
+use common::case;
+use gpavatar::reference::golden::Case;
+use gpavatar::reference::parity;
 use gpavatar::{
     AdapterKind, Avatar, Drive, Error, Gpu, GpuOptions, Model, ModelOptions, Precision,
     ShaderChecks,
@@ -20,7 +22,7 @@ fn check(name: &str, options: &GpuOptions) {
     };
     let gpu = Gpu::with_options(&options).unwrap();
     println!("{}", gpu.description());
-    let table = pollster::block_on(parity::compare(&gpu, Case::named(name))).unwrap();
+    let table = pollster::block_on(parity::compare(&gpu, case(name))).unwrap();
     println!("{table}");
     assert_eq!(table.failures(), 0, "of {} tensors", table.0.len());
 }
@@ -128,7 +130,7 @@ fn paper_case_with_two_sources_and_checked_shaders() {
 /// Renders a case's picture, `[y][x]` of red, green and blue; also says how many bytes the planes
 /// and the model take.
 fn picture(gpu: &Gpu, name: &str, precision: Precision) -> (Vec<f32>, [u64; 2]) {
-    let case = Case::named(name);
+    let case = case(name);
     let options = ModelOptions {
         precision,
         ..ModelOptions::default()
@@ -155,7 +157,7 @@ fn halved(name: &str, options: GpuOptions) {
     // With all in 16 bits the fine samples move: another picture where the field is steep.
     for (precision, share, least) in [(Precision::Half, 1, 45.0), (Precision::Fastest, 2, 35.0)] {
         let (half, [planes, bytes]) = picture(&gpu, name, precision);
-        let difference = common::Difference::of(name, &half, &full);
+        let difference = common::difference(name, &half, &full);
         let psnr = difference.psnr();
         let part = bytes as f64 / full_bytes as f64;
         println!(

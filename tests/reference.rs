@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Case, Difference, vectors};
+use common::{Within, case, difference, sources, vectors};
 use glam::{Mat3, Vec3};
 use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
 use gpavatar::reference::pipeline::{build, prepare, render};
@@ -346,7 +346,7 @@ fn a_pointwise_convolution_commutes_with_resampling() {
     );
     let before = resample(&conv(&x, &pointwise), [12, 20], true);
     // Values of order one, a handful of roundings.
-    Difference::of("commuted", &before.data, &after.data).all_within(1e-6);
+    difference("commuted", &before.data, &after.data).all_within(1e-6);
 }
 
 #[test]
@@ -459,7 +459,7 @@ fn a_canonical_source_of_the_right_size_passes_unchanged() {
 
 #[test]
 fn given_noise_maps_replace_the_stored_ones() {
-    let case = Case::named("small_paper_one_source");
+    let case = case("small_paper_one_source");
     let side = 64;
     let maps: Vec<Vec<f32>> = (0..7)
         .map(|i| format!("style_tplane.stylegan_decoder.noises.noise{i}"))
@@ -469,7 +469,7 @@ fn given_noise_maps_replace_the_stored_ones() {
         let planes = style_unet(
             &case.weights,
             "style_tplane",
-            &case.sources()[0],
+            &sources(&case)[0],
             side,
             32,
             noise,
@@ -486,11 +486,11 @@ fn given_noise_maps_replace_the_stored_ones() {
 
 #[test]
 fn unusable_input_is_an_error() {
-    let case = Case::named("small_paper_one_source");
+    let case = case("small_paper_one_source");
     let build = |sources: &[Tensor]| build(&case.weights, sources, Noise::Stored).map(|_| ());
-    let mut too_bright = case.sources()[0].clone();
+    let mut too_bright = sources(&case)[0].clone();
     too_bright.data[5] = 1.5;
-    let mut not_a_number = case.sources()[0].clone();
+    let mut not_a_number = sources(&case)[0].clone();
     not_a_number.data[5] = f32::NAN;
     let planes = Tensor::zeros([32, 32, 96]);
     let render = |planes: &Tensor, points: &[Vec3], camera: &Camera| {

@@ -5,9 +5,12 @@
 
 mod common;
 
-use common::{Case, Difference, camera, every, flat, golden, golden_path, shape, vectors};
+use common::{
+    Within, camera, case, compare, difference, flat, golden, golden_path, sources, vectors,
+};
 use glam::Vec3;
 use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
+use gpavatar::reference::golden::{Case, every, shape};
 use gpavatar::reference::pipeline::{Pass, Rendering, build, prepare, render};
 use gpavatar::reference::points::{nearest, weight_sums};
 use gpavatar::reference::style_unet::{Noise, style_unet};
@@ -38,150 +41,133 @@ const PAPER: Tolerance = Tolerance {
     image: 1e-5,
 };
 
-impl Case {
-    fn render(&self, planes: &Tensor) -> Rendering {
-        render(
-            &self.weights,
-            planes,
-            &self.points,
-            &self.camera,
-            Noise::Stored,
-        )
-        .unwrap()
+fn rendering(case: &Case, planes: &Tensor) -> Rendering {
+    render(
+        &case.weights,
+        planes,
+        &case.points,
+        &case.camera,
+        Noise::Stored,
+    )
+    .unwrap()
+}
+
+/// Every stage boundary of a small case, each stage fed with the output of the one before.
+fn check_pipeline(case: &Case, tolerance: &Tolerance) -> Rendering {
+    let planes = build(&case.weights, &sources(case), Noise::Stored).unwrap();
+    // Sums of up to 4608 products in another order than PyTorch's, some thirty layers deep.
+    let per_source: Vec<f32> = planes
+        .per_source
+        .iter()
+        .flat_map(Tensor::to_planar)
+        .collect();
+    compare(case, "planes_per_source", &per_source).all_within_range(3e-5);
+    compare(case, "planes", &planes.fused.to_planar()).all_within_range(3e-5);
+
+    let rendering = rendering(case, &planes.fused);
+    // Two roundings of a unit vector.
+    compare(case, "ray_dirs", &flat(&rendering.rays.directions)).all_within(1e-6);
+    // The camera stands some ten units away, where floats are 1e-6 apart; the fine depths also
+    // divide by small steps of the distribution function.
+    let Rendering { coarse, fine, .. } = &rendering;
+    for (stage, pass) in [("coarse", coarse), ("fine", fine)] {
+        compare(case, &format!("{stage}.coords"), &flat(&pass.positions)).all_within(1e-4);
+        compare(case, &format!("{stage}.dist2"), &distances(pass)).all_within(1e-4);
     }
+    // The field changes by up to ten per unit length, so that coordinates within 1e-4 leave
+    // its opacity within 1e-3.
+    compare(case, "coarse.opacity", &coarse.radiance.opacity).all_within(1e-4);
+    compare(case, "fine.opacity", &fine.radiance.opacity).all_within(1e-3);
+    compare(case, "coarse.values", &coarse.radiance.values.data).all_within_range(1e-4);
+    compare(case, "fine.values", &fine.radiance.values.data)
+        .within_range(tolerance.range, tolerance.outliers);
+    compare(case, "coarse_image", &rgb(&rendering.coarse_image)).all_within(1e-4);
+    compare(case, "low_res", &rendering.low_res.to_planar())
+        .within_range(tolerance.range, tolerance.outliers);
+    compare(case, "depth", &rendering.depth.data).all_within(1e-3);
+    compare(case, "image", &rendering.image.to_planar()).all_within(tolerance.image);
+    rendering
+}
 
-    /// Every stage boundary of a small case, each stage fed with the output of the one before.
-    fn check_pipeline(&self, tolerance: &Tolerance) -> Rendering {
-        let planes = build(&self.weights, &self.sources(), Noise::Stored).unwrap();
-        // Sums of up to 4608 products in another order than PyTorch's, some thirty layers deep.
-        let per_source: Vec<f32> = planes
-            .per_source
-            .iter()
-            .flat_map(Tensor::to_planar)
-            .collect();
-        self.compare("planes_per_source", &per_source)
-            .all_within_range(3e-5);
-        self.compare("planes", &planes.fused.to_planar())
-            .all_within_range(3e-5);
+/// Every stage of a small case on its own, fed with the authors' input. Nothing adds up, so
+/// the tolerances are those of a stage's own rounding.
+fn check_stages(case: &Case) {
+    let config = case.weights.config();
+    let side = config.low_res_size as usize;
+    let golden = |name: &str| case.golden.f32(name).unwrap().into_owned();
+    let planes = golden("planes");
+    let planes = Tensor::from_planar(shape(&case.golden, "planes").unwrap(), &planes);
+    let networks = FieldWeights::load(&case.weights).unwrap();
+    let rays = rays::generate(&case.camera, side);
 
-        let rendering = self.render(&planes.fused);
-        // Two roundings of a unit vector.
-        self.compare("ray_dirs", &flat(&rendering.rays.directions))
-            .all_within(1e-6);
-        // The camera stands some ten units away, where floats are 1e-6 apart; the fine depths also
-        // divide by small steps of the distribution function.
-        let Rendering { coarse, fine, .. } = &rendering;
-        for (stage, pass) in [("coarse", coarse), ("fine", fine)] {
-            self.compare(&format!("{stage}.coords"), &flat(&pass.positions))
-                .all_within(1e-4);
-            self.compare(&format!("{stage}.dist2"), &distances(pass))
-                .all_within(1e-4);
-        }
-        // The field changes by up to ten per unit length, so that coordinates within 1e-4 leave
-        // its opacity within 1e-3.
-        self.compare("coarse.opacity", &coarse.radiance.opacity)
-            .all_within(1e-4);
-        self.compare("fine.opacity", &fine.radiance.opacity)
-            .all_within(1e-3);
-        self.compare("coarse.values", &coarse.radiance.values.data)
-            .all_within_range(1e-4);
-        self.compare("fine.values", &fine.radiance.values.data)
-            .within_range(tolerance.range, tolerance.outliers);
-        self.compare("coarse_image", &rgb(&rendering.coarse_image))
-            .all_within(1e-4);
-        self.compare("low_res", &rendering.low_res.to_planar())
-            .within_range(tolerance.range, tolerance.outliers);
-        self.compare("depth", &rendering.depth.data)
-            .all_within(1e-3);
-        self.compare("image", &rendering.image.to_planar())
-            .all_within(tolerance.image);
-        rendering
-    }
-
-    /// Every stage of a small case on its own, fed with the authors' input. Nothing adds up, so
-    /// the tolerances are those of a stage's own rounding.
-    fn check_stages(&self) {
-        let config = self.weights.config();
-        let side = config.low_res_size as usize;
-        let golden = |name: &str| self.golden.f32(name).unwrap().into_owned();
-        let planes = golden("planes");
-        let planes = Tensor::from_planar(shape(&self.golden, "planes").unwrap(), &planes);
-        let networks = FieldWeights::load(&self.weights).unwrap();
-        let rays = rays::generate(&self.camera, side);
-
-        let mut radiances = Vec::new();
-        for stage in ["coarse", "fine"] {
-            let positions = vectors(&golden(&format!("{stage}.coords")));
-            let count = config.neighbours as usize;
-            let neighbours = nearest(&positions, &self.points, count);
-            let distances: Vec<f32> = neighbours.iter().map(|n| n.dist2).collect();
-            // Relative to the largest, 70, this is its last bit.
-            self.compare(&format!("{stage}.dist2"), &distances)
-                .all_within(1e-5);
-            let plane_features = sample_planes(&planes, &positions);
-            let point_features = point_features(
-                &networks,
-                config.point_weighting,
-                &positions,
-                &self.points,
-                &neighbours,
-                &weight_sums(&neighbours, count),
-            );
-            let directions = &rays.directions;
-            let mut found = field(
-                &networks,
-                &plane_features,
-                &point_features,
-                &positions,
-                directions,
-            );
-            self.compare(&format!("{stage}.opacity"), &found.opacity)
-                .all_within(1e-5);
-            self.compare(&format!("{stage}.values"), &found.values.data)
-                .all_within_range(1e-5);
-            found.opacity = golden(&format!("{stage}.opacity"));
-            found.values.data = golden(&format!("{stage}.values"));
-            radiances.push(found);
-        }
-        let [coarse, fine] = &radiances[..] else {
-            unreachable!()
-        };
-
-        let samples = config.coarse_samples as usize;
-        let depths = rays::coarse_depths(&rays, samples);
-        let shares = rays::composite(&coarse.opacity, samples);
-        let image = rays::integrate(&shares, &coarse.values, samples);
-        let image = Tensor::new([side, side, image.row_length()], image.data);
-        self.compare("coarse_image", &rgb(&image)).all_within(1e-6);
-
-        // An interval of the distribution function may be as small as 1e-5, some hundred
-        // roundings wide: the inverse is that much coarser than the depths themselves.
-        let fine_depths = rays::importance(&depths, &shares, samples, config.fine_samples as usize);
-        let positions = flat(&rays::positions(&rays, &fine_depths));
-        self.compare("fine.coords", &positions).all_within(1e-4);
-
-        let merged = rays::merge((&depths, coarse), (&fine_depths, fine), side * side);
-        let depth = output::normalise_depth(&merged.depth, &merged.opacity, merged.farthest);
-        let low_res = Tensor::new([side, side, merged.values.row_length()], merged.values.data);
-        self.compare("low_res", &low_res.to_planar())
-            .all_within_range(1e-6);
-        // Depths come with the fine samples' rounding, scaled by the image's range of about one.
-        self.compare("depth", &depth).all_within(1e-4);
-
-        let low_res = golden("low_res");
-        let low_res = Tensor::from_planar([low_res.len() / (side * side), side, side], &low_res);
-        let size = config.output_size as usize;
-        let image = style_unet(
-            &self.weights,
-            "up_renderer",
-            &low_res,
-            size,
-            size,
-            Noise::Stored,
+    let mut radiances = Vec::new();
+    for stage in ["coarse", "fine"] {
+        let positions = vectors(&golden(&format!("{stage}.coords")));
+        let count = config.neighbours as usize;
+        let neighbours = nearest(&positions, &case.points, count);
+        let distances: Vec<f32> = neighbours.iter().map(|n| n.dist2).collect();
+        // Relative to the largest, 70, this is its last bit.
+        compare(case, &format!("{stage}.dist2"), &distances).all_within(1e-5);
+        let plane_features = sample_planes(&planes, &positions);
+        let point_features = point_features(
+            &networks,
+            config.point_weighting,
+            &positions,
+            &case.points,
+            &neighbours,
+            &weight_sums(&neighbours, count),
         );
-        let image = image.unwrap().map(shared::sigmoid_wide);
-        self.compare("image", &image.to_planar()).all_within(1e-5);
+        let directions = &rays.directions;
+        let mut found = field(
+            &networks,
+            &plane_features,
+            &point_features,
+            &positions,
+            directions,
+        );
+        compare(case, &format!("{stage}.opacity"), &found.opacity).all_within(1e-5);
+        compare(case, &format!("{stage}.values"), &found.values.data).all_within_range(1e-5);
+        found.opacity = golden(&format!("{stage}.opacity"));
+        found.values.data = golden(&format!("{stage}.values"));
+        radiances.push(found);
     }
+    let [coarse, fine] = &radiances[..] else {
+        unreachable!()
+    };
+
+    let samples = config.coarse_samples as usize;
+    let depths = rays::coarse_depths(&rays, samples);
+    let shares = rays::composite(&coarse.opacity, samples);
+    let image = rays::integrate(&shares, &coarse.values, samples);
+    let image = Tensor::new([side, side, image.row_length()], image.data);
+    compare(case, "coarse_image", &rgb(&image)).all_within(1e-6);
+
+    // An interval of the distribution function may be as small as 1e-5, some hundred
+    // roundings wide: the inverse is that much coarser than the depths themselves.
+    let fine_depths = rays::importance(&depths, &shares, samples, config.fine_samples as usize);
+    let positions = flat(&rays::positions(&rays, &fine_depths));
+    compare(case, "fine.coords", &positions).all_within(1e-4);
+
+    let merged = rays::merge((&depths, coarse), (&fine_depths, fine), side * side);
+    let depth = output::normalise_depth(&merged.depth, &merged.opacity, merged.farthest);
+    let low_res = Tensor::new([side, side, merged.values.row_length()], merged.values.data);
+    compare(case, "low_res", &low_res.to_planar()).all_within_range(1e-6);
+    // Depths come with the fine samples' rounding, scaled by the image's range of about one.
+    compare(case, "depth", &depth).all_within(1e-4);
+
+    let low_res = golden("low_res");
+    let low_res = Tensor::from_planar([low_res.len() / (side * side), side, side], &low_res);
+    let size = config.output_size as usize;
+    let image = style_unet(
+        &case.weights,
+        "up_renderer",
+        &low_res,
+        size,
+        size,
+        Noise::Stored,
+    );
+    let image = image.unwrap().map(shared::sigmoid_wide);
+    compare(case, "image", &image.to_planar()).all_within(1e-5);
 }
 
 fn distances(pass: &Pass) -> Vec<f32> {
@@ -197,17 +183,17 @@ fn rgb(image: &Tensor) -> Vec<f32> {
 
 #[test]
 fn small_released_pipeline_matches_the_authors() {
-    Case::named("small_released_two_sources").check_pipeline(&RELEASED);
+    check_pipeline(&case("small_released_two_sources"), &RELEASED);
 }
 
 #[test]
 fn small_released_stages_match_the_authors() {
-    Case::named("small_released_two_sources").check_stages();
+    check_stages(&case("small_released_two_sources"));
 }
 
 #[test]
 fn small_paper_pipeline_matches_the_authors() {
-    let rendering = Case::named("small_paper_one_source").check_pipeline(&PAPER);
+    let rendering = check_pipeline(&case("small_paper_one_source"), &PAPER);
 
     // A fifth of this case's rays miss the cube: no opacity, no colour, depth at the far end.
     let rays = &rendering.rays;
@@ -229,19 +215,17 @@ fn small_paper_pipeline_matches_the_authors() {
 
 #[test]
 fn small_paper_stages_match_the_authors() {
-    Case::named("small_paper_one_source").check_stages();
+    check_stages(&case("small_paper_one_source"));
 }
 
 /// A case at the released sizes; its goldens are every so many elements of a tensor, or some rays.
 fn check_full(name: &str, smallest_psnr: f32) {
-    let case = Case::named(name);
-    let planes = build(&case.weights, &case.sources(), Noise::Stored).unwrap();
+    let case = case(name);
+    let planes = build(&case.weights, &sources(&case), Noise::Stored).unwrap();
     let stride = [4, 8, 8];
     let per_source = planes.per_source.iter().flat_map(|p| every(p, stride));
-    case.compare("planes_per_source", &per_source.collect::<Vec<_>>())
-        .all_within_range(3e-5);
-    case.compare("planes", &every(&planes.fused, stride))
-        .all_within_range(3e-5);
+    compare(&case, "planes_per_source", &per_source.collect::<Vec<_>>()).all_within_range(3e-5);
+    compare(&case, "planes", &every(&planes.fused, stride)).all_within_range(3e-5);
     if let Some(attention) = planes.attention {
         let [height, width, planes, sources] = attention.shape[..] else {
             unreachable!()
@@ -252,7 +236,7 @@ fn check_full(name: &str, smallest_psnr: f32) {
             .chunks_exact(expected.len() / planes)
             .flat_map(|p| Tensor::new([32, 32, sources], p.to_vec()).to_planar());
         // Logits of order one to ten with the planes' relative error.
-        Difference::of(
+        difference(
             "attention",
             &every(&attention, [1, 8, 8]),
             &expected.collect::<Vec<_>>(),
@@ -260,14 +244,14 @@ fn check_full(name: &str, smallest_psnr: f32) {
         .all_within(1e-4);
     }
 
-    let rendering = case.render(&planes.fused);
+    let rendering = rendering(&case, &planes.fused);
     let rays = case.golden.i64("ray_ids").unwrap();
     let check = |name: &str, values: &[f32], rays: &[i64]| {
         let length = values.len() / rendering.rays.directions.len();
         let found = rays
             .iter()
             .flat_map(|ray| &values[*ray as usize * length..][..length]);
-        case.compare(name, &found.copied().collect::<Vec<_>>())
+        compare(&case, name, &found.copied().collect::<Vec<_>>())
     };
     check("ray_dirs", &flat(&rendering.rays.directions), &rays).all_within(1e-6);
     let Rendering { coarse, fine, .. } = &rendering;
@@ -287,14 +271,12 @@ fn check_full(name: &str, smallest_psnr: f32) {
     check("fine.values", &fine.radiance.values.data, &rays[..60]).within_range(3e-3, 1e-3);
 
     let coarse_image = rgb(&rendering.coarse_image);
-    case.compare("coarse_image", &coarse_image)
+    compare(&case, "coarse_image", &coarse_image)
         .within(1e-4, 1e-2)
         .all_within(1e-2);
-    case.compare("low_res", &rendering.low_res.to_planar())
-        .within_range(3e-4, 1e-3);
-    case.compare("depth", &rendering.depth.data)
-        .within(3e-3, 1e-3);
-    let image = case.compare("image_half", &every(&rendering.image, [1, 2, 2]));
+    compare(&case, "low_res", &rendering.low_res.to_planar()).within_range(3e-4, 1e-3);
+    compare(&case, "depth", &rendering.depth.data).within(3e-3, 1e-3);
+    let image = compare(&case, "image_half", &every(&rendering.image, [1, 2, 2]));
     assert!(image.mean() < 1e-4, "mean error {:e}", image.mean());
     assert!(image.psnr() > smallest_psnr, "PSNR {} dB", image.psnr());
 
@@ -308,8 +290,7 @@ fn check_full(name: &str, smallest_psnr: f32) {
         Noise::Stored,
     );
     let image = image.unwrap().map(shared::sigmoid_wide);
-    case.compare("image_half", &every(&image, [1, 2, 2]))
-        .all_within(1e-5);
+    compare(&case, "image_half", &every(&image, [1, 2, 2])).all_within(1e-5);
 }
 
 #[test]
@@ -339,7 +320,7 @@ fn warp_matches_the_authors() {
         let warped = prepare(&ModelConfig::default(), &source.tracked(camera)).unwrap();
         let name = format!("warp{i}.image_half");
         // An error of 1e-4 pixels in the authors' f32 homography, across the sharpest edges.
-        Difference::of(
+        difference(
             &name,
             &every(&warped, [1, 2, 2]),
             &golden.f32(&name).unwrap(),
@@ -374,6 +355,6 @@ fn head_model_matches_the_authors() {
         );
         let name = format!("{case}.points");
         // Coordinates of order one, sums of 150 and 36 terms.
-        Difference::of(&name, &flat(&points), &f32(&name)).all_within(2e-6);
+        difference(&name, &flat(&points), &f32(&name)).all_within(2e-6);
     }
 }

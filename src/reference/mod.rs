@@ -3,7 +3,8 @@
 //! Every file mirrors one folder of `shaders/` and every public function one kernel, under the
 //! same name. The code follows the equations, unfolded and from the checkpoint's own weights, and
 //! trades speed for being checkable by eye; only the innermost loops are arranged so that the
-//! compiler can vectorise them. [`pipeline`] strings the functions together into the whole model.
+//! compiler can vectorise them. [`pipeline`] strings the functions together into the whole model; [`golden`] and [`parity`] hold the GPU pipeline
+//! against what the authors' network computed.
 //!
 //! Images and feature maps are `[height, width, channels]`, tri-planes one map with
 //! `3 * plane_channels` channels (plane `p`, channel `c` at `p * plane_channels + c`). Per-sample
@@ -14,8 +15,10 @@
 
 pub mod field;
 pub mod fusion;
+pub mod golden;
 pub mod head;
 pub mod output;
+pub mod parity;
 pub mod pipeline;
 pub mod points;
 pub mod rays;

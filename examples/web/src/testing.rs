@@ -1,8 +1,7 @@
 //! What only tests ask for.
 
-#[path = "../../../tests/common/mod.rs"]
-mod golden;
-
+use gpavatar::reference::golden::Case;
+use gpavatar::reference::parity;
 use gpavatar::{
     AdapterKind, FloatFormat, Gpu, GpuOptions, ModelConfig, SyntheticRules, TensorFile, Weights,
 };
@@ -11,7 +10,6 @@ use wasm_bindgen::prelude::*;
 
 use crate::Model;
 use crate::error::{Result, js};
-use golden::{Case, parity};
 
 /// Runs a golden case in memory full of NaN, with the rules of its made-up weights, and returns an
 /// object with `table` (text) and `failures` (how many tensors are past their tolerance).

@@ -3,19 +3,20 @@
 use std::fmt;
 
 use glam::Vec3;
-use gpavatar::reference::{Tensor, shared};
-use gpavatar::{
+
+use super::golden::{Case, Difference, every, misfit, shape};
+use super::{Tensor, shared};
+use crate::{
     Avatar, Camera, Drive, Frame, Gpu, Model, ModelConfig, ModelOptions, PointWeighting, Result,
     TensorFile,
 };
-
-use super::{Case, Difference, every, misfit, shape};
 
 /// All comparisons of a case, as a table.
 pub struct Table(pub Vec<Row>);
 
 /// A row of the parity table.
 pub struct Row {
+    /// The difference from the golden tensor.
     pub difference: Difference,
     /// Whether the difference is within what float rounding explains.
     pub passed: bool,
@@ -111,7 +112,7 @@ impl Tolerance {
 /// positions depend on the coarse pass.
 ///
 /// # Errors
-/// Those of the model; [`Error::Argument`](gpavatar::Error::Argument) where the case's tensors are
+/// Those of the model; [`Error::Argument`](crate::Error::Argument) where the case's tensors are
 /// not of the network's sizes.
 pub async fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
     let Case {
