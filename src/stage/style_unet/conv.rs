@@ -6,7 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Resize, flag, gains};
+use super::load::gains;
+use super::plan::flag;
+use super::resize::Resize;
 use crate::Result;
 use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{

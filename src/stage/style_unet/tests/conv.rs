@@ -1,0 +1,630 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::gpu::kernels::{params, style_unet as kernels};
+use crate::gpu::{Dispatch, Format, Gpu, KernelSource, Storage, Tensor};
+use crate::reference::{self, shared, style_unet as twin};
+use crate::stage::style_unet::conv::{Conv, Numbers, Operands, Shape, Structure, Variant, tiled};
+use crate::stage::style_unet::plan::flag;
+use crate::stage::testing::*;
+use crate::weights::pack;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConvCase {
+    pub seed: u64,
+    /// Height and width.
+    pub size: [u32; 2],
+    pub inputs: u32,
+    pub outputs: u32,
+    pub kernel_size: u32,
+    /// Whether the map that is given has half the size.
+    pub upsampled: bool,
+    pub storage: Storage,
+}
+
+/// What the network ever does to a convolution: whether it is modulated, and the flags of its
+/// epilogue.
+pub(super) type LayerKind = (bool, u32);
+
+pub(super) const LAYERS: [LayerKind; 9] = [
+    (false, 0),
+    (false, flag::LRELU),
+    (false, flag::LRELU | flag::RESIDUAL),
+    (false, flag::LRELU | flag::RESIDUAL_UPSAMPLED),
+    (true, flag::DEMODULATE | flag::NOISE | flag::LRELU),
+    (
+        true,
+        flag::DEMODULATE | flag::NOISE | flag::LRELU | flag::SCALE_SHIFT,
+    ),
+    (true, 0),
+    (true, flag::RESIDUAL_UPSAMPLED),
+    (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
+];
+
+/// The kernel of cooperative matrices with its matrices replaced by what any thread can compute.
+pub(in crate::stage::style_unet) fn emulated(side: u32, subgroup: u32) -> &'static KernelSource {
+    const SUBGROUPS: [u32; 4] = [8, 32, 64, 128];
+    static KERNELS: LazyLock<Vec<(u32, u32, KernelSource)>> = LazyLock::new(|| {
+        let sources = [&kernels::CONV_COOPERATIVE_8, &kernels::CONV_COOPERATIVE_16];
+        let all = sources.iter().flat_map(|source| {
+            let side = source.matrices.unwrap();
+            SUBGROUPS.map(|subgroup| (side, subgroup, emulate(source, subgroup)))
+        });
+        all.collect()
+    });
+    let mut kernels = KERNELS.iter();
+    let found = kernels.find(|(s, threads, _)| [*s, *threads] == [side, subgroup]);
+    &found.unwrap().2
+}
+
+const EMULATED_MATRICES: &str = include_str!("../emulated_matrices.wgsl");
+
+fn emulate(source: &KernelSource, subgroup: u32) -> KernelSource {
+    let mut wgsl = String::new();
+    for line in source.wgsl.lines() {
+        let mut line = line.to_string();
+        if line.starts_with("enable wgpu") {
+            continue;
+        }
+        if let Some((before, load)) = line.split_once("coopLoadT<") {
+            let (_, pointer) = load.split_once(">((&").unwrap();
+            let (array, index) = pointer.split_once('[').unwrap();
+            let (index, stride) = index.rsplit_once("]), ").unwrap();
+            line = format!("{before}load_{array}({index}, {stride}");
+        } else if let Some((before, pointer)) = line.split_once("coopStoreT(sum, (&sums[") {
+            let (index, stride) = pointer.rsplit_once("]), ").unwrap();
+            line = format!("{before}store_sums(sum, {index}, {stride}");
+        }
+        wgsl.push_str(&line.replace("coopMultiplyAdd", "multiply_add"));
+        wgsl.push('\n');
+    }
+    for side in [8, 16] {
+        for (matrix, emulated) in [
+            ("f16,A", "Reference"),
+            ("f16,B", "Reference"),
+            ("f32,C", "Share"),
+        ] {
+            wgsl = wgsl.replace(&format!("coop_mat{side}x{side}<{matrix}>"), emulated);
+        }
+    }
+    let wgsl = wgsl.replace(
+        ", @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32) {",
+        ") {
+            lane = thread % SUBGROUP;
+            let subgroup = thread / SUBGROUP;
+            let subgroups = 128u / SUBGROUP;",
+    );
+    assert!(
+        !wgsl.contains("coop") && !wgsl.contains("@builtin(sub"),
+        "{wgsl}"
+    );
+    KernelSource {
+        name: format!("{}, emulated for {subgroup}", source.name).leak(),
+        wgsl: format!("{wgsl}const SUBGROUP = {subgroup}u;\n{EMULATED_MATRICES}").leak(),
+        subgroups: false,
+        matrices: None,
+        mixed: None,
+        half: None,
+        computed_in_half: None,
+        ..*source
+    }
+}
+
+/// What computes in half precision.
+const fn tiled_in_half(channel_groups: u32, column_groups: u32) -> Structure {
+    Structure::Tiled {
+        channel_groups,
+        column_groups,
+        half_arithmetic: true,
+    }
+}
+
+/// All that a device can compute any 3x3 convolution by.
+pub(super) fn variants(gpu: &Gpu, storage: Storage) -> Vec<Variant> {
+    let mut structures = vec![
+        Structure::Register,
+        Structure::Split,
+        tiled(2, 4),
+        tiled(4, 4),
+        tiled(8, 2),
+        tiled(4, 2),
+    ];
+    let mut products = vec![Structure::Register, tiled(8, 16), tiled(16, 8)];
+    if gpu.has_subgroups() {
+        structures.push(Structure::Subgroup);
+        products.push(Structure::Subgroup);
+    }
+    if let (Some(side), Storage::Half) = (gpu.matrices(), storage) {
+        structures.push(Structure::Cooperative { side });
+    }
+    if gpu.has_half_arithmetic() && storage == Storage::Half {
+        structures.push(tiled_in_half(4, 4));
+    }
+    let direct = structures.into_iter().map(Variant::Direct);
+    direct
+        .chain(products.into_iter().map(Variant::Winograd))
+        .collect()
+}
+
+/// All that a convolution computes with.
+struct ConvData {
+    input: reference::Tensor,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    modulation: Vec<f32>,
+    demodulation: Vec<f32>,
+    noise: Vec<f32>,
+    noise_gain: f32,
+    /// Scale and shift, or the residual and nothing.
+    operands: [reference::Tensor; 2],
+}
+
+impl ConvData {
+    fn new(case: ConvCase, (_, flags): LayerKind) -> Self {
+        let [height, width] = case.size.map(|side| side as usize);
+        let (inputs, outputs) = (case.inputs as usize, case.outputs as usize);
+        let taps = (case.kernel_size * case.kernel_size) as usize;
+        let random = |name: &str, count| random(case.seed, name, count);
+        let map =
+            |name: &str, shape| rounded_map(case.format(), random_map(case.seed, name, shape));
+        // Keeps sums of order one, where the sigmoid still tells them apart.
+        let scale = 1.0 / ((inputs * taps) as f32).sqrt();
+        let weight = random("weight", outputs * inputs * taps);
+        let shape = if flags & flag::RESIDUAL_UPSAMPLED != 0 {
+            [height / 2, width / 2, outputs]
+        } else {
+            [height, width, outputs]
+        };
+        Self {
+            input: if case.upsampled {
+                map("input", [height / 2, width / 2, inputs])
+            } else {
+                map("input", [height, width, inputs])
+            },
+            weight: rounded_weights(
+                case.storage,
+                weight.iter().map(|w| w * scale).collect(),
+                inputs * taps,
+            ),
+            bias: random("bias", outputs),
+            modulation: random("modulation", inputs),
+            demodulation: random("demodulation", outputs),
+            noise: random("noise", height * width),
+            noise_gain: 0.75,
+            operands: [map("operand", shape), map("shift", shape)],
+        }
+    }
+
+    fn map(self, f: fn(f32) -> f32) -> Self {
+        let all = |values: Vec<f32>| values.into_iter().map(f).collect();
+        Self {
+            input: self.input.map(f),
+            weight: all(self.weight),
+            bias: all(self.bias),
+            modulation: all(self.modulation),
+            demodulation: all(self.demodulation),
+            noise: all(self.noise),
+            noise_gain: f(self.noise_gain),
+            operands: self.operands.map(|operand| operand.map(f)),
+        }
+    }
+
+    /// The map that is convolved.
+    fn read(&self, case: ConvCase) -> reference::Tensor {
+        if case.upsampled {
+            twin::resample(&self.input, case.size.map(|side| side as usize), false)
+        } else {
+            self.input.clone()
+        }
+    }
+
+    fn twin(&self, case: ConvCase, (modulated, flags): LayerKind) -> reference::Tensor {
+        let has = |flag: u32| flags & flag != 0;
+        let [operand, shift] = &self.operands;
+        let conv = twin::Conv {
+            weight: &self.weight,
+            size: case.kernel_size as usize,
+            outputs: case.outputs as usize,
+            modulation: modulated.then_some(&self.modulation),
+            demodulation: has(flag::DEMODULATE).then_some(&self.demodulation),
+            noise: has(flag::NOISE).then_some((&self.noise, self.noise_gain)),
+            bias: Some(&self.bias),
+            lrelu: has(flag::LRELU),
+            affine: has(flag::SCALE_SHIFT).then_some((operand, shift)),
+            residual: if has(flag::RESIDUAL) {
+                twin::Residual::Same(operand)
+            } else if has(flag::RESIDUAL_UPSAMPLED) {
+                twin::Residual::Upsampled(operand)
+            } else {
+                twin::Residual::None
+            },
+        };
+        twin::conv(&self.read(case), &conv)
+    }
+}
+
+/// For each pixel the largest of those around it that share a tile with it.
+fn neighbourhoods(map: &reference::Tensor) -> reference::Tensor {
+    let [height, width, channels] = map.image();
+    let mut largest = map.clone();
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        for (v, u) in (0..7).flat_map(|v| (0..7).map(move |u| (v, u))) {
+            let (Some(v), Some(u)) = ((y + v).checked_sub(3), (x + u).checked_sub(3)) else {
+                continue;
+            };
+            if v < height && u < width {
+                for c in 0..channels {
+                    let at = (y * width + x) * channels + c;
+                    largest.data[at] = largest.data[at].max(map.pixel(v, u)[c]);
+                }
+            }
+        }
+    }
+    largest
+}
+
+/// Values behind `offset` vec4s that belong to other layers.
+fn behind(offset: u32, values: &[f32]) -> Vec<f32> {
+    let mut all = vec![f32::NAN; 4 * offset as usize];
+    all.extend(pack::vector(values));
+    all
+}
+
+impl Variant {
+    fn is_of_matrices(self) -> bool {
+        use Structure::{Cooperative, Emulated};
+        matches!(self, Self::Direct(Cooperative { .. } | Emulated { .. }))
+    }
+}
+
+impl ConvCase {
+    /// Of maps.
+    fn format(self) -> Format {
+        self.storage.maps()
+    }
+
+    fn shape(self, modulated: bool) -> Shape {
+        Shape {
+            kernel_size: self.kernel_size,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            size: self.size,
+            modulated,
+            upsampled: self.upsampled,
+        }
+    }
+}
+
+/// Runs a convolution and compares every output.
+pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant: Variant) {
+    let (modulated, flags) = layer;
+    let [height, width] = case.size;
+    let mut data = ConvData::new(case, layer);
+    let shape = case.shape(modulated);
+    let weights = (data.weight.as_slice(), case.storage);
+    let conv = Conv::new(gpu, "convolution", shape, variant, weights, &data.bias).unwrap();
+    let parameters = params::Conv {
+        modulation_offset: 3,
+        demodulation_offset: 2,
+        noise_offset: 4,
+        noise_gain: 0.5,
+        flags,
+        ..Default::default()
+    };
+    let frame = params::Frame {
+        noise_base: 8,
+        noise_gain: data.noise_gain / parameters.noise_gain,
+        ..Default::default()
+    };
+    let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+    let [operand, shift] = &data.operands;
+    let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
+    let elements = (width * height * pack::padded(case.outputs)) as usize;
+    let result = stored_output(gpu, case.format(), elements);
+    let operands = Operands {
+        frame: &frame,
+        input: &stored_map(gpu, case.format(), &data.input),
+        modulation: &input(gpu, &behind(3, &data.modulation)),
+        demodulation: &input(gpu, &behind(2, &data.demodulation)),
+        noise: &input(gpu, &behind(3, &data.noise)),
+        operand: &stored_input(gpu, case.format(), &both.concat()),
+        output: &result,
+    };
+    run_in(gpu, case.storage, &[], |b| {
+        conv.plan(b, "convolution", parameters, operands).unwrap();
+    });
+
+    let found = stored_written(gpu, case.format(), &result, elements);
+    let found = unpadded(&found, case.outputs);
+    let mut expected = data.twin(case, layer);
+    // A double may be stored before it is read, and devices differ in how they interpolate.
+    let doubled = if case.upsampled {
+        4.0 * f32::EPSILON + rounding(case.format(), 1.0)
+    } else {
+        0.0
+    };
+    let what = format!("{case:?}, {layer:?}, {variant}");
+    // Everything but the sums themselves, of numbers without a sign.
+    let linear = (modulated, flags & !flag::LRELU);
+    let tolerance = if let Variant::Winograd(_) = variant {
+        // An output is a sum of products of sums over the filter with sums over its tile, which are
+        // each stored once, as are the products: of the order of the largest weight and pixel.
+        for filter in data.weight.chunks_exact_mut(9) {
+            filter.fill(filter.iter().map(|w| w.abs()).fold(0.0, f32::max));
+        }
+        data.input = neighbourhoods(&data.read(case).map(f32::abs));
+        case.upsampled = false;
+        // The sums over the filter are off by up to 1/65534 of their output's largest, on average nothing.
+        let weights = match case.storage {
+            Storage::Full => 0.0,
+            Storage::Mixed | Storage::Half => 2.0 / 65534.0,
+        };
+        4.0 * f32::EPSILON + 2.0 * rounding(case.format(), 1.0) + weights
+    } else if variant.is_of_matrices() {
+        // Weights are rounded to half precision before they are multiplied, and modulated inputs.
+        let rounded = if modulated { 2.0 } else { 1.0 };
+        4.0 * f32::EPSILON + rounded * rounding(Format::F16, 1.0)
+    } else if matches!(
+        variant,
+        Variant::Direct(Structure::Tiled {
+            half_arithmetic: true,
+            ..
+        })
+    ) {
+        // So are weights and partial sums. For one block of those, that is a standard deviation of 0.4/2048 of the
+        // absolute products, and less for more blocks; modulated inputs add 1/2048 at most.
+        4.0 * f32::EPSILON + 4.0 / 2048.0
+    } else {
+        4.0 * f32::EPSILON
+    };
+    let mut magnitude = data.map(f32::abs).twin(case, linear);
+    if flags & flag::SIGMOID != 0 {
+        // A quarter is its steepest slope; its own rounding is that of numbers up to one.
+        expected = expected.map(shared::sigmoid_wide);
+        magnitude = magnitude.map(|m| m / 4.0 + 1.0);
+    }
+    // A sum of n products rounds by some √n units in the last place of its partial sums, which
+    // stay about √n times below the sum of the absolute products.
+    assert_close(&what, &found, &expected.data, |i| {
+        (tolerance + doubled) * magnitude.data[i] + rounding(case.format(), expected.data[i])
+    });
+}
+
+fn even_if(upsampled: bool, size: [u32; 2]) -> [u32; 2] {
+    size.map(|side| side.next_multiple_of(if upsampled { 2 } else { 1 }))
+}
+
+fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = ConvCase> {
+    // Some are no multiple of a vec4, some of no eight.
+    let channels = || select(vec![3u32, 4, 12, 20, 36, 72, 96]);
+    let size = [sides.clone(), sides];
+    let cases = (
+        any::<u64>(),
+        size,
+        channels(),
+        channels(),
+        (select(vec![1, 3]), any::<bool>()),
+        storages(),
+    );
+    cases.prop_map(
+        |(seed, size, inputs, outputs, (kernel_size, upsampled), storage)| ConvCase {
+            storage,
+            seed,
+            size: even_if(upsampled, size),
+            upsampled,
+            inputs,
+            outputs,
+            kernel_size,
+        },
+    )
+}
+
+fn check_variant(gpu: &Gpu, count: u32, variant: Variant) {
+    match variant {
+        Variant::Direct(_) => check_cases(gpu, count, conv_cases(4..=40), variant),
+        Variant::Winograd(_) => {
+            let cases = conv_cases(1..=40).prop_map(|case| ConvCase {
+                kernel_size: 3,
+                ..case
+            });
+            check_cases(gpu, count, cases, variant);
+        }
+    }
+}
+
+fn check_cases(gpu: &Gpu, count: u32, cases: impl Strategy<Value = ConvCase>, variant: Variant) {
+    check(count, cases, |case| {
+        for layer in LAYERS {
+            let mut case = case;
+            if layer.1 & flag::RESIDUAL_UPSAMPLED != 0 {
+                case.size = case.size.map(|side| side.next_multiple_of(2));
+            }
+            convolve(gpu, case, layer, variant);
+        }
+    });
+}
+
+#[test]
+fn direct_convolutions() {
+    for variant in variants(gpu(), Storage::Full) {
+        if let Variant::Direct(_) = variant {
+            check_variant(gpu(), 4, variant);
+        }
+    }
+}
+
+#[test]
+fn convolutions_by_winograd() {
+    for variant in variants(gpu(), Storage::Full) {
+        if let Variant::Winograd(_) = variant {
+            check_variant(gpu(), 3, variant);
+        }
+    }
+}
+
+#[test]
+fn convolutions_in_subgroups() {
+    if subgroups().has_subgroups() {
+        check_variant(subgroups(), 6, Variant::Direct(Structure::Subgroup));
+        check_variant(subgroups(), 4, Variant::Winograd(Structure::Subgroup));
+    }
+}
+
+#[test]
+fn convolutions_of_cooperative_matrices() {
+    let Some(gpu) = matrices() else {
+        println!("skipped: this device has no cooperative matrices");
+        return;
+    };
+    let side = gpu.matrices().unwrap();
+    // One task beside another, two, and four: lines and outputs decide.
+    let shapes = [
+        (4..=40u32, select(vec![3u32, 12, 16, 20])),
+        (5..=40, select(vec![36, 72, 96])),
+        (3..=4, select(vec![72, 96, 200])),
+    ];
+    for (lines, outputs) in shapes {
+        let cases =
+            (conv_cases(3..=40), lines, outputs).prop_map(|(case, height, outputs)| ConvCase {
+                storage: Storage::Half,
+                size: even_if(case.upsampled, [height, case.size[1]]),
+                outputs,
+                ..case
+            });
+        let variant = Variant::Direct(Structure::Cooperative { side });
+        check_cases(gpu, 4, cases, variant);
+    }
+}
+
+/// What the kernel of matrices does around them, also for sizes that the device has none of.
+#[test]
+fn convolutions_of_emulated_matrices() {
+    let gpu = gpu();
+    let device = gpu.device();
+    let room = kernels::CONV_COOPERATIVE_16.check(&device.limits());
+    if !device.features().contains(wgpu::Features::SHADER_F16) || room.is_err() {
+        println!("skipped: no numbers of 16 bits, or {room:?}");
+        return;
+    }
+    // Tasks below each other, two by two and beside each other; in turn, at once and repeated.
+    for (side, subgroup, kernel_size, size, outputs) in [
+        (16, 32, 3, [18, 10], 12),
+        (16, 64, 3, [9, 17], 72),
+        (16, 8, 1, [3, 9], 132),
+        (8, 128, 1, [18, 5], 12),
+        (8, 32, 3, [9, 9], 36),
+        (8, 64, 3, [3, 9], 68),
+    ] {
+        let case = ConvCase {
+            seed: 7,
+            size,
+            inputs: 20,
+            outputs,
+            kernel_size,
+            upsampled: size[1] % 2 == 0 && size[0] % 2 == 0,
+            storage: Storage::Half,
+        };
+        let variant = Variant::Direct(Structure::Emulated { side, subgroup });
+        convolve(gpu, case, LAYERS[5], variant);
+    }
+}
+
+#[test]
+fn convolutions_in_half_arithmetic() {
+    let gpu = gpu();
+    if !gpu.has_half_arithmetic() {
+        println!("skipped: {} has no numbers of 16 bits", gpu.description());
+        return;
+    }
+    for structure in [
+        tiled_in_half(2, 4),
+        tiled_in_half(4, 4),
+        tiled_in_half(8, 2),
+    ] {
+        let cases = conv_cases(4..=40).prop_map(|case| ConvCase {
+            storage: Storage::Half,
+            ..case
+        });
+        check_cases(gpu, 4, cases, Variant::Direct(structure));
+    }
+}
+
+#[test]
+fn every_candidate_of_a_device_covers_every_square_map() {
+    check(6, conv_cases(4..=40), |mut case| {
+        case.size[0] = case.size[1];
+        let devices = [gpu(), software(), subgroups()];
+        for gpu in devices.into_iter().chain(matrices()) {
+            for kernel_size in [1, 3] {
+                case.kernel_size = kernel_size;
+                let numbers = Numbers {
+                    storage: case.storage,
+                    half_arithmetic: case.storage == Storage::Half,
+                };
+                for variant in Variant::candidates(gpu, case.shape(false), numbers) {
+                    convolve(gpu, case, LAYERS[1], variant);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn maps_become_the_tiles_of_winograd() {
+    let cases = (conv_cases(1..=40), any::<bool>());
+    check(12, cases, |(case, modulated)| {
+        let data = ConvData::new(case, (modulated, 0));
+        let [height, width] = case.size;
+        let [rows, columns] = case.size.map(|side| side.div_ceil(2));
+        // All rows, and those behind the first.
+        for band_start in [0, 1u32.min(rows - 1)] {
+            let band_rows = rows - band_start;
+            let parameters = params::Conv {
+                width,
+                height,
+                input_channels: case.inputs.div_ceil(4),
+                modulation_offset: 3,
+                band_start,
+                band_rows,
+                ..Default::default()
+            };
+            let channels = pack::padded(case.inputs) as usize;
+            let tiles = (band_rows * columns) as usize;
+            let stride = tiles.next_multiple_of(32);
+            let result = stored_output(gpu(), case.format(), 16 * stride * channels);
+            run_in(gpu(), case.storage, &[], |b| {
+                let constants = [
+                    ("MODULATED", modulated.into()),
+                    ("UPSAMPLED", case.upsampled.into()),
+                ];
+                let kernel = b.kernel(&kernels::WINOGRAD_INPUT, &constants).unwrap();
+                b.dispatch(
+                    Dispatch::new("transform", &kernel)
+                        .uniform("conv", parameters)
+                        .bind("input", &stored_map(gpu(), case.format(), &data.input))
+                        .bind("modulation", &input(gpu(), &behind(3, &data.modulation)))
+                        .bind("output", &result)
+                        .grid([(columns * channels as u32 / 4).div_ceil(64), band_rows, 1]),
+                );
+            });
+            let found = stored_written(gpu(), case.format(), &result, 16 * stride * channels);
+            let positions = found.chunks_exact(stride * channels);
+            let found: Vec<f32> = positions
+                .flat_map(|position| unpadded(&position[..tiles * channels], case.inputs))
+                .collect();
+            let modulation = modulated.then_some(&data.modulation[..]);
+            let expected = twin::winograd_tiles(&data.read(case), modulation);
+            let [_, all, inputs] = expected.image();
+            let expected: Vec<f32> = (expected.data.chunks_exact(all * inputs))
+                .flat_map(|position| &position[band_start as usize * columns as usize * inputs..])
+                .copied()
+                .collect();
+            // Four numbers below one in three sums, times one; each a sum of four before.
+            assert_close(&format!("{case:?}"), &found, &expected, |i| {
+                8.0 * f32::EPSILON + rounding(case.format(), expected[i])
+            });
+        }
+    });
+}

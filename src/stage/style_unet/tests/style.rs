@@ -1,0 +1,166 @@
+use proptest::prelude::*;
+
+use crate::gpu::kernels::{params, style_unet as kernels};
+use crate::gpu::{Dispatch, Gpu, Storage, Tensor};
+use crate::reference::style_unet as twin;
+use crate::stage::style_unet::Linear;
+use crate::stage::style_unet::load::gains;
+use crate::stage::testing::*;
+use crate::weights::pack;
+
+pub(super) fn multiply(
+    gpu: &Gpu,
+    storage: Storage,
+    seed: u64,
+    [rows, columns]: [u32; 2],
+    activate: bool,
+    normalise: bool,
+) {
+    let random = |name: &str, count: u32| random(seed, name, count as usize);
+    let x = random("input", columns);
+    let weights = random("weights", rows * columns);
+    let weights = rounded_weights(storage, weights, columns as usize);
+    let bias = random("bias", rows);
+    let layer = (weights.clone(), storage);
+    let layer = Linear::new(gpu, "linear", layer, &bias, columns).unwrap();
+    let parameters = params::Linear {
+        rows,
+        columns: columns / 4,
+        activate: activate.into(),
+        normalise: normalise.into(),
+    };
+    let result = output(gpu, rows as usize);
+    run_in(gpu, storage, &[], |b| {
+        let kernel = b.kernel(&kernels::LINEAR, &[]).unwrap();
+        b.dispatch(
+            Dispatch::new("linear", &kernel)
+                .uniform("size", parameters)
+                .bind("input", &input(gpu, &x))
+                .bind("weights", &layer.weights)
+                .bind("rows", &layer.rows)
+                .bind("output", &result)
+                .grid([rows.div_ceil(8), 1, 1]),
+        );
+    });
+    let found = written(gpu, &result, rows as usize);
+    let x = if normalise {
+        twin::style_normalise(&x)
+    } else {
+        x
+    };
+    let expected = twin::linear(&x, &weights, &bias, activate);
+    let absolute = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<_>>();
+    let [x, weights, bias] = [&x, &weights, &bias].map(|values| absolute(values));
+    let magnitude = twin::linear(&x, &weights, &bias, false);
+    let what = format!("{rows} x {columns}, activate {activate}, normalise {normalise}");
+    // As of convolutions.
+    assert_close(&what, &found, &expected, |i| {
+        4.0 * f32::EPSILON * magnitude[i]
+    });
+}
+
+#[test]
+fn matrices_multiply_vectors() {
+    let how = (storages(), any::<[bool; 2]>());
+    let cases = (any::<u64>(), 1u32..=70, 1u32..=160, how);
+    check(24, cases, |(seed, rows, vec4s, how)| {
+        let (storage, [activate, normalise]) = how;
+        multiply(gpu(), storage, seed, [rows, 4 * vec4s], activate, normalise);
+    });
+}
+
+#[test]
+fn a_style_of_zeros_stays_finite_when_normalised() {
+    let kernel = gpu().kernel(&kernels::LINEAR, &[]).unwrap();
+    let parameters = params::Linear {
+        rows: 1,
+        columns: 2,
+        activate: 0,
+        normalise: 1,
+    };
+    let result = output(gpu(), 1);
+    run(gpu(), &[], |b| {
+        b.dispatch(
+            Dispatch::new("linear", &kernel)
+                .uniform("size", parameters)
+                .bind("input", &input(gpu(), &[0.0f32; 8]))
+                .bind("weights", &input(gpu(), &[1.0f32; 8]))
+                .bind("rows", &input(gpu(), &[1.0, 0.25f32]))
+                .bind("output", &result),
+        );
+    });
+    assert_eq!(written(gpu(), &result, 1), [0.25]);
+}
+
+/// Demodulates 3x3 layers of these outputs and inputs, each followed by rows without channels up to
+/// a whole vec4.
+pub(super) fn demodulate(gpu: &Gpu, storage: Storage, seed: u64, layers: &[(usize, usize)]) {
+    let (mut rows, mut squares, mut modulation, mut expected) = (vec![], vec![], vec![], vec![]);
+    for (layer, &(outputs, inputs)) in layers.iter().enumerate() {
+        let weight = random(seed, &format!("weight {layer}"), outputs * inputs * 9);
+        let style = random(seed, &format!("style {layer}"), inputs);
+        let vec4s = inputs.div_ceil(4);
+        let sums: Vec<f32> = weight
+            .chunks_exact(9)
+            .map(|kernel| kernel.iter().map(|w| w * w).sum())
+            .collect();
+        let mut sums = pack::rows(&sums, inputs as u32);
+        for (output, gain) in gains(&mut sums, outputs, storage).into_iter().enumerate() {
+            let first = squares.len() / 4 + output * vec4s;
+            let row = [first, modulation.len() / 4, vec4s].map(|value| value as u32);
+            rows.push([row[0], row[1], row[2], gain.to_bits()]);
+        }
+        rows.resize(rows.len().next_multiple_of(4), [0; 4]);
+        squares.extend(sums);
+        modulation.extend(pack::vector(&style));
+        let factors = twin::demodulation(&weight, &style, outputs);
+        expected.extend(factors.iter().map(|d| d * std::f32::consts::SQRT_2));
+        // √2 / √1e-8
+        expected.resize(rows.len(), 14_142.136);
+    }
+    let squares = Tensor::weights(gpu, "squares", &squares, storage).unwrap();
+    let parameters = params::Demodulation {
+        rows: rows.len() as u32,
+        ..Default::default()
+    };
+    let result = output(gpu, rows.len());
+    run_in(gpu, storage, &[], |b| {
+        let kernel = b.kernel(&kernels::DEMODULATION, &[]).unwrap();
+        b.dispatch(
+            Dispatch::new("demodulation", &kernel)
+                .uniform("size", parameters)
+                .bind("rows", &input(gpu, &rows))
+                .bind("squares", &squares)
+                .bind("modulation", &input(gpu, &modulation))
+                .bind("output", &result)
+                .grid([(rows.len() as u32).div_ceil(8), 1, 1]),
+        );
+    });
+    let found = written(gpu, &result, rows.len());
+    // All terms are positive, so the sums are good to a few units in the last place of both twins,
+    // and the root halves that, also what rounding moves squares by: at most 1/65534 of the largest,
+    // where sums over random filters are all of one order and styles differ more.
+    let rounded = match storage {
+        Storage::Full => 0.0,
+        Storage::Mixed | Storage::Half => 1e-4,
+    };
+    assert_close(
+        &format!("{layers:?}, {storage:?}"),
+        &found,
+        &expected,
+        |i| (4.0 * f32::EPSILON + rounded) * expected[i],
+    );
+}
+
+#[test]
+fn demodulation_of_several_layers() {
+    let layer = || (1usize..=40, 1usize..=70);
+    let layers = prop::collection::vec(layer(), 1..=4);
+    check(
+        12,
+        (any::<u64>(), storages(), layers),
+        |(seed, storage, layers)| {
+            demodulate(gpu(), storage, seed, &layers);
+        },
+    );
+}
