@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::avatar::{FrameInput, RENDERING};
-use crate::frame::FrameSlot;
+use crate::avatar::Avatar;
+use crate::error::{Error, Result};
+use crate::frame::{Checked, RENDERING};
 use crate::gpu::Downloads;
-use crate::{Avatar, Drive, Error, Model, RenderOptions, Result};
+use crate::model::Model;
+use crate::motion::Drive;
+use crate::options::RenderOptions;
+use crate::pipeline::FrameSlot;
 
 /// A grid of pictures in one texture, for a host that draws several avatars at once.
 ///
@@ -163,7 +167,7 @@ impl Atlas {
         tiles.try_for_each(|(index, input)| self.record_tile(encoder, index, input, options))
     }
 
-    fn inputs<'a>(&self, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<FrameInput<'a>>> {
+    fn inputs<'a>(&self, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<Checked<'a>>> {
         if let Some(last) = frames.len().checked_sub(1)
             && self.tile(last).is_none()
         {
@@ -174,14 +178,14 @@ impl Atlas {
                 frames.len().to_string(),
             ));
         }
-        FrameInput::all(&self.model, frames)
+        Checked::all(&self.model, frames)
     }
 
     fn record_tile(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         index: usize,
-        input: &FrameInput<'_>,
+        input: &Checked<'_>,
         options: &RenderOptions,
     ) -> Result<()> {
         let Some([x, y]) = self.tile(index) else {

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::frame::FrameSlot;
+use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
-use crate::gpu::{Bindings, Conditions, KernelTime, Recording, Resource, Tensor, Timer, Uploads};
+use crate::gpu::{Bindings, Profile, Recording, Resource, Tensor, Timer, Uploads};
 use crate::head::{check_coefficients, check_finite};
-use crate::model::FrameUniform;
+use crate::model::Model;
+use crate::motion::Geometry;
+use crate::options::AvatarOptions;
+use crate::pipeline::with_noise;
+use crate::source::SourceImage;
 use crate::stage::style_unet::elements;
 use crate::stage::{points, source};
-use crate::weights::pack;
-use crate::{
-    Camera, Drive, Error, FloatFormat, Frame, Geometry, Model, ResolvedDrive, Result, SourceImage,
-    TensorFile, TensorWriter,
-};
+use crate::weights::{FloatFormat, TensorFile, TensorWriter};
 
 /// A head built from one or more pictures of a person. Cloning gives another handle.
 ///
@@ -44,68 +44,7 @@ struct Inner {
     logits: Option<Tensor>,
 }
 
-/// Where the noise of the style convolutions comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Noise {
-    /// The maps stored with the weights: the same picture every time.
-    #[default]
-    Stored,
-    /// Fresh standard normal numbers for every seed.
-    Seeded(u64),
-    /// None.
-    Zero,
-}
-
-/// What is behind the head in a rendered picture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Background {
-    /// Black, opaque: what the network renders.
-    #[default]
-    Black,
-    /// Nothing: straight alpha from the accumulated opacity.
-    Transparent,
-}
-
-/// How an avatar is built.
-#[derive(Clone, Debug, Default)]
-pub struct AvatarOptions {
-    /// Identity coefficients of the head model: as many as it has, or none for its mean.
-    pub shape: Vec<f32>,
-    /// Noise of the encoder.
-    pub noise: Noise,
-}
-
-/// How a frame is rendered.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RenderOptions {
-    /// Noise of the super-resolver.
-    pub noise: Noise,
-    /// What is behind the head.
-    pub background: Background,
-}
-
-/// Times of all dispatches of a recording.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// In order of execution.
-    pub kernels: Vec<KernelTime>,
-    /// Whether times are GPU timestamps. Otherwise every dispatch was submitted by itself and the
-    /// wall clock includes that.
-    pub timestamps: bool,
-}
-
-impl Profile {
-    async fn read(timer: Timer) -> Result<Self> {
-        Ok(Self {
-            timestamps: timer.timestamps(),
-            kernels: timer.times().await?,
-        })
-    }
-}
-
-/// What is being done when the device fails.
 const BUILDING: &str = "building an avatar";
-pub(crate) const RENDERING: &str = "rendering";
 
 /// Version of an avatar file.
 const VERSION: &str = "1";
@@ -206,7 +145,7 @@ impl Avatar {
             avatar
         };
         gpu.check(BUILDING)?;
-        Ok((avatar, pollster::block_on(Profile::read(timer))?))
+        Ok((avatar, pollster::block_on(timer.profile())?))
     }
 
     /// Everything that can be wrong with what an avatar is built from.
@@ -349,83 +288,9 @@ impl Avatar {
         &self.inner.shape
     }
 
-    /// Renders a frame on black. The work is submitted, not waited for.
-    ///
-    /// # Errors
-    /// See [`Avatar::record`].
-    pub fn render(&self, drive: &Drive) -> Result<Frame> {
-        self.render_with(drive, &RenderOptions::default())
-    }
-
-    /// Renders a frame with options.
-    ///
-    /// # Errors
-    /// See [`Avatar::record`].
-    pub fn render_with(&self, drive: &Drive, options: &RenderOptions) -> Result<Frame> {
-        let gpu = self.model().gpu();
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let frame = self.record(&mut encoder, drive, options)?;
-        self.model().submit(encoder);
-        gpu.check(RENDERING)?;
-        Ok(frame)
-    }
-
-    /// Records a frame into the host application's command encoder, to be submitted with the rest
-    /// of its work.
-    ///
-    /// Any number of recordings may be pending, to be submitted in any order or not at all: each
-    /// brings all of its own input. The frame is to be kept until whatever reads it, but for this
-    /// encoder, has been submitted: once dropped, its memory is for later recordings.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the drive does not fit the model ([`Drive::resolve`]);
-    /// [`Error::Limit`] and [`Error::Gpu`] from the device.
-    pub fn record(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        drive: &Drive,
-        options: &RenderOptions,
-    ) -> Result<Frame> {
-        FrameInput::new(self, drive)?.record(encoder, options, None)
-    }
-
-    /// Renders a frame, waits for it and returns the time of every kernel.
-    ///
-    /// # Errors
-    /// See [`Avatar::profile_async`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn profile(&self, drive: &Drive, options: &RenderOptions) -> Result<(Frame, Profile)> {
-        pollster::block_on(self.profile_async(drive, options))
-    }
-
-    /// Renders a frame and, once it is done, returns the time of every kernel.
-    ///
-    /// Without [timestamps](crate::Gpu::has_timestamps) that takes many submissions: recordings
-    /// that the host submits itself must not come in between.
-    ///
-    /// # Errors
-    /// See [`Avatar::record`]; in a browser, [`Error::Gpu`] without timestamps.
-    pub async fn profile_async(
-        &self,
-        drive: &Drive,
-        options: &RenderOptions,
-    ) -> Result<(Frame, Profile)> {
-        let gpu = self.model().gpu();
-        let mut timer = Timer::new(gpu)?;
-        let frame = {
-            let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            let input = FrameInput::new(self, drive)?;
-            let _submission = self.model().submission();
-            let frame = input.record(&mut encoder, options, Some(&mut timer))?;
-            timer.submit(encoder)?;
-            frame
-        };
-        Ok((frame, Profile::read(timer).await?))
-    }
-
     /// Bindings of what the avatar owns. The clusters follow the head model's template, or the
     /// first points that are given: later ones move, but keep their neighbourhoods.
-    fn bindings(&self, geometry: &Geometry<'_>) -> Result<&Bindings> {
+    pub(crate) fn bindings(&self, geometry: &Geometry<'_>) -> Result<&Bindings> {
         if let Some(bindings) = self.inner.bindings.get() {
             return Ok(bindings);
         }
@@ -554,174 +419,6 @@ impl std::fmt::Debug for Avatar {
     }
 }
 
-impl Model {
-    /// Most frames or avatars in one submission: a command buffer that runs for seconds is taken for
-    /// a device that hangs.
-    pub(crate) const PER_SUBMISSION: usize = 8;
-
-    /// Renders a frame of every `(avatar, drive)`, any mix of avatars of this model: the same
-    /// pictures as one by one.
-    ///
-    /// All of them are checked before the first is rendered. Up to eight share a submission, and
-    /// none is waited for. Every frame has memory of its own until it is dropped; a sequence that
-    /// is longer than that memory goes through [`Avatar::play`].
-    ///
-    /// ```no_run
-    /// # use gpavatar::{Avatar, Drive, Gpu, Model, RenderOptions};
-    /// # fn example(model: &Model, me: &Avatar, you: &Avatar) -> gpavatar::Result<()> {
-    /// let (smiling, resting) = (Drive::neutral().expression("mouthSmile", 0.8), Drive::neutral());
-    /// let options = RenderOptions::default();
-    /// let frames = model.render_many(&[(me, &smiling), (you, &resting)], &options)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// Those of [`Avatar::record`], and [`Error::Argument`] for an avatar of another model; an
-    /// [`Error::Argument`] says which frame it is about, counted from 0.
-    pub fn render_many(
-        &self,
-        frames: &[(&Avatar, &Drive)],
-        options: &RenderOptions,
-    ) -> Result<Vec<Frame>> {
-        let mut rendered = Vec::with_capacity(frames.len());
-        for inputs in FrameInput::all(self, frames)?.chunks(Self::PER_SUBMISSION) {
-            let mut encoder = self
-                .gpu()
-                .device()
-                .create_command_encoder(&Default::default());
-            for input in inputs {
-                rendered.push(input.record(&mut encoder, options, None)?);
-            }
-            self.submit(encoder);
-        }
-        self.gpu().check(RENDERING)?;
-        Ok(rendered)
-    }
-}
-
-/// A drive that was found to fit its avatar.
-pub(crate) struct FrameInput<'a> {
-    avatar: &'a Avatar,
-    drive: ResolvedDrive<'a>,
-    /// Of the head model; none where points are given.
-    coefficients: Vec<f32>,
-}
-
-impl<'a> FrameInput<'a> {
-    /// # Errors
-    /// [`Error::Argument`] if the drive does not fit the model.
-    fn new(avatar: &'a Avatar, drive: &'a Drive) -> Result<Self> {
-        let model = avatar.model();
-        let drive = drive.resolve(model.head(), model.config().points as usize)?;
-        let coefficients = match (&drive.geometry, model.head_stage()) {
-            (Geometry::Coefficients { expression, pose }, Some(head)) => {
-                let posed = head.model.pose(avatar.shape(), expression, pose)?;
-                head.pack(expression, &posed)
-            }
-            (Geometry::Points(_), _) => Vec::new(),
-            (Geometry::Coefficients { .. }, None) => {
-                return Err(Error::argument(
-                    "drive",
-                    "points: there is no head model",
-                    "coefficients",
-                ));
-            }
-        };
-        Ok(Self {
-            avatar,
-            drive,
-            coefficients,
-        })
-    }
-
-    /// Frame `index` of several.
-    ///
-    /// # Errors
-    /// Those of [`FrameInput::new`], and [`Error::Argument`] if the avatar is another model's.
-    pub(crate) fn nth(
-        model: &Model,
-        index: usize,
-        avatar: &'a Avatar,
-        drive: &'a Drive,
-    ) -> Result<Self> {
-        let input = if avatar.model().is(model) {
-            Self::new(avatar, drive)
-        } else {
-            Err(Error::argument(
-                "avatar",
-                "one of this model",
-                "another model's",
-            ))
-        };
-        input.map_err(|error| error.of(format_args!("frame {index}")))
-    }
-
-    /// # Errors
-    /// Those of [`FrameInput::nth`].
-    pub(crate) fn all(model: &Model, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<Self>> {
-        let indexed = frames.iter().enumerate();
-        indexed
-            .map(|(index, (avatar, drive))| Self::nth(model, index, avatar, drive))
-            .collect()
-    }
-
-    /// Records the frame.
-    pub(crate) fn record(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        options: &RenderOptions,
-        timer: Option<&mut Timer>,
-    ) -> Result<Frame> {
-        let model = self.avatar.model();
-        let slot = model.renderer().slot(model.gpu())?;
-        self.record_into(&slot, encoder, options, timer)?;
-        slot.keep(encoder, model.renderer());
-        Ok(Frame::new(model, slot))
-    }
-
-    /// Records what renders into the slot's texture, its other results left in the working memory.
-    pub(crate) fn record_into(
-        &self,
-        slot: &FrameSlot,
-        encoder: &mut wgpu::CommandEncoder,
-        options: &RenderOptions,
-        timer: Option<&mut Timer>,
-    ) -> Result<()> {
-        let model = self.avatar.model();
-        let (gpu, renderer) = (model.gpu(), model.renderer());
-        let bindings = self.avatar.bindings(&self.drive.geometry)?;
-        let mut frame = camera_uniform(self.drive.camera);
-        frame.transparent = (options.background == Background::Transparent).into();
-        let (frame, mut conditions) = with_noise(frame, options.noise, &renderer.frame);
-        let given = match &self.drive.geometry {
-            Geometry::Points(points) => pack::vec4s(points),
-            Geometry::Coefficients { .. } => {
-                conditions.head_model = true;
-                Vec::new()
-            }
-        };
-        renderer.uploads.record(
-            gpu,
-            encoder,
-            &[
-                (bytemuck::bytes_of(&frame), &renderer.frame.tensor),
-                (
-                    bytemuck::cast_slice(&self.coefficients),
-                    &renderer.coefficients,
-                ),
-                (bytemuck::cast_slice(&given), &renderer.points),
-            ],
-        )?;
-        renderer.program.record(Recording {
-            encoder,
-            bindings: &[bindings, &slot.bindings],
-            conditions,
-            timer,
-        })
-    }
-}
-
 /// Checks identity coefficients against the head model.
 fn check_shape(model: &Model, shape: &[f32]) -> Result<()> {
     match model.head() {
@@ -740,36 +437,4 @@ fn plane_shape(model: &Model) -> [usize; 4] {
     let config = model.config();
     let size = config.plane_size as usize;
     [size, size, 3, config.plane_channels as usize]
-}
-
-pub(crate) fn camera_uniform(camera: &Camera) -> params::Frame {
-    let origin = camera.origin();
-    let transform = camera.transform;
-    params::Frame {
-        rotation: transform.map(|row| [row[0], row[1], row[2], 0.0]),
-        origin: [origin.x, origin.y, origin.z, 0.0],
-        focal: camera.focal,
-        clamp_near: camera.clamp_near.into(),
-        ..Default::default()
-    }
-}
-
-/// Sets the noise of a recording.
-fn with_noise(
-    mut frame: params::Frame,
-    noise: Noise,
-    uniform: &FrameUniform,
-) -> (params::Frame, Conditions) {
-    let mut conditions = Conditions::default();
-    match noise {
-        Noise::Stored => frame.noise_gain = 1.0,
-        Noise::Zero => frame.noise_gain = 0.0,
-        Noise::Seeded(seed) => {
-            frame.noise_gain = 1.0;
-            frame.noise_base = uniform.noise_elements;
-            frame.seed = [seed as u32, (seed >> 32) as u32];
-            conditions.generated_noise = true;
-        }
-    }
-    (frame, conditions)
 }

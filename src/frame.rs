@@ -1,10 +1,17 @@
-//! The result of rendering.
+//! Rendering: an avatar and a drive to a picture.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::gpu::{Bindings, Resource, Tensor};
-use crate::model::Renderer;
-use crate::{Gpu, Model, Result};
+use crate::avatar::Avatar;
+use crate::error::{Error, Result};
+use crate::gpu::{Profile, Tensor, Timer};
+use crate::model::Model;
+use crate::motion::Drive;
+use crate::options::RenderOptions;
+use crate::pipeline::{FrameInput, FrameSlot};
+
+/// What is being done when the device fails.
+pub(crate) const RENDERING: &str = "rendering";
 
 /// A rendered picture on the device, with what was rendered on the way.
 ///
@@ -15,84 +22,7 @@ pub struct Frame {
     slot: Arc<FrameSlot>,
 }
 
-/// Memory for the results of one frame.
-pub(crate) struct FrameSlot {
-    pub(crate) texture: wgpu::Texture,
-    view: wgpu::TextureView,
-    image: Tensor,
-    low_res: Tensor,
-    depth: Tensor,
-    /// The display's target.
-    pub(crate) bindings: Bindings,
-}
-
-/// All slots there are, of which those are free that nothing but the pool holds.
-#[derive(Default)]
-pub(crate) struct FramePool(Mutex<Vec<Arc<FrameSlot>>>);
-
-impl FramePool {
-    pub(crate) fn take(&self, new: impl FnOnce() -> Result<FrameSlot>) -> Result<Arc<FrameSlot>> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = slots.iter().find(|slot| Arc::strong_count(slot) == 1);
-        if let Some(slot) = free {
-            return Ok(slot.clone());
-        }
-        let slot = Arc::new(new()?);
-        slots.push(slot.clone());
-        Ok(slot)
-    }
-}
-
-impl FrameSlot {
-    pub(crate) fn new(gpu: &Gpu, renderer: &Renderer) -> Result<Self> {
-        let size = renderer.image.size;
-        let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
-            label: Some("picture"),
-            size: wgpu::Extent3d {
-                width: size,
-                height: size,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba8Unorm,
-            usage: wgpu::TextureUsages::STORAGE_BINDING
-                | wgpu::TextureUsages::TEXTURE_BINDING
-                | wgpu::TextureUsages::COPY_SRC,
-            view_formats: &[],
-        });
-        let view = texture.create_view(&Default::default());
-        let bindings = renderer
-            .program
-            .bind(gpu, &[("output", Resource::Texture(&view))]);
-        let twin = |label: &str, of: &Tensor| Tensor::empty(gpu, label, of.bytes());
-        Ok(Self {
-            image: twin("image", &renderer.image.tensor)?,
-            low_res: twin("low-resolution image", &renderer.low_res.tensor)?,
-            depth: twin("depth", &renderer.depth)?,
-            texture,
-            view,
-            bindings,
-        })
-    }
-
-    /// Records what keeps the results when the working memory is used again.
-    pub(crate) fn keep(&self, encoder: &mut wgpu::CommandEncoder, renderer: &Renderer) {
-        renderer.image.tensor.copy_to(encoder, &self.image);
-        renderer.low_res.tensor.copy_to(encoder, &self.low_res);
-        renderer.depth.copy_to(encoder, &self.depth);
-    }
-}
-
 impl Frame {
-    pub(crate) fn new(model: &Model, slot: Arc<FrameSlot>) -> Self {
-        Self {
-            model: model.clone(),
-            slot,
-        }
-    }
-
     /// Width and height in pixels.
     #[must_use]
     pub fn size(&self) -> u32 {
@@ -163,6 +93,209 @@ impl Frame {
     pub async fn low_res(&self) -> Result<Vec<f32>> {
         // Configured channels are a multiple of four: nothing is padded.
         self.slot.low_res.read(self.model.gpu()).await
+    }
+}
+
+impl Avatar {
+    /// Renders a frame on black. The work is submitted, not waited for.
+    ///
+    /// # Errors
+    /// See [`Avatar::record`].
+    pub fn render(&self, drive: &Drive) -> Result<Frame> {
+        self.render_with(drive, &RenderOptions::default())
+    }
+
+    /// Renders a frame with options.
+    ///
+    /// # Errors
+    /// See [`Avatar::record`].
+    pub fn render_with(&self, drive: &Drive, options: &RenderOptions) -> Result<Frame> {
+        let gpu = self.model().gpu();
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let frame = self.record(&mut encoder, drive, options)?;
+        self.model().submit(encoder);
+        gpu.check(RENDERING)?;
+        Ok(frame)
+    }
+
+    /// Records a frame into the host application's command encoder, to be submitted with the rest
+    /// of its work.
+    ///
+    /// Any number of recordings may be pending, to be submitted in any order or not at all: each
+    /// brings all of its own input. The frame is to be kept until whatever reads it, but for this
+    /// encoder, has been submitted: once dropped, its memory is for later recordings.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the drive does not fit the model ([`Drive::resolve`]);
+    /// [`Error::Limit`] and [`Error::Gpu`] from the device.
+    pub fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        drive: &Drive,
+        options: &RenderOptions,
+    ) -> Result<Frame> {
+        Checked::new(self, drive)?.record(encoder, options, None)
+    }
+
+    /// Renders a frame, waits for it and returns the time of every kernel.
+    ///
+    /// # Errors
+    /// See [`Avatar::profile_async`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn profile(&self, drive: &Drive, options: &RenderOptions) -> Result<(Frame, Profile)> {
+        pollster::block_on(self.profile_async(drive, options))
+    }
+
+    /// Renders a frame and, once it is done, returns the time of every kernel.
+    ///
+    /// Without [timestamps](crate::Gpu::has_timestamps) that takes many submissions: recordings
+    /// that the host submits itself must not come in between.
+    ///
+    /// # Errors
+    /// See [`Avatar::record`]; in a browser, [`Error::Gpu`] without timestamps.
+    pub async fn profile_async(
+        &self,
+        drive: &Drive,
+        options: &RenderOptions,
+    ) -> Result<(Frame, Profile)> {
+        let gpu = self.model().gpu();
+        let mut timer = Timer::new(gpu)?;
+        let frame = {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let input = Checked::new(self, drive)?;
+            let _submission = self.model().submission();
+            let frame = input.record(&mut encoder, options, Some(&mut timer))?;
+            timer.submit(encoder)?;
+            frame
+        };
+        Ok((frame, timer.profile().await?))
+    }
+}
+
+impl Model {
+    /// Renders a frame of every `(avatar, drive)`, any mix of avatars of this model: the same
+    /// pictures as one by one.
+    ///
+    /// All of them are checked before the first is rendered. Up to eight share a submission, and
+    /// none is waited for. Every frame has memory of its own until it is dropped; a sequence that
+    /// is longer than that memory goes through [`Avatar::play`].
+    ///
+    /// ```no_run
+    /// # use gpavatar::{Avatar, Drive, Gpu, Model, RenderOptions};
+    /// # fn example(model: &Model, me: &Avatar, you: &Avatar) -> gpavatar::Result<()> {
+    /// let (smiling, resting) = (Drive::neutral().expression("mouthSmile", 0.8), Drive::neutral());
+    /// let options = RenderOptions::default();
+    /// let frames = model.render_many(&[(me, &smiling), (you, &resting)], &options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Avatar::record`], and [`Error::Argument`] for an avatar of another model; an
+    /// [`Error::Argument`] says which frame it is about, counted from 0.
+    pub fn render_many(
+        &self,
+        frames: &[(&Avatar, &Drive)],
+        options: &RenderOptions,
+    ) -> Result<Vec<Frame>> {
+        let mut rendered = Vec::with_capacity(frames.len());
+        for inputs in Checked::all(self, frames)?.chunks(Self::PER_SUBMISSION) {
+            let mut encoder = self
+                .gpu()
+                .device()
+                .create_command_encoder(&Default::default());
+            for input in inputs {
+                rendered.push(input.record(&mut encoder, options, None)?);
+            }
+            self.submit(encoder);
+        }
+        self.gpu().check(RENDERING)?;
+        Ok(rendered)
+    }
+}
+
+/// A drive that was found to fit its avatar.
+pub(crate) struct Checked<'a> {
+    avatar: &'a Avatar,
+    input: FrameInput<'a>,
+}
+
+impl<'a> Checked<'a> {
+    /// # Errors
+    /// [`Error::Argument`] if the drive does not fit the model.
+    fn new(avatar: &'a Avatar, drive: &'a Drive) -> Result<Self> {
+        let model = avatar.model();
+        let points = model.config().points;
+        let input = FrameInput::new(drive, points, model.head_stage(), avatar.shape())?;
+        Ok(Self { avatar, input })
+    }
+
+    /// Frame `index` of several.
+    ///
+    /// # Errors
+    /// Those of [`Checked::new`], and [`Error::Argument`] if the avatar is another model's.
+    pub(crate) fn nth(
+        model: &Model,
+        index: usize,
+        avatar: &'a Avatar,
+        drive: &'a Drive,
+    ) -> Result<Self> {
+        let input = if avatar.model().is(model) {
+            Self::new(avatar, drive)
+        } else {
+            Err(Error::argument(
+                "avatar",
+                "one of this model",
+                "another model's",
+            ))
+        };
+        input.map_err(|error| error.of(format_args!("frame {index}")))
+    }
+
+    /// # Errors
+    /// Those of [`Checked::nth`].
+    pub(crate) fn all(model: &Model, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<Self>> {
+        let indexed = frames.iter().enumerate();
+        indexed
+            .map(|(index, (avatar, drive))| Self::nth(model, index, avatar, drive))
+            .collect()
+    }
+
+    /// Records the frame.
+    pub(crate) fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        options: &RenderOptions,
+        timer: Option<&mut Timer>,
+    ) -> Result<Frame> {
+        let model = self.avatar.model();
+        let slot = model.renderer().slot(model.gpu())?;
+        self.record_into(&slot, encoder, options, timer)?;
+        model.renderer().keep(encoder, &slot);
+        Ok(Frame {
+            model: model.clone(),
+            slot,
+        })
+    }
+
+    /// Records the picture alone, into the slot's texture.
+    pub(crate) fn record_into(
+        &self,
+        slot: &FrameSlot,
+        encoder: &mut wgpu::CommandEncoder,
+        options: &RenderOptions,
+        timer: Option<&mut Timer>,
+    ) -> Result<()> {
+        let model = self.avatar.model();
+        let avatar = self.avatar.bindings(&self.input.drive.geometry)?;
+        model.renderer().record(
+            model.gpu(),
+            encoder,
+            &self.input,
+            (avatar, slot),
+            options,
+            timer,
+        )
     }
 }
 

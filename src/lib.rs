@@ -81,6 +81,8 @@ mod head;
 mod json;
 mod model;
 mod motion;
+mod options;
+mod pipeline;
 mod playback;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
@@ -89,7 +91,7 @@ mod stage;
 mod weights;
 
 pub use atlas::Atlas;
-pub use avatar::{Avatar, AvatarOptions, Background, Noise, Profile, RenderOptions};
+pub use avatar::Avatar;
 pub use camera::Camera;
 pub use config::{
     Attention, ModelConfig, PointWeighting, ResBlockConfig, StyleConvConfig, StyleUnetConfig,
@@ -101,15 +103,19 @@ pub use frame::Frame;
 #[doc(no_inline)]
 pub use glam;
 pub use gpu::{
-    AdapterKind, BindingInfo, BindingKind, Choice, Gpu, GpuOptions, Kernel, KernelSource,
-    KernelTime, ShaderChecks, Storage, Tap, Tensor, Tuning, kernels,
+    BindingInfo, BindingKind, Choice, Gpu, Kernel, KernelSource, KernelTime, Profile, Storage, Tap,
+    Tensor, kernels,
 };
 pub use head::{HeadModel, HeadModelParts, PosedJoints};
 /// Decoded pictures, in the version this crate was built with.
 #[doc(no_inline)]
 pub use image;
-pub use model::{Model, ModelOptions, Precision};
+pub use model::Model;
 pub use motion::{Drive, Geometry, Motion, MotionFrame, ResolvedDrive};
+pub use options::{
+    AdapterKind, AvatarOptions, Background, GpuOptions, ModelOptions, Noise, Precision,
+    RenderOptions, ShaderChecks, Tuning,
+};
 pub use playback::Playback;
 pub use source::SourceImage;
 #[cfg(feature = "import")]

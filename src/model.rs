@@ -1,26 +1,17 @@
 //! A model: weights on the device and the programs that run them.
 
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::frame::{FramePool, FrameSlot};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
-use crate::gpu::{
-    Conditions, Downloads, Format, Program, ProgramBuilder, Recording, Storage, Tap, Tensor,
-    Uploads,
-};
-use crate::head::check_finite;
-use crate::stage::field::Field;
+use crate::gpu::{Conditions, Gpu, Recording, Tap, Uploads};
+use crate::head::{HeadModel, check_finite};
+use crate::options::{ModelOptions, Precision};
+use crate::pipeline::{Encoder, Renderer, SUPER_RESOLVER};
 use crate::stage::fusion::Fusion;
 use crate::stage::head::Head;
-use crate::stage::points::Points;
-use crate::stage::rays::Rays;
-use crate::stage::style_unet::{FeatureMap, Numbers, StyleUnet};
-use crate::stage::{output, source, style_unet};
-use crate::{Error, Gpu, HeadModel, ModelConfig, Result, Weights};
-
-/// Name of the stage from the low-resolution image to the picture.
-const SUPER_RESOLVER: &str = "super-resolver";
+use crate::weights::Weights;
 
 /// A network on a device, ready to build and render avatars. Cloning gives another handle.
 ///
@@ -45,114 +36,11 @@ struct Inner {
     submission: Mutex<()>,
 }
 
-/// How [`Model::with_options`] sets a model up.
-#[derive(Clone, Debug, Default)]
-pub struct ModelOptions {
-    /// Head model to use instead of the one in the weights file, if that has any.
-    pub head: Option<HeadModel>,
-    /// How weights and maps are kept on the device.
-    pub precision: Precision,
-    /// Keeps every intermediate result of the networks for [`Model::taps`], in memory of its own.
-    /// For tests and debugging.
-    pub trace: bool,
-}
-
-/// How a model keeps its weights and maps on the device. Arithmetic has 32 bits but where said
-/// otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 32 bits: what the golden data hold for.
-    #[default]
-    Full,
-    /// 16 bits in all that is large, but for the encoder's maps, the planes and the radiance field's
-    /// weights, which decide where samples lie: little more than half the memory, and pictures
-    /// 62 dB or more from the full ones on the golden cases. Weights are integers with a gain
-    /// for each output channel. With [matrices](crate::GpuOptions::matrices), what the super-resolver's
-    /// convolutions multiply is rounded to halves, too.
-    Half,
-    /// 16 bits in these as well, and planes, of which every avatar has its own, of half the size.
-    /// Rounded planes move the fine samples a little, so pictures differ more where the field is steep:
-    /// 50 to 71 dB on the golden cases. On devices with the feature [`SHADER_F16`](wgpu::Features::SHADER_F16)
-    /// convolutions may also multiply in 16 bits, and add up to 36 products in them.
-    Fastest,
-}
-
-impl FromStr for Precision {
-    type Err = Error;
-
-    /// Reads `full`, `half` or `fastest`.
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "full" => Ok(Self::Full),
-            "half" => Ok(Self::Half),
-            "fastest" => Ok(Self::Fastest),
-            _ => Err(Error::argument(
-                "precision",
-                "full, half or fastest",
-                format!("{text:?}"),
-            )),
-        }
-    }
-}
-
-impl Precision {
-    /// Of the encoder, the planes and the radiance field.
-    pub(crate) fn volume(self) -> Storage {
-        match self {
-            Self::Full => Storage::Full,
-            Self::Half => Storage::Mixed,
-            Self::Fastest => Storage::Half,
-        }
-    }
-
-    /// Of a network whose numbers are stored like this.
-    fn numbers(self, storage: Storage) -> Numbers {
-        Numbers {
-            storage,
-            half_arithmetic: self == Self::Fastest,
-        }
-    }
-
-    /// Of the super-resolver.
-    fn super_resolver(self) -> Storage {
-        match self {
-            Self::Full => Storage::Full,
-            Self::Half | Self::Fastest => Storage::Half,
-        }
-    }
-}
-
-/// Pictures to planes.
-pub(crate) struct Encoder {
-    pub program: Program,
-    pub weight_bytes: u64,
-    pub frame: FrameUniform,
-    /// The planes of the source that was encoded last.
-    pub planes: FeatureMap,
-}
-
-/// A drive to a picture.
-pub(crate) struct Renderer {
-    pub program: Program,
-    pub weight_bytes: u64,
-    pub frame: FrameUniform,
-    pub coefficients: Tensor,
-    pub points: Tensor,
-    pub uploads: Uploads,
-    pub downloads: Downloads,
-    pub frames: FramePool,
-    pub image: FeatureMap,
-    pub low_res: FeatureMap,
-    pub depth: Tensor,
-}
-
-/// The uniform with what changes between recordings, and where its noise maps begin.
-pub(crate) struct FrameUniform {
-    pub tensor: Tensor,
-    pub noise_elements: u32,
-}
-
 impl Model {
+    /// Most frames or avatars in one submission: a command buffer that runs for seconds is taken for
+    /// a device that hangs.
+    pub(crate) const PER_SUBMISSION: usize = 8;
+
     /// Opens a weights file and sets the model up.
     ///
     /// # Errors
@@ -394,145 +282,5 @@ impl std::fmt::Debug for Model {
             .field("gpu", self.gpu())
             .field("config", self.config())
             .finish()
-    }
-}
-
-impl FrameUniform {
-    fn new(gpu: &Gpu, net: &StyleUnet) -> Result<Self> {
-        let zero = params::Frame::default();
-        let tensor = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&zero))?;
-        Ok(Self {
-            tensor,
-            noise_elements: net.noise_elements(),
-        })
-    }
-}
-
-impl Encoder {
-    /// An avatar and a frame are each recorded as a whole, so that both work in the same memory.
-    fn new(
-        gpu: &Gpu,
-        weights: &Weights,
-        options: &ModelOptions,
-        renderer: &Program,
-    ) -> Result<Self> {
-        let config = weights.config();
-        let volume = options.precision.volume();
-        let numbers = options.precision.numbers(volume);
-        let net = StyleUnet::new(gpu, weights, config.encoder(), config.source_size, numbers)?;
-        let frame = FrameUniform::new(gpu, &net)?;
-        let mut b = ProgramBuilder::new(gpu, volume, options.trace);
-        b.share(renderer);
-        let canonical = source::plan(&mut b, config.source_size)?;
-        b.stage("encoder");
-        let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
-        Ok(Self {
-            program: b.finish()?,
-            weight_bytes: net.bytes(),
-            frame,
-            planes,
-        })
-    }
-}
-
-impl Renderer {
-    fn new(
-        gpu: &Gpu,
-        weights: &Weights,
-        head: Option<&Head>,
-        options: &ModelOptions,
-    ) -> Result<Self> {
-        let config = weights.config();
-        let found = gpu.device().limits().max_texture_dimension_2d;
-        if config.output_size > found {
-            return Err(Error::Limit {
-                what: "the picture".into(),
-                limit: "max_texture_dimension_2d",
-                expected: config.output_size.into(),
-                found: found.into(),
-            });
-        }
-        let volume = options.precision.volume();
-        let super_resolver = options.precision.super_resolver();
-        let net = StyleUnet::new(
-            gpu,
-            weights,
-            config.super_resolver(),
-            config.low_res_size,
-            options.precision.numbers(super_resolver),
-        )?;
-        let field = Field::new(gpu, weights, volume)?;
-        let frame = FrameUniform::new(gpu, &net)?;
-
-        let mut b = ProgramBuilder::new(gpu, volume, options.trace);
-        let floats = head.map_or(0, Head::coefficients) as u64;
-        let coefficients = b.tensor("coefficients", floats)?;
-        let positions = b.tensor("points", u64::from(config.points) * 4)?;
-        if let Some(head) = head {
-            head.skin(&mut b, &coefficients, &positions)?;
-        }
-        let points = Points::cluster(&mut b, config, positions)?;
-        let (rays, coarse) = Rays::generate(&mut b, config, &frame.tensor)?;
-        field.view(&mut b, &rays)?;
-        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &coarse)?;
-        let coarse_samples = field.radiance(
-            &mut b,
-            config,
-            &frame.tensor,
-            &rays,
-            &coarse,
-            (&points, &found),
-        )?;
-        b.release(found.tensor);
-        let fine = rays.importance(&mut b, &coarse, &coarse_samples)?;
-        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &fine)?;
-        let fine_samples = field.radiance(
-            &mut b,
-            config,
-            &frame.tensor,
-            &rays,
-            &fine,
-            (&points, &found),
-        )?;
-        b.release(found.tensor);
-        let composite = rays.merge(
-            &mut b,
-            config,
-            (&coarse, &coarse_samples),
-            (&fine, &fine_samples),
-        )?;
-        for samples in [coarse_samples, fine_samples] {
-            b.release(samples.values);
-            b.release(samples.opacities);
-        }
-        let depth = output::depth(&mut b, &rays, &composite)?;
-        b.stage(SUPER_RESOLVER);
-        b.store(super_resolver);
-        let mut image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
-        if super_resolver.maps() != Format::F32 {
-            image = style_unet::restored(&mut b, &image)?;
-        }
-        output::display(&mut b, &frame.tensor, &image, &composite)?;
-
-        let uploads =
-            size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
-        Ok(Self {
-            program: b.finish()?,
-            weight_bytes: net.bytes() + field.bytes(),
-            frame,
-            coefficients,
-            points: points.positions,
-            uploads: Uploads::new(uploads),
-            downloads: Downloads::new(image.size, image.size),
-            frames: FramePool::default(),
-            image,
-            low_res: composite.low_res,
-            depth,
-        })
-    }
-
-    /// Somewhere for a frame's results.
-    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<Arc<FrameSlot>> {
-        self.frames.take(|| FrameSlot::new(gpu, self))
     }
 }

@@ -5,9 +5,13 @@ use std::collections::VecDeque;
 
 use image::RgbaImage;
 
-use crate::avatar::{FrameInput, RENDERING};
+use crate::avatar::Avatar;
+use crate::error::{Error, Result};
+use crate::frame::{Checked, Frame, RENDERING};
 use crate::gpu::Download;
-use crate::{Avatar, Drive, Error, Frame, Model, RenderOptions, Result};
+use crate::model::Model;
+use crate::motion::Drive;
+use crate::options::RenderOptions;
 
 /// Frames in order, each with its picture on the host: while one is waited for or looked at, the
 /// device renders the next ones.
@@ -99,7 +103,7 @@ impl<I> Playback<I> {
     }
 
     fn render(&self, avatar: &Avatar, drive: &Drive) -> Result<Pending> {
-        let input = FrameInput::nth(&self.model, self.taken, avatar, drive)?;
+        let input = Checked::nth(&self.model, self.taken, avatar, drive)?;
         let gpu = self.model.gpu();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let frame = input.record(&mut encoder, &self.options, None)?;

@@ -1,5 +1,6 @@
 //! Everything that touches wgpu: device, kernels, tensors, recorded programs and their timing.
 
+mod adapter;
 mod context;
 mod downloads;
 mod kernel;
@@ -10,16 +11,17 @@ mod tensor;
 mod tuning;
 mod uploads;
 
-pub use context::{AdapterKind, Gpu, GpuOptions, ShaderChecks};
+pub(crate) use crate::options::{AdapterKind, ShaderChecks};
+pub use context::Gpu;
 pub(crate) use downloads::{Download, Downloads};
 pub use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
-pub use profiler::KernelTime;
 pub(crate) use profiler::Timer;
+pub use profiler::{KernelTime, Profile};
 pub use program::Tap;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
 pub(crate) use tensor::Format;
 pub use tensor::{Storage, Tensor};
-pub use tuning::{Choice, Tuning};
+pub use tuning::Choice;
 pub(crate) use uploads::Uploads;

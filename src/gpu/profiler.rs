@@ -6,6 +6,16 @@ use super::program::Step;
 use crate::Error;
 use crate::Result;
 
+/// Times of all dispatches of a recording.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// In order of execution.
+    pub kernels: Vec<KernelTime>,
+    /// Whether times are GPU timestamps. Otherwise every dispatch was submitted by itself and the
+    /// wall clock includes that.
+    pub timestamps: bool,
+}
+
 /// What one dispatch took.
 #[derive(Clone, Debug)]
 pub struct KernelTime {
@@ -16,7 +26,7 @@ pub struct KernelTime {
     /// Kernel that ran.
     pub kernel: &'static str,
     /// Duration. From GPU timestamps, or with the cost of a submission in it (see
-    /// [`Profile::timestamps`](crate::Profile::timestamps)).
+    /// [`Profile::timestamps`]).
     pub milliseconds: f64,
     /// Floating-point operations of the algorithm (a multiply-add counts as two).
     pub flops: f64,
@@ -57,7 +67,7 @@ impl Timer {
     }
 
     /// Whether GPU timestamps are used.
-    pub(crate) fn timestamps(&self) -> bool {
+    fn timestamps(&self) -> bool {
         match self.clock {
             #[cfg(feature = "profiler")]
             Clock::Timestamps(_) => true,
@@ -114,7 +124,7 @@ impl Timer {
         Ok(())
     }
 
-    /// Submits the recording, of which [`Timer::times`] are to be read.
+    /// Submits the recording, whose times [`Timer::profile`] reads.
     pub(crate) fn submit(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<()> {
         match self.clock {
             #[cfg(feature = "profiler")]
@@ -133,8 +143,17 @@ impl Timer {
         }
     }
 
-    /// Waits for what was submitted and returns the times in order of dispatch.
-    pub(crate) async fn times(self) -> Result<Vec<KernelTime>> {
+    /// Waits for what was submitted.
+    pub(crate) async fn profile(self) -> Result<Profile> {
+        let timestamps = self.timestamps();
+        let kernels = self.times().await?;
+        Ok(Profile {
+            kernels,
+            timestamps,
+        })
+    }
+
+    async fn times(self) -> Result<Vec<KernelTime>> {
         self.gpu.idle(WHAT).await?;
         match self.clock {
             #[cfg(feature = "profiler")]

@@ -4,8 +4,8 @@ use proptest::sample::select;
 
 use super::*;
 use crate::Camera;
-use crate::avatar::camera_uniform;
 use crate::gpu::{Format, Gpu};
+use crate::pipeline::camera_uniform;
 use crate::reference::field::Radiance;
 use crate::reference::{self, rays as twin};
 use crate::stage::testing::*;

@@ -1,0 +1,11 @@
+//! Every option type. Nothing here runs anything.
+
+mod gpu;
+mod model;
+mod precision;
+mod render;
+
+pub use gpu::{AdapterKind, GpuOptions, ShaderChecks};
+pub use model::{ModelOptions, Tuning};
+pub use precision::Precision;
+pub use render::{AvatarOptions, Background, Noise, RenderOptions};

@@ -1,0 +1,55 @@
+//! How a model is set up.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::Precision;
+use crate::head::HeadModel;
+
+/// How [`Model::with_options`] sets a model up.
+#[derive(Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// Head model to use instead of the one in the weights file, if that has any.
+    pub head: Option<HeadModel>,
+    /// How weights and maps are kept on the device.
+    pub precision: Precision,
+    /// Keeps every intermediate result of the networks for [`Model::taps`], in memory of its own.
+    /// For tests and debugging.
+    pub trace: bool,
+}
+
+/// How a model's variants are chosen: kernels that compute the same, to within rounding, in
+/// different ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// Those that are usually the fastest on such adapters.
+    Estimate,
+    /// The fastest of those that the adapter can run. All are timed when a model of sizes that are
+    /// new to the adapter is set up, which takes some seconds, and what was found is kept in a file.
+    Measure {
+        /// The file. Default: one for each adapter, its driver and this crate's kernels, in the
+        /// user's folder for caches (`~/.cache/gpavatar` on Linux). A file of another adapter or of
+        /// other kernels is replaced.
+        file: Option<PathBuf>,
+    },
+    /// Those of such a file, whatever adapter it was measured on; what it does not name is
+    /// estimated. For results that are the same to the last bit on all adapters of a kind.
+    Pinned(PathBuf),
+}
+
+/// `estimate`, `measure`, `measure=FILE`, or else the path of a file that pins.
+impl FromStr for Tuning {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match (text, text.strip_prefix("measure=")) {
+            ("estimate", _) => Self::Estimate,
+            ("measure", _) => Self::Measure { file: None },
+            (_, Some(file)) => Self::Measure {
+                file: Some(file.into()),
+            },
+            (file, None) => Self::Pinned(file.into()),
+        })
+    }
+}

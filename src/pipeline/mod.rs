@@ -1,0 +1,13 @@
+//! The programs that the crate's diagram shows: pictures to planes, and a drive to a picture.
+
+mod encoder;
+mod renderer;
+mod slots;
+mod uniforms;
+
+pub(crate) use encoder::Encoder;
+pub(crate) use renderer::{FrameInput, Renderer, SUPER_RESOLVER};
+pub(crate) use slots::FrameSlot;
+#[cfg(test)]
+pub(crate) use uniforms::camera_uniform;
+pub(crate) use uniforms::with_noise;

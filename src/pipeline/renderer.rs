@@ -1,0 +1,230 @@
+//! From points and a camera to a picture.
+
+use std::sync::Arc;
+
+use super::slots::{FramePool, FrameSlot};
+use super::uniforms::{FrameUniform, camera_uniform, with_noise};
+use crate::error::{Error, Result};
+use crate::gpu::kernels::params;
+use crate::gpu::{
+    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Tensor, Timer, Uploads,
+};
+use crate::motion::{Drive, Geometry, ResolvedDrive};
+use crate::options::{Background, ModelOptions, RenderOptions};
+use crate::stage::field::Field;
+use crate::stage::head::Head;
+use crate::stage::points::Points;
+use crate::stage::rays::Rays;
+use crate::stage::style_unet::{FeatureMap, StyleUnet};
+use crate::stage::{output, style_unet};
+use crate::weights::{Weights, pack};
+
+/// Name of the stage from the low-resolution image to the picture.
+pub(crate) const SUPER_RESOLVER: &str = "super-resolver";
+
+/// A drive to a picture.
+pub(crate) struct Renderer {
+    pub program: Program,
+    pub weight_bytes: u64,
+    pub frame: FrameUniform,
+    pub coefficients: Tensor,
+    pub points: Tensor,
+    pub uploads: Uploads,
+    pub downloads: Downloads,
+    pub frames: FramePool,
+    pub image: FeatureMap,
+    pub low_res: FeatureMap,
+    pub depth: Tensor,
+}
+
+impl Renderer {
+    pub(crate) fn new(
+        gpu: &Gpu,
+        weights: &Weights,
+        head: Option<&Head>,
+        options: &ModelOptions,
+    ) -> Result<Self> {
+        let config = weights.config();
+        let found = gpu.device().limits().max_texture_dimension_2d;
+        if config.output_size > found {
+            return Err(Error::Limit {
+                what: "the picture".into(),
+                limit: "max_texture_dimension_2d",
+                expected: config.output_size.into(),
+                found: found.into(),
+            });
+        }
+        let volume = options.precision.volume();
+        let super_resolver = options.precision.super_resolver();
+        let net = StyleUnet::new(
+            gpu,
+            weights,
+            config.super_resolver(),
+            config.low_res_size,
+            options.precision.numbers(super_resolver),
+        )?;
+        let field = Field::new(gpu, weights, volume)?;
+        let frame = FrameUniform::new(gpu, &net)?;
+
+        let mut b = ProgramBuilder::new(gpu, volume, options.trace);
+        let floats = head.map_or(0, Head::coefficients) as u64;
+        let coefficients = b.tensor("coefficients", floats)?;
+        let positions = b.tensor("points", u64::from(config.points) * 4)?;
+        if let Some(head) = head {
+            head.skin(&mut b, &coefficients, &positions)?;
+        }
+        let points = Points::cluster(&mut b, config, positions)?;
+        let (rays, coarse) = Rays::generate(&mut b, config, &frame.tensor)?;
+        field.view(&mut b, &rays)?;
+        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &coarse)?;
+        let coarse_samples = field.radiance(
+            &mut b,
+            config,
+            &frame.tensor,
+            &rays,
+            &coarse,
+            (&points, &found),
+        )?;
+        b.release(found.tensor);
+        let fine = rays.importance(&mut b, &coarse, &coarse_samples)?;
+        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &fine)?;
+        let fine_samples = field.radiance(
+            &mut b,
+            config,
+            &frame.tensor,
+            &rays,
+            &fine,
+            (&points, &found),
+        )?;
+        b.release(found.tensor);
+        let composite = rays.merge(
+            &mut b,
+            config,
+            (&coarse, &coarse_samples),
+            (&fine, &fine_samples),
+        )?;
+        for samples in [coarse_samples, fine_samples] {
+            b.release(samples.values);
+            b.release(samples.opacities);
+        }
+        let depth = output::depth(&mut b, &rays, &composite)?;
+        b.stage(SUPER_RESOLVER);
+        b.store(super_resolver);
+        let mut image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
+        if super_resolver.maps() != Format::F32 {
+            image = style_unet::restored(&mut b, &image)?;
+        }
+        output::display(&mut b, &frame.tensor, &image, &composite)?;
+
+        let uploads =
+            size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
+        Ok(Self {
+            program: b.finish()?,
+            weight_bytes: net.bytes() + field.bytes(),
+            frame,
+            coefficients,
+            points: points.positions,
+            uploads: Uploads::new(uploads),
+            downloads: Downloads::new(image.size, image.size),
+            frames: FramePool::default(),
+            image,
+            low_res: composite.low_res,
+            depth,
+        })
+    }
+
+    /// Memory for a frame's results.
+    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<Arc<FrameSlot>> {
+        let maps = [&self.image, &self.low_res];
+        self.frames
+            .take(|| FrameSlot::new(gpu, &self.program, maps, &self.depth))
+    }
+
+    /// Records a frame, to the slot's texture. Its other results stay in working memory: see
+    /// [`Renderer::keep`]. `avatar` binds what the avatar owns.
+    pub(crate) fn record(
+        &self,
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        input: &FrameInput<'_>,
+        (avatar, slot): (&Bindings, &FrameSlot),
+        options: &RenderOptions,
+        timer: Option<&mut Timer>,
+    ) -> Result<()> {
+        let mut frame = camera_uniform(input.drive.camera);
+        frame.transparent = (options.background == Background::Transparent).into();
+        let (frame, mut conditions) = with_noise(frame, options.noise, &self.frame);
+        let given = match &input.drive.geometry {
+            Geometry::Points(points) => pack::vec4s(points),
+            Geometry::Coefficients { .. } => {
+                conditions.head_model = true;
+                Vec::new()
+            }
+        };
+        self.uploads.record(
+            gpu,
+            encoder,
+            &[
+                (bytemuck::bytes_of(&frame), &self.frame.tensor),
+                (
+                    bytemuck::cast_slice(&input.coefficients),
+                    &self.coefficients,
+                ),
+                (bytemuck::cast_slice(&given), &self.points),
+            ],
+        )?;
+        self.program.record(Recording {
+            encoder,
+            bindings: &[avatar, &slot.bindings],
+            conditions,
+            timer,
+        })
+    }
+
+    /// Records copies of a frame's results, which are overwritten when working memory is used again.
+    pub(crate) fn keep(&self, encoder: &mut wgpu::CommandEncoder, slot: &FrameSlot) {
+        self.image.tensor.copy_to(encoder, &slot.image);
+        self.low_res.tensor.copy_to(encoder, &slot.low_res);
+        self.depth.copy_to(encoder, &slot.depth);
+    }
+}
+
+/// A drive that fits its model, and the coefficients to upload for it.
+pub(crate) struct FrameInput<'a> {
+    pub drive: ResolvedDrive<'a>,
+    /// Packed for the head model; empty where points are given.
+    coefficients: Vec<f32>,
+}
+
+impl<'a> FrameInput<'a> {
+    /// `points` is the network's number of points, `shape` the identity's coefficients.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the drive does not fit the model.
+    pub(crate) fn new(
+        drive: &'a Drive,
+        points: u32,
+        head: Option<&Head>,
+        shape: &[f32],
+    ) -> Result<Self> {
+        let drive = drive.resolve(head.map(|head| &head.model), points as usize)?;
+        let coefficients = match (&drive.geometry, head) {
+            (Geometry::Coefficients { expression, pose }, Some(head)) => {
+                let posed = head.model.pose(shape, expression, pose)?;
+                head.pack(expression, &posed)
+            }
+            (Geometry::Points(_), _) => Vec::new(),
+            (Geometry::Coefficients { .. }, None) => {
+                return Err(Error::argument(
+                    "drive",
+                    "points: there is no head model",
+                    "coefficients",
+                ));
+            }
+        };
+        Ok(Self {
+            drive,
+            coefficients,
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! Memory for the results of frames.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::gpu::{Bindings, Gpu, Program, Resource, Tensor};
+use crate::stage::style_unet::FeatureMap;
+
+/// Memory for the results of one frame.
+pub(crate) struct FrameSlot {
+    pub(crate) texture: wgpu::Texture,
+    pub(crate) view: wgpu::TextureView,
+    pub(crate) image: Tensor,
+    pub(crate) low_res: Tensor,
+    pub(crate) depth: Tensor,
+    /// The display's target.
+    pub(crate) bindings: Bindings,
+}
+
+/// All slots there are, of which those are free that nothing but the pool holds.
+#[derive(Default)]
+pub(crate) struct FramePool(Mutex<Vec<Arc<FrameSlot>>>);
+
+impl FramePool {
+    pub(super) fn take(&self, new: impl FnOnce() -> Result<FrameSlot>) -> Result<Arc<FrameSlot>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = slots.iter().find(|slot| Arc::strong_count(slot) == 1);
+        if let Some(slot) = free {
+            return Ok(slot.clone());
+        }
+        let slot = Arc::new(new()?);
+        slots.push(slot.clone());
+        Ok(slot)
+    }
+}
+
+impl FrameSlot {
+    /// A slot for results that are as large as the working memory's.
+    pub(super) fn new(
+        gpu: &Gpu,
+        program: &Program,
+        [image, low_res]: [&FeatureMap; 2],
+        depth: &Tensor,
+    ) -> Result<Self> {
+        let size = image.size;
+        let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
+            label: Some("picture"),
+            size: wgpu::Extent3d {
+                width: size,
+                height: size,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba8Unorm,
+            usage: wgpu::TextureUsages::STORAGE_BINDING
+                | wgpu::TextureUsages::TEXTURE_BINDING
+                | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        });
+        let view = texture.create_view(&Default::default());
+        let bindings = program.bind(gpu, &[("output", Resource::Texture(&view))]);
+        let twin = |label: &str, of: &Tensor| Tensor::empty(gpu, label, of.bytes());
+        Ok(Self {
+            image: twin("image", &image.tensor)?,
+            low_res: twin("low-resolution image", &low_res.tensor)?,
+            depth: twin("depth", depth)?,
+            texture,
+            view,
+            bindings,
+        })
+    }
+}
