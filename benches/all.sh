@@ -63,13 +63,13 @@ fi
 export GPAVATAR_TUNING=measure="$PWD/$out/variants.json"
 # Start-up with measuring, memory, CPU time of a frame; avatar and frame by stage; each layer's
 # variants.
-section "Start-up, avatar, frame" verbatim cargo run --quiet --release --features profiler \
-    --example profile -- ${profile[@]+"${profile[@]}"} --repeat "$repeat" --json "$out/profile.json"
+section "Start-up, avatar, frame" verbatim cargo run --quiet --release \
+    -p gpavatar-cli -- profile ${profile[@]+"${profile[@]}"} --repeat "$repeat" --json "$out/profile.json"
 # Avatar and frame as a whole, and stages, with confidence intervals.
-section "Stages" verbatim cargo bench --quiet --features profiler --bench stages -- "$size"
+section "Stages" verbatim cargo bench --quiet -p gpavatar-benches --bench stages -- "$size"
 # Every kernel and shape against the roofline, the largest convolutions, counted distances.
 # shellcheck disable=SC2086
-section "Kernels" cargo bench --quiet --features profiler --bench kernels -- \
+section "Kernels" cargo bench --quiet -p gpavatar-benches --bench kernels -- \
     ${kernels[@]+"${kernels[@]}"} --repeat "$repeat" --count-tests ${PEAKS:-} --json "$out/kernels.json"
 
 if [ "$peers" = yes ]; then

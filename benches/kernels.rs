@@ -1,10 +1,8 @@
 //! How close every kernel of an avatar and of a frame comes to what the adapter can do.
 //!
-//! `cargo bench --features profiler --bench kernels` measures the released sizes: each dispatch with
+//! `cargo bench -p gpavatar-benches --bench kernels` measures the released sizes: each dispatch with
 //! cold caches, and dispatches of the same kernel and shape as one rung. See benches/README.md.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
 mod roofline;
 
 use std::collections::HashMap;
@@ -14,16 +12,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::cli::{self, GpuArgs};
-use common::costs::median;
-use common::demo::{self, Sample};
-
 use gpavatar::glam::Vec3;
 use gpavatar::reference::points::{DistanceTests, Neighbour, Walk, nearest_in_clusters};
 use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Geometry, Gpu, GpuOptions, KernelTime, Model, ModelConfig,
     ModelOptions, RenderOptions, Weights, wgpu,
 };
+use gpavatar_cli::args::GpuArgs;
+use gpavatar_cli::costs::median;
+use gpavatar_cli::demo::{self, Sample};
+use gpavatar_cli::report;
 use roofline::Roofline;
 use serde::Serialize;
 
@@ -33,7 +31,7 @@ use serde::Serialize;
 Operations and bytes are what the algorithm needs: every input read and every output written once.
 Rates are those of the median. The caches are emptied before each dispatch.
 
-Examples, after cargo bench --features profiler --bench kernels --
+Examples, after cargo bench -p gpavatar-benches --bench kernels --
   --demo --filter conv                        convolutions of the network that ships with the crate
   --every-variant --json kernels.json         released sizes, kernels for GPUs and for CPUs
   --peak-tflops 67 --peak-gbs 3350            against the data sheet instead of measured peaks")]
@@ -74,12 +72,12 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
+    report::exit(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let report = Report::measure(args)?;
-    cli::report(&report, &report.text()?, args.json.as_deref())
+    report::write(&report, &report.text()?, args.json.as_deref())
 }
 
 /// All that was measured.
@@ -327,7 +325,7 @@ fn measure(
     gpu.wait("warming up")?;
 
     let mut runs: Vec<Vec<KernelTime>> = Vec::new();
-    let bar = cli::progress("measuring", args.repeat as usize);
+    let bar = report::progress("measuring", args.repeat as usize);
     for _ in 0..args.repeat {
         let encoding = Avatar::profile_images(&model, sources, &avatar_options)?.1;
         let frame = avatar.profile(&drive, &RenderOptions::default())?.1;

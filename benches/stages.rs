@@ -1,21 +1,18 @@
 //! Stages of an avatar and of a frame, and both as a whole.
 //!
-//! `cargo bench --features profiler --bench stages -- demo` measures the network that ships with the
+//! `cargo bench -p gpavatar-benches --bench stages -- demo` measures the network that ships with the
 //! crate; without `demo`, the released sizes as well. See benches/README.md.
-
-#[path = "../examples/common/mod.rs"]
-mod common;
 
 use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
-use common::demo::{self, Sample};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Drive, Gpu, Model, RenderOptions, Result, SourceImage,
     Weights,
 };
+use gpavatar_cli::demo::{self, Sample};
 
 /// Opens the weights of a network.
 type Open = fn() -> Result<Weights>;

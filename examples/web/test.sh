@@ -29,7 +29,7 @@ rm -rf out/native
 (
     # With the features that the crate's own tests build, so that nothing is built anew.
     cd ../..
-    cargo run --quiet --locked --all-features --example reenact -- --model "$weights" \
+    cargo run --quiet --locked -p gpavatar-cli -- reenact --model "$weights" \
         --sample indigo --motion examples/web/out/drives.json -o examples/web/out/native
 )
 # One after the other: a software adapter takes all cores.

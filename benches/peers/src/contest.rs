@@ -12,8 +12,8 @@ use gpavatar::wgpu::{Backend, DeviceType};
 use gpavatar::{Avatar, Gpu, Model, RenderOptions, Weights};
 use serde::Serialize;
 
-use crate::common::cli;
-use crate::common::costs::median;
+use gpavatar_cli::report;
+use gpavatar_cli::costs::median;
 use crate::field::{self, Field, Samples};
 use crate::parameters::Parameters;
 use crate::scene::Scene;
@@ -162,7 +162,7 @@ impl Contest {
         // burn chooses its kernels in its first turns.
         burn()?;
         let (mut our_times, mut burn_times) = (Vec::new(), Vec::new());
-        let bar = cli::progress(work, repeat as usize);
+        let bar = report::progress(work, repeat as usize);
         for _ in 0..repeat {
             our_times.push(ours()?);
             burn_times.push(burn()?);

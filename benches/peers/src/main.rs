@@ -3,8 +3,6 @@
 //! `compare` runs burn on the same adapter, with the same weights and inputs: its outputs are checked
 //! first. `export` writes weights and a frame for peers in Python. See benches/README.md.
 
-#[path = "../../../examples/common/mod.rs"]
-mod common;
 mod contest;
 mod field;
 mod parameters;
@@ -16,7 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use common::cli::{self, GpuArgs};
+use gpavatar_cli::args::GpuArgs;
+use gpavatar_cli::report;
 use contest::{Compare, Report};
 use scene::Scene;
 
@@ -44,7 +43,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
+    report::exit(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
@@ -54,7 +53,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     match &args.verb {
         Verb::Compare(compare) => {
             let report = Report::measure(&gpu, &scene, compare)?;
-            cli::report(&report, &report.text()?, compare.json.as_deref())
+            report::write(&report, &report.text()?, compare.json.as_deref())
         }
         Verb::Export { folder } => scene.export(folder),
     }

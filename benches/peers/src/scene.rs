@@ -11,7 +11,7 @@ use gpavatar::{
     TensorWriter, Weights, glam::Vec3,
 };
 
-use crate::common::demo::{self, Sample};
+use gpavatar_cli::demo::{self, Sample};
 
 /// A rendered frame of an avatar of one picture.
 pub struct Scene {

@@ -11,9 +11,9 @@ use gpavatar::{Avatar, AvatarOptions, Camera, Drive, Model, SourceImage};
 use image::{Rgba, RgbaImage};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::costs::median;
-use super::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
-use super::tracked::TrackedPicture;
+use crate::costs::median;
+use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
+use crate::tracked::TrackedPicture;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -550,3 +550,6 @@ impl Scores {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

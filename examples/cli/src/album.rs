@@ -9,8 +9,8 @@ use gpavatar::{Error, Result};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbaImage};
 
-use super::backdrop::Backdrop;
-use super::sheet::{self, Cell};
+use crate::backdrop::Backdrop;
+use crate::sheet::{self, Cell};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Output")]
@@ -253,3 +253,6 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
 fn broken(action: &'static str, path: &Path, error: image::ImageError) -> Error {
     failed(action, path, io::Error::other(error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,29 +1,23 @@
 //! Turns files of the GPAvatar authors and of face trackers into files of this crate, without
-//! Python: `cargo run --release --example import -- checkpoint one_model.ckpt`.
-
-mod common;
+//! Python.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::Parser;
-use common::cli;
 use gpavatar::import::{self, Checkpoint, HeadOptions, MotionOptions, Sources};
 use gpavatar::{FloatFormat, HeadModel, ModelConfig};
 
+use crate::report;
+
 /// Turns files of the GPAvatar authors and of face trackers into files of this crate.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
+#[derive(clap::Subcommand)]
+#[command(after_help = "\
 Examples:
-  import checkpoint one_model.ckpt --head generic_model.pkl --f16 -o gpavatar.safetensors
-  import head flame2023.pkl --whole -o flame.safetensors
-  import motion smoothed.pkl -o motion.json
-  import sources tracked_result.pth -o me"
-)]
-enum Args {
+  gpavatar import checkpoint one_model.ckpt --head generic_model.pkl --f16 -o gpavatar.safetensors
+  gpavatar import head flame2023.pkl --whole -o flame.safetensors
+  gpavatar import motion smoothed.pkl -o motion.json
+  gpavatar import sources tracked_result.pth -o me")]
+pub enum Args {
     Checkpoint(CheckpointArgs),
     Head(HeadArgs),
     Motion(MotionArgs),
@@ -32,7 +26,7 @@ enum Args {
 
 /// The released weights, one_model.ckpt
 #[derive(clap::Args)]
-struct CheckpointArgs {
+pub struct CheckpointArgs {
     checkpoint: PathBuf,
     /// Weights file to write
     #[arg(
@@ -57,7 +51,7 @@ struct CheckpointArgs {
 
 /// A FLAME head model: generic_model.pkl, flame2023*.pkl, .npz or .safetensors
 #[derive(clap::Args)]
-struct HeadArgs {
+pub struct HeadArgs {
     model: PathBuf,
     /// Head model file to write
     #[arg(short, long, value_name = "FILE", default_value = "flame.safetensors")]
@@ -75,7 +69,7 @@ struct Directions {
 
 /// A tracked video (lightning.pkl, smoothed.pkl) or a recording of Live Link Face (.csv)
 #[derive(clap::Args)]
-struct MotionArgs {
+pub struct MotionArgs {
     recording: PathBuf,
     /// Motion to write, .json or .safetensors
     #[arg(short, long, value_name = "FILE", default_value = "motion.json")]
@@ -96,20 +90,20 @@ struct MotionArgs {
 
 /// Tracked source pictures, tracked_result.pth
 #[derive(clap::Args)]
-struct SourcesArgs {
+pub struct SourcesArgs {
     tracked: PathBuf,
     /// Directory to write pictures, cameras and shape to
     #[arg(short, long, value_name = "DIRECTORY", default_value = "sources")]
     output: PathBuf,
 }
 
-fn main() -> ExitCode {
-    cli::exit(match Args::parse() {
+pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    match args {
         Args::Checkpoint(args) => checkpoint(args),
         Args::Head(args) => head(args),
         Args::Motion(args) => motion(args),
         Args::Sources(args) => sources(args),
-    })
+    }
 }
 
 fn checkpoint(args: CheckpointArgs) -> Result<(), Box<dyn Error>> {
@@ -133,7 +127,7 @@ fn checkpoint(args: CheckpointArgs) -> Result<(), Box<dyn Error>> {
         true => FloatFormat::F16,
         false => FloatFormat::F32,
     };
-    let bar = cli::progress("megabytes", 0);
+    let bar = report::progress("megabytes", 0);
     let mut writer = checkpoint.writer(format)?;
     if let Some(head) = &head {
         head.embed(&mut writer, format);
@@ -147,7 +141,7 @@ fn checkpoint(args: CheckpointArgs) -> Result<(), Box<dyn Error>> {
     let tensors = checkpoint.config().tensors()?.len();
     let ignored = checkpoint.ignored().len();
     println!("{tensors} tensors, {ignored} others left out");
-    cli::list(&[args.output]);
+    report::list(&[args.output]);
     Ok(())
 }
 
@@ -179,7 +173,7 @@ fn head(args: HeadArgs) -> Result<(), Box<dyn Error>> {
         head.expression_count(),
         head.joint_count()
     );
-    cli::list(&[args.output]);
+    report::list(&[args.output]);
     Ok(())
 }
 
@@ -192,7 +186,7 @@ fn motion(args: MotionArgs) -> Result<(), Box<dyn Error>> {
     let motion = import::motion(&args.recording, &options)?;
     let name = motion.name().to_owned();
     motion.with_name(name, args.licence).write(&args.output)?;
-    cli::list(&[args.output]);
+    report::list(&[args.output]);
     Ok(())
 }
 
@@ -200,6 +194,6 @@ fn sources(args: SourcesArgs) -> Result<(), Box<dyn Error>> {
     let sources = Sources::open(&args.tracked)?;
     sources.write(&args.output)?;
     println!("{} pictures", sources.images.len());
-    cli::list(&[args.output]);
+    report::list(&[args.output]);
     Ok(())
 }

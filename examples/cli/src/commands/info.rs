@@ -1,34 +1,21 @@
-//! Shows what a file holds: weights, head models, avatars and motions of this crate, the authors'
-//! checkpoints and tracked videos, other pickles, `.npz` archives, recordings of faces.
-//!
-//! `cargo run --release --example info -- gpavatar.safetensors`
-
-mod common;
+//! Shows what a file holds.
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::Parser;
-use common::cli;
 use gpavatar::import::{Contents, ContentsValue};
 
 /// Shows what a file holds: its kind, configuration, licence, and its tensors with their statistics.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
+#[derive(clap::Args)]
+pub struct Args {
     file: PathBuf,
     /// Lists only what has this in its name
     #[arg(default_value = "")]
     name: String,
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(Args::parse()))
-}
-
-fn run(args: Args) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut contents = Contents::open(&args.file)?;
     let size = std::fs::metadata(&args.file)?.len();
     let shapes = contents

@@ -8,9 +8,9 @@ use gpavatar::{
 };
 use image::RgbaImage;
 
-use super::cli::PrecisionArgs;
-use super::demo::{self, Sample};
-use super::sheet::Cell;
+use crate::args::PrecisionArgs;
+use crate::demo::{self, Sample};
+use crate::sheet::Cell;
 
 #[derive(clap::Args)]
 pub struct ModelArgs {

@@ -1,35 +1,28 @@
 //! Makes a head avatar from pictures and plays a motion on it.
-//!
-//! `cargo run --release --example reenact` runs on what ships with the crate.
-
-mod common;
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::Parser;
-use common::album::OutputArgs;
-use common::avatar::{self, AvatarArgs};
-use common::cli::{self, GpuArgs};
-use common::demo;
-use common::sheet::Cell;
 use gpavatar::Motion;
+
+use crate::album::OutputArgs;
+use crate::args::{GpuArgs, Range};
+use crate::avatar::{self, AvatarArgs};
+use crate::demo;
+use crate::report;
+use crate::sheet::Cell;
 
 /// Makes a head avatar from pictures and plays a motion on it: numbered PNGs, an animated GIF and a
 /// contact sheet.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
+#[derive(clap::Args)]
+#[command(after_help = "\
 Examples:
-  reenact                                  what ships with the crate, into out/reenact
-  reenact --sample pink --motion weights/motions/emotions.json
-  reenact -s me.png --frames 0..24         another face, one second of the motion
-  reenact --model gpavatar.safetensors -s left.png -s right.png --tracked cameras.json \\
-          --motion talk.safetensors --stride 2 --background '#ffffff' -o talk"
-)]
-struct Args {
+  gpavatar reenact                                  what ships with the crate, into out/reenact
+  gpavatar reenact --sample pink --motion weights/motions/emotions.json
+  gpavatar reenact -s me.png --frames 0..24         another face, one second of the motion
+  gpavatar reenact --model gpavatar.safetensors -s left.png -s right.png --tracked cameras.json \\
+          --motion talk.safetensors --stride 2 --background '#ffffff' -o talk")]
+pub struct Args {
     #[command(flatten)]
     avatar: AvatarArgs,
     /// Motion file, JSON or safetensors [default: talking]
@@ -43,7 +36,7 @@ struct Args {
         default_value = "..",
         help_heading = "Motion"
     )]
-    frames: cli::Range,
+    frames: Range,
     /// Render every Nth frame
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Motion",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -54,11 +47,7 @@ struct Args {
     gpu: GpuArgs,
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.avatar.list_samples {
         return avatar::list_samples();
     }
@@ -71,7 +60,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
     let mut album = args.output.album("reenact")?;
     let drives: Vec<_> = motion.drives().collect();
-    let bar = cli::progress("rendering", indices.len());
+    let bar = report::progress("rendering", indices.len());
     let playback = avatar.play(indices.iter().map(|index| &drives[*index]));
     for played in args.output.background.play(playback) {
         let (_, picture) = played?;
@@ -93,6 +82,6 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let sources = avatar::cells(&sources);
     album.save("sheet.png", &args.output.sheet(&[&sources, &cells]))?;
     println!("{} pictures, {rate:.3} s each", indices.len());
-    cli::list(&album.finish()?);
+    report::list(&album.finish()?);
     Ok(())
 }

@@ -1,44 +1,35 @@
-//! Where the time of an avatar and of a frame goes.
-//!
-//! `cargo run --release --features profiler --example profile -- --full` profiles the network at
-//! its released sizes. Without the feature, or on a device without timestamps, every dispatch is
-//! submitted by itself and timed by the wall clock.
-
-mod common;
+//! Measures where the time of an avatar and of a frame goes.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-use common::cli::{self, GpuArgs, PrecisionArgs};
-use common::costs::{Section, median};
-use common::demo::{self, Sample};
 use gpavatar::{
     Avatar, AvatarOptions, Camera, Choice, Drive, Gpu, HeadModel, Model, ModelOptions,
     RenderOptions, Result, Weights,
 };
 use serde::Serialize;
 
+use crate::args::{GpuArgs, PrecisionArgs};
+use crate::costs::{Section, median};
+use crate::demo::{self, Sample};
+use crate::report;
+
 /// Where the time of an avatar and of a frame goes: start-up, and for each stage and kernel
 /// milliseconds, GFLOP/s, GB/s and share.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
+#[derive(clap::Args)]
+#[command(after_help = "\
 Operations and bytes are what the algorithm needs: every input read and every output written once.
 Built with --features profiler, times are GPU timestamps where the device has them.
 
 Examples:
-  profile                                   the network that ships with the crate
-  profile --full --repeat 10                the released sizes, with made-up weights
-  profile --throughput 32                   pictures per second, with and without waiting
-  profile --weights gpavatar.safetensors --json profile.json"
-)]
-struct Args {
+  gpavatar profile                                   the network that ships with the crate
+  gpavatar profile --full --repeat 10                the released sizes, with made-up weights
+  gpavatar profile --throughput 32                   pictures per second, with and without waiting
+  gpavatar profile --weights gpavatar.safetensors --json profile.json")]
+pub struct Args {
     /// Profile the released sizes, with made-up weights
     #[arg(long, conflicts_with = "weights")]
     full: bool,
@@ -75,14 +66,10 @@ struct Args {
     gpu: GpuArgs,
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let report = Report::measure(args)?;
     let text = report.text(args.per_dispatch)?;
-    cli::report(&report, &text, args.json.as_deref())
+    report::write(&report, &text, args.json.as_deref())
 }
 
 /// All that was measured.
@@ -171,7 +158,7 @@ impl Report {
         let throughput = args.throughput;
         let throughput = throughput.map(|count| Throughput::measure(&avatar, &drive, count));
         let (mut avatars, mut frames) = (Vec::new(), Vec::new());
-        let bar = cli::progress("profiling", args.repeat as usize);
+        let bar = report::progress("profiling", args.repeat as usize);
         for _ in 0..args.repeat {
             avatars.push(Avatar::profile_images(&model, &sources, &options)?.1);
             frames.push(avatar.profile(&drive, &RenderOptions::default())?.1);

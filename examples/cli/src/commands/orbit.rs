@@ -1,33 +1,26 @@
 //! Walks around a head avatar.
-//!
-//! `cargo run --release --example orbit` runs on what ships with the crate.
-
-mod common;
 
 use std::error::Error;
-use std::process::ExitCode;
 
-use clap::Parser;
-use common::album::OutputArgs;
-use common::avatar::{self, AvatarArgs};
-use common::cli::{self, GpuArgs};
-use common::sheet::Cell;
 use gpavatar::{Camera, Drive, Frame, Result};
 use image::{Rgba, RgbaImage};
 
+use crate::album::OutputArgs;
+use crate::args::GpuArgs;
+use crate::avatar::{self, AvatarArgs};
+use crate::report;
+use crate::sheet::Cell;
+
 /// Walks around a head avatar: numbered PNGs, an animated GIF, and contact sheets of pictures and
 /// of depths.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
+#[derive(clap::Args)]
+#[command(after_help = "\
 Examples:
-  orbit                              what ships with the crate, into out/orbit
-  orbit -s me.png --arc 360          another face, all around
-  orbit --model gpavatar.safetensors --avatar me.safetensors --views 72 \\
-        --expression jawOpen=0.5 --background transparent -o me"
-)]
-struct Args {
+  gpavatar orbit                              what ships with the crate, into out/orbit
+  gpavatar orbit -s me.png --arc 360          another face, all around
+  gpavatar orbit --model gpavatar.safetensors --avatar me.safetensors --views 72 \\
+        --expression jawOpen=0.5 --background transparent -o me")]
+pub struct Args {
     #[command(flatten)]
     avatar: AvatarArgs,
     /// How many pictures to take
@@ -80,11 +73,7 @@ fn expression(text: &str) -> Result<(String, f32), String> {
     parsed.ok_or_else(|| "expected CHANNEL=VALUE, such as jawOpen=0.5".into())
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.avatar.list_samples {
         return avatar::list_samples();
     }
@@ -100,7 +89,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut album = args.output.album("orbit")?;
     let on_sheet = args.output.on_sheet(azimuths.len());
     let (mut pictures, mut depths) = (Vec::new(), Vec::new());
-    let bar = cli::progress("rendering", azimuths.len());
+    let bar = report::progress("rendering", azimuths.len());
     let playback = avatar.play(azimuths.iter().map(|azimuth| {
         let camera = Camera::orbit(args.distance, args.elevation, *azimuth);
         drive.clone().camera(camera)
@@ -128,7 +117,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     album.save("sheet.png", &args.output.sheet(&[&sources, &pictures]))?;
     album.save("depth.png", &args.output.sheet(&[&depths]))?;
     println!("{} pictures, {rate:.3} s each", azimuths.len());
-    cli::list(&album.finish()?);
+    report::list(&album.finish()?);
     Ok(())
 }
 

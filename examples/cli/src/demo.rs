@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gpavatar::{Camera, Drive, Model, ModelConfig, SyntheticRules, Weights};
 use serde::Deserialize;
 
-use super::tracked::TrackedPicture;
+use crate::tracked::TrackedPicture;
 
 const SAMPLES: &str = "weights/samples";
 
@@ -131,3 +131,6 @@ impl Sample {
         self.sources.iter().map(open).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

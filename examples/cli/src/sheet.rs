@@ -133,3 +133,6 @@ fn glyph(letter: char) -> u32 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,34 +1,27 @@
-//! Plays one motion on everyone who ships with the crate.
-//!
-//! `cargo run --release --example gallery -- --people 4 --stride 3` writes the animation that the
-//! README opens with.
-
-mod common;
+//! Plays one motion on everyone who ships with the crate. `gpavatar gallery --people 4 --stride 3`
+//! makes the animation that the README opens with.
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::Parser;
-use common::album::OutputArgs;
-use common::avatar::{self, ModelArgs};
-use common::cli::{self, GpuArgs};
-use common::demo::{self, Sample};
 use gpavatar::{Avatar, Model, Motion};
 use image::imageops::{self, FilterType};
 use image::{Rgba, RgbaImage};
 
+use crate::album::OutputArgs;
+use crate::args::GpuArgs;
+use crate::avatar::{self, ModelArgs};
+use crate::demo::{self, Sample};
+use crate::report;
+
 /// Plays one motion on everyone who ships with the crate: numbered PNGs and an animated GIF, the
 /// source pictures above what is made of them.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
+#[derive(clap::Args)]
+#[command(after_help = "\
 Examples:
-  gallery                                            talking
-  gallery --motion weights/motions/emotions.json --people 4 --size 192"
-)]
-struct Args {
+  gpavatar gallery                                            talking
+  gpavatar gallery --motion weights/motions/emotions.json --people 4 --size 192")]
+pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Motion file, JSON or safetensors [default: talking]
@@ -52,11 +45,7 @@ struct Args {
     gpu: GpuArgs,
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let motion = Motion::open(args.motion.clone().unwrap_or_else(demo::motion))?;
     let gpu = args.gpu.open()?;
     eprintln!("{}", gpu.description());
@@ -66,7 +55,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
     let mut album = args.output.album("gallery")?;
     let drives: Vec<_> = motion.drives().step_by(args.stride as usize).collect();
-    let bar = cli::progress("rendering", drives.len());
+    let bar = report::progress("rendering", drives.len());
     let everyone = |drive| people.iter().map(move |(avatar, _)| (avatar, drive));
     let playback = model.play(drives.iter().flat_map(everyone));
     let mut heads = args.output.background.play(playback);
@@ -91,7 +80,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     bar.finish_and_clear();
     let delay = f64::from(args.stride) / f64::from(motion.fps());
     album.animate("gallery.gif", 0..drives.len(), delay)?;
-    cli::list(&album.finish()?);
+    report::list(&album.finish()?);
     Ok(())
 }
 

@@ -1,36 +1,29 @@
-//! Measures a network on heads that it never saw.
-//!
-//! `cargo run --release --example evaluate -- heads` evaluates the network that ships with the
-//! crate on a folder that `python -m avatar_training heads-evaluation` made.
-
-mod common;
+//! Measures a network on heads that it never saw: `gpavatar evaluate FOLDER`, where
+//! `python -m avatar_training heads-evaluation FOLDER` made the folder.
 
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::Parser;
-use common::album::{Album, evenly};
-use common::avatar::{self, ModelArgs};
-use common::cli::{self, GpuArgs};
-use common::evaluation::{Evaluation, Kind, Rendering, Scores, to_image};
-use common::sheet::{Cell, sheet, width};
 use gpavatar::Weights;
 use serde::Serialize;
 
+use crate::album::{Album, evenly};
+use crate::args::GpuArgs;
+use crate::avatar::{self, ModelArgs};
+use crate::evaluation::{Evaluation, Kind, Rendering, Scores, to_image};
+use crate::report;
+use crate::sheet::{Cell, sheet, width};
+
 /// Measures a network on heads that it never saw: PSNR, SSIM, expression, identity, views, speed.
 /// Writes contact sheets of some.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
+#[derive(clap::Args)]
+#[command(after_help = "\
 Examples:
-  evaluate heads                             the network that ships with the crate
-  evaluate heads --identities 5              the first five heads only
-  evaluate heads --model mine.safetensors --json mine.json -o out/mine"
-)]
-struct Args {
+  gpavatar evaluate heads                             the network that ships with the crate
+  gpavatar evaluate heads --identities 5              the first five heads only
+  gpavatar evaluate heads --model mine.safetensors --json mine.json -o out/mine")]
+pub struct Args {
     /// Evaluation folder, with an evaluation.json
     folder: PathBuf,
     #[command(flatten)]
@@ -64,11 +57,7 @@ struct Report {
     scores: Scores,
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let most = args.identities.map(|most| most as usize);
     let evaluation = Evaluation::open(&args.folder, most)?;
     let path = args.model.path();
@@ -83,7 +72,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut album = Album::create(&args.out)?;
     let rows = evenly(evaluation.identities.len(), args.sheet_rows as usize);
     let mut sheets = Sheets::new(rows.iter().map(|i| evaluation.identities[*i].name.clone()));
-    let bar = cli::progress("evaluating", evaluation.renderings());
+    let bar = report::progress("evaluating", evaluation.renderings());
     let scores = evaluation.measure(&model, |rendering| {
         sheets.add(rendering);
         bar.inc(1);
@@ -99,13 +88,13 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         scores,
     };
     let written = album.finish()?;
-    cli::report(&report, &report.text()?, args.json.as_deref())?;
+    report::write(&report, &report.text()?, args.json.as_deref())?;
     if args
         .json
         .as_ref()
         .is_none_or(|json| json.as_os_str() != "-")
     {
-        cli::list(&written);
+        report::list(&written);
     }
     Ok(())
 }

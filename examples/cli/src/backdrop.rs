@@ -65,3 +65,6 @@ impl Backdrop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

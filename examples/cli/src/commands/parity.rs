@@ -1,30 +1,24 @@
 //! Compares this crate with the authors' network, tensor by tensor.
 
-mod common;
-
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
-use common::cli::{self, GpuArgs};
 use gpavatar::Weights;
 use gpavatar::reference::golden::Case;
 use gpavatar::reference::parity;
 
+use crate::args::GpuArgs;
+
 /// Compares this crate with the authors' network, tensor by tensor: largest and mean error, PSNR
 /// (peak 1), range, and whether the tolerance holds. Fails if one does not.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
+#[derive(clap::Args)]
+#[command(after_help = "\
 Examples:
-  parity tests/golden/small_paper_one_source.safetensors
-  parity tests/golden/released_three_sources.safetensors --mode checked
-  parity mine/case.safetensors --weights gpavatar.safetensors"
-)]
-struct Args {
+  gpavatar parity tests/golden/small_paper_one_source.safetensors
+  gpavatar parity tests/golden/released_three_sources.safetensors --mode checked
+  gpavatar parity mine/case.safetensors --weights gpavatar.safetensors")]
+pub struct Args {
     /// Case file: what the authors' network computed, with the case's pictures beside it
     case: PathBuf,
     /// Weights that the case was computed with, instead of those that checkpoint_*.tsv makes up
@@ -34,11 +28,7 @@ struct Args {
     gpu: GpuArgs,
 }
 
-fn main() -> ExitCode {
-    cli::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let case = match &args.weights {
         Some(weights) => Case::with_weights(&args.case, Weights::open(weights)?)?,
         None => Case::open(&args.case)?,

@@ -1,15 +1,10 @@
-//! What all command lines share: choice of the adapter, progress, errors.
+//! Arguments that commands share.
 
-use std::error::Error;
 use std::ops;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gpavatar::{AdapterKind, Gpu, GpuOptions, Precision, ShaderChecks, Tuning};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
 /// Where and how the kernels run.
 #[derive(clap::Args)]
@@ -74,53 +69,6 @@ impl GpuArgs {
     }
 }
 
-/// Ends a program, with the message of its error if there is one.
-pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Prints what was written, a line each.
-pub fn list(paths: &[PathBuf]) {
-    for path in paths {
-        println!("{}", path.display());
-    }
-}
-
-/// Prints a report as text and writes it as JSON if asked to: to a file, or for `-` to standard
-/// output in place of the text.
-pub fn report(
-    report: &impl Serialize,
-    text: &str,
-    json: Option<&Path>,
-) -> Result<(), Box<dyn Error>> {
-    let Some(path) = json else {
-        println!("{text}");
-        return Ok(());
-    };
-    let json = serde_json::to_string_pretty(report)?;
-    if path.as_os_str() == "-" {
-        println!("{json}");
-    } else {
-        std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("{text}");
-    }
-    Ok(())
-}
-
-/// A progress bar over `count` steps. Only terminals show it.
-pub fn progress(what: &'static str, count: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(count as u64).with_style(style);
-    bar.with_message(what)
-}
-
 /// Some of a sequence, as `FROM..TO` without `TO`; what is left out is the sequence's own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -166,3 +114,6 @@ impl Range {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

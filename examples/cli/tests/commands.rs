@@ -1,0 +1,140 @@
+//! The command as people run it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A file of the repository.
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+fn gpavatar<const N: usize>(args: [&str; N]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpavatar"));
+    command.args(args).output().unwrap()
+}
+
+/// What a command that succeeds writes to standard output.
+#[track_caller]
+fn written<const N: usize>(args: [&str; N]) -> String {
+    let output = gpavatar(args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command that fails writes to standard error.
+#[track_caller]
+fn failure<const N: usize>(args: [&str; N]) -> String {
+    let output = gpavatar(args);
+    assert!(!output.status.success(), "{args:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+const COMMANDS: [&str; 9] = [
+    "reenact",
+    "orbit",
+    "gallery",
+    "info",
+    "import",
+    "evaluate",
+    "profile",
+    "parity",
+    "completions",
+];
+
+#[test]
+fn help_has_every_command_and_its_examples() {
+    let all = written(["--help"]);
+    for command in COMMANDS {
+        assert!(all.contains(&format!("\n  {command} ")), "{command}: {all}");
+        let help = written([command, "--help"]);
+        let example = format!("\n  gpavatar {command}");
+        assert!(help.contains(&example), "{help}");
+    }
+}
+
+#[test]
+fn shells_complete_commands_and_arguments() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = written(["completions", shell]);
+        assert!(script.contains("reenact") && script.contains("list-samples"));
+    }
+}
+
+#[test]
+fn reenact_runs_on_what_ships() {
+    let room = tempfile::tempdir().unwrap();
+    let out = room.path().join("talk");
+    let list = written([
+        "reenact",
+        "--frames",
+        "..4",
+        "--stride",
+        "2",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    for name in ["frames", "reenact.gif", "sheet.png"] {
+        let path = out.join(name);
+        assert!(path.exists() && list.contains(path.to_str().unwrap()));
+    }
+    assert_eq!(fs::read_dir(out.join("frames")).unwrap().count(), 2);
+    let picture = image::open(out.join("frames/0001.png"))
+        .unwrap()
+        .into_rgb8();
+    let lit = picture.pixels().filter(|pixel| pixel[0] > 64).count();
+    assert!(
+        lit > picture.pixels().count() / 10,
+        "{lit} pixels of a face"
+    );
+}
+
+#[test]
+fn samples_can_be_listed() {
+    let list = written(["reenact", "--list-samples"]);
+    assert!(list.contains("indigo, 3 pictures"), "{list}");
+    let errors = failure(["orbit", "--sample", "nobody"]);
+    assert!(
+        errors.starts_with("error: sample: expected one of"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_recording_becomes_a_motion_whose_contents_are_shown() {
+    let room = tempfile::tempdir().unwrap();
+    let motion = room.path().join("motion.json");
+    let motion = motion.to_str().unwrap();
+    let recording = file("tests/fixtures/face.csv");
+    written([
+        "import",
+        "motion",
+        recording.to_str().unwrap(),
+        "-o",
+        motion,
+    ]);
+    assert!(written(["info", motion]).contains("motion"));
+}
+
+#[test]
+fn weights_are_shown_by_name() {
+    let weights = file("weights/demo.safetensors");
+    let list = written(["info", weights.to_str().unwrap(), "density_layers"]);
+    assert!(list.contains("nerf_mlp.density_layers.0.weight"), "{list}");
+    assert!(!list.contains("style_tplane"), "{list}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    for args in [
+        ["info", "missing"],
+        ["parity", "missing"],
+        ["evaluate", "missing"],
+    ] {
+        let errors = failure(args);
+        assert!(errors.starts_with("error: ") && errors.contains("missing"));
+    }
+}
