@@ -72,12 +72,15 @@ mod atlas;
 mod avatar;
 mod camera;
 mod config;
+mod drive;
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod frame;
 mod gpu;
 mod head;
+#[cfg(feature = "import")]
+pub mod import;
 mod json;
 mod model;
 mod motion;
@@ -97,6 +100,7 @@ pub use config::{
     Attention, ModelConfig, PointWeighting, ResBlockConfig, StyleConvConfig, StyleUnetConfig,
     TensorSpec, ToRgbConfig,
 };
+pub use drive::{Drive, Geometry, ResolvedDrive};
 pub use error::{Error, Result};
 pub use frame::Frame;
 /// Vectors and matrices of this crate's API, in the version it was built with.
@@ -111,15 +115,13 @@ pub use head::{HeadModel, HeadModelParts, PosedJoints};
 #[doc(no_inline)]
 pub use image;
 pub use model::Model;
-pub use motion::{Drive, Geometry, Motion, MotionFrame, ResolvedDrive};
+pub use motion::{Motion, MotionFrame};
 pub use options::{
     AdapterKind, AvatarOptions, Background, GpuOptions, ModelOptions, Noise, Precision,
     RenderOptions, ShaderChecks, Tuning,
 };
 pub use playback::Playback;
 pub use source::SourceImage;
-#[cfg(feature = "import")]
-pub use weights::import;
 pub use weights::{FloatFormat, SyntheticRules, TensorFile, TensorWriter, Weights, fold};
 /// The GPU interface that this crate is built on, in the version it was built with.
 #[doc(no_inline)]

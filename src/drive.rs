@@ -1,0 +1,194 @@
+//! What drives an avatar: one frame of expression, pose and camera.
+
+use std::sync::Arc;
+
+use crate::{
+    Camera, Error, HeadModel, Result,
+    camera::FARTHEST,
+    head::{check_coefficients, check_finite},
+};
+
+/// What one frame shows: expression, pose and camera.
+///
+/// ```
+/// use gpavatar::{Camera, Drive};
+///
+/// let drive = Drive::neutral()
+///     .expression("jawOpen", 0.6)
+///     .pose([0.0, 0.2, 0.0, 0.0, 0.0, 0.0])
+///     .camera(Camera::orbit(10.0, 5.0, 10.0));
+/// ```
+///
+/// A drive knows no model; names and counts are checked against one when it is rendered, or
+/// beforehand by [`Drive::resolve`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Drive {
+    /// Names of `coefficients`, shared by the frames of a motion; without them they are the head
+    /// model's channels in order.
+    pub(crate) channels: Option<Arc<[String]>>,
+    pub(crate) coefficients: Vec<f32>,
+    named: Vec<(String, f32)>,
+    pub(crate) pose: Vec<f32>,
+    points: Option<Vec<[f32; 3]>>,
+    pub(crate) camera: Camera,
+}
+
+impl Drive {
+    /// The head at rest before the default camera.
+    pub fn neutral() -> Self {
+        Self::default()
+    }
+
+    /// Explicit points, for hosts with a morphable model of their own.
+    ///
+    /// They take the place of expression and pose: as many as the model has points, in the meaning
+    /// and order it was trained with, in world coordinates (see [`Camera`]) within ±10⁶.
+    pub fn points(points: Vec<[f32; 3]>) -> Self {
+        Self {
+            points: Some(points),
+            ..Self::default()
+        }
+    }
+
+    /// Sets one expression channel of the head model, usually between 0 and 1.
+    ///
+    /// It overrides what [`Drive::coefficients`] says, and an earlier call for the same channel.
+    pub fn expression(mut self, channel: impl Into<String>, value: f32) -> Self {
+        self.named.push((channel.into(), value));
+        self
+    }
+
+    /// Sets the coefficients of all expression channels, in the head model's order.
+    pub fn coefficients(mut self, coefficients: impl Into<Vec<f32>>) -> Self {
+        self.channels = None;
+        self.coefficients = coefficients.into();
+        self
+    }
+
+    /// Sets the pose: an axis-angle triple (axis times angle in radians) for each joint that the
+    /// head model lets a pose drive, or for each of its joints.
+    ///
+    /// With FLAME that is the global rotation, then the jaw's: `[gx, gy, gz, jx, jy, jz]`.
+    pub fn pose(mut self, pose: impl Into<Vec<f32>>) -> Self {
+        self.pose = pose.into();
+        self
+    }
+
+    /// Sets the camera.
+    pub fn camera(mut self, camera: impl Into<Camera>) -> Self {
+        self.camera = camera.into();
+        self
+    }
+
+    /// Checks this drive against a model and puts names in their places.
+    ///
+    /// `head` is the model's head, if it has one; `points` is the model's number of points.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a channel is unknown (with the most similar names), a count does not
+    /// fit, a value is not finite, a point lies beyond ±10⁶, the camera is
+    /// [no camera](Camera::validate), or points are given together with an expression or pose.
+    pub fn resolve(&self, head: Option<&HeadModel>, points: usize) -> Result<ResolvedDrive<'_>> {
+        self.camera.validate()?;
+        let at_rest = self.coefficients.is_empty() && self.named.is_empty() && self.pose.is_empty();
+        let geometry = match (&self.points, head) {
+            (Some(_), _) if !at_rest => {
+                return Err(Error::argument(
+                    "drive",
+                    "either points or expression and pose",
+                    "both",
+                ));
+            }
+            (Some(found), _) => {
+                if found.len() != points {
+                    return Err(Error::argument(
+                        "points of the drive",
+                        format!("{points} points"),
+                        found.len().to_string(),
+                    ));
+                }
+                check_points(found)?;
+                Geometry::Points(found)
+            }
+            (None, Some(head)) => {
+                head.check_pose(&self.pose)?;
+                Geometry::Coefficients {
+                    expression: self.resolve_expression(head)?,
+                    pose: &self.pose,
+                }
+            }
+            (None, None) => {
+                return Err(Error::argument(
+                    "drive",
+                    format!("{points} explicit points, as the model has no head model"),
+                    "none",
+                ));
+            }
+        };
+        Ok(ResolvedDrive {
+            geometry,
+            camera: &self.camera,
+        })
+    }
+
+    fn resolve_expression(&self, head: &HeadModel) -> Result<Vec<f32>> {
+        let mut expression = vec![0.0; head.expression_count()];
+        match &self.channels {
+            Some(channels) if **channels != *head.parts().channels => {
+                check_finite("expression", &self.coefficients)?;
+                for (channel, &value) in channels.iter().zip(&self.coefficients) {
+                    expression[head.channel(channel)?] = value;
+                }
+            }
+            _ => {
+                check_coefficients("expression", &self.coefficients, expression.len())?;
+                if !self.coefficients.is_empty() {
+                    expression.copy_from_slice(&self.coefficients);
+                }
+            }
+        }
+        for (channel, value) in &self.named {
+            check_finite(&format!("expression {channel:?}"), &[*value])?;
+            expression[head.channel(channel)?] = *value;
+        }
+        Ok(expression)
+    }
+}
+
+fn check_points(points: &[[f32; 3]]) -> Result<()> {
+    let within = |point: &[f32; 3]| point.iter().all(|v| v.abs() <= FARTHEST);
+    match points.iter().position(|point| !within(point)) {
+        None => Ok(()),
+        Some(i) => Err(Error::argument(
+            "points of the drive",
+            format!("coordinates within ±{FARTHEST}"),
+            format!("{:?} at index {i}", points[i]),
+        )),
+    }
+}
+
+/// A [`Drive`] that was found to fit a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedDrive<'a> {
+    /// Where the head's points come from.
+    pub geometry: Geometry<'a>,
+    /// The camera, valid.
+    pub camera: &'a Camera,
+}
+
+/// Where the points of a [`ResolvedDrive`] come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Geometry<'a> {
+    /// From the head model.
+    Coefficients {
+        /// One coefficient for every expression direction.
+        expression: Vec<f32>,
+        /// What [`HeadModel::pose`] takes.
+        pose: &'a [f32],
+    },
+    /// From the host.
+    Points(&'a [[f32; 3]]),
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

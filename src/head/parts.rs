@@ -1,0 +1,238 @@
+//! The data of a head model, and what makes it one.
+
+use std::{collections::HashSet, fmt};
+
+/// The data of a [`HeadModel`], to build one from.
+///
+/// With `V` vertices, `S` shape and `E` expression directions and `J` joints. Everything but the
+/// template may be left at its default, which is empty:
+///
+/// ```
+/// use gpavatar::{HeadModel, HeadModelParts};
+///
+/// let head = HeadModel::new(HeadModelParts {
+///     template: vec![[0.0, 0.1, 0.2], [0.0, -0.1, 0.2]],
+///     expression_basis: vec![[0.0, 0.0, 0.0], [0.0, -0.05, 0.0]],
+///     channels: vec!["jawOpen".into()],
+///     ..Default::default()
+/// })?;
+/// assert_eq!(head.expression_count(), 1);
+/// # Ok::<(), gpavatar::Error>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct HeadModelParts {
+    /// Vertices at rest: `V` positions.
+    pub template: Vec<[f32; 3]>,
+    /// Identity directions: `S` times `V` displacements, one direction after the other.
+    pub shape_basis: Vec<[f32; 3]>,
+    /// Expression directions: `E` times `V` displacements.
+    pub expression_basis: Vec<[f32; 3]>,
+    /// Pose correctives, empty for none: `9 · (J - 1)` times `V` displacements, scaled by the
+    /// entries of [`PosedJoints::feature`].
+    pub pose_basis: Vec<[f32; 3]>,
+    /// Each joint's parent, which comes before it; -1 for the first joint, the root. Empty for a
+    /// model without joints: it gets one at the origin that carries every vertex.
+    pub parents: Vec<i32>,
+    /// `J x V`: joint positions are this matrix times the shaped vertices.
+    pub joint_regressor: Vec<f32>,
+    /// `V x J`: how much each joint carries each vertex; every row sums to 1.
+    pub skinning_weights: Vec<f32>,
+    /// The joints that a pose rotates, in the order of its axis-angle triples. Empty for the usual
+    /// ones: with FLAME's five joints the root and the jaw (0 and 2), otherwise all.
+    pub pose_joints: Vec<u32>,
+    /// Factor from the model's units to the world's, in which the head fills the cube
+    /// `[-1, 1]³`; 5 for FLAME, which is in metres.
+    pub scale: f32,
+    /// Names of the expression directions (such as ARKit's `jawOpen`); `E` of them or none.
+    pub channels: Vec<String>,
+    /// Names of the identity directions; `S` of them or none.
+    pub shape_names: Vec<String>,
+}
+
+impl Default for HeadModelParts {
+    /// Nothing, at scale 1.
+    fn default() -> Self {
+        Self {
+            template: Vec::new(),
+            shape_basis: Vec::new(),
+            expression_basis: Vec::new(),
+            pose_basis: Vec::new(),
+            parents: Vec::new(),
+            joint_regressor: Vec::new(),
+            skinning_weights: Vec::new(),
+            pose_joints: Vec::new(),
+            scale: 1.0,
+            channels: Vec::new(),
+            shape_names: Vec::new(),
+        }
+    }
+}
+
+impl HeadModelParts {
+    pub(super) fn directions(&self, basis: &[[f32; 3]]) -> usize {
+        basis.len().checked_div(self.template.len()).unwrap_or(0)
+    }
+
+    /// Fills in what may be left out.
+    pub(super) fn complete(&mut self) {
+        if self.parents.is_empty()
+            && self.joint_regressor.is_empty()
+            && self.skinning_weights.is_empty()
+        {
+            self.parents = vec![-1];
+            self.joint_regressor = vec![0.0; self.template.len()];
+            self.skinning_weights = vec![1.0; self.template.len()];
+        }
+        if self.pose_joints.is_empty() {
+            self.pose_joints = match self.parents.len() {
+                5 => vec![0, 2],
+                joints => (0..joints as u32).collect(),
+            };
+        }
+    }
+
+    /// One line for everything that is wrong.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |good: bool, problem: &dyn Fn() -> String| {
+            if !good {
+                problems.push(problem());
+            }
+        };
+        let (vertices, joints) = (self.template.len(), self.parents.len());
+        check(vertices > 0, &|| "template: no vertices".into());
+
+        for (name, basis) in [
+            ("shape_basis", &self.shape_basis),
+            ("expression_basis", &self.expression_basis),
+        ] {
+            check(basis.len().is_multiple_of(vertices.max(1)), &|| {
+                format!(
+                    "{name}: expected a multiple of {vertices} displacements, found {}",
+                    basis.len()
+                )
+            });
+        }
+        for (name, found, expected) in [
+            (
+                "pose_basis",
+                self.pose_basis.len(),
+                9 * joints.saturating_sub(1) * vertices,
+            ),
+            (
+                "joint_regressor",
+                self.joint_regressor.len(),
+                joints * vertices,
+            ),
+            (
+                "skinning_weights",
+                self.skinning_weights.len(),
+                vertices * joints,
+            ),
+        ] {
+            let absent = name == "pose_basis" && found == 0;
+            check(absent || found == expected, &|| {
+                format!("{name}: expected {expected} values, found {found}")
+            });
+        }
+        for (name, values) in [
+            ("template", self.template.as_flattened()),
+            ("shape_basis", self.shape_basis.as_flattened()),
+            ("expression_basis", self.expression_basis.as_flattened()),
+            ("pose_basis", self.pose_basis.as_flattened()),
+            ("joint_regressor", &self.joint_regressor),
+            ("skinning_weights", &self.skinning_weights),
+            ("scale", &[self.scale]),
+        ] {
+            if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+                check(false, &|| {
+                    format!("{name}: expected finite values, found {} at {i}", values[i])
+                });
+            }
+        }
+        check(self.scale > 0.0, &|| {
+            format!("scale: expected more than 0, found {}", self.scale)
+        });
+
+        for (joint, &parent) in self.parents.iter().enumerate() {
+            let valid = match joint {
+                0 => parent == -1,
+                _ => usize::try_from(parent).is_ok_and(|parent| parent < joint),
+            };
+            check(valid, &|| {
+                format!(
+                    "parents: expected -1 for joint 0 and an earlier joint for each other, found \
+                     {parent} for joint {joint}"
+                )
+            });
+        }
+        for (vertex, row) in (self.skinning_weights.chunks_exact(joints.max(1))).enumerate() {
+            // Half precision rounds each weight by up to 2⁻¹², and models have few joints a vertex.
+            let sum: f32 = row.iter().sum();
+            if (sum - 1.0).abs() > 2e-3 {
+                check(false, &|| {
+                    format!(
+                        "skinning_weights: expected rows with sum 1, found {sum} at vertex {vertex}"
+                    )
+                });
+                break;
+            }
+        }
+        let distinct: HashSet<_> = self.pose_joints.iter().collect();
+        let in_range = self.pose_joints.iter().all(|&j| (j as usize) < joints);
+        check(
+            in_range && distinct.len() == self.pose_joints.len(),
+            &|| {
+                format!(
+                    "pose_joints: expected different joints below {joints}, found {:?}",
+                    self.pose_joints
+                )
+            },
+        );
+
+        for (name, names, count) in [
+            (
+                "channels",
+                &self.channels,
+                self.directions(&self.expression_basis),
+            ),
+            (
+                "shape_names",
+                &self.shape_names,
+                self.directions(&self.shape_basis),
+            ),
+        ] {
+            check(names.is_empty() || names.len() == count, &|| {
+                format!(
+                    "{name}: expected {count} names or none, found {}",
+                    names.len()
+                )
+            });
+            if let Some(twice) = first_repeated(names) {
+                check(false, &|| {
+                    format!("{name}: expected different names, found {twice:?} twice")
+                });
+            }
+        }
+        problems
+    }
+}
+
+/// The first name that an earlier one equals.
+pub(crate) fn first_repeated(names: &[String]) -> Option<&String> {
+    let mut seen = HashSet::new();
+    names.iter().find(|name| !seen.insert(*name))
+}
+
+impl fmt::Debug for HeadModelParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeadModelParts")
+            .field("vertices", &self.template.len())
+            .field("shapes", &self.directions(&self.shape_basis))
+            .field("expressions", &self.directions(&self.expression_basis))
+            .field("joints", &self.parents.len())
+            .field("pose_joints", &self.pose_joints)
+            .field("scale", &self.scale)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+use super::*;
+
+#[track_caller]
+fn refused(bytes: &[u8]) -> String {
+    Pickle::parse(bytes).unwrap_err()
+}
+
+#[test]
+fn calls_are_recorded_not_made() {
+    // What `pickle.loads` would run a shell for.
+    let pickle = Pickle::parse(b"\x80\x02cposix\nsystem\nX\x06\x00\x00\x00reboot\x85R.").unwrap();
+    let (class, arguments, state) = pickle.root().object().unwrap();
+    let expected = Class::Other {
+        module: "posix",
+        name: "system",
+    };
+    assert_eq!(class, expected);
+    let [command] = arguments.array().unwrap();
+    assert_eq!(command.text(), Some("reboot"));
+    assert!(state.is_none() && pickle.root().bytes().is_none());
+}
+
+#[test]
+fn numbers_of_every_size_are_read() {
+    let pickle = Pickle::parse(
+        b"\x80\x02(K\xFFM\xFF\xFFJ\xFF\xFF\xFF\xFF\x8A\x00\x8A\x01\x80\x8A\x05\xFF\xFF\xFF\xFF\x00\
+              \x8B\x01\x00\x00\x00\x7F\x88\x89t.",
+    );
+    let pickle = pickle.unwrap();
+    let numbers = pickle.root().elements().unwrap().map(Node::int);
+    let expected = [255, 65535, -1, 0, -128, 0xFFFF_FFFF, 127, 1, 0];
+    assert!(numbers.eq(expected.map(Some)));
+    let pickle = Pickle::parse(b"G\xBF\xE0\x00\x00\x00\x00\x00\x00.").unwrap();
+    assert_eq!(pickle.root().float(), Some(-0.5));
+    let pickle = Pickle::parse(b"\x8A\x09\x01\x02\x03\x04\x05\x06\x07\x08\x09.").unwrap();
+    assert!(pickle.root().is_long_int(&[1, 2, 3, 4, 5, 6, 7, 8, 9]));
+    assert_eq!(pickle.root().int(), None);
+}
+
+#[test]
+fn bytes_are_read_however_they_are_written() {
+    for bytes in [
+        &b"U\x02\xE9A."[..],
+        b"T\x02\x00\x00\x00\xE9A.",
+        b"C\x02\xE9A.",
+        b"B\x02\x00\x00\x00\xE9A.",
+        b"\x8E\x02\x00\x00\x00\x00\x00\x00\x00\xE9A.",
+        b"\x96\x02\x00\x00\x00\x00\x00\x00\x00\xE9A.",
+        b"c_codecs\nencode\nX\x03\x00\x00\x00\xC3\xA9A\x8C\x06latin1\x86R.",
+        b"c__builtin__\nbytearray\nX\x03\x00\x00\x00\xC3\xA9AU\x07latin-1\x86R.",
+        b"cbuiltins\nbytearray\nC\x02\xE9A\x85R.",
+    ] {
+        let pickle = Pickle::parse(bytes).unwrap();
+        assert_eq!(pickle.root().bytes().as_deref(), Some(&[0xE9, b'A'][..]));
+    }
+    let empty = Pickle::parse(b"c__builtin__\nbytes\n)R.").unwrap();
+    assert_eq!(empty.root().bytes().as_deref(), Some(&[][..]));
+    // The letter is none of Latin-1, and the encoding another one.
+    for bytes in [
+        &b"c_codecs\nencode\nX\x02\x00\x00\x00\xC4\x80U\x06latin1\x86R."[..],
+        b"c_codecs\nencode\nX\x02\x00\x00\x00\xC3\xA9U\x05utf-8\x86R.",
+    ] {
+        assert_eq!(Pickle::parse(bytes).unwrap().root().bytes(), None);
+    }
+}
+
+#[test]
+fn what_was_overwritten_in_a_dictionary_is_gone() {
+    let pickle = Pickle::parse(b"}(U\x01aK\x01U\x01aK\x02uU\x01bK\x03s.").unwrap();
+    assert_eq!(pickle.root().get("a").and_then(Node::int), Some(2));
+    assert_eq!(pickle.root().get("b").and_then(Node::int), Some(3));
+    assert!(pickle.root().get("c").is_none());
+}
+
+#[test]
+fn a_value_may_contain_itself() {
+    let pickle = Pickle::parse(b"]q\x00h\x00a.").unwrap();
+    let [inner] = pickle.root().array().unwrap();
+    assert_eq!(inner.identity(), pickle.root().identity());
+    // Deeper than any stack.
+    let mut deep = vec![b')'];
+    deep.extend([0x85].repeat(1_000_000));
+    deep.push(b'.');
+    assert!(Pickle::parse(&deep).is_ok());
+}
+
+#[test]
+fn programs_that_cannot_run_are_refused() {
+    for (bytes, reason) in [
+        (
+            &b""[..],
+            "at byte 0 of the pickle: expected 1 more bytes, found 0",
+        ),
+        (b"N", "at byte 1"),
+        (b".", "holds too little"),
+        (b"(.", "holds too little"),
+        (b"N(\x85.", "holds too little"),
+        (b"t.", "a mark that was never set"),
+        (b"Na.", "holds too little"),
+        (b"NNa.", "expected a list"),
+        (b"](NNNu.", "last key has no value"),
+        (b"](NNu.", "expected a dictionary"),
+        (b"h\x07.", "entry 7 of the memo"),
+        (b"N)R.", "expected a class"),
+        (b"cos\nsystem\nNR.", "arguments that are no tuple"),
+        (b"cos", "no end of it"),
+        (b"NN\x93.", "whose name is no text"),
+        (
+            b"ccopyreg\n_reconstructor\nN\x85R.",
+            "expected a class to instantiate",
+        ),
+        (b"X\x01\x00\x00\x00\xFF.", "utf-8"),
+        (b"X\xFF\xFF\xFF\xFFa.", "expected 4294967295 more bytes"),
+        (
+            b"\x8E\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFFa.",
+            "more bytes, found 2",
+        ),
+        (b"\x80\x06.", "expected protocol 0 to 5, found 6"),
+    ] {
+        let error = refused(bytes);
+        assert!(error.contains(reason), "{bytes:?}: {error}");
+    }
+}
+
+#[test]
+fn opcodes_that_are_not_listed_are_refused() {
+    // Text of protocol 0, instances of Python 2's oldest classes, Python's registry of
+    // extensions, and buffers outside of the pickle.
+    for opcode in b"FIVLSPgpio\x82\x83\x84\x97\x98" {
+        let error = refused(&[0x80, 2, *opcode, b'1', b'\n', b'.']);
+        assert!(error.contains(&format!("opcode 0x{opcode:02x}")), "{error}");
+    }
+}
+
+#[test]
+fn the_number_of_values_is_bounded() {
+    let error = refused(&b"N".repeat(MAX_VALUES + 1));
+    assert!(error.contains("more than 8388608 values"), "{error}");
+}

@@ -1,0 +1,396 @@
+//! Motions in files.
+
+use std::{collections::BTreeMap, io};
+
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use super::sequence::{Motion, MotionFrame};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::file;
+use crate::{Camera, Error, FloatFormat, Result, TensorFile, TensorWriter, json};
+
+const FORMAT: &str = "motion";
+const VERSION: u32 = 1;
+/// Metadata key in a safetensors file.
+pub(super) const KEY: &str = "motion";
+
+impl Motion {
+    /// Reads a motion from a `.json` or `.safetensors` file (see [`Motion`]).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Argument`] for another extension, else those of
+    /// [`Motion::from_json`] and [`Motion::from_safetensors`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let path = path.as_ref();
+        match Encoding::of(path)? {
+            Encoding::Json => {
+                let (what, bytes) = (path.display().to_string(), file::read(path)?);
+                match str::from_utf8(&bytes) {
+                    Ok(json) => Self::parse_json(&what, json),
+                    Err(error) => Err(Error::format(what, FORMAT, error.to_string())),
+                }
+            }
+            Encoding::Safetensors => Self::from_file(&TensorFile::open(path)?),
+        }
+    }
+
+    /// Reads a motion from JSON (see [`Motion`]).
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is no such JSON, of an unknown version, or what [`Motion::new`]
+    /// refuses.
+    pub fn from_json(json: &str) -> Result<Self> {
+        Self::parse_json("motion data", json)
+    }
+
+    /// Reads a motion from the content of a safetensors file (see [`Motion`]).
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is no such file, else those of [`Motion::from_file`].
+    pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
+        Self::from_file(&TensorFile::from_bytes("motion data", bytes)?)
+    }
+
+    /// Reads a motion from a safetensors file (see [`Motion`]).
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it holds no motion, one of an unknown version, or what [`Motion::new`]
+    /// refuses; [`Error::Tensors`] if a tensor is missing, misshapen or of a wrong type.
+    pub fn from_file(file: &TensorFile) -> Result<Self> {
+        let what = file.what();
+        let header = (file.metadata().get(KEY))
+            .ok_or_else(|| Error::format(what, FORMAT, format!("no metadata entry {KEY:?}")))?;
+        let mut document: Document = json::versioned(what, FORMAT, header, VERSION)?;
+        let [frames, ..] = file.expect_shape("transform", [None, Some(3), Some(4)])?;
+        let rows = |name| -> Result<_> {
+            if !file.contains(name) {
+                return Ok(None);
+            }
+            let [_, columns] = file.expect_shape(name, [Some(frames), None])?;
+            let values = file.f32(name)?;
+            let row = |i| values[i * columns..][..columns].to_vec();
+            Ok(Some(PerFrame::Each((0..frames).map(row).collect())))
+        };
+        document.expression = rows("expression")?;
+        document.pose = rows("pose")?;
+        let transform = file.f32("transform")?;
+        document.transform = Some(PerFrame::Each(bytemuck::cast_slice(&transform).to_vec()));
+        file.expect_shape("focal", [Some(frames)])?;
+        document.focal = Some(PerFrame::Each(file.f32("focal")?.into_owned()));
+        if file.contains("clamp_near") {
+            file.expect_shape("clamp_near", [Some(frames)])?;
+            let flags = file.u8("clamp_near")?.iter().map(|&flag| flag != 0);
+            document.clamp_near = Some(PerFrame::Each(flags.collect()));
+        }
+        document.into_motion(what)
+    }
+
+    /// Writes a `.json` or `.safetensors` file, replacing an older one as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written, [`Error::Argument`] for another extension.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
+        let path = path.as_ref();
+        match Encoding::of(path)? {
+            Encoding::Json => file::replace(path, |write| write(self.to_json().as_bytes())),
+            Encoding::Safetensors => self.writer().write(path),
+        }
+    }
+
+    /// The motion as JSON, one line per frame and value; what never changes is written once.
+    pub fn to_json(&self) -> String {
+        let frames = self.frames();
+        let MotionFrame {
+            expression, pose, ..
+        } = &frames[0];
+        let clamped = frames.iter().any(|f| f.camera.clamp_near);
+        let transforms = frames.iter().map(|f| f.camera.transform).collect();
+        let document = Document {
+            expression: (!expression.is_empty())
+                .then(|| PerFrame::compact(frames, |f| f.expression.clone())),
+            pose: (!pose.is_empty()).then(|| PerFrame::compact(frames, |f| f.pose.clone())),
+            // In full even if it never changes: some list has to tell the number of frames.
+            transform: Some(PerFrame::Each(transforms)),
+            focal: Some(PerFrame::compact(frames, |f| f.camera.focal)),
+            clamp_near: clamped.then(|| PerFrame::compact(frames, |f| f.camera.clamp_near)),
+            ..self.header()
+        };
+        document.to_json(LineByLine::default())
+    }
+
+    /// The motion as the content of a safetensors file.
+    ///
+    /// # Errors
+    /// Those of [`TensorWriter::into_bytes`], of which a motion that is valid gives none.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        self.writer().into_bytes()
+    }
+
+    fn writer(&self) -> TensorWriter<'static> {
+        let (frames, count) = (self.frames(), self.len());
+        let expression: Vec<_> = frames.iter().flat_map(|f| f.expression.clone()).collect();
+        let pose: Vec<_> = frames.iter().flat_map(|f| f.pose.clone()).collect();
+        let transform: Vec<_> = frames.iter().map(|f| f.camera.transform).collect();
+        let focal: Vec<_> = frames.iter().map(|f| f.camera.focal).collect();
+        let clamp_near: Vec<_> = (frames.iter())
+            .map(|f| u8::from(f.camera.clamp_near))
+            .collect();
+        let mut writer = TensorWriter::new(BTreeMap::new());
+        writer.metadata(KEY, self.header().to_json(CompactFormatter));
+        for (name, shape, values) in [
+            (
+                "expression",
+                &[count, expression.len() / count][..],
+                expression,
+            ),
+            ("pose", &[count, pose.len() / count], pose),
+            ("transform", &[count, 3, 4], transform.concat().concat()),
+            ("focal", &[count], focal),
+        ] {
+            if !values.is_empty() {
+                writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
+            }
+        }
+        if clamp_near.contains(&1) {
+            writer.bytes("clamp_near", &[count], &clamp_near);
+        }
+        writer
+    }
+
+    fn parse_json(what: &str, json: &str) -> Result<Self> {
+        let document: Document = json::versioned(what, FORMAT, json, VERSION)?;
+        document.into_motion(what)
+    }
+
+    /// Everything but the frames.
+    pub(super) fn header(&self) -> Document {
+        Document {
+            version: VERSION,
+            name: self.name().into(),
+            licence: self.licence().into(),
+            fps: self.fps(),
+            channels: self.channels().to_vec(),
+            ..Document::default()
+        }
+    }
+}
+
+/// How a file is written.
+#[cfg(not(target_arch = "wasm32"))]
+enum Encoding {
+    Json,
+    Safetensors,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Encoding {
+    fn of(path: &std::path::Path) -> Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => Ok(Self::Json),
+            Some("safetensors") => Ok(Self::Safetensors),
+            _ => Err(Error::argument(
+                "motion file",
+                "a name that ends in .json or .safetensors",
+                path.display().to_string(),
+            )),
+        }
+    }
+}
+
+/// A motion as its JSON has it.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    version: u32,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    licence: String,
+    fps: f32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orbit: Option<PerFrame<[f32; 3]>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    focal: Option<PerFrame<f32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clamp_near: Option<PerFrame<bool>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expression: Option<PerFrame<Vec<f32>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pose: Option<PerFrame<Vec<f32>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transform: Option<PerFrame<[[f32; 4]; 3]>>,
+}
+
+/// One value for all frames, or one for each.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected one value of the right size, or a list with one such value per frame"
+)]
+enum PerFrame<T> {
+    Each(Vec<T>),
+    All(T),
+}
+
+impl<T: Clone + PartialEq> PerFrame<T> {
+    /// One value if it is the same in all frames.
+    fn compact(frames: &[MotionFrame], value: impl Fn(&MotionFrame) -> T) -> Self {
+        let mut values: Vec<T> = frames.iter().map(value).collect();
+        if values.iter().all(|value| *value == values[0]) {
+            Self::All(values.swap_remove(0))
+        } else {
+            Self::Each(values)
+        }
+    }
+
+    fn len(&self) -> Option<usize> {
+        match self {
+            Self::Each(values) => Some(values.len()),
+            Self::All(_) => None,
+        }
+    }
+
+    fn at(&self, i: usize) -> T {
+        match self {
+            Self::Each(values) => values[i].clone(),
+            Self::All(value) => value.clone(),
+        }
+    }
+}
+
+impl Document {
+    pub(super) fn to_json(&self, formatter: impl Formatter) -> String {
+        let mut json = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut json, formatter);
+        (self.serialize(&mut serializer)).expect("numbers and strings are always JSON");
+        String::from_utf8(json).expect("JSON is UTF-8")
+    }
+
+    /// The length of the lists; without any, one frame.
+    fn frame_count(&self) -> Result<usize, String> {
+        let lengths = [
+            (
+                "expression",
+                self.expression.as_ref().and_then(PerFrame::len),
+            ),
+            ("pose", self.pose.as_ref().and_then(PerFrame::len)),
+            ("orbit", self.orbit.as_ref().and_then(PerFrame::len)),
+            ("transform", self.transform.as_ref().and_then(PerFrame::len)),
+            ("focal", self.focal.as_ref().and_then(PerFrame::len)),
+            (
+                "clamp_near",
+                self.clamp_near.as_ref().and_then(PerFrame::len),
+            ),
+        ];
+        let mut lists = (lengths.into_iter()).filter_map(|(key, length)| Some((key, length?)));
+        let Some((first, count)) = lists.next() else {
+            return Ok(1);
+        };
+        match lists.find(|(_, length)| *length != count) {
+            None => Ok(count),
+            Some((key, length)) => Err(format!(
+                "expected lists of one length, found {count} values for {first:?} and {length} for \
+                 {key:?}"
+            )),
+        }
+    }
+
+    fn into_motion(self, what: &str) -> Result<Motion> {
+        let invalid = |reason: String| Error::format(what, FORMAT, reason);
+        if self.orbit.is_some() && self.transform.is_some() {
+            return Err(invalid(
+                "expected \"orbit\" or \"transform\", found both".into(),
+            ));
+        }
+        let camera = |i| {
+            let default = Camera::default();
+            let placed = match (&self.orbit, &self.transform) {
+                (Some(orbit), _) => {
+                    let [distance, elevation, azimuth] = orbit.at(i);
+                    Camera::orbit(distance, elevation, azimuth)
+                }
+                (None, Some(transform)) => Camera::from_transform(transform.at(i)),
+                (None, None) => default,
+            };
+            Camera {
+                focal: self.focal.as_ref().map_or(default.focal, |v| v.at(i)),
+                clamp_near: self.clamp_near.as_ref().is_some_and(|v| v.at(i)),
+                ..placed
+            }
+        };
+        let values = |column: &Option<PerFrame<Vec<f32>>>, i| {
+            column.as_ref().map(|v| v.at(i)).unwrap_or_default()
+        };
+        let frames = (0..self.frame_count().map_err(invalid)?)
+            .map(|i| MotionFrame {
+                expression: values(&self.expression, i),
+                pose: values(&self.pose, i),
+                camera: camera(i),
+            })
+            .collect();
+        let motion = Motion::new(self.fps, frames).and_then(|motion| {
+            if self.channels.is_empty() {
+                Ok(motion)
+            } else {
+                motion.with_channels(self.channels)
+            }
+        });
+        match motion {
+            Ok(motion) => Ok(motion.with_name(self.name, self.licence)),
+            Err(error) => Err(invalid(error.to_string())),
+        }
+    }
+}
+
+/// JSON of an object whose lists of lists have a line per element, and everything else a line of
+/// its own: neither one endless line nor one number per line.
+#[derive(Default)]
+struct LineByLine {
+    depth: usize,
+    in_rows: bool,
+}
+
+impl Formatter for LineByLine {
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"\n}\n")
+    }
+
+    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        writer.write_all(if first { b"\n  " } else { b",\n  " })
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        if self.depth == 3 {
+            self.in_rows = true;
+            writer.write_all(b"\n    ")?;
+        }
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        if self.depth == 1 && std::mem::take(&mut self.in_rows) {
+            writer.write_all(b"\n  ")?;
+        }
+        writer.write_all(b"]")
+    }
+}
