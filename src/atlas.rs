@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::avatar::Avatar;
+use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::frame::{Checked, RENDERING};
 use crate::gpu::Downloads;
 use crate::model::Model;
-use crate::motion::Drive;
 use crate::options::RenderOptions;
 use crate::pipeline::FrameSlot;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use crate::drive::Geometry;
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
 use crate::gpu::{Bindings, Profile, Recording, Resource, Tensor, Timer, Uploads};
 use crate::head::{check_coefficients, check_finite};
 use crate::model::Model;
-use crate::motion::Geometry;
 use crate::options::AvatarOptions;
 use crate::pipeline::with_noise;
 use crate::source::SourceImage;

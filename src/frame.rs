@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::avatar::Avatar;
+use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::gpu::{Profile, Tensor, Timer};
 use crate::model::Model;
-use crate::motion::Drive;
 use crate::options::RenderOptions;
 use crate::pipeline::{FrameInput, FrameSlot};
 

@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use image::RgbaImage;
 
 use crate::avatar::Avatar;
+use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::frame::{Checked, Frame, RENDERING};
 use crate::gpu::Download;
 use crate::model::Model;
-use crate::motion::Drive;
 use crate::options::RenderOptions;
 
 /// Frames in order, each with its picture on the host: while one is waited for or looked at, the

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::slots::{FramePool, FrameSlot};
 use super::uniforms::{FrameUniform, camera_uniform, with_noise};
+use crate::drive::{Drive, Geometry, ResolvedDrive};
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
 use crate::gpu::{
     Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Tensor, Timer, Uploads,
 };
-use crate::motion::{Drive, Geometry, ResolvedDrive};
 use crate::options::{Background, ModelOptions, RenderOptions};
 use crate::stage::field::Field;
 use crate::stage::head::Head;
