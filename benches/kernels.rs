@@ -18,7 +18,7 @@ use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Geometry, Gpu, GpuOptions, KernelTime, Model, ModelConfig,
     ModelOptions, RenderOptions, Weights, wgpu,
 };
-use gpavatar_cli::args::GpuArgs;
+use gpavatar_cli::args::{GpuArgs, tuning};
 use gpavatar_cli::costs::median;
 use gpavatar_cli::demo::{self, Sample};
 use gpavatar_cli::report;
@@ -149,7 +149,7 @@ struct Count {
 
 impl Report {
     fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
-        let mut options = args.gpu.options();
+        let mut options = args.gpu.options()?;
         options.cold = true;
         let gpu = Gpu::with_options(&options)?;
         eprintln!("{}", gpu.description());
@@ -165,7 +165,7 @@ impl Report {
             false => Vec::new(),
         };
         let mut rungs = Vec::new();
-        for variant in variants(args, &gpu) {
+        for variant in variants(args, &options, &gpu) {
             let options = GpuOptions {
                 kernels: variant.kernels,
                 subgroups: variant.subgroups,
@@ -284,26 +284,25 @@ impl Args {
 struct Variant {
     name: &'static str,
     kernels: Option<AdapterKind>,
-    subgroups: Option<bool>,
+    subgroups: bool,
 }
 
 /// What the adapter gets by default, or all that it can run.
-fn variants(args: &Args, gpu: &Gpu) -> Vec<Variant> {
+fn variants(args: &Args, options: &GpuOptions, gpu: &Gpu) -> Vec<Variant> {
     let variant = |name, kernels, subgroups| Variant {
         name,
         kernels,
         subgroups,
     };
     if !args.every_variant {
-        let options = args.gpu.options();
         return vec![variant("chosen", options.kernels, options.subgroups)];
     }
     let mut all = vec![
-        variant("gpu", Some(AdapterKind::Gpu), Some(false)),
-        variant("cpu", Some(AdapterKind::Cpu), Some(false)),
+        variant("gpu", Some(AdapterKind::Gpu), false),
+        variant("cpu", Some(AdapterKind::Cpu), false),
     ];
     if gpu.device().features().contains(wgpu::Features::SUBGROUP) {
-        all.push(variant("cpu, subgroups", Some(AdapterKind::Cpu), None));
+        all.push(variant("cpu, subgroups", Some(AdapterKind::Cpu), true));
     }
     all
 }
@@ -316,7 +315,11 @@ fn measure(
     roofline: Roofline,
 ) -> Result<Vec<Rung>, Box<dyn Error>> {
     let gpu = Gpu::with_options(options)?;
-    let model = Model::new(&gpu, args.weights()?)?;
+    let model_options = ModelOptions {
+        tuning: tuning(&gpu),
+        ..ModelOptions::default()
+    };
+    let model = Model::with_options(&gpu, args.weights()?, model_options)?;
     let sources = &Sample::named(None)?.pictures()?[..1];
     let avatar_options = AvatarOptions::default();
     let avatar = Avatar::with_options(&model, sources, &avatar_options)?;

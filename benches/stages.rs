@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use gpavatar::{
-    AdapterKind, Avatar, AvatarOptions, Drive, Gpu, Model, RenderOptions, Result, SourceImage,
-    Weights,
+    AdapterKind, Avatar, AvatarOptions, Drive, Gpu, GpuOptions, Model, ModelOptions, RenderOptions,
+    Result, SourceImage, Weights,
 };
+use gpavatar_cli::args::tuning;
 use gpavatar_cli::demo::{self, Sample};
 
 /// Opens the weights of a network.
@@ -19,7 +20,9 @@ type Open = fn() -> Result<Weights>;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let gpu = Gpu::new().expect("expected an adapter");
+    let gpu = GpuOptions::from_env()
+        .and_then(|options| Gpu::with_options(&options))
+        .expect("expected an adapter");
     eprintln!("{}", gpu.description());
     let networks: [(&str, Open); 2] = [
         ("demo", || Weights::open(demo::weights())),
@@ -89,7 +92,11 @@ struct Subject {
 
 impl Subject {
     fn open(gpu: &Gpu, weights: Open) -> Result<Self> {
-        let model = Model::new(gpu, weights()?)?;
+        let options = ModelOptions {
+            tuning: tuning(gpu),
+            ..ModelOptions::default()
+        };
+        let model = Model::with_options(gpu, weights()?, options)?;
         let sample = Sample::named(None).expect("expected a sample");
         let sources = sample.pictures()?.into_iter().take(1).collect::<Vec<_>>();
         let avatar = Avatar::from_images(&model, &sources)?;

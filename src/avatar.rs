@@ -181,6 +181,7 @@ impl Avatar {
             None
         };
         let logits = fusion
+            .as_ref()
             .map(|fusion| {
                 let bytes = u64::from(fusion.count) * sources.len() as u64 * 4;
                 Tensor::empty(gpu, "attention logits", bytes)
@@ -202,7 +203,7 @@ impl Avatar {
                 conditions,
                 timer: timer.as_deref_mut(),
             })?;
-            let (Some(fusion), Some(logits)) = (fusion, &logits) else {
+            let (Some(fusion), Some(logits)) = (&fusion, &logits) else {
                 encoder.planes.tensor.copy_to(commands, &planes);
                 continue;
             };

@@ -1,17 +1,26 @@
 //! A model: weights on the device and the programs that run them.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
-use crate::gpu::{Conditions, Gpu, Recording, Tap, Uploads};
+use crate::gpu::{Choice, Conditions, Gpu, Recording, Tap, Tuner, Uploads};
 use crate::head::{HeadModel, check_finite};
 use crate::options::{ModelOptions, Precision};
 use crate::pipeline::{Encoder, Renderer, SUPER_RESOLVER};
-use crate::stage::fusion::Fusion;
+use crate::stage::fusion::{Fusion, FusionWeights};
 use crate::stage::head::Head;
 use crate::weights::Weights;
+
+/// The attention over several sources. Many models never need it, and it takes as much working
+/// memory as the planes of four avatars, so only its weights are loaded with the model. They stay
+/// on the host (25 MB at the released sizes, against 212 MB of all weights) until it is built.
+enum LazyFusion {
+    Weights(FusionWeights),
+    Built(Arc<Fusion>),
+}
 
 /// A network on a device, ready to build and render avatars. Cloning gives another handle.
 ///
@@ -26,11 +35,10 @@ struct Inner {
     config: ModelConfig,
     precision: Precision,
     trace: bool,
+    choices: BTreeMap<String, Choice>,
     head: Option<Head>,
     encoder: Encoder,
-    /// Built for the first avatar with several sources, from the weights kept for it.
-    fusion: OnceLock<Fusion>,
-    fusion_weights: Weights,
+    fusion: Mutex<LazyFusion>,
     renderer: Renderer,
     /// Held while something is submitted: profiles take several submissions, and all share memory.
     submission: Mutex<()>,
@@ -52,13 +60,9 @@ impl Model {
 
     /// Uploads weights and compiles all kernels. A head model in the weights file is used.
     ///
-    /// On a GPU that meets a network of these sizes for the first time, this takes some seconds more:
-    /// see [`Tuning::Measure`](crate::Tuning::Measure).
-    ///
     /// # Errors
     /// [`Error::Limit`] if the device is too small, [`Error::Gpu`] if it failed, and those of a
-    /// head model that is not valid; [`Error::Io`] and [`Error::Format`] if variants cannot be kept
-    /// in the file that was asked for, or a pinned one does not fit the device.
+    /// head model that is not valid.
     pub fn new(gpu: &Gpu, weights: Weights) -> Result<Self> {
         Self::with_options(gpu, weights, ModelOptions::default())
     }
@@ -67,7 +71,8 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Model::new`]; [`Error::Argument`] if the head model has another number of
-    /// vertices than the network has points.
+    /// vertices than the network has points, or for measurements in a browser; [`Error::Io`] and
+    /// [`Error::Format`] if a file of variants cannot be used, or does not fit the device.
     pub fn with_options(gpu: &Gpu, weights: Weights, mut options: ModelOptions) -> Result<Self> {
         let config = weights.config().clone();
         let head = match options.head.take() {
@@ -88,10 +93,13 @@ impl Model {
             ));
         }
         let head = head.map(|head| Head::new(gpu, &head)).transpose()?;
-        let renderer = Renderer::new(gpu, &weights, head.as_ref(), &options)?;
-        let encoder = Encoder::new(gpu, &weights, &options, &renderer.program)?;
+        let tuner = Tuner::new(gpu, &options.tuning)?;
+        let tuned = (gpu, &tuner);
+        let renderer = Renderer::new(tuned, &weights, head.as_ref(), &options)?;
+        let encoder = Encoder::new(tuned, &weights, &options, &renderer.program)?;
+        let fusion = LazyFusion::Weights(FusionWeights::load(&weights)?);
         gpu.check("setting the model up")?;
-        gpu.tuner().save()?;
+        tuner.save()?;
         Ok(Self {
             inner: Arc::new(Inner {
                 gpu: gpu.clone(),
@@ -100,8 +108,8 @@ impl Model {
                 trace: options.trace,
                 head,
                 encoder,
-                fusion: OnceLock::new(),
-                fusion_weights: weights,
+                fusion: Mutex::new(fusion),
+                choices: tuner.choices(),
                 renderer,
                 submission: Mutex::new(()),
             }),
@@ -135,7 +143,7 @@ impl Model {
             inner.gpu.description(),
             self.device_bytes() as f64 / 1e6
         );
-        let mut counts = std::collections::BTreeMap::<&str, u32>::new();
+        let mut counts = BTreeMap::<&str, u32>::new();
         for name in inner
             .encoder
             .program
@@ -148,6 +156,13 @@ impl Model {
             report.push_str(&format!("\n  {name}: {count} dispatches"));
         }
         report
+    }
+
+    /// The variants of the kernels that were measured or pinned, by layer; none where they are
+    /// estimated.
+    #[must_use]
+    pub fn choices(&self) -> &BTreeMap<String, Choice> {
+        &self.inner.choices
     }
 
     /// Bytes on the device for weights and working memory; avatars, frames and the fusion of several
@@ -246,19 +261,26 @@ impl Model {
         &self.inner.renderer
     }
 
-    pub(crate) fn fusion(&self) -> Result<&Fusion> {
-        let inner = &self.inner;
-        if let Some(fusion) = inner.fusion.get() {
-            return Ok(fusion);
+    pub(crate) fn fusion(&self) -> Result<Arc<Fusion>> {
+        let Inner {
+            gpu,
+            config,
+            precision,
+            encoder,
+            fusion,
+            ..
+        } = &*self.inner;
+        let mut fusion = fusion.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*fusion {
+            LazyFusion::Built(built) => Ok(built.clone()),
+            LazyFusion::Weights(weights) => {
+                let storage = precision.volume();
+                let built = Fusion::new(gpu, config, weights, storage, &encoder.planes)?;
+                let built = Arc::new(built);
+                *fusion = LazyFusion::Built(built.clone());
+                Ok(built)
+            }
         }
-        // Two threads may both get here; one result is kept.
-        let fusion = Fusion::new(
-            &inner.gpu,
-            &inner.fusion_weights,
-            inner.precision.volume(),
-            &inner.encoder.planes,
-        )?;
-        Ok(inner.fusion.get_or_init(|| fusion))
     }
 
     pub(crate) fn submission(&self) -> MutexGuard<'_, ()> {
@@ -284,3 +306,6 @@ impl std::fmt::Debug for Model {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use gpavatar::reference::golden::Case;
 use gpavatar::reference::parity;
 use gpavatar::{
     AdapterKind, Avatar, Drive, Error, Gpu, GpuOptions, Model, ModelOptions, Precision,
-    ShaderChecks,
+    ShaderChecks, wgpu,
 };
 
 fn check(name: &str, options: &GpuOptions) {
@@ -29,15 +29,15 @@ fn check(name: &str, options: &GpuOptions) {
 
 fn trusted() -> GpuOptions {
     GpuOptions {
-        shaders: Some(ShaderChecks::Trusted),
-        ..GpuOptions::default()
+        shaders: ShaderChecks::Trusted,
+        ..GpuOptions::from_env().unwrap()
     }
 }
 
 fn checked() -> GpuOptions {
     GpuOptions {
-        shaders: Some(ShaderChecks::Checked),
-        ..GpuOptions::default()
+        shaders: ShaderChecks::Checked,
+        ..GpuOptions::from_env().unwrap()
     }
 }
 
@@ -45,7 +45,7 @@ fn checked() -> GpuOptions {
 fn gpu_kernels() -> GpuOptions {
     GpuOptions {
         kernels: Some(AdapterKind::Gpu),
-        ..GpuOptions::default()
+        ..GpuOptions::from_env().unwrap()
     }
 }
 
@@ -81,8 +81,8 @@ fn small_released_case_with_gpu_kernels() {
 #[ignore = "a minute of all cores"]
 fn small_cases_on_gl() {
     let gl = GpuOptions {
-        backend: Some("gl".into()),
-        ..GpuOptions::default()
+        backends: wgpu::Backends::GL,
+        ..GpuOptions::from_env().unwrap()
     };
     if let Err(Error::NoAdapter { found, .. }) = Gpu::with_options(&gl) {
         return println!("no GL adapter among {found}: not compared");

@@ -1,14 +1,12 @@
 //! The device that everything runs on.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::adapter::{BACKENDS, choice, choose_adapter, matrix_size, one_of, tuning, variable};
+use super::adapter::{choose_adapter, matrix_size};
 use super::kernel::{Kernel, KernelKey, KernelSource, kernels};
-use super::tuning::{Choice, Tuner};
 use crate::error::{Error, Result};
-use crate::options::{AdapterKind, GpuOptions, ShaderChecks, Tuning};
+use crate::options::{AdapterKind, GpuOptions, ShaderChecks};
 
 /// A device and its kernels. Cloning gives another handle to the same device.
 ///
@@ -32,7 +30,6 @@ struct Inner {
     matrices: Option<u32>,
     poison: bool,
     evictor: Option<Evictor>,
-    tuner: Mutex<Arc<Tuner>>,
     kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     failure: Arc<Mutex<Failure>>,
 }
@@ -50,7 +47,7 @@ struct Failure {
 }
 
 impl Gpu {
-    /// Opens the best adapter (or the one that the environment names) and waits for it.
+    /// Opens the best adapter and waits for it.
     ///
     /// # Errors
     /// See [`Gpu::request`].
@@ -72,55 +69,16 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if none matches, [`Error::Device`] if it cannot be opened,
-    /// [`Error::Limit`] if it is too small for a kernel, [`Error::Argument`] for an unknown
-    /// backend, or an environment variable that says none of what it may; [`Error::Io`] and
-    /// [`Error::Format`] for a file of variants that is named and cannot be used.
+    /// [`Error::Limit`] if it is too small for a kernel.
     pub async fn request(options: &GpuOptions) -> Result<Self> {
-        let shaders = choice(
-            options.shaders,
-            "GPAVATAR_SHADERS",
-            &[
-                ("trusted", ShaderChecks::Trusted),
-                ("checked", ShaderChecks::Checked),
-            ],
-        )?;
-        let kernels = choice(
-            options.kernels,
-            "GPAVATAR_KERNELS",
-            &[("gpu", AdapterKind::Gpu), ("cpu", AdapterKind::Cpu)],
-        )?;
-        let subgroups = choice(
-            options.subgroups,
-            "GPAVATAR_SUBGROUPS",
-            &[("on", true), ("off", false)],
-        )?;
-        let matrices = choice(
-            options.matrices,
-            "GPAVATAR_MATRICES",
-            &[("on", true), ("off", false)],
-        )?;
-        let backend = (options.backend.clone().map(|name| ("backend", name)))
-            .or_else(|| variable("GPAVATAR_BACKEND"));
-        let backends = match &backend {
-            None => wgpu::Backends::PRIMARY | wgpu::Backends::GL,
-            Some((what, name)) => one_of(what, name, &BACKENDS)?,
-        };
-        let backend = backend.map(|(_, name)| name);
-        let name = (options.adapter.clone())
-            .or_else(|| variable("GPAVATAR_ADAPTER").map(|(_, name)| name));
-
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        descriptor.backends = backends;
-        let instance = wgpu::Instance::new(descriptor);
-        let adapter =
-            choose_adapter(&instance, backends, name.as_deref(), backend.as_deref()).await?;
+        let adapter = choose_adapter(options).await?;
         let info = adapter.get_info();
         let mut features = Self::optional_features() & adapter.features();
-        if subgroups == Some(false) {
+        if !options.subgroups {
             features.remove(wgpu::Features::SUBGROUP);
         }
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
-        if matrices == Some(true) && matrix_size(&adapter).is_some() {
+        if options.matrices && matrix_size(&adapter).is_some() {
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
             // SAFETY: this acknowledges that the feature may have bugs. The user, who was told so,
             // has asked for it.
@@ -139,8 +97,7 @@ impl Gpu {
                 adapter: format!("{} ({})", info.name, info.backend),
                 reason: error.to_string(),
             })?;
-        let shaders = shaders.unwrap_or_default();
-        let gpu = Self::build(&adapter, device, queue, shaders, kernels, options)?;
+        let gpu = Self::build(&adapter, device, queue, options)?;
         let failure = gpu.inner.failure.clone();
         gpu.inner
             .device
@@ -162,12 +119,12 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Runs on a device of the host application, which keeps its own error handlers. Variants of
-    /// kernels are chosen as by [`GpuOptions::tuning`]'s default: see [`Gpu::set_tuning`].
+    /// Runs on a device of the host application, which keeps its own error handlers.
     ///
-    /// [`Gpu::required_limits`] are enough, and less where no kernel needs it;
-    /// [`Gpu::optional_features`] are used if enabled, and so is
-    /// [`EXPERIMENTAL_COOPERATIVE_MATRIX`](wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX).
+    /// [`Gpu::required_limits`] are enough, and less where no kernel needs it. No feature is needed:
+    /// [`Gpu::optional_features`] and
+    /// [`EXPERIMENTAL_COOPERATIVE_MATRIX`](wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) are used
+    /// if the device has them, and other kernels run if it has not.
     ///
     /// # Errors
     /// [`Error::Limit`] if a limit is too small for a kernel.
@@ -177,16 +134,17 @@ impl Gpu {
         queue: wgpu::Queue,
         shaders: ShaderChecks,
     ) -> Result<Self> {
-        let options = GpuOptions::default();
-        Self::build(adapter, device, queue, shaders, None, &options)
+        let options = GpuOptions {
+            shaders,
+            ..GpuOptions::default()
+        };
+        Self::build(adapter, device, queue, &options)
     }
 
     fn build(
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
         queue: wgpu::Queue,
-        shaders: ShaderChecks,
-        kind: Option<AdapterKind>,
         options: &GpuOptions,
     ) -> Result<Self> {
         let limits = device.limits();
@@ -195,7 +153,7 @@ impl Gpu {
             .filter(|kernel| kernel.features().is_empty());
         portable.try_for_each(|kernel| kernel.check(&limits))?;
         let info = adapter.get_info();
-        let kind = kind.unwrap_or(match info.device_type {
+        let kind = options.kernels.unwrap_or(match info.device_type {
             wgpu::DeviceType::Cpu => AdapterKind::Cpu,
             _ => AdapterKind::Gpu,
         });
@@ -205,16 +163,12 @@ impl Gpu {
         });
         let inner = Inner {
             kind,
-            tuner: Mutex::new(Arc::new(Tuner::new(
-                &info,
-                tuning(options.tuning.as_ref()),
-            )?)),
             matrices,
             evictor: options.cold.then(|| Evictor::new(&device)),
             device,
             queue,
             info,
-            shaders,
+            shaders: options.shaders,
             poison: options.poison,
             kernels: Mutex::default(),
             failure: Arc::default(),
@@ -306,35 +260,6 @@ impl Gpu {
         device.features().contains(features) && kernels.all(|kernel| kernel.check(&limits).is_ok())
     }
 
-    /// Chooses the variants of the models that are set up from now on in another way.
-    ///
-    /// # Errors
-    /// [`Error::Io`] and [`Error::Format`] for a file of variants that cannot be used;
-    /// [`Error::Argument`] for measurements in a browser.
-    pub fn set_tuning(&self, tuning: Tuning) -> Result<()> {
-        let tuner = Tuner::new(&self.inner.info, Some(tuning))?;
-        let slot = self.inner.tuner.lock();
-        *slot.unwrap_or_else(PoisonError::into_inner) = Arc::new(tuner);
-        Ok(())
-    }
-
-    pub(crate) fn tuner(&self) -> Arc<Tuner> {
-        let tuner = self.inner.tuner.lock();
-        tuner.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// What was measured of this adapter's variants, by layer; nothing where they are estimated.
-    #[must_use]
-    pub fn choices(&self) -> BTreeMap<String, Choice> {
-        self.tuner().choices()
-    }
-
-    /// The file that measured variants are kept in or pinned by, if there is one.
-    #[must_use]
-    pub fn tuning_file(&self) -> Option<PathBuf> {
-        self.tuner().file().map(PathBuf::from)
-    }
-
     /// The wgpu device.
     #[must_use]
     pub fn device(&self) -> &wgpu::Device {
@@ -357,6 +282,10 @@ impl Gpu {
         let trusted =
             cfg!(target_arch = "wasm32") || self.inner.info.device_type != wgpu::DeviceType::Cpu;
         cfg!(feature = "profiler") && features.contains(wgpu::Features::TIMESTAMP_QUERY) && trusted
+    }
+
+    pub(super) fn info(&self) -> &wgpu::AdapterInfo {
+        &self.inner.info
     }
 
     pub(crate) fn shaders(&self) -> ShaderChecks {

@@ -24,4 +24,5 @@ pub(crate) use program::{
 pub(crate) use tensor::Format;
 pub use tensor::{Storage, Tensor};
 pub use tuning::Choice;
+pub(crate) use tuning::Tuner;
 pub(crate) use uploads::Uploads;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -35,23 +34,12 @@ struct Record {
     choices: BTreeMap<String, Choice>,
 }
 
-/// Chooses variants and remembers them.
+/// Chooses the variants of one model's layers and remembers them.
 pub(crate) struct Tuner {
-    mode: Mode,
+    tuning: Tuning,
+    /// What measurements are kept in; none where no folder is known.
+    file: Option<PathBuf>,
     record: Mutex<Record>,
-}
-
-#[derive(Debug)]
-enum Mode {
-    Estimate,
-    #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
-    Measure {
-        /// None where no folder is known.
-        file: Option<PathBuf>,
-        /// Whether the file is the user's own, so that not writing it is an error.
-        required: bool,
-    },
-    Pinned(PathBuf),
 }
 
 /// Variants that are no faster than this times the first one are not worth it.
@@ -64,72 +52,39 @@ impl Tuner {
     /// # Errors
     /// [`Error::Io`] and [`Error::Format`] for a file that is named and cannot be used;
     /// [`Error::Argument`] for measurements in a browser, where nothing can wait for the device.
-    pub(super) fn new(info: &wgpu::AdapterInfo, tuning: Option<Tuning>) -> Result<Self> {
-        let mut hasher = DefaultHasher::new();
-        for kernel in kernels::ALL {
-            kernel.wgsl.hash(&mut hasher);
-        }
-        let mut record = Record {
-            adapter: format!(
-                "{} ({}, {} {})",
-                info.name, info.backend, info.driver, info.driver_info
-            ),
-            kernels: format!("{:016x}", hasher.finish()),
-            choices: BTreeMap::new(),
-        };
-        let measurable = cfg!(not(target_arch = "wasm32"));
-        let mode = match tuning {
-            Some(Tuning::Estimate) => Mode::Estimate,
-            // Emulated devices have one good way each, and take long to try others.
-            None if info.device_type == wgpu::DeviceType::Cpu || !measurable => Mode::Estimate,
-            None | Some(Tuning::Measure { file: None }) if measurable => {
-                let file = Self::default_file(&record);
-                // What cannot be read is measured anew.
-                let kept = file.as_deref().and_then(|file| read(file).ok());
-                record.adopt(kept);
-                Mode::Measure {
-                    file,
-                    required: false,
-                }
-            }
-            Some(Tuning::Measure { file: Some(file) }) if measurable => {
-                if file.exists() {
-                    record.adopt(Some(read(&file)?));
-                }
-                Mode::Measure {
-                    file: Some(file),
-                    required: true,
-                }
-            }
-            Some(Tuning::Pinned(file)) => {
-                record.choices = read(&file)?.choices;
-                Mode::Pinned(file)
-            }
-            _ => {
+    pub(crate) fn new(gpu: &Gpu, tuning: &Tuning) -> Result<Self> {
+        let mut record = Record::new(gpu.info());
+        let file = match tuning {
+            Tuning::Estimate => None,
+            Tuning::Measure { .. } if cfg!(target_arch = "wasm32") => {
                 return Err(Error::argument(
                     "tuning",
                     "estimate, as nothing in a browser waits for the device",
                     "measure",
                 ));
             }
+            Tuning::Measure { file: None } => {
+                let file = record.default_file();
+                // A file that cannot be read is measured anew.
+                record.adopt(file.as_deref().and_then(|file| read(file).ok()));
+                file
+            }
+            Tuning::Measure { file: Some(file) } => {
+                if file.exists() {
+                    record.adopt(Some(read(file)?));
+                }
+                Some(file.clone())
+            }
+            Tuning::Pinned(file) => {
+                record.choices = read(file)?.choices;
+                None
+            }
         };
         Ok(Self {
-            mode,
+            tuning: tuning.clone(),
+            file,
             record: Mutex::new(record),
         })
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn default_file(record: &Record) -> Option<PathBuf> {
-        let mut hasher = DefaultHasher::new();
-        (&record.adapter, &record.kernels).hash(&mut hasher);
-        let name = format!("variants-{:016x}.json", hasher.finish());
-        Some(dirs::cache_dir()?.join("gpavatar").join(name))
-    }
-
-    #[cfg(target_arch = "wasm32")]
-    fn default_file(_: &Record) -> Option<PathBuf> {
-        None
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -137,17 +92,8 @@ impl Tuner {
     }
 
     /// Everything that was measured, by layer.
-    pub(super) fn choices(&self) -> BTreeMap<String, Choice> {
+    pub(crate) fn choices(&self) -> BTreeMap<String, Choice> {
         self.record().choices.clone()
-    }
-
-    /// The file that is read or written.
-    pub(super) fn file(&self) -> Option<&Path> {
-        match &self.mode {
-            Mode::Estimate => None,
-            Mode::Measure { file, .. } => file.as_deref(),
-            Mode::Pinned(file) => Some(file),
-        }
     }
 
     /// The variant of a layer. `candidates` has at least one; the first is the one that is usually
@@ -164,14 +110,14 @@ impl Tuner {
         plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
     ) -> Result<V> {
         let estimated = candidates[0];
-        if matches!(self.mode, Mode::Estimate) {
+        if self.tuning == Tuning::Estimate {
             return Ok(estimated);
         }
         let named = |name: &str| candidates.iter().find(|v| v.to_string() == name).copied();
         // Held while measuring: nothing else is to keep the device busy.
         let mut record = self.record();
         let kept = record.choices.get(layer);
-        if let Mode::Pinned(file) = &self.mode {
+        if let Tuning::Pinned(file) = &self.tuning {
             let Some(choice) = kept else {
                 return Ok(estimated);
             };
@@ -210,21 +156,44 @@ impl Tuner {
     /// # Errors
     /// [`Error::Io`] if the user's own file cannot be written.
     pub(crate) fn save(&self) -> Result<()> {
-        match &self.mode {
-            Mode::Measure {
-                file: Some(file),
-                required,
-            } => match self.record().write(file) {
-                // The next process measures again.
-                Err(_) if !required => Ok(()),
-                result => result,
-            },
-            _ => Ok(()),
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        match self.record().write(file) {
+            // The next process measures again.
+            Err(_) if self.tuning == (Tuning::Measure { file: None }) => Ok(()),
+            result => result,
         }
     }
 }
 
 impl Record {
+    /// Nothing measured so far on this adapter.
+    fn new(info: &wgpu::AdapterInfo) -> Self {
+        Self {
+            adapter: format!(
+                "{} ({}, {} {})",
+                info.name, info.backend, info.driver, info.driver_info
+            ),
+            kernels: format!(
+                "{:016x}",
+                fnv(kernels::ALL.iter().map(|kernel| kernel.wgsl))
+            ),
+            choices: BTreeMap::new(),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn default_file(&self) -> Option<PathBuf> {
+        let name = format!("variants-{:016x}.json", fnv([&self.adapter, &self.kernels]));
+        Some(dirs::cache_dir()?.join("gpavatar").join(name))
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn default_file(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Takes over what was measured on this adapter, with these kernels.
     fn adopt(&mut self, kept: Option<Self>) {
         if let Some(kept) = kept
@@ -274,6 +243,18 @@ fn read(file: &Path) -> Result<Record> {
         path: file.to_owned(),
         source,
     })
+}
+
+/// FNV-1a of some texts, each followed by a zero byte. It names files, so it has to be the same for
+/// every build of the same kernels; the standard library's hash is not.
+fn fnv(texts: impl IntoIterator<Item = impl AsRef<str>>) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    for text in texts {
+        for byte in text.as_ref().bytes().chain([0]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    hash
 }
 
 /// The fastest candidate, and what each took.

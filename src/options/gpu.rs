@@ -1,35 +1,26 @@
 //! How a device is opened.
 
-use super::Tuning;
+use crate::error::{Error, Result};
 
-/// How [`Gpu::request`] chooses and opens an adapter.
-#[derive(Clone, Debug, Default)]
+/// How [`Gpu::request`](crate::Gpu::request) chooses and opens an adapter.
+#[derive(Clone, Debug)]
 pub struct GpuOptions {
-    /// Part of the adapter's name, case-insensitive. Default: the environment variable
-    /// `GPAVATAR_ADAPTER`, else any.
+    /// Part of the adapter's name, case-insensitive. Default: any.
     pub adapter: Option<String>,
-    /// Backend: `vulkan`, `metal`, `dx12`, `gl` or `webgpu`. Default: the environment variable
-    /// `GPAVATAR_BACKEND`, else the best that offers an adapter.
-    pub backend: Option<String>,
-    /// How shaders are compiled. Default: the environment variable `GPAVATAR_SHADERS`
-    /// (`trusted` or `checked`), else trusted.
-    pub shaders: Option<ShaderChecks>,
-    /// Which variants of the kernels run. Default: the environment variable `GPAVATAR_KERNELS`
-    /// (`gpu` or `cpu`), else those for the adapter's kind.
+    /// Backends to look for an adapter on. Default: all. GL is opened only if none of the others
+    /// has an adapter.
+    pub backends: wgpu::Backends,
+    /// How shaders are compiled. Default: trusted.
+    pub shaders: ShaderChecks,
+    /// Which variants of the kernels run. Default: those for the adapter's kind.
     pub kernels: Option<AdapterKind>,
-    /// Whether kernels may use subgroup operations. Default: the environment variable
-    /// `GPAVATAR_SUBGROUPS` (`on` or `off`), else wherever they are faster.
-    pub subgroups: Option<bool>,
-    /// How the variants of a model's kernels are chosen. Default: the environment variable
-    /// `GPAVATAR_TUNING` (`estimate`, `measure`, `measure=FILE`, or a file that pins them), else they
-    /// are measured on GPUs and estimated on CPU implementations and in browsers.
-    pub tuning: Option<Tuning>,
+    /// Whether kernels may use subgroup operations, where they are faster. Default: yes.
+    pub subgroups: bool,
     /// Whether kernels may use cooperative matrices (tensor cores), for networks that are stored in
     /// half precision ([`Precision`](crate::Precision)). Experimental: drivers and wgpu's support of
-    /// them are young, and wgpu warns of undefined behaviour. Default: the environment variable
-    /// `GPAVATAR_MATRICES` (`on` or `off`), else off.
-    pub matrices: Option<bool>,
-    /// Fills every new working buffer with NaN, so that a kernel which reads what nobody wrote
+    /// them are young, and wgpu warns of undefined behaviour. Default: no.
+    pub matrices: bool,
+    /// Fills every working buffer with NaN first, so that a kernel which reads what nobody wrote
     /// shows. For tests.
     pub poison: bool,
     /// Empties the caches before every dispatch that a profile times. For benchmarks.
@@ -54,4 +45,92 @@ pub enum AdapterKind {
     Gpu,
     /// A software implementation on the CPU: workgroup memory and barriers are slow.
     Cpu,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self {
+            adapter: None,
+            backends: wgpu::Backends::all(),
+            shaders: ShaderChecks::default(),
+            kernels: None,
+            subgroups: true,
+            matrices: false,
+            poison: false,
+            cold: false,
+        }
+    }
+}
+
+impl GpuOptions {
+    /// The defaults, but for what these environment variables say. Empty ones count as unset.
+    ///
+    /// | variable | values |
+    /// | --- | --- |
+    /// | `GPAVATAR_ADAPTER` | part of the adapter's name |
+    /// | `GPAVATAR_BACKEND` | `vulkan`, `metal`, `dx12`, `gl`, `webgpu` |
+    /// | `GPAVATAR_SHADERS` | `trusted`, `checked` |
+    /// | `GPAVATAR_KERNELS` | `gpu`, `cpu` |
+    /// | `GPAVATAR_SUBGROUPS` | `on`, `off` |
+    /// | `GPAVATAR_MATRICES` | `on`, `off` |
+    ///
+    /// Nothing else in this crate reads the environment.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a value that is none of these.
+    pub fn from_env() -> Result<Self> {
+        Self::from_variables(|name| {
+            let value = std::env::var_os(name)?;
+            Some(value.to_string_lossy().into_owned())
+        })
+    }
+
+    pub(super) fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let get = |name: &str| get(name).filter(|value| !value.is_empty());
+        let switch = [("on", true), ("off", false)];
+        let backends = [
+            ("vulkan", wgpu::Backends::VULKAN),
+            ("metal", wgpu::Backends::METAL),
+            ("dx12", wgpu::Backends::DX12),
+            ("gl", wgpu::Backends::GL),
+            ("webgpu", wgpu::Backends::BROWSER_WEBGPU),
+        ];
+        let shaders = [
+            ("trusted", ShaderChecks::Trusted),
+            ("checked", ShaderChecks::Checked),
+        ];
+        let kernels = [("gpu", AdapterKind::Gpu), ("cpu", AdapterKind::Cpu)];
+        let default = Self::default();
+        Ok(Self {
+            adapter: get("GPAVATAR_ADAPTER"),
+            backends: one_of(&backends, "GPAVATAR_BACKEND", &get)?.unwrap_or(default.backends),
+            shaders: one_of(&shaders, "GPAVATAR_SHADERS", &get)?.unwrap_or(default.shaders),
+            kernels: one_of(&kernels, "GPAVATAR_KERNELS", &get)?,
+            subgroups: one_of(&switch, "GPAVATAR_SUBGROUPS", &get)?.unwrap_or(default.subgroups),
+            matrices: one_of(&switch, "GPAVATAR_MATRICES", &get)?.unwrap_or(default.matrices),
+            ..default
+        })
+    }
+}
+
+/// What the variable `name` stands for, regardless of case.
+fn one_of<T: Copy>(
+    known: &[(&str, T)],
+    name: &str,
+    get: impl Fn(&str) -> Option<String>,
+) -> Result<Option<T>> {
+    let Some(value) = get(name) else {
+        return Ok(None);
+    };
+    let found = known
+        .iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(&value));
+    match found {
+        Some((_, meaning)) => Ok(Some(*meaning)),
+        None => {
+            let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+            let expected = format!("one of {}", words.join(", "));
+            Err(Error::argument(name, expected, value))
+        }
+    }
 }

@@ -9,3 +9,6 @@ pub use gpu::{AdapterKind, GpuOptions, ShaderChecks};
 pub use model::{ModelOptions, Tuning};
 pub use precision::Precision;
 pub use render::{AvatarOptions, Background, Noise, RenderOptions};
+
+#[cfg(test)]
+mod tests;

@@ -17,23 +17,27 @@ pub struct ModelOptions {
     /// Keeps every intermediate result of the networks for [`Model::taps`], in memory of its own.
     /// For tests and debugging.
     pub trace: bool,
+    /// How variants of the kernels are chosen.
+    pub tuning: Tuning,
 }
 
-/// How a model's variants are chosen: kernels that compute the same, to within rounding, in
-/// different ways.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How variants of kernels are chosen: they compute the same, to within rounding, in different
+/// ways.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tuning {
-    /// Those that are usually the fastest on such adapters.
+    /// Those that are usually the fastest on such adapters. Nothing is measured, read or written.
+    #[default]
     Estimate,
     /// The fastest of those that the adapter can run. All are timed when a model of sizes that are
-    /// new to the adapter is set up, which takes some seconds, and what was found is kept in a file.
+    /// new to the adapter is set up, which takes some seconds, and the choices are kept in a file.
+    /// Not for browsers, where nothing can wait for the device.
     Measure {
-        /// The file. Default: one for each adapter, its driver and this crate's kernels, in the
-        /// user's folder for caches (`~/.cache/gpavatar` on Linux). A file of another adapter or of
-        /// other kernels is replaced.
+        /// The file. Default: one for each adapter, driver and version of the kernels, in the user's
+        /// folder for caches (`~/.cache/gpavatar` on Linux); if that cannot be written, the next
+        /// process measures again. A file of another adapter or of other kernels is replaced.
         file: Option<PathBuf>,
     },
-    /// Those of such a file, whatever adapter it was measured on; what it does not name is
+    /// Those of such a file, whatever adapter it was measured on; layers that it does not name are
     /// estimated. For results that are the same to the last bit on all adapters of a kind.
     Pinned(PathBuf),
 }

@@ -2,7 +2,7 @@
 
 use super::uniforms::FrameUniform;
 use crate::error::Result;
-use crate::gpu::{Gpu, Program, ProgramBuilder};
+use crate::gpu::{Gpu, Program, ProgramBuilder, Tuner};
 use crate::options::ModelOptions;
 use crate::stage::source;
 use crate::stage::style_unet::{FeatureMap, StyleUnet};
@@ -20,7 +20,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// An avatar and a frame are each recorded as a whole, so that both work in the same memory.
     pub(crate) fn new(
-        gpu: &Gpu,
+        (gpu, tuner): (&Gpu, &Tuner),
         weights: &Weights,
         options: &ModelOptions,
         renderer: &Program,
@@ -28,7 +28,13 @@ impl Encoder {
         let config = weights.config();
         let volume = options.precision.volume();
         let numbers = options.precision.numbers(volume);
-        let net = StyleUnet::new(gpu, weights, config.encoder(), config.source_size, numbers)?;
+        let net = StyleUnet::new(
+            (gpu, tuner),
+            weights,
+            config.encoder(),
+            config.source_size,
+            numbers,
+        )?;
         let frame = FrameUniform::new(gpu, &net)?;
         let mut b = ProgramBuilder::new(gpu, volume, options.trace);
         b.share(renderer);

@@ -8,7 +8,8 @@ use crate::drive::{Drive, Geometry, ResolvedDrive};
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
 use crate::gpu::{
-    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Tensor, Timer, Uploads,
+    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Tensor, Timer, Tuner,
+    Uploads,
 };
 use crate::options::{Background, ModelOptions, RenderOptions};
 use crate::stage::field::Field;
@@ -39,7 +40,7 @@ pub(crate) struct Renderer {
 
 impl Renderer {
     pub(crate) fn new(
-        gpu: &Gpu,
+        (gpu, tuner): (&Gpu, &Tuner),
         weights: &Weights,
         head: Option<&Head>,
         options: &ModelOptions,
@@ -57,7 +58,7 @@ impl Renderer {
         let volume = options.precision.volume();
         let super_resolver = options.precision.super_resolver();
         let net = StyleUnet::new(
-            gpu,
+            (gpu, tuner),
             weights,
             config.super_resolver(),
             config.low_res_size,

@@ -13,15 +13,36 @@ pub(crate) struct Fusion {
     pub count: u32,
 }
 
+/// The attention's own tensors, packed.
+pub(crate) struct FusionWeights {
+    /// Learned query planes, `[v][u][plane][channel]`.
+    learned: Vec<f32>,
+    to_query: Vec<f32>,
+    to_key: Vec<f32>,
+    scale: f32,
+}
+
+impl FusionWeights {
+    pub(crate) fn load(weights: &Weights) -> Result<Self> {
+        let channels = 3 * weights.config().plane_channels;
+        Ok(Self {
+            learned: pack::pixels(&weights.f32("query_style_tplane")?, channels),
+            to_query: projection(weights, "to_q_")?,
+            to_key: projection(weights, "to_k_")?,
+            scale: weights.f32("attn_module.scale")?[0],
+        })
+    }
+}
+
 impl Fusion {
     /// Computes the queries and plans the fusion of `source` into an avatar's planes.
     pub(crate) fn new(
         gpu: &Gpu,
-        weights: &Weights,
+        config: &ModelConfig,
+        weights: &FusionWeights,
         storage: Storage,
         source: &FeatureMap,
     ) -> Result<Self> {
-        let config = weights.config();
         let count = config.plane_size * config.plane_size * 3;
         let channels = config.plane_channels / 4;
         let elements = elements(config.plane_size, 3 * config.plane_channels);
@@ -29,21 +50,22 @@ impl Fusion {
 
         let mut b = ProgramBuilder::new(gpu, storage, false);
         b.stage("fusion");
-        let query = queries(gpu, weights)?;
+        let query = queries(gpu, config, weights)?;
         let planes_of_sums = if softmax { 1 } else { 2 };
         let sums = b.tensor("fusion sums", planes_of_sums * elements)?;
         let state = b.tensor("fusion state", u64::from(count) * 2)?;
+        let projection = Tensor::from_slice(gpu, "key projection", &weights.to_key)?;
         let parameters = params::Fuse {
             count,
             channels,
-            scale: weights.f32("attn_module.scale")?[0],
+            scale: weights.scale,
             softmax: softmax.into(),
         };
         let kernel = b.kernel(&kernels::FUSE, &[])?;
         b.dispatch(
             Dispatch::new("fuse", &kernel)
                 .uniform("size", parameters)
-                .bind("projection", &projection(gpu, weights, "to_k_")?)
+                .bind("projection", &projection)
                 .bind("source", &source.tensor)
                 .bind("query", &query)
                 .bind("sums", &sums)
@@ -65,14 +87,10 @@ fn projection_flops(config: &ModelConfig) -> f64 {
 }
 
 /// The projected query planes. They depend on no input.
-fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
-    let config = weights.config();
+fn queries(gpu: &Gpu, config: &ModelConfig, weights: &FusionWeights) -> Result<Tensor> {
     let count = config.plane_size * config.plane_size * 3;
-    let learned = pack::pixels(
-        &weights.f32("query_style_tplane")?,
-        3 * config.plane_channels,
-    );
-    let learned = Tensor::from_slice(gpu, "query planes", &learned)?;
+    let learned = Tensor::from_slice(gpu, "query planes", &weights.learned)?;
+    let projection = Tensor::from_slice(gpu, "query projection", &weights.to_query)?;
     let query = Tensor::empty(gpu, "queries", learned.bytes())?;
 
     let mut b = ProgramBuilder::new(gpu, Storage::Full, false);
@@ -86,7 +104,7 @@ fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
     b.dispatch(
         Dispatch::new("queries", &kernel)
             .uniform("size", parameters)
-            .bind("projection", &projection(gpu, weights, "to_q_")?)
+            .bind("projection", &projection)
             .bind("input", &learned)
             .bind("output", &query)
             .grid(linear_grid(count.div_ceil(64)))
@@ -97,7 +115,7 @@ fn queries(gpu: &Gpu, weights: &Weights) -> Result<Tensor> {
 }
 
 /// The weights in front of the attention as `shaders/fusion/projection.wgsl` reads them.
-fn projection(gpu: &Gpu, weights: &Weights, name: &str) -> Result<Tensor> {
+fn projection(weights: &Weights, name: &str) -> Result<Vec<f32>> {
     let channels = weights.config().plane_channels;
     let tensor = |part: &str| weights.f32(&format!("attn_module.{name}.{part}"));
     let mut packed = [tensor("0.weight")?, tensor("0.bias")?].concat();
@@ -106,7 +124,7 @@ fn projection(gpu: &Gpu, weights: &Weights, name: &str) -> Result<Tensor> {
         packed.extend(pack::blocks(&matrix, channels, channels));
         packed.extend_from_slice(&tensor(&format!("{layer}.bias"))?);
     }
-    Tensor::from_slice(gpu, name, &packed)
+    Ok(packed)
 }
 
 #[cfg(test)]

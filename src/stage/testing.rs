@@ -15,7 +15,7 @@ use crate::gpu::{
 };
 use crate::reference;
 use crate::weights::{pack, uniform};
-use crate::{Gpu, GpuOptions, ShaderChecks, Storage, Tuning};
+use crate::{Gpu, GpuOptions, ShaderChecks, Storage};
 
 /// Bytes of NaN behind a guarded buffer.
 const GUARD: usize = 256;
@@ -43,7 +43,7 @@ pub(crate) fn matrices() -> Option<&'static Gpu> {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     let gpu = GPU.get_or_init(|| {
         open_with(GpuOptions {
-            matrices: Some(true),
+            matrices: true,
             ..options(ShaderChecks::Trusted, AdapterKind::Gpu, true)
         })
     });
@@ -56,13 +56,12 @@ fn open(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> Gpu {
 
 fn options(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> GpuOptions {
     GpuOptions {
-        shaders: Some(shaders),
+        shaders,
         kernels: Some(kernels),
-        subgroups: Some(subgroups),
-        matrices: Some(false),
-        tuning: Some(Tuning::Estimate),
+        subgroups,
+        matrices: false,
         poison: true,
-        ..GpuOptions::default()
+        ..GpuOptions::from_env().unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
@@ -327,7 +326,7 @@ pub(crate) fn assert_close(
 fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
     use super::{field, fusion, head, output, points, rays, source, style_unet};
     let gpu = open_with(GpuOptions {
-        matrices: Some(true),
+        matrices: true,
         ..options(ShaderChecks::Checked, AdapterKind::Gpu, true)
     });
     let software = open(ShaderChecks::Checked, AdapterKind::Cpu, true);

@@ -8,13 +8,18 @@ use gpavatar::{
     SourceImage, SyntheticRules, Weights,
 };
 
+/// A device of its own, as the environment chooses it.
+pub fn open() -> Gpu {
+    Gpu::with_options(&GpuOptions::from_env().unwrap()).unwrap()
+}
+
 /// The adapter at hand, shared by all tests of a process so that kernels are compiled once. New
 /// buffers are full of NaN: what nobody wrote shows.
 pub fn gpu() -> &'static Gpu {
     static GPU: LazyLock<Gpu> = LazyLock::new(|| {
         let options = GpuOptions {
             poison: true,
-            ..GpuOptions::default()
+            ..GpuOptions::from_env().unwrap()
         };
         let gpu = Gpu::with_options(&options).unwrap();
         println!("{}", gpu.description());

@@ -9,9 +9,10 @@ use burn::Tensor;
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind, TensorData};
 use gpavatar::wgpu::{Backend, DeviceType};
-use gpavatar::{Avatar, Gpu, Model, RenderOptions, Weights};
+use gpavatar::{Avatar, Gpu, Model, ModelOptions, RenderOptions, Weights};
 use serde::Serialize;
 
+use gpavatar_cli::args::tuning;
 use gpavatar_cli::report;
 use gpavatar_cli::costs::median;
 use crate::field::{self, Field, Samples};
@@ -284,7 +285,11 @@ struct Ours {
 
 impl Ours {
     fn new(gpu: &Gpu, scene: &Scene) -> gpavatar::Result<Self> {
-        let model = Model::new(gpu, (scene.weights)()?)?;
+        let options = ModelOptions {
+            tuning: tuning(gpu),
+            ..ModelOptions::default()
+        };
+        let model = Model::with_options(gpu, (scene.weights)()?, options)?;
         let avatar = Avatar::from_images(&model, std::slice::from_ref(&scene.source))?;
         Ok(Self { model, avatar })
     }

@@ -4,7 +4,7 @@ use std::ops;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gpavatar::{AdapterKind, Gpu, GpuOptions, Precision, ShaderChecks, Tuning};
+use gpavatar::{AdapterKind, Gpu, GpuOptions, Precision, ShaderChecks, Tuning, wgpu};
 
 /// Where and how the kernels run.
 #[derive(clap::Args)]
@@ -14,18 +14,15 @@ pub struct GpuArgs {
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     /// Backend [default: GPAVATAR_BACKEND, else the best with an adapter]
-    #[arg(long, value_parser = ["vulkan", "metal", "dx12", "gl"])]
-    backend: Option<String>,
+    #[arg(long, value_parser = PossibleValuesParser::new(["vulkan", "metal", "dx12", "gl"])
+              .map(|name| wgpu::Backends::from_comma_list(&name)))]
+    backend: Option<wgpu::Backends>,
     /// Shaders without or with run-time checks [default: GPAVATAR_SHADERS, else trusted]
     #[arg(long, value_parser = PossibleValuesParser::new(["trusted", "checked"]).map(shaders))]
     mode: Option<ShaderChecks>,
     /// Kernels for a kind of processor [default: GPAVATAR_KERNELS, else the adapter's kind]
     #[arg(long, value_parser = PossibleValuesParser::new(["gpu", "cpu"]).map(kernels))]
     kernels: Option<AdapterKind>,
-    /// Variants of kernels: estimate, measure, measure=FILE, or a FILE that pins them [default:
-    /// GPAVATAR_TUNING, else measured on GPUs]
-    #[arg(long, value_name = "HOW")]
-    tuning: Option<Tuning>,
 }
 
 fn shaders(name: String) -> ShaderChecks {
@@ -50,22 +47,46 @@ pub struct PrecisionArgs {
           value_parser = PossibleValuesParser::new(["full", "half", "fastest"])
               .try_map(|name| name.parse::<Precision>()))]
     pub precision: Precision,
+    /// Variants of kernels: estimate, measure, measure=FILE, or a FILE that pins them [default:
+    /// GPAVATAR_TUNING, else measured on GPUs, once for each adapter]
+    #[arg(long, value_name = "HOW")]
+    tuning: Option<Tuning>,
+}
+
+impl PrecisionArgs {
+    pub fn tuning(&self, gpu: &Gpu) -> Tuning {
+        self.tuning.clone().unwrap_or_else(|| tuning(gpu))
+    }
+}
+
+/// How variants of kernels are chosen unless an argument says: by GPAVATAR_TUNING, else measured on
+/// GPUs.
+pub fn tuning(gpu: &Gpu) -> Tuning {
+    match std::env::var("GPAVATAR_TUNING") {
+        Ok(how) if !how.is_empty() => match how.parse() {
+            Ok(tuning) => tuning,
+            Err(infallible) => match infallible {},
+        },
+        _ if gpu.kind() == AdapterKind::Gpu => Tuning::Measure { file: None },
+        _ => Tuning::Estimate,
+    }
 }
 
 impl GpuArgs {
-    pub fn options(&self) -> GpuOptions {
-        GpuOptions {
-            adapter: self.adapter.clone(),
-            backend: self.backend.clone(),
-            shaders: self.mode,
-            kernels: self.kernels,
-            tuning: self.tuning.clone(),
-            ..GpuOptions::default()
-        }
+    /// What the environment says, but for what is given.
+    pub fn options(&self) -> gpavatar::Result<GpuOptions> {
+        let environment = GpuOptions::from_env()?;
+        Ok(GpuOptions {
+            adapter: self.adapter.clone().or(environment.adapter),
+            backends: self.backend.unwrap_or(environment.backends),
+            shaders: self.mode.unwrap_or(environment.shaders),
+            kernels: self.kernels.or(environment.kernels),
+            ..environment
+        })
     }
 
     pub fn open(&self) -> gpavatar::Result<Gpu> {
-        Gpu::with_options(&self.options())
+        Gpu::with_options(&self.options()?)
     }
 }
 

@@ -61,6 +61,7 @@ impl ModelArgs {
         let options = ModelOptions {
             head,
             precision: self.precision.precision,
+            tuning: self.precision.tuning(gpu),
             ..ModelOptions::default()
         };
         let model = Model::with_options(gpu, Weights::open(self.path())?, options)?;

@@ -67,7 +67,7 @@ pub fn model() -> Model {
     // New buffers are full of NaN, so that what nobody wrote shows.
     let gpu = GpuOptions {
         poison: true,
-        ..GpuOptions::default()
+        ..GpuOptions::from_env().unwrap()
     };
     let gpu = Gpu::with_options(&gpu).unwrap();
     Model::with_options(&gpu, weights(config), options).unwrap()

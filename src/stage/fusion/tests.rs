@@ -340,7 +340,9 @@ fn the_stage_plans_what_the_twin_computes() {
             size,
             channels,
         };
-        let fusion = Fusion::new(gpu(), &weights, Storage::Full, &map).unwrap();
+        let packed = FusionWeights::load(&weights).unwrap();
+        let config = weights.config();
+        let fusion = Fusion::new(gpu(), config, &packed, Storage::Full, &map).unwrap();
         let planes = output(gpu(), sources[0].data.len());
         let logits = output(gpu(), fusion.count as usize * sources.len());
         for (index, source) in (0u32..).zip(&sources) {

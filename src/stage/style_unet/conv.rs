@@ -12,7 +12,7 @@ use super::resize::Resize;
 use crate::Result;
 use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{
-    AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Storage, Tensor, linear_grid,
+    AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Storage, Tensor, Tuner, linear_grid,
 };
 use crate::weights::{fold, pack};
 
@@ -346,7 +346,7 @@ impl Variant {
     }
 
     /// The one for a layer: what was measured on this adapter, or what is usually the fastest.
-    pub(super) fn choose(gpu: &Gpu, shape: Shape, numbers: Numbers) -> Result<Self> {
+    pub(super) fn choose(gpu: &Gpu, tuner: &Tuner, shape: Shape, numbers: Numbers) -> Result<Self> {
         let Numbers {
             storage,
             half_arithmetic,
@@ -357,7 +357,7 @@ impl Variant {
             (Storage::Half, false) => format!("{shape}, half"),
             (Storage::Half, true) => format!("{shape}, fastest"),
         };
-        gpu.tuner().choose(
+        tuner.choose(
             gpu,
             (&key, storage),
             &Self::candidates(gpu, shape, numbers),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::conv::{Conv, Numbers, Shape, Variant};
 use super::{FeatureMap, Layer, Linear, StyleOffsets, StyleUnet};
 use crate::config::StyleUnetConfig;
-use crate::gpu::{Gpu, Storage, Tensor};
+use crate::gpu::{Gpu, Storage, Tensor, Tuner};
 use crate::weights::{fold, pack};
 use crate::{Result, Weights};
 
@@ -52,7 +52,7 @@ pub(super) fn gains(weights: &mut [f32], rows: usize, storage: Storage) -> Vec<f
 impl StyleUnet {
     /// Folds, packs and uploads the weights of the network `config` for inputs of `input_size`.
     pub(crate) fn new(
-        gpu: &Gpu,
+        (gpu, tuner): (&Gpu, &Tuner),
         weights: &Weights,
         config: StyleUnetConfig,
         input_size: u32,
@@ -61,7 +61,7 @@ impl StyleUnet {
         let storage = numbers.storage;
         let mut layers = HashMap::new();
         let mut load = |name: String, on: On, style: Option<StyleOffsets>| -> Result<()> {
-            let layer = Layer::load(gpu, weights, &name, on, style, numbers)?;
+            let layer = Layer::load((gpu, tuner), weights, &name, on, style, numbers)?;
             layers.insert(name, layer);
             Ok(())
         };
@@ -197,7 +197,7 @@ impl On {
 
 impl Layer {
     fn load(
-        gpu: &Gpu,
+        (gpu, tuner): (&Gpu, &Tuner),
         weights: &Weights,
         name: &str,
         on: On,
@@ -226,7 +226,7 @@ impl Layer {
         } else {
             weights.f32(&format!("{name}.bias"))?.into_owned()
         };
-        let variant = Variant::choose(gpu, shape, numbers)?;
+        let variant = Variant::choose(gpu, tuner, shape, numbers)?;
         let filters = (&*filters, numbers.storage);
         let conv = Conv::new(gpu, name, shape, variant, filters, &bias)?;
         Ok(Self { conv, style })

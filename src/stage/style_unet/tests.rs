@@ -15,7 +15,8 @@ use super::conv::Numbers;
 use super::*;
 use crate::Gpu;
 use crate::gpu::kernels::params;
-use crate::gpu::{Format, Storage};
+use crate::gpu::{Format, Storage, Tuner};
+use crate::options::Tuning;
 use crate::reference::style_unet as twin;
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
@@ -88,7 +89,9 @@ fn the_stage_plans_what_the_twin_computes() {
             };
             let devices = [gpu(), software(), subgroups()];
             for gpu in devices.into_iter().chain(matrices()) {
-                let net = StyleUnet::new(gpu, &weights, network.clone(), size, numbers).unwrap();
+                let tuner = Tuner::new(gpu, &Tuning::Estimate).unwrap();
+                let net = StyleUnet::new((gpu, &tuner), &weights, network.clone(), size, numbers)
+                    .unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,
                     ..Default::default()

@@ -172,7 +172,7 @@ impl Report {
             repeat: args.repeat,
             timestamps: frames.iter().all(|profile| profile.timestamps),
             start_up,
-            choices: gpu.choices(),
+            choices: avatar.model().choices().clone(),
             throughput: throughput.transpose()?,
             avatar: Section::new(&avatars),
             frame: Section::new(&frames),
@@ -306,6 +306,7 @@ fn open(args: &Args, gpu: &Gpu) -> Result<(String, Model)> {
     let options = ModelOptions {
         head,
         precision: args.precision.precision,
+        tuning: args.precision.tuning(gpu),
         ..ModelOptions::default()
     };
     Ok((name, Model::with_options(gpu, weights, options)?))
