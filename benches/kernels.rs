@@ -18,8 +18,8 @@ use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Geometry, Gpu, GpuOptions, KernelTime, Model, ModelConfig,
     ModelOptions, RenderOptions, Weights, wgpu,
 };
-use gpavatar_cli::args::{GpuArgs, tuning};
-use gpavatar_cli::costs::median;
+use gpavatar_cli::args::{GpuArgs, TuningArgs};
+use gpavatar_cli::costs::Times;
 use gpavatar_cli::demo::{self, Sample};
 use gpavatar_cli::report;
 use roofline::Roofline;
@@ -40,7 +40,7 @@ struct Args {
     #[arg(long, conflicts_with = "weights")]
     demo: bool,
     /// Measure this weights file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long = "model", value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Measure the kernels for GPUs, those for CPUs, and those for CPUs with subgroups
     #[arg(long, conflicts_with = "kernels")]
@@ -66,6 +66,8 @@ struct Args {
     json: Option<PathBuf>,
     #[command(flatten)]
     gpu: GpuArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
     /// Cargo says so to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -108,8 +110,8 @@ struct Rung {
     /// Of one dispatch.
     flops: f64,
     bytes: f64,
-    best_milliseconds: f64,
-    median_milliseconds: f64,
+    #[serde(flatten)]
+    times: Times,
     gflops: f64,
     gbs: f64,
     /// Least time on this adapter, by operations and bytes, over the median's.
@@ -214,8 +216,8 @@ impl Report {
                 rung.kernel,
                 rung.shape,
                 rung.dispatches,
-                rung.best_milliseconds,
-                rung.median_milliseconds,
+                rung.times.best,
+                rung.times.median,
                 rung.gflops,
                 rung.gbs,
                 100.0 * rung.roofline_share,
@@ -316,7 +318,7 @@ fn measure(
 ) -> Result<Vec<Rung>, Box<dyn Error>> {
     let gpu = Gpu::with_options(options)?;
     let model_options = ModelOptions {
-        tuning: tuning(&gpu),
+        tuning: args.tuning.choose(&gpu),
         ..ModelOptions::default()
     };
     let model = Model::with_options(&gpu, args.weights()?, model_options)?;
@@ -377,8 +379,7 @@ fn rungs(
                     dispatches: 1,
                     flops: first.flops,
                     bytes: first.bytes,
-                    best_milliseconds: 0.0,
-                    median_milliseconds: 0.0,
+                    times: Times::default(),
                     gflops: 0.0,
                     gbs: 0.0,
                     roofline_share: 0.0,
@@ -388,10 +389,9 @@ fn rungs(
         }
     }
     let finish = |(mut rung, times): (Rung, Vec<f64>)| {
-        rung.best_milliseconds = times.iter().copied().fold(f64::INFINITY, f64::min);
-        rung.median_milliseconds = median(times.into_iter());
+        rung.times = Times::new(times);
         // A clock may not see the shortest.
-        let seconds = (rung.median_milliseconds * 1e-3).max(1e-9);
+        let seconds = (rung.times.median * 1e-3).max(1e-9);
         rung.gflops = rung.flops / seconds * 1e-9;
         rung.gbs = rung.bytes / seconds * 1e-9;
         rung.roofline_share = roofline.seconds(rung.flops, rung.bytes) / seconds;

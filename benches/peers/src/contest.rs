@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use gpavatar_cli::args::tuning;
 use gpavatar_cli::report;
-use gpavatar_cli::costs::median;
+use gpavatar_cli::costs::Times;
 use crate::field::{self, Field, Samples};
 use crate::parameters::Parameters;
 use crate::scene::Scene;
@@ -71,12 +71,6 @@ struct Agreement {
     largest: f32,
     /// Of all but a thousandth of the values.
     nearly_all: f32,
-}
-
-#[derive(Serialize)]
-struct Times {
-    best_milliseconds: f64,
-    median_milliseconds: f64,
 }
 
 impl Report {
@@ -137,10 +131,10 @@ impl Report {
                 out,
                 "| {} | {:.1} / {:.1} | {:.1} / {:.1} | {:.2} | {:.1e} | {:.1e} |",
                 contest.work,
-                contest.ours.best_milliseconds,
-                contest.ours.median_milliseconds,
-                contest.burn.best_milliseconds,
-                contest.burn.median_milliseconds,
+                contest.ours.best,
+                contest.ours.median,
+                contest.burn.best,
+                contest.burn.median,
                 contest.ratio,
                 contest.agreement.largest,
                 contest.agreement.nearly_all,
@@ -174,19 +168,10 @@ impl Contest {
         Ok(Self {
             work,
             agreement,
-            ratio: burn.median_milliseconds / ours.median_milliseconds,
+            ratio: burn.median / ours.median,
             ours,
             burn,
         })
-    }
-}
-
-impl Times {
-    fn new(milliseconds: Vec<f64>) -> Self {
-        Self {
-            best_milliseconds: milliseconds.iter().copied().fold(f64::INFINITY, f64::min),
-            median_milliseconds: median(milliseconds.into_iter()),
-        }
     }
 }
 

@@ -48,7 +48,6 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let gpu = args.gpu.open()?;
-    eprintln!("{}", gpu.description());
     let scene = Scene::render(&gpu, args.demo)?;
     match &args.verb {
         Verb::Compare(compare) => {

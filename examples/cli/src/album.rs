@@ -8,6 +8,7 @@ use std::time::Duration;
 use gpavatar::{Error, Result};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbaImage};
+use tempfile::TempDir;
 
 use crate::backdrop::Backdrop;
 use crate::sheet::{self, Cell};
@@ -67,10 +68,9 @@ pub fn evenly(count: usize, most: usize) -> Vec<usize> {
 /// Everything is written beside its destination and moved there by [`Album::finish`]. An album that
 /// is dropped before leaves the directory as it was.
 pub struct Album {
-    out: PathBuf,
-    /// Whether the directory is new.
-    created: bool,
-    staging: PathBuf,
+    staging: TempDir,
+    // Dropped after what is in it.
+    out: Destination,
     /// Numbered pictures so far.
     count: usize,
     /// How many the largest of them has.
@@ -79,28 +79,51 @@ pub struct Album {
     others: Vec<String>,
 }
 
+/// A directory, removed if it is new and nothing is in it.
+struct Destination {
+    path: PathBuf,
+    new: bool,
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        if self.new {
+            // Fails if there is something in it, which is then to stay.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
 /// Where the numbered pictures are.
 const FRAMES: &str = "frames";
+/// Where they are written.
+const STAGING: &str = ".partial";
 
 impl Album {
     /// # Errors
     /// [`Error::Io`]
     pub fn create(out: impl Into<PathBuf>) -> Result<Self> {
-        let out = out.into();
-        let created = !out.exists();
-        let staging = out.join(".partial");
+        let path = out.into();
+        let out = Destination {
+            new: !path.exists(),
+            path,
+        };
+        create_directory(&out.path)?;
         // A program that was killed may have left it.
+        let staging = out.path.join(STAGING);
         match fs::remove_dir_all(&staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed("remove", &staging, error));
             }
             _ => {}
         }
-        create_directory(&staging)?;
+        let named = tempfile::Builder::new()
+            .prefix(STAGING)
+            .rand_bytes(0)
+            .tempdir_in(&out.path);
         Ok(Self {
+            staging: named.map_err(|error| failed("create", &staging, error))?,
             out,
-            created,
-            staging,
             count: 0,
             pixels: 0,
             others: Vec::new(),
@@ -112,7 +135,7 @@ impl Album {
     /// # Errors
     /// [`Error::Io`]
     pub fn push(&mut self, picture: &RgbaImage) -> Result<()> {
-        create_directory(&self.staging.join(FRAMES))?;
+        create_directory(&self.staging.path().join(FRAMES))?;
         write_png(&self.frame(self.count), picture)?;
         self.count += 1;
         self.pixels = self.pixels.max(picture.width() * picture.height());
@@ -124,7 +147,7 @@ impl Album {
     /// # Errors
     /// [`Error::Io`]
     pub fn save(&mut self, name: &str, picture: &RgbaImage) -> Result<()> {
-        write_png(&self.staging.join(name), picture)?;
+        write_png(&self.staging.path().join(name), picture)?;
         self.others.push(name.to_owned());
         Ok(())
     }
@@ -149,7 +172,7 @@ impl Album {
         order: impl IntoIterator<Item = usize>,
         seconds: f64,
     ) -> Result<()> {
-        let path = self.staging.join(name);
+        let path = self.staging.path().join(name);
         let file = File::create(&path).map_err(|error| failed("create", &path, error))?;
         let mut writer = BufWriter::new(file);
         let mut encoder = GifEncoder::new_with_speed(&mut writer, self.gif_speed());
@@ -178,7 +201,7 @@ impl Album {
     /// # Errors
     /// [`Error::Io`]
     pub fn finish(self) -> Result<Vec<PathBuf>> {
-        let frames = self.out.join(FRAMES);
+        let frames = self.out.path.join(FRAMES);
         let mut written = Vec::new();
         if self.count > 0 {
             create_directory(&frames)?;
@@ -186,8 +209,8 @@ impl Album {
         }
         let numbered = (0..self.count).map(|i| Path::new(FRAMES).join(frame_name(i)));
         for name in numbered.chain(self.others.iter().map(PathBuf::from)) {
-            let path = self.out.join(&name);
-            let moved = fs::rename(self.staging.join(&name), &path);
+            let path = self.out.path.join(&name);
+            let moved = fs::rename(self.staging.path().join(&name), &path);
             moved.map_err(|error| failed("write", &path, error))?;
         }
         for stale in (self.count..).map(|i| frames.join(frame_name(i))) {
@@ -196,7 +219,7 @@ impl Album {
                 removed => removed.map_err(|error| failed("remove", &stale, error))?,
             }
         }
-        written.extend(self.others.iter().map(|name| self.out.join(name)));
+        written.extend(self.others.iter().map(|name| self.out.path.join(name)));
         Ok(written)
     }
 
@@ -207,18 +230,7 @@ impl Album {
     }
 
     fn frame(&self, index: usize) -> PathBuf {
-        self.staging.join(FRAMES).join(frame_name(index))
-    }
-}
-
-impl Drop for Album {
-    fn drop(&mut self) {
-        // Best effort: there is nobody left to tell.
-        let _ = fs::remove_dir_all(&self.staging);
-        if self.created {
-            // Fails if there is something in it, which is then to stay.
-            let _ = fs::remove_dir(&self.out);
-        }
+        self.staging.path().join(FRAMES).join(frame_name(index))
     }
 }
 

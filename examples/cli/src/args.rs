@@ -4,7 +4,7 @@ use std::ops;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gpavatar::{AdapterKind, Gpu, GpuOptions, Precision, ShaderChecks, Tuning, wgpu};
+use gpavatar::{AdapterKind, Gpu, GpuOptions, ShaderChecks, Tuning, wgpu};
 
 /// Where and how the kernels run.
 #[derive(clap::Args)]
@@ -18,14 +18,14 @@ pub struct GpuArgs {
               .map(|name| wgpu::Backends::from_comma_list(&name)))]
     backend: Option<wgpu::Backends>,
     /// Shaders without or with run-time checks [default: GPAVATAR_SHADERS, else trusted]
-    #[arg(long, value_parser = PossibleValuesParser::new(["trusted", "checked"]).map(shaders))]
-    mode: Option<ShaderChecks>,
+    #[arg(long, value_parser = PossibleValuesParser::new(["trusted", "checked"]).map(checks))]
+    shaders: Option<ShaderChecks>,
     /// Kernels for a kind of processor [default: GPAVATAR_KERNELS, else the adapter's kind]
     #[arg(long, value_parser = PossibleValuesParser::new(["gpu", "cpu"]).map(kernels))]
     kernels: Option<AdapterKind>,
 }
 
-fn shaders(name: String) -> ShaderChecks {
+fn checks(name: String) -> ShaderChecks {
     match name.as_str() {
         "checked" => ShaderChecks::Checked,
         _ => ShaderChecks::Trusted,
@@ -39,54 +39,61 @@ fn kernels(name: String) -> AdapterKind {
     }
 }
 
-/// How the network is kept on the device.
+impl GpuArgs {
+    /// The arguments, and what the environment says in place of those that are not given.
+    ///
+    /// # Errors
+    /// Those of [`GpuOptions::from_env`].
+    pub fn options(&self) -> gpavatar::Result<GpuOptions> {
+        let environment = GpuOptions::from_env()?;
+        Ok(GpuOptions {
+            adapter: self.adapter.clone().or(environment.adapter),
+            backends: self.backend.unwrap_or(environment.backends),
+            shaders: self.shaders.unwrap_or(environment.shaders),
+            kernels: self.kernels.or(environment.kernels),
+            ..environment
+        })
+    }
+
+    /// Opens the adapter and says which it is.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::with_options`] and of [`GpuArgs::options`].
+    pub fn open(&self) -> gpavatar::Result<Gpu> {
+        let gpu = Gpu::with_options(&self.options()?)?;
+        eprintln!("{}", gpu.description());
+        Ok(gpu)
+    }
+}
+
+/// How kernels are chosen.
 #[derive(clap::Args)]
-pub struct PrecisionArgs {
-    /// Numbers of 16 bits in the super-resolver (half) or everywhere (fastest)
-    #[arg(long, default_value = "full",
-          value_parser = PossibleValuesParser::new(["full", "half", "fastest"])
-              .try_map(|name| name.parse::<Precision>()))]
-    pub precision: Precision,
+#[command(next_help_heading = "Adapter")]
+pub struct TuningArgs {
     /// Variants of kernels: estimate, measure, measure=FILE, or a FILE that pins them [default:
     /// GPAVATAR_TUNING, else measured on GPUs, once for each adapter]
     #[arg(long, value_name = "HOW")]
     tuning: Option<Tuning>,
 }
 
-impl PrecisionArgs {
-    pub fn tuning(&self, gpu: &Gpu) -> Tuning {
-        self.tuning.clone().unwrap_or_else(|| tuning(gpu))
-    }
-}
-
-/// How variants of kernels are chosen unless an argument says: by GPAVATAR_TUNING, else measured on
-/// GPUs.
-pub fn tuning(gpu: &Gpu) -> Tuning {
-    match std::env::var("GPAVATAR_TUNING") {
-        Ok(how) if !how.is_empty() => match how.parse() {
-            Ok(tuning) => tuning,
-            Err(infallible) => match infallible {},
-        },
-        _ if gpu.kind() == AdapterKind::Gpu => Tuning::Measure { file: None },
-        _ => Tuning::Estimate,
-    }
-}
-
-impl GpuArgs {
-    /// What the environment says, but for what is given.
-    pub fn options(&self) -> gpavatar::Result<GpuOptions> {
-        let environment = GpuOptions::from_env()?;
-        Ok(GpuOptions {
-            adapter: self.adapter.clone().or(environment.adapter),
-            backends: self.backend.unwrap_or(environment.backends),
-            shaders: self.mode.unwrap_or(environment.shaders),
-            kernels: self.kernels.or(environment.kernels),
-            ..environment
-        })
-    }
-
-    pub fn open(&self) -> gpavatar::Result<Gpu> {
-        Gpu::with_options(&self.options()?)
+impl TuningArgs {
+    /// The argument, else what the environment says, else measuring on GPUs, which is said.
+    pub fn choose(&self, gpu: &Gpu) -> Tuning {
+        let environment = || {
+            let how = std::env::var("GPAVATAR_TUNING").ok()?;
+            how.parse().ok().filter(|_| !how.is_empty())
+        };
+        match self.tuning.clone().or_else(environment) {
+            Some(tuning) => tuning,
+            None if gpu.kind() == AdapterKind::Gpu => {
+                eprintln!(
+                    "kernels are timed once for this adapter and network, and the choice is kept in \
+                     the user's folder for caches (--tuning estimate does neither)"
+                );
+                Tuning::Measure { file: None }
+            }
+            None => Tuning::Estimate,
+        }
     }
 }
 

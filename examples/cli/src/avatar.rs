@@ -3,16 +3,19 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gpavatar::{
-    Avatar, AvatarOptions, Camera, Gpu, HeadModel, Model, ModelOptions, SourceImage, Weights,
+    Avatar, AvatarOptions, Camera, Gpu, HeadModel, Model, ModelOptions, Precision, SourceImage,
+    Weights,
 };
 use image::RgbaImage;
 
-use crate::args::PrecisionArgs;
+use crate::args::TuningArgs;
 use crate::demo::{self, Sample};
 use crate::sheet::Cell;
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "Network")]
 pub struct ModelArgs {
     /// Weights file [default: what ships with the crate]
     #[arg(long = "model", value_name = "FILE")]
@@ -20,15 +23,18 @@ pub struct ModelArgs {
     /// Head model file, if the weights file holds none
     #[arg(long, value_name = "FILE", requires = "weights")]
     head: Option<PathBuf>,
+    /// Numbers of 16 bits in the super-resolver (half) or everywhere (fastest)
+    #[arg(long, default_value = "full",
+          value_parser = PossibleValuesParser::new(["full", "half", "fastest"])
+              .try_map(|name| name.parse::<Precision>()))]
+    precision: Precision,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    tuning: TuningArgs,
 }
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Avatar")]
 pub struct AvatarArgs {
-    #[command(flatten)]
-    model: ModelArgs,
     /// Person that ships with the crate [default: the first]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sources", "avatar"])]
     sample: Option<String>,
@@ -47,6 +53,8 @@ pub struct AvatarArgs {
     /// Avatar file to write
     #[arg(long, value_name = "FILE")]
     save_avatar: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
 }
 
 impl ModelArgs {
@@ -55,16 +63,25 @@ impl ModelArgs {
         self.weights.clone().unwrap_or_else(demo::weights)
     }
 
-    /// The network with a head model.
-    pub fn open(&self, gpu: &Gpu) -> Result<Model, Box<dyn Error>> {
-        let head = self.head.as_ref().map(HeadModel::open).transpose()?;
-        let options = ModelOptions {
-            head,
-            precision: self.precision.precision,
-            tuning: self.precision.tuning(gpu),
+    /// How the network is set up.
+    ///
+    /// # Errors
+    /// Those of [`HeadModel::open`].
+    pub fn options(&self, gpu: &Gpu) -> gpavatar::Result<ModelOptions> {
+        Ok(ModelOptions {
+            head: self.head.as_ref().map(HeadModel::open).transpose()?,
+            precision: self.precision,
+            tuning: self.tuning.choose(gpu),
             ..ModelOptions::default()
-        };
-        let model = Model::with_options(gpu, Weights::open(self.path())?, options)?;
+        })
+    }
+
+    /// The network with a head model.
+    ///
+    /// # Errors
+    /// If there is none, and those of [`Model::with_options`].
+    pub fn open(&self, gpu: &Gpu) -> Result<Model, Box<dyn Error>> {
+        let model = Model::with_options(gpu, Weights::open(self.path())?, self.options(gpu)?)?;
         if model.head().is_none() {
             return Err(
                 "the weights file holds no head model to animate: give one with --head".into(),
@@ -159,7 +176,7 @@ pub fn cells(sources: &[SourceImage]) -> Vec<Cell> {
         RgbaImage::from_raw(source.width(), source.height(), pixels)
     });
     let cell = |(number, picture)| Cell {
-        label: format!("SOURCE {number}"),
+        label: format!("source {number}"),
         picture,
     };
     (1..).zip(pictures).map(cell).collect()

@@ -1,9 +1,36 @@
-//! What the dispatches of a profile cost, by stage and kernel.
+//! What work costs: times of repeated runs, and the dispatches of a profile by stage and kernel.
 
 use std::fmt::{self, Write};
 
 use gpavatar::{KernelTime, Profile};
 use serde::Serialize;
+
+/// Milliseconds of the same work, done several times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Times {
+    #[serde(rename = "median_milliseconds")]
+    pub median: f64,
+    #[serde(rename = "best_milliseconds")]
+    pub best: f64,
+    #[serde(rename = "worst_milliseconds")]
+    pub worst: f64,
+}
+
+impl Times {
+    /// Zeros if there are none.
+    pub fn new(mut milliseconds: Vec<f64>) -> Self {
+        milliseconds.sort_by(f64::total_cmp);
+        let [Some(best), Some(worst)] = [milliseconds.first(), milliseconds.last()] else {
+            return Self::default();
+        };
+        let middle = |count: usize| milliseconds[count / 2];
+        Self {
+            median: (middle(milliseconds.len() - 1) + middle(milliseconds.len())) / 2.0,
+            best: *best,
+            worst: *worst,
+        }
+    }
+}
 
 /// The dispatches of an avatar or of a frame.
 #[derive(Serialize)]
@@ -41,29 +68,45 @@ pub struct Dispatch {
 #[derive(Clone, Copy, Default, Serialize)]
 pub struct Cost {
     pub dispatches: usize,
-    pub milliseconds: f64,
+    #[serde(flatten)]
+    pub times: Times,
     pub flops: f64,
     pub bytes: f64,
 }
 
 impl Cost {
-    fn add(&mut self, other: Self) {
-        self.dispatches += other.dispatches;
-        self.milliseconds += other.milliseconds;
-        self.flops += other.flops;
-        self.bytes += other.bytes;
+    /// Of the dispatches that are `chosen`, in each of the runs.
+    fn new(runs: &[Profile], chosen: impl Fn(&KernelTime) -> bool) -> Self {
+        let mut cost = Self::default();
+        let mut milliseconds = vec![0.0; runs.len()];
+        for (i, run) in runs.iter().enumerate() {
+            for time in run.kernels.iter().filter(|time| chosen(time)) {
+                milliseconds[i] += time.milliseconds;
+                if i == 0 {
+                    cost.dispatches += 1;
+                    cost.flops += time.flops;
+                    cost.bytes += time.bytes;
+                }
+            }
+        }
+        cost.times = Times::new(milliseconds);
+        cost
     }
 
     /// A row of a table whose names are `width` letters wide.
     fn write(&self, out: &mut String, name: &str, width: usize, total: f64) -> fmt::Result {
+        let Times {
+            median,
+            best,
+            worst,
+        } = self.times;
         // Floating-point operations in a millisecond are millions of them in a second.
-        let rate = |amount: f64| amount / self.milliseconds.max(1e-6) / 1e6;
-        let share = 100.0 * self.milliseconds / total.max(1e-6);
+        let rate = |amount: f64| amount / median.max(1e-6) / 1e6;
+        let share = 100.0 * median / total.max(1e-6);
         writeln!(
             out,
-            "{name:width$} {:10} {:10.3} {:9.1} {:8.2} {share:6.1} %",
+            "{name:width$} {:10} {median:10.3} {best:10.3} {worst:10.3} {:9.1} {:8.2} {share:6.1} %",
             self.dispatches,
-            self.milliseconds,
             rate(self.flops),
             rate(self.bytes),
         )
@@ -71,59 +114,45 @@ impl Cost {
 }
 
 impl Section {
-    /// Stages and their kernels in the order in which they first run; the times of each dispatch
-    /// are the median over the runs.
+    /// Stages and their kernels in the order in which they first run.
     pub fn new(runs: &[Profile]) -> Self {
         let mut section = Self {
-            total: Cost::default(),
+            total: Cost::new(runs, |_| true),
             stages: Vec::new(),
             dispatches: Vec::new(),
         };
-        let Some(first) = runs.first() else {
-            return section;
-        };
-        for (i, dispatch) in first.kernels.iter().enumerate() {
-            let times = runs.iter().filter_map(|run| run.kernels.get(i));
-            let cost = Cost {
-                dispatches: 1,
-                milliseconds: median(times.map(|time| time.milliseconds)),
-                flops: dispatch.flops,
-                bytes: dispatch.bytes,
-            };
-            section.add(dispatch, cost);
+        let first = runs.first().map_or(&[][..], |run| &run.kernels[..]);
+        for (i, time) in first.iter().enumerate() {
+            let (stage, kernel) = (time.stage, time.kernel);
+            let milliseconds = runs.iter().filter_map(|run| run.kernels.get(i));
+            let milliseconds = milliseconds.map(|time| time.milliseconds).collect();
+            section.dispatches.push(Dispatch {
+                stage,
+                kernel,
+                label: time.label.clone(),
+                cost: Cost {
+                    dispatches: 1,
+                    times: Times::new(milliseconds),
+                    flops: time.flops,
+                    bytes: time.bytes,
+                },
+            });
+            if !section.stages.iter().any(|s| s.stage == stage) {
+                section.stages.push(Stage {
+                    stage,
+                    cost: Cost::new(runs, |time| time.stage == stage),
+                    kernels: Vec::new(),
+                });
+            }
+            for of_stage in section.stages.iter_mut().filter(|s| s.stage == stage) {
+                if !of_stage.kernels.iter().any(|k| k.kernel == kernel) {
+                    let same = |time: &KernelTime| (time.stage, time.kernel) == (stage, kernel);
+                    let cost = Cost::new(runs, same);
+                    of_stage.kernels.push(Kernel { kernel, cost });
+                }
+            }
         }
         section
-    }
-
-    fn add(&mut self, time: &KernelTime, cost: Cost) {
-        self.total.add(cost);
-        let (stage, kernel) = (time.stage, time.kernel);
-        let at = position_or_push(
-            &mut self.stages,
-            |s| s.stage == stage,
-            || Stage {
-                stage,
-                cost: Cost::default(),
-                kernels: Vec::new(),
-            },
-        );
-        let stage = &mut self.stages[at];
-        stage.cost.add(cost);
-        let at = position_or_push(
-            &mut stage.kernels,
-            |k| k.kernel == kernel,
-            || Kernel {
-                kernel,
-                cost: Cost::default(),
-            },
-        );
-        stage.kernels[at].cost.add(cost);
-        self.dispatches.push(Dispatch {
-            stage: time.stage,
-            kernel,
-            label: time.label.clone(),
-            cost,
-        });
     }
 
     /// Stages with their kernels, as rows of a table.
@@ -158,36 +187,16 @@ impl Section {
             let width = names.fold(title.len(), |width, name| width.max(name.len()));
             writeln!(
                 out,
-                "\n{title:width$} {:>10} {:>10} {:>9} {:>8} {:>8}",
-                "dispatches", "ms", "GFLOP/s", "GB/s", "share"
+                "\n{title:width$} {:>10} {:>10} {:>10} {:>10} {:>9} {:>8} {:>8}",
+                "dispatches", "median ms", "best", "worst", "GFLOP/s", "GB/s", "share"
             )?;
             for (name, cost) in rows {
-                cost.write(out, &name, width, self.total.milliseconds)?;
+                cost.write(out, &name, width, self.total.times.median)?;
             }
         }
         Ok(())
     }
 }
 
-/// Index of the item that is wanted, which is added if there is none.
-fn position_or_push<T>(
-    items: &mut Vec<T>,
-    wanted: impl Fn(&T) -> bool,
-    new: impl FnOnce() -> T,
-) -> usize {
-    items.iter().position(wanted).unwrap_or_else(|| {
-        items.push(new());
-        items.len() - 1
-    })
-}
-
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        even if even % 2 == 0 => (values[middle - 1] + values[middle]) / 2.0,
-        _ => values[middle],
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use gpavatar::{Avatar, AvatarOptions, Camera, Drive, Model, SourceImage};
 use image::{Rgba, RgbaImage};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::costs::median;
+use crate::costs::Times;
 use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
 use crate::tracked::TrackedPicture;
 
@@ -458,8 +458,8 @@ impl Tally {
             identity_score: self.identity_score(),
             view_drop: mean(self.view_drops.iter().copied()),
             channels: means.collect(),
-            seconds_per_avatar: median(self.avatar_seconds.iter().copied()),
-            seconds_per_frame: median(self.frame_seconds.iter().copied()),
+            seconds_per_avatar: Times::new(self.avatar_seconds).median,
+            seconds_per_frame: Times::new(self.frame_seconds).median,
         }
     }
 }

@@ -66,7 +66,6 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .len();
     let parameters = parameters(&Weights::open(&path)?)?;
     let gpu = args.gpu.open()?;
-    eprintln!("{}", gpu.description());
     let model = args.model.open(&gpu)?;
 
     let mut album = Album::create(&args.out)?;
@@ -192,12 +191,12 @@ impl Row {
         match &rendering.target.kind {
             Kind::Channel { channel } => {
                 self.channels[0].push(cell(channel, truth));
-                self.channels[1].push(cell("RENDERED", picture));
+                self.channels[1].push(cell("rendered", picture));
             }
             Kind::Random { .. } if shown(self) < RANDOM_TARGETS => self.targets.extend([
-                cell("TRUTH", truth),
-                cell("RENDERED", picture),
-                cell("DIFFERENCE", to_image(&rendering.difference(GAIN))),
+                cell("truth", truth),
+                cell("rendered", picture),
+                cell("difference", to_image(&rendering.difference(GAIN))),
             ]),
             _ => {}
         }

@@ -48,7 +48,6 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let motion = Motion::open(args.motion.clone().unwrap_or_else(demo::motion))?;
     let gpu = args.gpu.open()?;
-    eprintln!("{}", gpu.description());
     let model = args.model.open(&gpu)?;
     let samples = Sample::all()?;
     let people = people(&model, &samples[..samples.len().min(args.people as usize)])?;

@@ -78,7 +78,6 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         return avatar::list_samples();
     }
     let gpu = args.gpu.open()?;
-    eprintln!("{}", gpu.description());
     let (avatar, sources) = args.avatar.open(&gpu)?;
     let mut drive = Drive::neutral();
     for (channel, value) in &args.expression {

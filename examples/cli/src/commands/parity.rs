@@ -16,13 +16,13 @@ use crate::args::GpuArgs;
 #[command(after_help = "\
 Examples:
   gpavatar parity tests/golden/small_paper_one_source.safetensors
-  gpavatar parity tests/golden/released_three_sources.safetensors --mode checked
-  gpavatar parity mine/case.safetensors --weights gpavatar.safetensors")]
+  gpavatar parity tests/golden/released_three_sources.safetensors --shaders checked
+  gpavatar parity mine/case.safetensors --model gpavatar.safetensors")]
 pub struct Args {
     /// Case file: what the authors' network computed, with the case's pictures beside it
     case: PathBuf,
     /// Weights that the case was computed with, instead of those that checkpoint_*.tsv makes up
-    #[arg(long, value_name = "FILE")]
+    #[arg(long = "model", value_name = "FILE")]
     weights: Option<PathBuf>,
     #[command(flatten)]
     gpu: GpuArgs,
@@ -34,7 +34,6 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         None => Case::open(&args.case)?,
     };
     let gpu = args.gpu.open()?;
-    eprintln!("{}", gpu.description());
     let start = Instant::now();
     let table = pollster::block_on(parity::compare(&gpu, case))?;
     eprintln!("computed in {:.1} s", start.elapsed().as_secs_f64());

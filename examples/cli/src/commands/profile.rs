@@ -7,38 +7,33 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use gpavatar::{
-    Avatar, AvatarOptions, Camera, Choice, Drive, Gpu, HeadModel, Model, ModelOptions,
-    RenderOptions, Result, Weights,
+    Avatar, AvatarOptions, Camera, Choice, Drive, Model, RenderOptions, Result, Weights,
 };
 use serde::Serialize;
 
-use crate::args::{GpuArgs, PrecisionArgs};
-use crate::costs::{Section, median};
+use crate::args::GpuArgs;
+use crate::avatar::ModelArgs;
+use crate::costs::{Section, Times};
 use crate::demo::{self, Sample};
 use crate::report;
 
-/// Where the time of an avatar and of a frame goes: start-up, and for each stage and kernel
-/// milliseconds, GFLOP/s, GB/s and share.
+/// Measures where the time of an avatar and of a frame goes: start-up, memory, both as a whole, and
+/// milliseconds, GFLOP/s, GB/s and share of each stage and kernel.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Operations and bytes are what the algorithm needs: every input read and every output written once.
-Built with --features profiler, times are GPU timestamps where the device has them.
+Times of kernels are GPU timestamps where the device has trustworthy ones. Elsewhere every dispatch
+is submitted by itself and timed by the wall clock.
 
 Examples:
   gpavatar profile                                   the network that ships with the crate
   gpavatar profile --full --repeat 10                the released sizes, with made-up weights
   gpavatar profile --throughput 32                   pictures per second, with and without waiting
-  gpavatar profile --weights gpavatar.safetensors --json profile.json")]
+  gpavatar profile --model gpavatar.safetensors --json profile.json")]
 pub struct Args {
     /// Profile the released sizes, with made-up weights
     #[arg(long, conflicts_with = "weights")]
     full: bool,
-    /// Profile this weights file
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// Head model file, if the weights file holds none; without any, points are made up
-    #[arg(long, value_name = "FILE", requires = "weights")]
-    head: Option<PathBuf>,
     /// Source pictures of the avatar
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -46,7 +41,7 @@ pub struct Args {
     /// Distance of the camera from the head's centre: beyond 13 some rays miss the cube around it
     #[arg(long, value_name = "UNITS", default_value_t = 12.0)]
     distance: f32,
-    /// Take the median of so many runs
+    /// Repeat everything so many times, for median, best and worst
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
@@ -61,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    model: ModelArgs,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -78,16 +73,41 @@ struct Report {
     adapter: String,
     network: String,
     sources: u32,
-    /// Runs that times are the median of.
+    /// Runs that times are the median, the best and the worst of.
     repeat: u32,
     /// Whether times of kernels are GPU timestamps; else the wall clock's, submission included.
     timestamps: bool,
     start_up: StartUp,
     /// What was measured of the kernels' variants, by layer.
     choices: BTreeMap<String, Choice>,
+    whole: Whole,
     throughput: Option<Throughput>,
     avatar: Section,
     frame: Section,
+}
+
+/// Seconds on the wall clock from the beginning to the second picture.
+#[derive(Serialize)]
+struct StartUp {
+    model_seconds: f64,
+    avatar_seconds: f64,
+    first_frame_seconds: f64,
+    second_frame_seconds: f64,
+    /// Weights and workspace on the device.
+    device_bytes: u64,
+    /// Of the whole process, after the second frame.
+    peak_resident_bytes: Option<u64>,
+}
+
+/// Milliseconds on the wall clock.
+#[derive(Serialize)]
+struct Whole {
+    /// From decoded pictures to planes on an idle device.
+    avatar: Times,
+    /// From a drive to a picture on an idle device.
+    frame: Times,
+    /// The CPU's part of a frame.
+    recording: Times,
 }
 
 /// Pictures per second, from drives to the host.
@@ -104,25 +124,9 @@ struct Throughput {
     not_read: f64,
 }
 
-/// Wall-clock times from the beginning to the second picture.
-#[derive(Serialize)]
-struct StartUp {
-    model_seconds: f64,
-    avatar_seconds: f64,
-    first_frame_seconds: f64,
-    second_frame_seconds: f64,
-    /// What the CPU does for a frame, which the GPU need not wait for.
-    recording_milliseconds: f64,
-    /// Weights and working memory on the device.
-    device_bytes: u64,
-    /// Of the whole process, after the second frame.
-    peak_resident_bytes: Option<u64>,
-}
-
 impl Report {
     fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
         let gpu = args.gpu.open()?;
-        eprintln!("{}", gpu.description());
         let pictures = Sample::named(None)?.pictures()?;
         let sources: Vec<_> = pictures
             .into_iter()
@@ -130,31 +134,47 @@ impl Report {
             .take(args.sources as usize)
             .collect();
 
-        let start = Instant::now();
-        let (network, model) = open(args, &gpu)?;
-        gpu.wait("loading the model")?;
-        let model_seconds = seconds("model", start);
-
-        let start = Instant::now();
+        let (network, weights) = args.weights()?;
+        let model_options = args.model.options(&gpu)?;
+        let (model, model_seconds) = timed("model", || {
+            let model = Model::with_options(&gpu, weights, model_options)?;
+            gpu.wait("loading the model")?;
+            Ok(model)
+        })?;
         let options = AvatarOptions::default();
-        let avatar = Avatar::with_options(&model, &sources, &options)?;
-        gpu.wait("building the avatar")?;
-        let avatar_seconds = seconds("avatar", start);
-
+        let build = || {
+            let avatar = Avatar::with_options(&model, &sources, &options)?;
+            gpu.wait("building the avatar")?;
+            Ok(avatar)
+        };
+        let (avatar, avatar_seconds) = timed("avatar", build)?;
         let camera = Camera::orbit(args.distance, 0.0, 0.0);
         let drive = demo::at_rest(&model).camera(camera);
-        let first_frame_seconds = frame(&avatar, &drive, "first frame")?;
-        let second_frame_seconds = frame(&avatar, &drive, "second frame")?;
+        let render = || {
+            avatar.render(&drive)?;
+            gpu.wait("rendering")
+        };
         let start_up = StartUp {
             model_seconds,
             avatar_seconds,
-            first_frame_seconds,
-            second_frame_seconds,
-            recording_milliseconds: recording(&avatar, &drive)?,
+            first_frame_seconds: timed("first frame", render)?.1,
+            second_frame_seconds: timed("second frame", render)?.1,
             device_bytes: model.device_bytes(),
             peak_resident_bytes: peak_resident(),
         };
 
+        let whole = Whole {
+            avatar: repeated(args.repeat, "avatars", || build().map(drop))?,
+            frame: repeated(args.repeat, "frames", render)?,
+            // A recording that is dropped costs as much as one that is submitted.
+            recording: repeated(7, "recordings", || {
+                let mut encoder = gpu.device().create_command_encoder(&Default::default());
+                let options = RenderOptions::default();
+                let frame = avatar.record(&mut encoder, &drive, &options)?;
+                drop((encoder.finish(), frame));
+                Ok(())
+            })?,
+        };
         let throughput = args.throughput;
         let throughput = throughput.map(|count| Throughput::measure(&avatar, &drive, count));
         let (mut avatars, mut frames) = (Vec::new(), Vec::new());
@@ -172,7 +192,8 @@ impl Report {
             repeat: args.repeat,
             timestamps: frames.iter().all(|profile| profile.timestamps),
             start_up,
-            choices: avatar.model().choices().clone(),
+            choices: model.choices().clone(),
+            whole,
             throughput: throughput.transpose()?,
             avatar: Section::new(&avatars),
             frame: Section::new(&frames),
@@ -185,24 +206,19 @@ impl Report {
         writeln!(out, "{}\n{}\n", self.adapter, self.network)?;
         for (what, seconds) in [
             ("weights, pipelines", start_up.model_seconds),
-            ("avatar", start_up.avatar_seconds),
+            ("first avatar", start_up.avatar_seconds),
             ("first frame", start_up.first_frame_seconds),
             ("second frame", start_up.second_frame_seconds),
         ] {
             writeln!(out, "{what:28} {seconds:10.3} s")?;
         }
-        let what = "recording a frame, CPU";
-        writeln!(out, "{what:28} {:10.3} ms", start_up.recording_milliseconds)?;
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        let what = "weights and working memory";
-        writeln!(
-            out,
-            "{what:28} {:10.1} MB",
-            megabytes(start_up.device_bytes)
-        )?;
-        if let Some(bytes) = start_up.peak_resident_bytes {
-            let what = "peak resident memory";
-            writeln!(out, "{what:28} {:10.1} MB", megabytes(bytes))?;
+        for (what, bytes) in [
+            ("weights and workspace", Some(start_up.device_bytes)),
+            ("peak resident memory", start_up.peak_resident_bytes),
+        ] {
+            if let Some(bytes) = bytes {
+                writeln!(out, "{what:28} {:10.1} MB", bytes as f64 / 1e6)?;
+            }
         }
         if !self.choices.is_empty() {
             writeln!(
@@ -217,6 +233,16 @@ impl Report {
                 .iter()
                 .filter_map(|(name, time)| Some(format!("{name} {:.3}", (**time)? as f64 / 1e6)));
             writeln!(out, "{layer}: {}", variants.collect::<Vec<_>>().join("; "))?;
+        }
+        let (what, median, best, worst) = ("as a whole, wall clock", "median ms", "best", "worst");
+        writeln!(out, "\n{what:28} {median:>10} {best:>10} {worst:>10}")?;
+        for (what, times) in [
+            ("avatar", self.whole.avatar),
+            ("frame", self.whole.frame),
+            ("recording a frame, CPU", self.whole.recording),
+        ] {
+            let [median, best, worst] = [times.median, times.best, times.worst];
+            writeln!(out, "{what:28} {median:10.3} {best:10.3} {worst:10.3}")?;
         }
         if let Some(throughput) = &self.throughput {
             writeln!(out, "\nPictures per second, of {}:", throughput.pictures)?;
@@ -234,7 +260,7 @@ impl Report {
         } else {
             "wall clock around every dispatch, submission included"
         };
-        writeln!(out, "\nBelow: {clock}; medians of {}.", self.repeat)?;
+        writeln!(out, "\nBelow: {clock}; {} runs.", self.repeat)?;
         let title = match self.sources {
             1 => "avatar, 1 source".into(),
             count => format!("avatar, {count} sources"),
@@ -243,6 +269,32 @@ impl Report {
         self.frame.write(&mut out, "frame", per_dispatch)?;
         Ok(out)
     }
+}
+
+impl Args {
+    /// The name of the network and its weights.
+    fn weights(&self) -> Result<(String, Weights)> {
+        if self.full {
+            let name = "released sizes, made-up weights";
+            return Ok((name.into(), demo::released()?));
+        }
+        let path = self.model.path();
+        Ok((path.display().to_string(), Weights::open(path)?))
+    }
+}
+
+/// Does something several times.
+fn repeated(count: u32, what: &'static str, run: impl Fn() -> Result<()>) -> Result<Times> {
+    let mut milliseconds = Vec::new();
+    let bar = report::progress(what, count as usize);
+    for _ in 0..count {
+        let start = Instant::now();
+        run()?;
+        milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(Times::new(milliseconds))
 }
 
 impl Throughput {
@@ -254,9 +306,8 @@ impl Throughput {
         model.render_many(&all, &options)?;
         model.gpu().wait("warming up")?;
         let rate = |what: &str, run: &dyn Fn() -> Result<()>| {
-            let start = Instant::now();
-            run()?;
-            Ok::<_, gpavatar::Error>(f64::from(count) / seconds(what, start))
+            let (_, seconds) = timed(what, run)?;
+            Ok::<_, gpavatar::Error>(f64::from(count) / seconds)
         };
         Ok(Self {
             pictures: count,
@@ -287,61 +338,14 @@ impl Throughput {
     }
 }
 
-/// The network to profile, and what it is.
-fn open(args: &Args, gpu: &Gpu) -> Result<(String, Model)> {
-    let (name, weights, head) = if args.full {
-        let name = "released sizes, made-up weights";
-        (name.into(), demo::released()?, None)
-    } else if let Some(path) = &args.weights {
-        let head = args.head.as_ref().map(HeadModel::open).transpose()?;
-        (path.display().to_string(), Weights::open(path)?, head)
-    } else {
-        let weights = Weights::open(demo::weights())?;
-        (
-            "the network that ships with the crate".into(),
-            weights,
-            None,
-        )
-    };
-    let options = ModelOptions {
-        head,
-        precision: args.precision.precision,
-        tuning: args.precision.tuning(gpu),
-        ..ModelOptions::default()
-    };
-    Ok((name, Model::with_options(gpu, weights, options)?))
-}
-
-/// Seconds to render a frame from its drive on.
-fn frame(avatar: &Avatar, drive: &Drive, what: &str) -> Result<f64> {
+/// Does something and says at once how many seconds it took: at the released sizes a software
+/// adapter takes a while.
+fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     let start = Instant::now();
-    let frame = avatar.render(drive)?;
-    avatar.model().gpu().wait(what)?;
-    drop(frame);
-    Ok(seconds(what, start))
-}
-
-/// Milliseconds to record a frame. A recording that is dropped costs as much as one that is
-/// submitted.
-fn recording(avatar: &Avatar, drive: &Drive) -> Result<f64> {
-    let device = avatar.model().gpu().device();
-    let mut times = Vec::new();
-    for _ in 0..7 {
-        let start = Instant::now();
-        let mut encoder = device.create_command_encoder(&Default::default());
-        let frame = avatar.record(&mut encoder, drive, &RenderOptions::default())?;
-        let commands = encoder.finish();
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-        drop((commands, frame));
-    }
-    Ok(median(times.into_iter()))
-}
-
-/// Seconds since `start`, told at once: at the released sizes a software adapter takes a while.
-fn seconds(what: &str, start: Instant) -> f64 {
+    let done = run()?;
     let seconds = start.elapsed().as_secs_f64();
     eprintln!("{what}: {seconds:.3} s");
-    seconds
+    Ok((done, seconds))
 }
 
 /// Most memory that the process ever had, in bytes. Linux tells.

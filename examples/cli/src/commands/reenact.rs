@@ -55,7 +55,6 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let indices = args.frames.of(motion.len())?.step_by(args.stride as usize);
     let indices: Vec<usize> = indices.collect();
     let gpu = args.gpu.open()?;
-    eprintln!("{}", gpu.description());
     let (avatar, sources) = args.avatar.open(&gpu)?;
 
     let mut album = args.output.album("reenact")?;

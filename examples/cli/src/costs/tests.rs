@@ -1,0 +1,60 @@
+//! Times and sums of made-up profiles.
+
+use gpavatar::{KernelTime, Profile};
+
+use super::{Section, Times};
+
+#[test]
+fn times_have_a_middle_and_ends() {
+    let times = |milliseconds: &[f64]| {
+        let times = Times::new(milliseconds.to_vec());
+        [times.median, times.best, times.worst]
+    };
+    assert_eq!(times(&[3.0, 1.0, 2.0]), [2.0, 1.0, 3.0]);
+    assert_eq!(times(&[4.0, 1.0, 2.0, 8.0]), [3.0, 1.0, 8.0]);
+    assert_eq!(times(&[5.0]), [5.0; 3]);
+    assert_eq!(times(&[]), [0.0; 3]);
+}
+
+#[test]
+fn kernels_and_stages_are_sums_of_their_dispatches() {
+    let time = |stage, kernel, milliseconds| KernelTime {
+        stage,
+        kernel,
+        label: kernel.into(),
+        milliseconds,
+        flops: 10.0,
+        bytes: 4.0,
+    };
+    let run = |slower: f64| Profile {
+        kernels: vec![
+            time("points", "search", 1.0 + slower),
+            time("field", "radiance", 4.0),
+            time("field", "radiance", 5.0 - slower),
+            time("field", "directions", 2.0),
+        ],
+        timestamps: true,
+    };
+    let section = Section::new(&[run(0.0), run(1.0), run(3.0)]);
+    let costs = section
+        .stages
+        .iter()
+        .map(|s| (s.stage, s.cost.dispatches, s.cost.times));
+    let times = |median, best, worst| Times {
+        median,
+        best,
+        worst,
+    };
+    assert_eq!(
+        costs.collect::<Vec<_>>(),
+        [
+            ("points", 1, times(2.0, 1.0, 4.0)),
+            ("field", 3, times(10.0, 8.0, 11.0)),
+        ]
+    );
+    let kernels = &section.stages[1].kernels;
+    assert_eq!(kernels[0].cost.times, times(8.0, 6.0, 9.0));
+    assert_eq!(kernels[1].kernel, "directions");
+    assert_eq!(section.total.times, times(12.0, 12.0, 12.0));
+    assert_eq!((section.total.flops, section.dispatches.len()), (40.0, 4));
+}
