@@ -91,6 +91,7 @@ mod playback;
 pub mod reference;
 mod source;
 mod stage;
+mod stand_in;
 mod weights;
 
 pub use atlas::Atlas;
@@ -122,6 +123,7 @@ pub use options::{
 };
 pub use playback::Playback;
 pub use source::SourceImage;
+pub use stand_in::stand_in;
 pub use weights::{FloatFormat, SyntheticRules, TensorFile, TensorWriter, Weights, fold};
 /// The GPU interface that this crate is built on, in the version it was built with.
 #[doc(no_inline)]

@@ -90,8 +90,8 @@ fn write(canvas: &mut RgbaImage, text: &str, (x, y): (u32, u32), height: RasterH
         let Some(glyph) = glyph(letter).or_else(|| glyph('?')) else {
             continue;
         };
-        for (row, opacities) in (0..).zip(glyph.raster()) {
-            for (column, opacity) in (0..).zip(*opacities) {
+        for (row, opacities) in (0..).zip(glyph.rows()) {
+            for (column, opacity) in (0..).zip(opacities) {
                 let pixel = canvas.get_pixel_mut_checked(left + column, y + row);
                 let mut ink = INK;
                 ink[3] = *opacity;

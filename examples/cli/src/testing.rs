@@ -3,13 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use gpavatar::{
-    FloatFormat, Gpu, GpuOptions, HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions,
-    SourceImage, SyntheticRules, Weights,
-};
+use gpavatar::{Gpu, GpuOptions, Model, SourceImage};
 use image::{Rgba, RgbaImage};
-
-use crate::demo;
 
 /// A square of one colour.
 pub fn plain(side: u32, colour: [u8; 4]) -> RgbaImage {
@@ -38,69 +33,13 @@ pub fn files(directory: &Path) -> Vec<String> {
     names
 }
 
-/// A made-up network of pictures 32 pixels wide, whose head is a ball: the channel `jawOpen` moves
-/// its lower half.
+/// The network that stands in for others.
 pub fn model() -> Model {
-    let config = ModelConfig {
-        source_size: 32,
-        plane_size: 16,
-        points: 100,
-        coarse_samples: 8,
-        fine_samples: 6,
-        low_res_size: 8,
-        output_size: 32,
-        ..Weights::open(demo::weights()).unwrap().config().clone()
-    };
-    let template = ball(config.points);
-    let down = |[_, y, _]: &[f32; 3]| [0.0, if *y < 0.0 { -0.5 } else { 0.0 }, 0.0];
-    let head = HeadModelParts {
-        shape_basis: template.clone(),
-        expression_basis: template.iter().map(down).collect(),
-        channels: vec!["jawOpen".into()],
-        template,
-        ..HeadModelParts::default()
-    };
-    let options = ModelOptions {
-        head: Some(HeadModel::new(head).unwrap()),
-        ..ModelOptions::default()
-    };
     // New buffers are full of NaN, so that what nobody wrote shows.
-    let gpu = GpuOptions {
+    let options = GpuOptions {
         poison: true,
         ..GpuOptions::from_env().unwrap()
     };
-    let gpu = Gpu::with_options(&gpu).unwrap();
-    Model::with_options(&gpu, weights(config), options).unwrap()
-}
-
-/// Weights whose field is about half transparent and varies.
-fn weights(config: ModelConfig) -> Weights {
-    let rules = SyntheticRules::new(&config).unwrap();
-    let made = Weights::synthetic(config, 5, rules).unwrap();
-    let mut writer = made.writer(FloatFormat::F32).unwrap();
-    for (name, change) in [
-        (
-            "nerf_mlp.density_layers.0.weight",
-            (|w| 40.0 * w) as fn(f32) -> f32,
-        ),
-        ("nerf_mlp.density_layers.0.bias", |_| 0.2),
-    ] {
-        let values: Vec<f32> = made.f32(name).unwrap().iter().map(|w| change(*w)).collect();
-        let shape = made.shape(name).unwrap();
-        writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
-    }
-    Weights::from_bytes(writer.into_bytes().unwrap()).unwrap()
-}
-
-/// Points of a Fibonacci spiral all over a ball, at several radii.
-fn ball(count: u32) -> Vec<[f32; 3]> {
-    let golden_angle = std::f32::consts::PI * (3.0 - 5f32.sqrt());
-    let point = |i: u32| {
-        let y = 1.0 - 2.0 * (i as f32 + 0.5) / count as f32;
-        let (sin, cos) = (golden_angle * i as f32).sin_cos();
-        let ring = (1.0 - y * y).sqrt();
-        let radius = 0.5 + 0.4 * ((i * 7) % 10) as f32 / 10.0;
-        [radius * ring * cos, radius * y, radius * ring * sin]
-    };
-    (0..count).map(point).collect()
+    let gpu = Gpu::with_options(&options).unwrap();
+    Model::new(&gpu, gpavatar::stand_in().unwrap()).unwrap()
 }
