@@ -29,7 +29,6 @@ report=$out/REPORT.md
 python=${PYTHON:-python3}
 # A runner without a session has no place for the GL driver's sockets.
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$(mktemp -d)}"
-export CRITERION_HOME="$PWD/$out/criterion"
 
 # Runs a command, whose output becomes a section of the report.
 section() {
@@ -61,12 +60,14 @@ fi
 
 # All that follows runs the variants that this machine finds fastest.
 export GPAVATAR_TUNING=measure="$PWD/$out/variants.json"
-# Start-up with measuring, memory, CPU time of a frame; avatar and frame by stage; each layer's
-# variants.
-section "Start-up, avatar, frame" verbatim cargo run --quiet --release \
-    -p gpavatar-cli -- profile ${profile[@]+"${profile[@]}"} --repeat "$repeat" --json "$out/profile.json"
-# Avatar and frame as a whole, and stages, with confidence intervals.
-section "Stages" verbatim cargo bench --quiet -p gpavatar-benches --bench stages -- "$size"
+# Start-up with measuring, memory; avatar and frame as a whole and by stage; pictures per second; each
+# layer's variants.
+throughput=()
+# At the released sizes a CPU takes minutes for these pictures.
+[ "$size" = released ] || throughput=(--throughput 32)
+section "Start-up, avatar, frame" verbatim cargo run --quiet --release -p gpavatar-cli -- profile \
+    ${profile[@]+"${profile[@]}"} ${throughput[@]+"${throughput[@]}"} --repeat "$repeat" \
+    --json "$out/profile.json"
 # Every kernel and shape against the roofline, the largest convolutions, counted distances.
 # shellcheck disable=SC2086
 section "Kernels" cargo bench --quiet -p gpavatar-benches --bench kernels -- \
