@@ -1,7 +1,7 @@
 //! A made-up network with a head, where no weights are at hand.
 
 use crate::head::{HeadModel, HeadModelParts};
-use crate::{FloatFormat, ModelConfig, Result, SyntheticRules, Weights};
+use crate::{FloatFormat, ModelConfig, PointWeighting, Result, SyntheticRules, Weights};
 
 /// Weights of a made-up network that renders pictures of 32 x 32 pixels in milliseconds on any
 /// adapter. Its head is a ball whose lower half the expression channel `jawOpen` moves down.
@@ -59,7 +59,7 @@ fn config() -> ModelConfig {
         rgb_hidden: 16,
         coarse_samples: 8,
         fine_samples: 6,
-        low_res_size: 8,
+        low_res_size: 9,
         low_res_channels: 8,
         output_size: 32,
         style_size: 20,
@@ -68,6 +68,7 @@ fn config() -> ModelConfig {
         super_resolver_channels: channels(&[12, 8, 8, 4]),
         encoder_decoder_channels: channels(&[16, 16, 12]),
         super_resolver_decoder_channels: channels(&[16, 12, 8, 8]),
+        point_weighting: PointWeighting::Paper,
         ..ModelConfig::default()
     }
 }

@@ -30,37 +30,9 @@ pub fn gpu() -> &'static Gpu {
 
 /// Sizes that differ from each other where they may.
 pub fn config() -> ModelConfig {
-    let channels = |widths: &[u32]| {
-        (2..)
-            .map(|log| 1 << log)
-            .zip(widths.iter().copied())
-            .collect()
-    };
-    ModelConfig {
-        source_size: 32,
-        plane_size: 16,
-        plane_channels: 8,
-        points: 100,
-        neighbours: 4,
-        point_feature: 5,
-        point_hidden: 16,
-        point_output: 12,
-        feature_hidden: 24,
-        rgb_hidden: 16,
-        coarse_samples: 8,
-        fine_samples: 6,
-        low_res_size: 9,
-        low_res_channels: 8,
-        output_size: 32,
-        style_size: 20,
-        style_layers: 2,
-        encoder_channels: channels(&[16, 12, 8, 8]),
-        super_resolver_channels: channels(&[12, 8, 8, 4]),
-        encoder_decoder_channels: channels(&[16, 16, 12]),
-        super_resolver_decoder_channels: channels(&[16, 12, 8, 8]),
-        point_weighting: PointWeighting::Paper,
-        ..ModelConfig::default()
-    }
+    static CONFIG: LazyLock<ModelConfig> =
+        LazyLock::new(|| gpavatar::stand_in().unwrap().config().clone());
+    CONFIG.clone()
 }
 
 /// The same sizes with the released network's weighting of points.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use gpavatar::{Gpu, GpuOptions, Model, SourceImage};
 use image::{Rgba, RgbaImage};
@@ -33,13 +34,15 @@ pub fn files(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The network that stands in for others.
+/// The network that stands in for others, on an adapter that all tests share so that kernels are
+/// compiled once. New buffers are full of NaN: what nobody wrote shows.
 pub fn model() -> Model {
-    // New buffers are full of NaN, so that what nobody wrote shows.
-    let options = GpuOptions {
-        poison: true,
-        ..GpuOptions::from_env().unwrap()
-    };
-    let gpu = Gpu::with_options(&options).unwrap();
-    Model::new(&gpu, gpavatar::stand_in().unwrap()).unwrap()
+    static GPU: LazyLock<Gpu> = LazyLock::new(|| {
+        let options = GpuOptions {
+            poison: true,
+            ..GpuOptions::default()
+        };
+        Gpu::with_options(&options).unwrap()
+    });
+    Model::new(&GPU, gpavatar::stand_in().unwrap()).unwrap()
 }

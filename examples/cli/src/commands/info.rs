@@ -8,7 +8,15 @@ use gpavatar::import::{Contents, ContentsValue};
 
 /// Shows what a file holds: its kind, configuration, licence, and its tensors with their statistics.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Reads weights, head models, avatars and motions of this crate, the authors' checkpoints and tracked
+videos, other pickles, .npz archives and recordings of faces.
+
+Examples:
+  gpavatar info weights/demo.safetensors
+  gpavatar info one_model.ckpt style_tplane      only names with this in them")]
 pub struct Args {
+    /// File to read
     file: PathBuf,
     /// Lists only what has this in its name
     #[arg(default_value = "")]
