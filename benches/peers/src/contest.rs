@@ -9,16 +9,16 @@ use burn::Tensor;
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind, TensorData};
 use gpavatar::wgpu::{Backend, DeviceType};
-use gpavatar::{Avatar, Gpu, Model, ModelOptions, RenderOptions, Weights};
+use gpavatar::{Avatar, Gpu, Model, ModelOptions, RenderOptions, Tuning, Weights};
 use serde::Serialize;
 
-use gpavatar_cli::args::tuning;
-use gpavatar_cli::report;
-use gpavatar_cli::costs::Times;
 use crate::field::{self, Field, Samples};
 use crate::parameters::Parameters;
 use crate::scene::Scene;
 use crate::style_unet::{StyleUnet, sigmoid_wide};
+use gpavatar_cli::args::TuningArgs;
+use gpavatar_cli::costs::Times;
+use gpavatar_cli::report;
 
 /// Times are not compared unless nearly all values are as close as this share of their range.
 const TOLERANCE: f32 = 1e-3;
@@ -42,6 +42,8 @@ pub struct Compare {
     /// Write all numbers as JSON to a file, or with - to standard output in place of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    #[command(flatten)]
+    tuning: TuningArgs,
 }
 
 /// All that was measured.
@@ -77,7 +79,7 @@ impl Report {
     pub fn measure(gpu: &Gpu, scene: &Scene, args: &Compare) -> Result<Self, Box<dyn Error>> {
         let weights = (scene.weights)()?;
         let device = device(gpu)?;
-        let ours = Ours::new(gpu, scene)?;
+        let ours = Ours::new(gpu, scene, args.tuning.choose(gpu))?;
         let wanted = |work: &str| args.only.as_deref().is_none_or(|only| only == work);
         let mut contests = Vec::new();
         if wanted("super-resolver") {
@@ -269,9 +271,9 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(gpu: &Gpu, scene: &Scene) -> gpavatar::Result<Self> {
+    fn new(gpu: &Gpu, scene: &Scene, tuning: Tuning) -> gpavatar::Result<Self> {
         let options = ModelOptions {
-            tuning: tuning(gpu),
+            tuning,
             ..ModelOptions::default()
         };
         let model = Model::with_options(gpu, (scene.weights)()?, options)?;

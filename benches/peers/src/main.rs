@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use contest::{Compare, Report};
 use gpavatar_cli::args::GpuArgs;
 use gpavatar_cli::report;
-use contest::{Compare, Report};
 use scene::Scene;
 
 /// The same work on this crate and on others.

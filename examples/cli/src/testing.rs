@@ -40,7 +40,7 @@ pub fn model() -> Model {
     static GPU: LazyLock<Gpu> = LazyLock::new(|| {
         let options = GpuOptions {
             poison: true,
-            ..GpuOptions::default()
+            ..GpuOptions::from_env().unwrap()
         };
         Gpu::with_options(&options).unwrap()
     });
