@@ -70,6 +70,11 @@
 
 mod atlas;
 mod avatar;
+/// The build script's parts that have tests, which cargo runs in libraries only.
+#[cfg(test)]
+mod build {
+    mod compose;
+}
 mod camera;
 mod config;
 mod drive;

@@ -181,7 +181,7 @@ fn embed_pair(
 }
 
 // Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours.
-fn point_hidden(n: Neighbours, c: u32, thread: u32) -> mat4x4<f32> {
+fn shared_hidden(n: Neighbours, c: u32, thread: u32) -> mat4x4<f32> {
     var hidden = table_of(n, c);
     let stride = field.point_hidden;
     let first = field.offset_layer + c;
@@ -237,7 +237,7 @@ fn gather(at: vec3<f32>, sample: u32, local: u32, thread: u32) -> f32 {
         let n = neighbours_of(at, sample, batch, NEIGHBOURS, GLOBAL_WEIGHTS == 1u);
         sum += dot(n.weight, vec4<f32>(1.0));
         for (var c = 0u; c < field.point_hidden; c += 4u) {
-            var hidden = point_hidden(n, c, thread);
+            var hidden = shared_hidden(n, c, thread);
             if batch == 1u {
                 let at = place(c, local, thread);
                 let next = SAMPLES * THREADS;

@@ -4,7 +4,7 @@
 // or, in a kernel's variant for that storage, rounded to half precision. They are computed with in
 // full precision, unless a kernel says that it does not.
 
-#ifdef HALF_PRECISION
+#ifdef MAPS_F16
 #import gpavatar::halves::{from_halves, to_halves}
 
 struct Stored {

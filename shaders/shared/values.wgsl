@@ -3,7 +3,7 @@
 // Four of the values that the radiance field gives a sample, as they are kept in memory: as they are
 // or, in a kernel's compact variants, rounded to half precision.
 
-#ifdef COMPACT
+#ifdef SAMPLES_F16
 #import gpavatar::halves::{from_halves, to_halves}
 
 struct StoredValues {

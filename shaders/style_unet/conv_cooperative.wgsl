@@ -7,27 +7,16 @@
 // Subgroups of any size will do: too few take the tasks in turn, and idle ones repeat the last.
 // Workgroup x, y: rectangles; z: groups of output channels.
 
-enable f16;
-enable wgpu_cooperative_matrix;
-
 #import gpavatar::conv_epilogue::{conv, weights, modulation, store}
 #import gpavatar::conv_input::pixel
-#import gpavatar::network_weights::unpacked_weights
-
-// Pixels times input channels, input times output channels, pixels times output channels.
-#ifdef MATRIX_16
-const SIDE = 16u;
-const STAGED = 9696u;
-alias Pixels = coop_mat16x16<f16, A>;
-alias Weights = coop_mat16x16<f16, B>;
-alias Sums = coop_mat16x16<f32, C>;
-#else
-const SIDE = 8u;
-const STAGED = 5472u;
-alias Pixels = coop_mat8x8<f16, A>;
-alias Weights = coop_mat8x8<f16, B>;
-alias Sums = coop_mat8x8<f32, C>;
+#import gpavatar::conv_matrices::{
+    CHUNK, SKEW, PIXEL_STRIDE, TASKS, SIDE, staged, sums,
+    Sums, load_pixels, load_weights, load_sums, store_sums, multiply_add,
+}
+#ifdef EMULATED_MATRICES
+#import gpavatar::conv_matrices::{SUBGROUP, lane}
 #endif
+#import gpavatar::network_weights::unpacked_weights
 
 // 3 or 1.
 override KERNEL_SIZE: u32 = 3u;
@@ -39,20 +28,6 @@ override UPSAMPLED: u32 = 0u;
 override CHANNEL_GROUPS: u32 = 2u;
 
 const THREADS = 128u;
-const TASKS = 4u;
-// Input channels that are staged at a time.
-const CHUNK = 16u;
-// From one staged pixel, or one row of weights, to the next: skewed, so that the rows of a matrix
-// begin in different banks, by a multiple of the 16 bytes that matrices have to be aligned to.
-const SKEW = 8u;
-const PIXEL_STRIDE = CHUNK + SKEW;
-
-// The rectangle with its border [y][x][CHUNK], then weights [tap of a row][CHUNK][output channels]:
-// with SIDE 16 at most 18 * 18 * 24 + 3 * 16 * 40 (one channel group), 18 * 10 * 24 + 3 * 16 * 72,
-// 18 * 6 * 24 + 3 * 16 * 136; with SIDE 8 at most 10 * 18 * 24 + 3 * 16 * 24.
-var<workgroup> staged: array<f16, STAGED>;
-// A sum of each task [task][pixel][output channel].
-var<workgroup> sums: array<f32, TASKS * SIDE * SIDE>;
 
 fn stage(at: u32, value: vec4<f32>) {
     let rounded = vec4<f16>(value);
@@ -116,7 +91,7 @@ fn finish(
     column: u32,
     sum: Sums,
 ) {
-    coopStoreT(sum, &sums[task * SIDE * SIDE], SIDE);
+    store_sums(task * SIDE * SIDE, sum);
     workgroupBarrier();
     for (var i = thread; i < TASKS * SIDE * SIDE / 4u; i += THREADS) {
         let owner = i / (SIDE * SIDE / 4u);
@@ -137,9 +112,16 @@ fn finish(
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
+#ifndef EMULATED_MATRICES
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
+#endif
 ) {
+#ifdef EMULATED_MATRICES
+    lane = thread % SUBGROUP;
+    let subgroup = thread / SUBGROUP;
+    let subgroups = THREADS / SUBGROUP;
+#endif
     let border = KERNEL_SIZE / 2u;
     let lines = 4u * TASKS / CHANNEL_GROUPS;
     let staged_width = SIDE + 2u * border;
@@ -161,7 +143,7 @@ fn main(
             sums[i] = 0.0;
         }
         workgroupBarrier();
-        let zero = coopLoadT<Sums>(&sums[0], SIDE);
+        let zero = load_sums(0u);
         var a0 = zero;
         var b0 = zero;
         var a1 = zero;
@@ -180,22 +162,22 @@ fn main(
                 for (var kx = 0u; kx < KERNEL_SIZE; kx++) {
                     for (var k = 0u; k < CHUNK; k += SIDE) {
                         let w = first_weight + (kx * CHUNK + k) * weight_stride + channel;
-                        let wa = coopLoadT<Weights>(&staged[w], weight_stride);
-                        let wb = coopLoadT<Weights>(&staged[w + SIDE], weight_stride);
+                        let wa = load_weights(w, weight_stride);
+                        let wb = load_weights(w + SIDE, weight_stride);
                         let row = staged_width * PIXEL_STRIDE;
                         let p = (line + ky) * row + kx * PIXEL_STRIDE + k;
-                        let x0 = coopLoadT<Pixels>(&staged[p], PIXEL_STRIDE);
-                        a0 = coopMultiplyAdd(x0, wa, a0);
-                        b0 = coopMultiplyAdd(x0, wb, b0);
-                        let x1 = coopLoadT<Pixels>(&staged[p + row], PIXEL_STRIDE);
-                        a1 = coopMultiplyAdd(x1, wa, a1);
-                        b1 = coopMultiplyAdd(x1, wb, b1);
-                        let x2 = coopLoadT<Pixels>(&staged[p + 2u * row], PIXEL_STRIDE);
-                        a2 = coopMultiplyAdd(x2, wa, a2);
-                        b2 = coopMultiplyAdd(x2, wb, b2);
-                        let x3 = coopLoadT<Pixels>(&staged[p + 3u * row], PIXEL_STRIDE);
-                        a3 = coopMultiplyAdd(x3, wa, a3);
-                        b3 = coopMultiplyAdd(x3, wb, b3);
+                        let x0 = load_pixels(p);
+                        a0 = multiply_add(x0, wa, a0);
+                        b0 = multiply_add(x0, wb, b0);
+                        let x1 = load_pixels(p + row);
+                        a1 = multiply_add(x1, wa, a1);
+                        b1 = multiply_add(x1, wb, b1);
+                        let x2 = load_pixels(p + 2u * row);
+                        a2 = multiply_add(x2, wa, a2);
+                        b2 = multiply_add(x2, wb, b2);
+                        let x3 = load_pixels(p + 3u * row);
+                        a3 = multiply_add(x3, wa, a3);
+                        b3 = multiply_add(x3, wb, b3);
                     }
                 }
                 workgroupBarrier();

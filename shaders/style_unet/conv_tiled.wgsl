@@ -8,12 +8,12 @@
 // In half arithmetic all that is staged, its products and the sums of what is staged at a time are of
 // 16 bits; longer sums are of 32.
 
-enable f16;
-
 #import gpavatar::conv_epilogue::{conv, weights, modulation, store}
 #import gpavatar::conv_input::pixel
 #import gpavatar::network_weights::unpacked_weights
-#ifdef HALF_ARITHMETIC
+#ifdef ARITHMETIC_F16
+enable f16;
+
 alias Four = vec4<f16>;
 alias Block = mat4x4<f16>;
 
@@ -111,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var b6 = Four();
     var a7 = Four();
     var b7 = Four();
-#ifdef HALF_ARITHMETIC
+#ifdef ARITHMETIC_F16
     var a03 = mat4x4<f32>();
     var a47 = mat4x4<f32>();
     var b03 = mat4x4<f32>();
@@ -129,7 +129,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 value = pixel(x, y, c, UPSAMPLED == 1u);
                 if MODULATED == 1u {
                     value *= modulation[conv.modulation_offset + c];
-#ifdef HALF_ARITHMETIC
+#ifdef ARITHMETIC_F16
                     // What is larger than the largest half becomes that one rather than infinity.
                     value = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));
 #endif
@@ -230,7 +230,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 }
             }
         }
-#ifdef HALF_ARITHMETIC
+#ifdef ARITHMETIC_F16
         a03 += mat4x4<f32>(
             vec4<f32>(a0), vec4<f32>(a1), vec4<f32>(a2), vec4<f32>(a3)
         );
@@ -266,7 +266,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let x = group.x * tile_width + column;
     let y = group.y * tile_height + line;
     let o = (first_eighth + channel_group) * 2u;
-#ifndef HALF_ARITHMETIC
+#ifndef ARITHMETIC_F16
     let a03 = mat4x4<f32>(a0, a1, a2, a3);
     let a47 = mat4x4<f32>(a4, a5, a6, a7);
     let b03 = mat4x4<f32>(b0, b1, b2, b3);

@@ -5,7 +5,7 @@
 // of their output's gain, the largest of its weights: for as many bits they are up to 16 times as
 // precise as halves.
 
-#ifdef COMPACT
+#ifdef WEIGHTS_SNORM16
 struct StoredWeights {
     v: vec2<u32>,
 }

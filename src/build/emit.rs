@@ -1,89 +1,176 @@
-//! Writes the reflected kernels as Rust.
+//! Composes all kernels and writes them as Rust.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::reflect::{BindingKind, Kernel, Struct, Variants};
+use super::compose::{Composer, Files};
+use super::reflect::{BindingKind, Kernel, Scalar, Struct};
 
-/// The text of `kernels.rs`: a module per shader folder with one `KernelSource` per kernel, and the
-/// module `params` with the uniform structs.
-pub fn kernels(kernels: &[Variants]) -> String {
-    let mut folders: BTreeMap<&str, String> = BTreeMap::new();
-    let mut structs: BTreeMap<&str, &Struct> = BTreeMap::new();
-    let mut all = String::new();
-    for Variants {
-        first,
-        mixed,
-        half,
-        half_arithmetic,
-    } in kernels
-    {
-        let (folder, file) = first
-            .name
-            .rsplit_once('/')
-            .expect("kernels live in folders");
-        let module = folder.replace('/', "::");
-        let constant = |kernel: &Kernel| file.to_uppercase() + kernel.variant.constant();
-        let body = folders.entry(folder).or_default();
-        let mut emit = |kernel: &Kernel, others: [&Option<Kernel>; 3]| {
-            let constant_of = |kernel: &Option<Kernel>| match kernel {
-                Some(kernel) => format!("Some(&{})", constant(kernel)),
-                None => "None".to_string(),
-            };
-            let constant = constant(kernel);
-            write!(all, "&{module}::{constant}, ").unwrap();
-            body.push_str(&kernel_source(kernel, &constant, others.map(constant_of)));
-        };
-        if let Some(half) = half {
-            emit(half, [&None, &None, half_arithmetic]);
-        }
-        if let Some(half_arithmetic) = half_arithmetic {
-            emit(half_arithmetic, [&None, &None, &None]);
-        }
-        if let Some(mixed) = mixed {
-            emit(mixed, [&None, &None, &None]);
-        }
-        emit(first, [mixed, half, &None]);
-        for layout in &first.structs {
-            let known = *structs.entry(&layout.name).or_insert(layout);
-            assert!(
-                known == layout,
-                "two uniform structs are called {}",
-                layout.name
-            );
-        }
-    }
+/// The definitions of the numeric formats in which the library runs, each with more in 16 bits.
+const FORMATS: [&[&str]; 4] = [
+    &[],
+    &["WEIGHTS_SNORM16", "SAMPLES_F16"],
+    &["WEIGHTS_SNORM16", "SAMPLES_F16", "MAPS_F16"],
+    &[
+        "WEIGHTS_SNORM16",
+        "SAMPLES_F16",
+        "MAPS_F16",
+        "ARITHMETIC_F16",
+    ],
+];
+/// Cooperative matrices of 16 x 16 in place of 8 x 8. Kernels that ask for it multiply maps in 16 bits.
+const MATRIX_16: &str = "MATRIX_16";
+/// Products of matrices that any device can compute, for tests.
+const EMULATED_MATRICES: &str = "EMULATED_MATRICES";
 
-    let mut text = String::new();
-    for (folder, body) in folders {
-        writeln!(text, "pub mod {folder} {{\nuse super::*;\n{body}}}").unwrap();
-    }
-    writeln!(
-        text,
-        "/// Every kernel of the crate.\npub static ALL: &[&KernelSource] = &[{all}];"
-    )
-    .unwrap();
-    writeln!(
-        text,
-        "/// Rust twins of the kernels' uniform structs.\npub mod params {{"
-    )
-    .unwrap();
-    for layout in structs.values() {
-        text.push_str(&uniform_struct(layout));
-    }
-    text.push_str("}\n");
-    text
+/// What is written besides the kernels that WebGPU runs.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Those that need features which it lacks or calls optional.
+    pub special: bool,
+    /// Those of emulated matrices.
+    pub emulated: bool,
 }
 
-/// The kernel as the static `constant`, with its variants for the other storages and the one that
-/// computes in half precision.
-fn kernel_source(
-    kernel: &Kernel,
-    constant: &str,
-    [mixed, half, computed_in_half]: [String; 3],
-) -> String {
-    let browser = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|target| target == "wasm32");
+/// A static: a kernel, and the same for other numeric formats.
+struct Entry<'a> {
+    /// `folder/file` below `shaders/`.
+    file: &'a str,
+    /// What tells the static from others of the file.
+    suffix: &'static str,
+    kernel: Kernel,
+    variants: Vec<Kernel>,
+}
+
+/// The text of `kernels.rs`: a module per shader folder with one `KernelSource` per kernel and the
+/// constants of each file, and the module `params` with the uniform structs.
+pub fn kernels(files: &Files, options: Options) -> Result<String, String> {
+    let definitions = [FORMATS[3], &[MATRIX_16, EMULATED_MATRICES]].concat();
+    let composer = Composer::new(files, &definitions)?;
+    let mut entries = Vec::new();
+    for file in composer.kernels() {
+        entries.extend(compose(&composer, file, options)?);
+    }
+
+    let mut folders: BTreeMap<&str, String> = BTreeMap::new();
+    let mut all = String::new();
+    for entry in &entries {
+        let (folder, file) = entry
+            .file
+            .rsplit_once('/')
+            .ok_or("kernels live in folders")?;
+        let name = file.to_uppercase() + entry.suffix;
+        let body = folders.entry(folder).or_default();
+        let mut emit = |name: &str, kernel: &Kernel, variants: &str| {
+            let source = source(entry.file, kernel, variants, options);
+            writeln!(
+                body,
+                "/// `shaders/{}.wgsl`.\npub static {name}: super::KernelSource = {source};",
+                entry.file
+            )
+            .unwrap();
+            if !kernel.definitions.contains(&EMULATED_MATRICES) {
+                write!(all, "&{folder}::{name}, ").unwrap();
+            }
+        };
+        let mut variants = String::new();
+        for variant in &entry.variants {
+            let name = format!("{name}_{}", variant.definitions.join("_"));
+            emit(&name, variant, "");
+            write!(variants, "&{name}, ").unwrap();
+        }
+        emit(&name, &entry.kernel, &variants);
+    }
+    let kernels = || {
+        entries
+            .iter()
+            .flat_map(|entry| entry.variants.iter().chain([&entry.kernel]))
+    };
+    for (file, constants) in constants(kernels()) {
+        let (folder, module) = file.rsplit_once('/').ok_or("shaders live in folders")?;
+        let body = folders.entry(folder).or_default();
+        writeln!(
+            body,
+            "/// Constants of `shaders/{file}.wgsl`.\npub mod {module} {{\n{constants}}}"
+        )
+        .unwrap();
+    }
+    let mut text = String::new();
+    for (folder, body) in folders {
+        writeln!(text, "pub mod {folder} {{\n{body}}}").unwrap();
+    }
+    let formats = FORMATS
+        .map(|definitions| format!("&{definitions:?}, "))
+        .concat();
+    writeln!(
+        text,
+        "/// Every kernel of the crate.\npub static ALL: &[&KernelSource] = &[{all}];\n\
+         /// The shader definitions for which kernels are composed.\n\
+         pub const FORMATS: &[&[&str]] = &[{formats}];\n\
+         /// Rust twins of the kernels' uniform structs.\npub mod params {{\n{}}}",
+        uniform_structs(kernels())?
+    )
+    .unwrap();
+    Ok(text)
+}
+
+/// The statics of a file. Definitions that its texts do not ask for make no variant.
+fn compose<'a>(
+    composer: &Composer<'a>,
+    file: &'a str,
+    options: Options,
+) -> Result<Vec<Entry<'a>>, String> {
+    let compose = |definitions: &[&'static str]| {
+        let composed = composer.compose(file, definitions)?;
+        let asked = definitions
+            .iter()
+            .filter(|definition| composed.asked.contains(*definition));
+        Kernel::new(&composed, asked.copied().collect())
+            .map_err(|error| format!("{error}\n  in shaders/{file}.wgsl with {definitions:?}"))
+    };
+    let entry = |suffix, kernel| Entry {
+        file,
+        suffix,
+        kernel,
+        variants: Vec::new(),
+    };
+    let asked = composer.compose(file, FORMATS[2])?.asked;
+    if !asked.contains(MATRIX_16) {
+        let mut entry = entry("", compose(FORMATS[0])?);
+        for definitions in &FORMATS[1..] {
+            let variant = compose(definitions)?;
+            let last = entry.variants.last().unwrap_or(&entry.kernel);
+            if variant.definitions != last.definitions {
+                entry.variants.push(variant);
+            }
+        }
+        return Ok(vec![entry]);
+    }
+    let of_16 = [FORMATS[2], &[MATRIX_16]].concat();
+    let mut entries = vec![
+        entry("_16", compose(&of_16)?),
+        entry("_8", compose(FORMATS[2])?),
+    ];
+    if options.emulated && asked.contains(EMULATED_MATRICES) {
+        let emulated =
+            |definitions: &[&'static str]| compose(&[definitions, &[EMULATED_MATRICES]].concat());
+        entries.push(entry("_16_EMULATED", emulated(&of_16)?));
+        entries.push(entry("_8_EMULATED", emulated(FORMATS[2])?));
+    }
+    Ok(entries)
+}
+
+/// A kernel as a Rust expression.
+fn source(file: &str, kernel: &Kernel, variants: &str, options: Options) -> String {
+    let suffixes = kernel.definitions.iter();
+    let suffixes = suffixes.map(|name| format!(", {}", name.to_lowercase().replace('_', " ")));
+    let name = file.to_string() + &suffixes.collect::<String>();
     let special = kernel.subgroups || kernel.half_arithmetic || kernel.matrices.is_some();
+    let wgsl = if special && !options.special {
+        ""
+    } else {
+        &kernel.wgsl
+    };
     let mut bindings = String::new();
     for binding in &kernel.bindings {
         let kind = match binding.kind {
@@ -93,40 +180,55 @@ fn kernel_source(
         };
         write!(
             bindings,
-            "BindingInfo {{ group: {}, index: {}, name: {:?}, kind: BindingKind::{kind} }}, ",
+            "super::BindingInfo {{ group: {}, index: {}, name: {:?}, kind: super::BindingKind::{kind} }}, ",
             binding.group, binding.index, binding.name
         )
         .unwrap();
     }
+    let Kernel {
+        definitions,
+        workgroup_size,
+        workgroup_bytes,
+        subgroups,
+        half_arithmetic,
+        matrices,
+        overrides,
+        ..
+    } = kernel;
     format!(
-        "/// `shaders/{name}.wgsl`{suffix}.\n\
-         pub static {constant}: KernelSource = KernelSource {{ name: \"{name}{suffix}\", wgsl: {wgsl:?}, \
-         workgroup_size: {size:?}, workgroup_bytes: {bytes}, subgroups: {subgroups}, \
-         half_arithmetic: {half_arithmetic}, matrices: {matrices:?}, bindings: &[{bindings}], \
-         constants: &{constants:?}, mixed: {mixed}, half: {half}, computed_in_half: {computed_in_half} }};\n",
-        name = kernel.name,
-        suffix = kernel.variant.suffix(),
-        wgsl = match browser {
-            // A page is the better for every kilobyte that it lacks.
-            true if special => String::new(),
-            true => unindented(&kernel.wgsl),
-            false => kernel.wgsl.clone(),
-        },
-        size = kernel.workgroup_size,
-        bytes = kernel.workgroup_bytes,
-        subgroups = kernel.subgroups,
-        half_arithmetic = kernel.half_arithmetic,
-        matrices = kernel.matrices,
-        constants = kernel.constants,
+        "super::KernelSource {{ name: {name:?}, wgsl: {wgsl:?}, definitions: &{definitions:?}, \
+         workgroup_size: {workgroup_size:?}, workgroup_bytes: {workgroup_bytes}, \
+         subgroups: {subgroups}, half_arithmetic: {half_arithmetic}, matrices: {matrices:?}, \
+         bindings: &[{bindings}], constants: &{overrides:?}, variants: &[{variants}] }}"
     )
 }
 
-/// A text without indentation and empty lines: variants of a kernel then lie within the window of the
-/// page's compression.
-fn unindented(text: &str) -> String {
-    let lines = text.lines().map(str::trim_start);
-    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
-    lines.join("\n")
+/// File -> its scalar constants. Those that depend on the definitions are left out: such a name is no
+/// constant of the file.
+fn constants<'a>(kernels: impl Iterator<Item = &'a Kernel>) -> BTreeMap<&'a str, String> {
+    let mut values: BTreeMap<_, Option<&Scalar>> = BTreeMap::new();
+    for (place, value) in kernels.flat_map(|kernel| &kernel.constants) {
+        let known = values.entry(place).or_insert(Some(value));
+        *known = known.filter(|known| *known == value);
+    }
+    let mut files: BTreeMap<&str, String> = BTreeMap::new();
+    for ((file, name), value) in values {
+        if let Some(Scalar { rust, value }) = value {
+            let text = files.entry(file).or_default();
+            writeln!(text, "pub const {name}: {rust} = {value};").unwrap();
+        }
+    }
+    files
+}
+
+fn uniform_structs<'a>(kernels: impl Iterator<Item = &'a Kernel>) -> Result<String, String> {
+    let mut structs: BTreeMap<&str, &Struct> = BTreeMap::new();
+    for layout in kernels.flat_map(|kernel| &kernel.structs) {
+        if *structs.entry(&layout.name).or_insert(layout) != layout {
+            return Err(format!("two uniform structs are called {}", layout.name));
+        }
+    }
+    Ok(structs.into_values().map(uniform_struct).collect())
 }
 
 fn uniform_struct(layout: &Struct) -> String {

@@ -1,78 +1,18 @@
 //! What the host has to know of a kernel, read from its naga module.
 
+use std::collections::BTreeMap;
+
+use naga::valid::Capabilities;
 use naga::{AddressSpace, ImageClass, StorageAccess, TypeInner};
 
-/// A kernel and its variants.
-pub struct Variants {
-    pub first: Kernel,
-    /// With compact weights or values, if it has any.
-    pub mixed: Option<Kernel>,
-    /// With maps in half precision, too, if it has any.
-    pub half: Option<Kernel>,
-    /// Computing in it, too, if it can.
-    pub half_arithmetic: Option<Kernel>,
-}
-
-/// What a file is composed to.
-#[derive(Clone, Copy)]
-pub enum Variant {
-    Full,
-    /// Weights and values in 16 bits.
-    Mixed,
-    /// Maps in half precision, too.
-    Half,
-    /// Most of the arithmetic in half precision, too.
-    HalfArithmetic,
-    /// Matrices of 16 x 16 of numbers stored in half precision.
-    Matrix16,
-    /// Of 8 x 8.
-    Matrix8,
-}
-
-impl Variant {
-    /// Shader definitions.
-    pub fn definitions(self) -> &'static [&'static str] {
-        match self {
-            Self::Full => &[],
-            Self::Mixed => &["COMPACT"],
-            Self::Half | Self::Matrix8 => &["COMPACT", "HALF_PRECISION"],
-            Self::HalfArithmetic => &["COMPACT", "HALF_PRECISION", "HALF_ARITHMETIC"],
-            Self::Matrix16 => &["COMPACT", "HALF_PRECISION", "MATRIX_16"],
-        }
-    }
-
-    /// What tells the kernel's name apart.
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::Full => "",
-            Self::Mixed => ", mixed",
-            Self::Half => ", half",
-            Self::HalfArithmetic => ", half arithmetic",
-            Self::Matrix16 => ", 16x16",
-            Self::Matrix8 => ", 8x8",
-        }
-    }
-
-    /// What tells its static apart.
-    pub fn constant(self) -> &'static str {
-        match self {
-            Self::Full => "",
-            Self::Mixed => "_MIXED",
-            Self::Half => "_HALF",
-            Self::HalfArithmetic => "_HALF_ARITHMETIC",
-            Self::Matrix16 => "_16",
-            Self::Matrix8 => "_8",
-        }
-    }
-}
+use super::compose::Composed;
 
 /// A composed kernel.
 pub struct Kernel {
-    /// `folder/file` below `shaders/`.
-    pub name: String,
-    pub variant: Variant,
     /// Self-contained WGSL.
     pub wgsl: String,
+    /// What it is composed under.
+    pub definitions: Vec<&'static str>,
     pub workgroup_size: [u32; 3],
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
@@ -83,10 +23,19 @@ pub struct Kernel {
     /// Rows and columns of its cooperative matrices.
     pub matrices: Option<u32>,
     pub bindings: Vec<Binding>,
-    /// Names of the override constants.
-    pub constants: Vec<String>,
+    /// Names of the overrides.
+    pub overrides: Vec<String>,
     /// Uniform structs, one per uniform binding.
     pub structs: Vec<Struct>,
+    /// File and name of the scalar constants, and their values as Rust.
+    pub constants: BTreeMap<(String, String), Scalar>,
+}
+
+/// A constant's Rust type and value.
+#[derive(Clone, PartialEq)]
+pub struct Scalar {
+    pub rust: &'static str,
+    pub value: String,
 }
 
 pub struct Binding {
@@ -124,38 +73,24 @@ pub struct Field {
 }
 
 impl Kernel {
-    pub fn new(name: &str, variant: Variant, module: naga::Module) -> Self {
+    pub fn new(composed: &Composed<'_>, definitions: Vec<&'static str>) -> Result<Self, String> {
+        let mut module = composed.parse()?;
+        // What an adapter lacks is known when a kernel is chosen for it.
+        composed.validate(&module, Capabilities::all())?;
+        let constants = constants(&module, composed);
+        naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
         let module = &module;
-        let fail = |what: String| -> ! { panic!("shaders/{name}.wgsl: {what}") };
-        let info = naga::valid::Validator::new(
-            naga::valid::ValidationFlags::all(),
-            naga::valid::Capabilities::all(),
-        )
-        .validate(module)
-        .unwrap_or_else(|error| fail(format!("{error:?}")));
-        let wgsl =
-            naga::back::wgsl::write_string(module, &info, naga::back::wgsl::WriterFlags::empty())
-                .unwrap_or_else(|error| fail(error.to_string()));
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
 
         let [entry] = module.entry_points.as_slice() else {
-            fail("a kernel has exactly one entry point".into());
+            return Err("a kernel has exactly one entry point".into());
         };
-        let constants = module
-            .overrides
-            .iter()
-            .map(|(_, o)| o.name.clone().unwrap())
-            .collect();
-        for constant in &constants as &Vec<String> {
-            if !wgsl.contains(&format!("override {constant}:")) {
-                fail(format!(
-                    "override `{constant}` was renamed; declare overrides in the kernel's own \
-                     file and end no name in a digit"
-                ));
-            }
+        if entry.workgroup_size_overrides.is_some() {
+            return Err("the host counts workgroups: an override cannot be their size".into());
         }
-
+        let overrides = module.overrides.iter();
+        let overrides = overrides.map(|(_, o)| o.name.clone().unwrap()).collect();
         let mut bindings = Vec::new();
         let mut structs = Vec::new();
         let mut workgroup_bytes = 0;
@@ -184,12 +119,12 @@ impl Kernel {
                         ..
                     },
                 ) if *format == naga::StorageFormat::Rgba8Unorm => BindingKind::StorageTexture,
-                _ => fail(format!("binding {:?} is of no known kind", variable.name)),
+                _ => return Err(format!("binding {:?} is of no known kind", variable.name)),
             };
             bindings.push(Binding {
                 group: binding.group,
                 index: binding.binding,
-                name: undecorated(variable.name.as_deref().unwrap()).to_string(),
+                name: variable.name.clone().unwrap(),
                 kind,
             });
         }
@@ -200,20 +135,40 @@ impl Kernel {
             TypeInner::CooperativeMatrix { columns, .. } => Some(*columns as u32),
             _ => None,
         });
-        Self {
-            name: name.to_string(),
-            variant,
+        let without_subgroups = Capabilities::all() - Capabilities::SUBGROUP;
+        Ok(Self {
+            wgsl: composed.text.clone(),
+            definitions,
             workgroup_size: entry.workgroup_size,
             workgroup_bytes,
-            subgroups: wgsl.contains("subgroup"),
+            subgroups: composed.validate(module, without_subgroups).is_err(),
             half_arithmetic,
             matrices,
-            wgsl,
             bindings,
-            constants,
+            overrides,
             structs,
-        }
+            constants,
+        })
     }
+}
+
+/// The scalar constants of all files, by file and name.
+fn constants(module: &naga::Module, composed: &Composed<'_>) -> BTreeMap<(String, String), Scalar> {
+    let constants = module.constants.iter().filter_map(|(handle, constant)| {
+        let naga::Expression::Literal(literal) = module.global_expressions[constant.init] else {
+            return None;
+        };
+        let (rust, value) = match literal {
+            naga::Literal::U32(value) => ("u32", value.to_string()),
+            naga::Literal::I32(value) => ("i32", value.to_string()),
+            naga::Literal::F32(value) => ("f32", format!("{value:?}")),
+            _ => return None,
+        };
+        let file = composed.file(module.constants.get_span(handle))?;
+        let name = constant.name.clone()?;
+        Some(((file.to_string(), name), Scalar { rust, value }))
+    });
+    constants.collect()
 }
 
 impl Struct {
@@ -236,19 +191,13 @@ impl Struct {
             })
             .collect();
         // Uniform bindings are sized in steps of 16 bytes.
-        let name = undecorated(ty.name.as_deref().unwrap()).to_string();
+        let name = ty.name.clone().unwrap();
         Self {
             name,
             fields,
             bytes: span.next_multiple_of(16),
         }
     }
-}
-
-/// Imported items carry their module behind a marker.
-fn undecorated(name: &str) -> &str {
-    name.split_once("X_naga_oil_mod_X")
-        .map_or(name, |(plain, _)| plain)
 }
 
 fn rust_type(module: &naga::Module, handle: naga::Handle<naga::Type>) -> String {

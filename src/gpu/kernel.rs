@@ -3,7 +3,8 @@
 use super::{Gpu, ShaderChecks, Storage};
 use crate::{Error, Result};
 
-/// The kernels under `shaders/`, one [`KernelSource`] each, and their uniform structs.
+/// The kernels under `shaders/`, one [`KernelSource`] each, with the constants of each file in a module
+/// of its name, and their uniform structs.
 #[allow(missing_docs)]
 pub mod kernels {
     use super::{BindingInfo, BindingKind, KernelSource};
@@ -34,12 +35,10 @@ pub struct KernelSource {
     pub bindings: &'static [BindingInfo],
     /// Override constants.
     pub constants: &'static [&'static str],
-    /// The same kernel for [`Storage::Mixed`], if that is another.
-    pub mixed: Option<&'static KernelSource>,
-    /// The same kernel for [`Storage::Half`], if that is yet another.
-    pub half: Option<&'static KernelSource>,
-    /// Of a kernel for [`Storage::Half`], the one that also computes in half precision, if there is one.
-    pub computed_in_half: Option<&'static KernelSource>,
+    /// Shader definitions that it is composed under.
+    pub definitions: &'static [&'static str],
+    /// The same kernel under other definitions.
+    pub variants: &'static [&'static KernelSource],
 }
 
 /// A binding of a kernel.
@@ -73,15 +72,30 @@ pub enum BindingKind {
 }
 
 impl KernelSource {
+    /// The variant for shader definitions, as far as they matter for it.
+    #[must_use]
+    pub fn variant(&'static self, definitions: &[&str]) -> &'static Self {
+        let fits = |of: &&&Self| of.definitions.iter().all(|name| definitions.contains(name));
+        let fitting = self.variants.iter().filter(fits);
+        fitting
+            .max_by_key(|of| of.definitions.len())
+            .unwrap_or(&self)
+    }
+
     /// The variant for numbers that are kept like this.
     #[must_use]
     pub fn stored(&'static self, storage: Storage) -> &'static Self {
-        let variant = match storage {
-            Storage::Full => None,
-            Storage::Mixed => self.mixed,
-            Storage::Half => self.half.or(self.mixed),
-        };
-        variant.unwrap_or(self)
+        self.variant(match storage {
+            Storage::Full => kernels::FORMATS[0],
+            Storage::Mixed => kernels::FORMATS[1],
+            Storage::Half => kernels::FORMATS[2],
+        })
+    }
+
+    /// Workgroups for so many threads along x, y and z.
+    #[must_use]
+    pub fn workgroups(&self, threads: [u32; 3]) -> [u32; 3] {
+        std::array::from_fn(|axis| threads[axis].div_ceil(self.workgroup_size[axis]))
     }
 
     /// Features that a device has to have enabled to run the kernel. Those that need none are what

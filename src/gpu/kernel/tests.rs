@@ -7,7 +7,7 @@ use super::*;
 use crate::stage::testing::gpu;
 
 /// A kernel's emitted WGSL, parsed and validated with nothing that WebGPU calls optional but what
-/// it says that it needs.
+/// it says that it needs, and without what its entry point does not reach.
 struct Parsed {
     source: &'static KernelSource,
     module: naga::Module,
@@ -17,7 +17,7 @@ struct Parsed {
 fn all() -> impl Iterator<Item = Parsed> {
     kernels::ALL.iter().map(|source| {
         let name = source.name;
-        let module = naga::front::wgsl::parse_str(source.wgsl)
+        let mut module = naga::front::wgsl::parse_str(source.wgsl)
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source.wgsl)));
         // Packed halves are no option in WebGPU, though naga counts them as one.
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
@@ -28,6 +28,7 @@ fn all() -> impl Iterator<Item = Parsed> {
         if let Err(error) = validator.validate(&module) {
             panic!("{name}: {}", error.emit_to_string(source.wgsl));
         }
+        naga::compact::compact(&mut module, naga::compact::KeepUnused::No);
         let mut layouts = naga::proc::Layouter::default();
         layouts.update(module.to_ctx()).unwrap();
         Parsed {
@@ -223,30 +224,64 @@ fn what_is_known_of_a_kernel_is_what_its_text_declares() {
 
 #[test]
 fn constants_have_a_default_and_a_comment() {
+    let shaders = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
+    let folders = std::fs::read_dir(shaders).unwrap();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let texts: Vec<_> = files
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
     for kernel in all() {
         let name = kernel.source.name;
         for (_, constant) in kernel.module.overrides.iter() {
             assert!(constant.init.is_some(), "{name}: {constant:?}");
         }
-        // All variants come from one file.
-        let file = name.split(", ").next().unwrap();
-        let path = format!("{}/shaders/{file}.wgsl", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(path).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
         for constant in kernel.source.constants {
             let declared = format!("override {constant}:");
-            let line = lines.iter().position(|line| line.starts_with(&declared));
-            let line = line.unwrap_or_else(|| panic!("{name} does not declare {constant}"));
-            // One comment may stand for several constants.
-            let before = lines[..line]
-                .iter()
-                .rev()
-                .find(|line| !line.starts_with("override"));
-            assert!(
-                before.is_some_and(|line| line.starts_with("//")),
-                "{name}: {constant}"
-            );
+            let mut declared_in = 0;
+            for text in &texts {
+                let lines: Vec<&str> = text.lines().collect();
+                let Some(line) = lines.iter().position(|line| line.starts_with(&declared)) else {
+                    continue;
+                };
+                declared_in += 1;
+                // One comment may stand for several constants.
+                let before = lines[..line]
+                    .iter()
+                    .rev()
+                    .find(|line| !line.starts_with("override"));
+                assert!(
+                    before.is_some_and(|line| line.starts_with("//")),
+                    "{name}: {constant}"
+                );
+            }
+            assert!(declared_in > 0, "{name} does not declare {constant}");
         }
+    }
+}
+
+/// Each of the library's numeric formats finds the variant that is composed for it.
+#[test]
+fn variants_are_of_the_definitions_that_they_are_asked_for() {
+    for source in kernels::ALL
+        .iter()
+        .filter(|source| !source.variants.is_empty())
+    {
+        let mut definitions: Vec<_> = source.variants.iter().map(|v| v.definitions).collect();
+        definitions.push(source.definitions);
+        for format in kernels::FORMATS {
+            let variant = source.variant(format);
+            assert!(variant.definitions.iter().all(|name| format.contains(name)));
+            // No other has more of what the format asks for.
+            for other in &definitions {
+                let fits = other.iter().all(|name| format.contains(name));
+                assert!(
+                    !fits || other.len() <= variant.definitions.len(),
+                    "{}",
+                    source.name
+                );
+            }
+        }
+        assert_eq!(source.variant(&[]).name, source.name);
     }
 }
 

@@ -10,7 +10,7 @@ use super::load::gains;
 use super::plan::flag;
 use super::resize::Resize;
 use crate::Result;
-use crate::gpu::kernels::{params, style_unet as kernels};
+use crate::gpu::kernels::{FORMATS, params, style_unet as kernels};
 use crate::gpu::{
     AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Storage, Tensor, Tuner, linear_grid,
 };
@@ -183,9 +183,9 @@ impl Structure {
                     height.div_ceil(lines),
                     eighths.div_ceil(channel_groups),
                 ];
-                let source = match kernels::CONV_TILED.stored(Storage::Half).computed_in_half {
-                    Some(half) if half_arithmetic => half,
-                    _ => &kernels::CONV_TILED,
+                let source = match half_arithmetic {
+                    true => kernels::CONV_TILED.variant(FORMATS[3]),
+                    false => &kernels::CONV_TILED,
                 };
                 (source, grid)
             }
@@ -205,7 +205,11 @@ impl Structure {
             Self::Emulated { side, subgroup } => {
                 let (channel_groups, grid) = cooperative(shape, side);
                 constants.push(("CHANNEL_GROUPS", channel_groups));
-                (super::tests::emulated(side, subgroup), grid)
+                constants.push(("SUBGROUP", subgroup));
+                match side {
+                    16 => (&kernels::CONV_COOPERATIVE_16_EMULATED, grid),
+                    _ => (&kernels::CONV_COOPERATIVE_8_EMULATED, grid),
+                }
             }
         };
         Ok((b.kernel(source, &constants)?, grid))

@@ -5,7 +5,6 @@ mod maps;
 mod noise;
 mod style;
 
-pub(super) use conv::emulated;
 use conv::{ConvCase, LAYERS, convolve, variants};
 use maps::{convert_and_back, resize, sum};
 use noise::generate_noise;

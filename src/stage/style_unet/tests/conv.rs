@@ -1,4 +1,3 @@
-use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -42,75 +41,6 @@ pub(super) const LAYERS: [LayerKind; 9] = [
     (true, flag::RESIDUAL_UPSAMPLED),
     (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
 ];
-
-/// The kernel of cooperative matrices with its matrices replaced by what any thread can compute.
-pub(in crate::stage::style_unet) fn emulated(side: u32, subgroup: u32) -> &'static KernelSource {
-    const SUBGROUPS: [u32; 4] = [8, 32, 64, 128];
-    static KERNELS: LazyLock<Vec<(u32, u32, KernelSource)>> = LazyLock::new(|| {
-        let sources = [&kernels::CONV_COOPERATIVE_8, &kernels::CONV_COOPERATIVE_16];
-        let all = sources.iter().flat_map(|source| {
-            let side = source.matrices.unwrap();
-            SUBGROUPS.map(|subgroup| (side, subgroup, emulate(source, subgroup)))
-        });
-        all.collect()
-    });
-    let mut kernels = KERNELS.iter();
-    let found = kernels.find(|(s, threads, _)| [*s, *threads] == [side, subgroup]);
-    &found.unwrap().2
-}
-
-const EMULATED_MATRICES: &str = include_str!("../emulated_matrices.wgsl");
-
-fn emulate(source: &KernelSource, subgroup: u32) -> KernelSource {
-    let mut wgsl = String::new();
-    for line in source.wgsl.lines() {
-        let mut line = line.to_string();
-        if line.starts_with("enable wgpu") {
-            continue;
-        }
-        if let Some((before, load)) = line.split_once("coopLoadT<") {
-            let (_, pointer) = load.split_once(">((&").unwrap();
-            let (array, index) = pointer.split_once('[').unwrap();
-            let (index, stride) = index.rsplit_once("]), ").unwrap();
-            line = format!("{before}load_{array}({index}, {stride}");
-        } else if let Some((before, pointer)) = line.split_once("coopStoreT(sum, (&sums[") {
-            let (index, stride) = pointer.rsplit_once("]), ").unwrap();
-            line = format!("{before}store_sums(sum, {index}, {stride}");
-        }
-        wgsl.push_str(&line.replace("coopMultiplyAdd", "multiply_add"));
-        wgsl.push('\n');
-    }
-    for side in [8, 16] {
-        for (matrix, emulated) in [
-            ("f16,A", "Reference"),
-            ("f16,B", "Reference"),
-            ("f32,C", "Share"),
-        ] {
-            wgsl = wgsl.replace(&format!("coop_mat{side}x{side}<{matrix}>"), emulated);
-        }
-    }
-    let wgsl = wgsl.replace(
-        ", @builtin(subgroup_id) subgroup: u32, @builtin(num_subgroups) subgroups: u32) {",
-        ") {
-            lane = thread % SUBGROUP;
-            let subgroup = thread / SUBGROUP;
-            let subgroups = 128u / SUBGROUP;",
-    );
-    assert!(
-        !wgsl.contains("coop") && !wgsl.contains("@builtin(sub"),
-        "{wgsl}"
-    );
-    KernelSource {
-        name: format!("{}, emulated for {subgroup}", source.name).leak(),
-        wgsl: format!("{wgsl}const SUBGROUP = {subgroup}u;\n{EMULATED_MATRICES}").leak(),
-        subgroups: false,
-        matrices: None,
-        mixed: None,
-        half: None,
-        computed_in_half: None,
-        ..*source
-    }
-}
 
 /// What computes in half precision.
 const fn tiled_in_half(channel_groups: u32, column_groups: u32) -> Structure {
