@@ -1,10 +1,10 @@
 //! The pinhole camera every ray, warp and render goes through.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use glam::{Affine3A, DMat3, DVec2, DVec3, Mat3, Vec3};
 
-/// How far from the head, along each axis, points and cameras may be. Squared distances stay far
-/// from the end of the range of f32, and the cube is still wider than the steps between its numbers.
+/// Largest coordinate of a point or a camera. Squared distances stay far below the largest f32, and
+/// f32 still resolves the head's cube at this distance.
 pub(crate) const FARTHEST: f32 = 1e6;
 
 /// A pinhole camera looking at the head.
@@ -32,9 +32,8 @@ pub struct Camera {
     pub transform: [[f32; 4]; 3],
     /// Focal length in units of half the picture's width, from [`Camera::SHORTEST_FOCAL`].
     pub focal: f32,
-    /// What to do when the camera stands inside the head's cube: rays start at the camera when
-    /// set; otherwise they also cover the part of the cube behind it, which is what GPAvatar was
-    /// trained with.
+    /// Where rays start when the camera stands inside the head's cube: at the camera if set,
+    /// otherwise behind it at the cube's surface, as GPAvatar was trained.
     pub clamp_near: bool,
 }
 
@@ -49,8 +48,8 @@ impl Camera {
     /// GPAvatar's focal length: the head's cube fills the picture at a distance of 12.
     pub const FOCAL: f32 = 12.0;
 
-    /// How far `R · Rᵀ` may be from the identity, per entry. Wide enough for matrices that were
-    /// written down with four digits, far below what would show in a picture.
+    /// Largest difference of an entry of `R · Rᵀ` from the identity: wide enough for matrices
+    /// written with four digits, too small to show in a picture.
     pub const ORTHONORMAL_TOLERANCE: f32 = 1e-3;
 
     /// Smallest focal length: a view of 179.9°.
@@ -138,7 +137,7 @@ impl Camera {
         Vec3::from_array(self.transform.map(|row| row[3]))
     }
 
-    /// Where the camera stands in the world, `-R · T`.
+    /// The camera's position in the world, `-R · T`.
     pub fn origin(&self) -> Vec3 {
         -(self.rotation() * self.translation())
     }
@@ -206,7 +205,7 @@ impl From<[[f32; 4]; 3]> for Camera {
 }
 
 impl From<Affine3A> for Camera {
-    /// From glam's world-to-camera transform, which multiplies **column** vectors.
+    /// Takes glam's world-to-camera transform, which multiplies **column** vectors.
     fn from(world_to_camera: Affine3A) -> Self {
         Self::from_axes(
             Mat3::from(world_to_camera.matrix3).transpose(),

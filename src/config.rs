@@ -8,19 +8,19 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 pub use style_unet::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 pub use tensors::TensorSpec;
 
-/// How the features of the nearest points are weighted against each other.
+/// Weighting of the features of the nearest points.
 ///
 /// `d_k` is the distance from a sample to its `k`-th nearest point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PointWeighting {
-    /// `1/d_k²`, divided by the sum of that over all samples of the pass, for each `k` apart. What
-    /// the authors' released code does and its checkpoint was trained with.
+    /// `1/d_k²`, divided by its sum over all samples of the pass, separately for each `k`. The
+    /// authors' released code and checkpoint use it.
     #[default]
     Released,
     /// `(1/d_k) / Σ_j (1/d_j)`, the point-based expression field of the GPAvatar paper
@@ -28,14 +28,14 @@ pub enum PointWeighting {
     Paper,
 }
 
-/// How the tri-planes of several source images are fused.
+/// Fusion of the tri-planes of several source images.
 ///
 /// `q` is the query of a texel and `k_i` the key of source image `i` there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attention {
-    /// `softmax_i(scale · q·k_i)`, with a learned scale. What the authors' released code does and
-    /// its checkpoint was trained with.
+    /// `softmax_i(scale · q·k_i)`, with a learned scale. The authors' released code and
+    /// checkpoint use it.
     #[default]
     Softmax,
     /// `q·k_i / Σ_j q·k_j`, the multi tri-planes attention of the GPAvatar paper

@@ -1,14 +1,12 @@
-//! What drives an avatar: one frame of expression, pose and camera.
+//! One frame of expression, pose and camera, which drives an avatar.
 
 use std::sync::Arc;
 
-use crate::{
-    Camera, Error, HeadModel, Result,
-    camera::FARTHEST,
-    head::{check_coefficients, check_finite},
-};
+use crate::camera::{Camera, FARTHEST};
+use crate::error::{Error, Result};
+use crate::head::{HeadModel, check_coefficients, check_finite};
 
-/// What one frame shows: expression, pose and camera.
+/// Expression, pose and camera of one frame.
 ///
 /// ```
 /// use gpavatar::{Camera, Drive};
@@ -41,8 +39,8 @@ impl Drive {
 
     /// Explicit points, for hosts with a morphable model of their own.
     ///
-    /// They take the place of expression and pose: as many as the model has points, in the meaning
-    /// and order it was trained with, in world coordinates (see [`Camera`]) within ±10⁶.
+    /// They replace expression and pose. Their number, meaning and order are those of the model's
+    /// training; they are in world coordinates (see [`Camera`]) within ±10⁶.
     pub fn points(points: Vec<[f32; 3]>) -> Self {
         Self {
             points: Some(points),
@@ -52,7 +50,7 @@ impl Drive {
 
     /// Sets one expression channel of the head model, usually between 0 and 1.
     ///
-    /// It overrides what [`Drive::coefficients`] says, and an earlier call for the same channel.
+    /// It overrides [`Drive::coefficients`] and an earlier call for the same channel.
     pub fn expression(mut self, channel: impl Into<String>, value: f32) -> Self {
         self.named.push((channel.into(), value));
         self
@@ -167,26 +165,26 @@ fn check_points(points: &[[f32; 3]]) -> Result<()> {
     }
 }
 
-/// A [`Drive`] that was found to fit a model.
+/// A [`Drive`] that fits a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedDrive<'a> {
-    /// Where the head's points come from.
+    /// The head's points, or what they are computed from.
     pub geometry: Geometry<'a>,
     /// The camera, valid.
     pub camera: &'a Camera,
 }
 
-/// Where the points of a [`ResolvedDrive`] come from.
+/// The points of a [`ResolvedDrive`], or what they are computed from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Geometry<'a> {
-    /// From the head model.
+    /// Coefficients of the head model.
     Coefficients {
         /// One coefficient for every expression direction.
         expression: Vec<f32>,
-        /// What [`HeadModel::pose`] takes.
+        /// Axis-angle triples: for each joint that a pose drives, for each joint, or none.
         pose: &'a [f32],
     },
-    /// From the host.
+    /// The host's points.
     Points(&'a [[f32; 3]]),
 }
 

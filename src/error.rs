@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, each message saying what, where, expected and found.
+/// Everything that can go wrong. Messages say what, where, expected and found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,9 +14,9 @@ pub enum Error {
         "no suitable GPU adapter: {reason}. Adapters found: {found}. On Debian and Ubuntu a software adapter comes with: apt-get install mesa-vulkan-drivers"
     )]
     NoAdapter {
-        /// What was asked for and why nothing fits.
+        /// The request, and why nothing fits.
         reason: String,
-        /// Names of the adapters that do exist.
+        /// Names of the adapters that exist.
         found: String,
     },
     /// The adapter refused to open a device with the features and limits asked for.
@@ -24,7 +24,7 @@ pub enum Error {
     Device {
         /// Adapter name and backend.
         adapter: String,
-        /// The adapter's own words.
+        /// The adapter's message.
         reason: String,
     },
     /// The adapter's limits are too small for this model.
@@ -34,17 +34,17 @@ pub enum Error {
         what: String,
         /// Name of the WebGPU limit.
         limit: &'static str,
-        /// Value that is needed.
+        /// Smallest sufficient value.
         expected: u64,
-        /// Value that is there.
+        /// The device's value.
         found: u64,
     },
     /// The GPU stopped answering (device lost, out of memory, or a validation error at run time).
     #[error("GPU failure during {what}: {reason}")]
     Gpu {
-        /// What was being done.
+        /// The operation.
         what: String,
-        /// The driver's own words.
+        /// The driver's message.
         reason: String,
     },
     /// A file could not be read or written.
@@ -54,22 +54,22 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The operating system's answer.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A file's content is not what its format demands (truncated, corrupt, wrong kind).
+    /// A file's content violates its format (truncated, corrupt, wrong kind).
     #[error("{what} is not a valid {format}: {reason}")]
     Format {
         /// File name or a description of the data.
         what: String,
         /// Format that was expected.
         format: &'static str,
-        /// What is wrong with it.
+        /// The violation.
         reason: String,
     },
-    /// One or more tensors of a file are missing, superfluous, misshapen, of a wrong type or hold
-    /// values that make no sense.
+    /// Tensors of a file are missing, unexpected, of a wrong shape or type, or hold values out of
+    /// range.
     #[error("{what}: {} tensor problem{}:\n  {}", problems.len(), if problems.len() == 1 { "" } else { "s" }, problems.join("\n  "))]
     Tensors {
         /// File name or a description of the data.
@@ -86,11 +86,11 @@ pub enum Error {
     /// An argument is out of its range (NaN, infinite, wrong count, singular, empty, …).
     #[error("{what}: expected {expected}, found {found}")]
     Argument {
-        /// Which argument.
+        /// The argument.
         what: String,
         /// Its valid range.
         expected: String,
-        /// What was given.
+        /// The value given.
         found: String,
     },
 }
@@ -109,8 +109,7 @@ impl Error {
         }
     }
 
-    /// The same error, if it is an [`Error::Argument`], said of the `item` that the argument is part
-    /// of.
+    /// Adds the `item` that the argument belongs to, if this is an [`Error::Argument`].
     pub(crate) fn of(self, item: impl std::fmt::Display) -> Self {
         match self {
             Self::Argument {
@@ -119,6 +118,14 @@ impl Error {
                 found,
             } => Self::argument(format!("{what} of {item}"), expected, found),
             other => other,
+        }
+    }
+
+    /// An [`Error::Tensors`] with one problem.
+    pub(crate) fn tensor(what: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Tensors {
+            what: what.into(),
+            problems: vec![problem.into()],
         }
     }
 

@@ -1,155 +1,106 @@
 //! Files on disk, read and replaced as a whole.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
 
-use crate::{Error, Result};
+use tempfile::Builder;
+
+use crate::error::{Error, Result};
 
 /// The whole content of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })
+    fs::read(path).map_err(failed("read", path))
 }
 
-/// Maps a file into memory. It must stay as it is while the map is in use, which callers ask of
-/// theirs.
+/// Maps a file into memory. The caller's callers are asked to leave the file as it is while the map
+/// is in use.
 pub(crate) fn map(path: &Path) -> Result<Box<dyn AsRef<[u8]> + Send + Sync>> {
-    let failed = |action| {
-        move |source| Error::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    };
-    let file = fs::File::open(path).map_err(failed("open"))?;
-    // SAFETY: the map is only ever read, and as plain bytes, of which all values are valid. That
-    // the file stays as it is meanwhile is asked of the caller.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map"))?;
+    let file = fs::File::open(path).map_err(failed("open", path))?;
+    // SAFETY: the map is only ever read, and as plain bytes, all of whose values are valid. That
+    // nobody changes the file meanwhile is the caller's part.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map", path))?;
     Ok(Box::new(map))
 }
 
-/// Replaces the file at `path` with the pieces that `content` hands to its argument, one after the
-/// other.
+/// Replaces the file at `path`, or the one that a link there names, with the pieces that `content`
+/// hands to its argument, one after the other.
 ///
-/// They go to a file beside it, which takes its place when complete: no reader ever sees half a
-/// file, and whatever fails, an earlier file stays as it was.
+/// They go to a temporary file beside it, which takes its place when complete: no reader ever sees
+/// half a file, and whatever fails, an earlier file stays as it was.
 pub(crate) fn replace(
     path: &Path,
     content: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
 ) -> Result<()> {
-    let failed = |source| Error::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
-    let (partial, file) = PartialFile::create_beside(path).map_err(failed)?;
-    let mut file = io::BufWriter::new(file);
+    let failed = failed("write", path);
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        return Err(failed(io::Error::other("it exists and is not a file")));
+    }
+    let directory = directory_of(&target).map_err(failed)?;
+    let mut partial = partial(0o666).tempfile_in(directory).map_err(failed)?;
+    let mut file = io::BufWriter::new(&mut partial);
     content(&mut |bytes| file.write_all(bytes).map_err(failed))?;
-    file.into_inner()
-        .map_err(|error| failed(error.into_error()))?
-        .sync_all()
-        .map_err(failed)?;
-    fs::rename(&partial.0, path).map_err(failed)
+    file.flush().map_err(failed)?;
+    drop(file);
+    partial.as_file().sync_all().map_err(failed)?;
+    match partial.persist(&target) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(error.error)),
+    }
 }
 
 /// Makes the directory at `path`, which must not hold anything yet, with what `content` puts into
 /// the directory that it is given.
 ///
-/// That is one beside it, which takes its place when complete: whatever fails, no half-filled
-/// directory stays.
+/// That one is a temporary directory beside it, which takes its place when complete: whatever
+/// fails, no half-filled directory stays.
 #[cfg(feature = "import")]
 pub(crate) fn create_directory(
     path: &Path,
     content: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
-    let failed = |source| Error::Io {
-        action: "write",
+    let failed = failed("write", path);
+    let beside = directory_of(path).map_err(failed)?;
+    let partial = partial(0o777).tempdir_in(beside).map_err(failed)?;
+    content(partial.path())?;
+    fs::rename(partial.path(), path).map_err(failed)?;
+    // There is nothing left to remove.
+    let _ = partial.keep();
+    Ok(())
+}
+
+/// The error of an `action` (read, write, map, …) on the file at `path`.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + Copy {
+    move |source| Error::Io {
+        action,
         path: path.to_owned(),
         source,
-    };
-    let partial = PartialDirectory(partial_name(path));
-    fs::create_dir(&partial.0).map_err(failed)?;
-    content(&partial.0)?;
-    fs::rename(&partial.0, path).map_err(failed)
-}
-
-/// A name beside `path` that nobody else uses.
-fn partial_name(path: &Path) -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    name.push(format!(".{}-{count}.partial", process::id()));
-    path.with_file_name(name)
-}
-
-/// A directory on its way, removed unless it was moved to its place.
-#[cfg(feature = "import")]
-struct PartialDirectory(PathBuf);
-
-#[cfg(feature = "import")]
-impl Drop for PartialDirectory {
-    fn drop(&mut self) {
-        // As for files.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A file on its way, removed unless it was moved to its place.
-struct PartialFile(PathBuf);
-
-impl PartialFile {
-    fn create_beside(path: &Path) -> io::Result<(Self, fs::File)> {
-        let path = partial_name(path);
-        let file = fs::File::create_new(&path)?;
-        Ok((Self(path), file))
+/// The directory that holds `path`.
+fn directory_of(path: &Path) -> io::Result<&Path> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(parent) => Ok(parent),
+        None => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
 
-impl Drop for PartialFile {
-    fn drop(&mut self) {
-        // After the move there is nothing left to remove; before it, the first error is the one to
-        // report.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// A directory of its own for one test, removed when dropped.
-#[cfg(test)]
-pub(crate) struct Scratch(PathBuf);
-
-#[cfg(test)]
-impl Scratch {
-    pub fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gpavatar-{test}-{}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Number of files and directories in it.
-    pub fn entries(&self) -> usize {
-        fs::read_dir(&self.0).unwrap().count()
-    }
+/// What makes temporary files and directories. They get the permissions of ordinary ones: `mode`
+/// less the process's mask.
+fn partial(mode: u32) -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(".gpavatar-").suffix(".partial");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
 }
 
 #[cfg(test)]
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
+pub(crate) use tests::Scratch;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// Parses JSON whose object carries a `version`, which is looked at before anything else: a file
-/// from a later release is told apart from a broken one.
+/// Parses a JSON object with a `version`. The version is checked first, so that a file of a later
+/// release is not reported as a broken one.
 pub(crate) fn versioned<T: DeserializeOwned>(
     what: &str,
     format: &'static str,

@@ -116,7 +116,7 @@ pub use gpu::{
     BindingInfo, BindingKind, Choice, Gpu, Kernel, KernelSource, KernelTime, Profile, Storage, Tap,
     Tensor, kernels,
 };
-pub use head::{HeadModel, HeadModelParts, PosedJoints};
+pub use head::{HeadModel, HeadModelParts};
 /// Decoded pictures, in the version this crate was built with.
 #[doc(no_inline)]
 pub use image;
@@ -129,7 +129,7 @@ pub use options::{
 pub use playback::Playback;
 pub use source::SourceImage;
 pub use stand_in::stand_in;
-pub use weights::{FloatFormat, SyntheticRules, TensorFile, TensorWriter, Weights, fold};
+pub use weights::{FloatFormat, SyntheticRules, TensorFile, TensorWriter, Weights};
 /// The GPU interface that this crate is built on, in the version it was built with.
 #[doc(no_inline)]
 pub use wgpu;

@@ -1,8 +1,9 @@
-//! Pictures of a person, as an avatar is built from.
+//! Pictures of a person.
 
+use crate::camera::Camera;
+use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::file;
-use crate::{Camera, Error, Result};
 use glam::{DMat3, DVec2, DVec3};
 use image::{
     DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Rgba, RgbaImage,
@@ -13,7 +14,7 @@ use std::{borrow::Cow, fmt, io::Cursor};
 
 const FORMAT: &str = "picture (PNG, JPEG, GIF, WebP, BMP or TIFF)";
 
-/// One picture of a person: what an avatar is built from.
+/// One picture of a person. An avatar is built from one or several.
 ///
 /// Any size and any aspect ratio up to [`SourceImage::MAX_SIDE`] a side. GPAvatar expects the
 /// background to be black; a picture with an alpha channel is composited on black here.
@@ -34,14 +35,14 @@ pub struct SourceImage {
 }
 
 impl SourceImage {
-    /// Largest width or height in pixels: what every WebGPU device can hold in one texture.
+    /// Largest width or height in pixels, that of a texture on every WebGPU device.
     pub const MAX_SIDE: u32 = 8192;
 
     /// Reads a picture file: PNG, JPEG, GIF or animated WebP (their first frame), WebP, BMP or
     /// TIFF, told apart by content. An orientation in its EXIF data is applied.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, else those of [`SourceImage::from_bytes`].
+    /// [`Error::Io`] if the file cannot be read; and see [`SourceImage::from_bytes`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -85,8 +86,7 @@ impl SourceImage {
     fn decode(what: &str, bytes: &[u8]) -> Result<Self> {
         let invalid = |error: &dyn fmt::Display| Error::format(what, FORMAT, error.to_string());
         let mut reader = ImageReader::new(Cursor::new(bytes));
-        // The sides are checked below, with a message that says what was found; this bounds what a
-        // decoder allocates besides.
+        // These bound a decoder's own allocations. The sides are checked below, with a better message.
         reader.limits(Limits::default());
         let mut decoder = (reader.with_guessed_format())
             .map_err(|error| invalid(&error))?
@@ -105,8 +105,8 @@ impl SourceImage {
     /// The same picture with the camera a face tracker found for it: a [`Camera`], or its
     /// world-to-camera matrix alone.
     ///
-    /// As GPAvatar's tracking data has it, the camera's normalised coordinates `±1` are the
-    /// picture's edges in both directions, so it should be a square crop.
+    /// The camera's normalised coordinates `±1` are the picture's edges in both directions, as in
+    /// GPAvatar's tracking data, so the picture should be a square crop.
     pub fn tracked(mut self, camera: impl Into<Camera>) -> Self {
         self.camera = Some(camera.into());
         self
@@ -132,11 +132,11 @@ impl SourceImage {
         self.camera.as_ref()
     }
 
-    /// This picture as the warp to a canonical view of `size` pixels a side takes it: a canonical
-    /// picture resized to just that view, a tracked one as it is.
+    /// The input of the warp to a canonical view of `size` pixels a side: a canonical picture
+    /// resized to that view, a tracked one as it is.
     ///
-    /// A warp reads four pixels for each of its own, so it would skip most of a large picture, and
-    /// it fades the border of one that it enlarges. What is fitted passes through it unchanged.
+    /// The warp reads four pixels for each of its output, so it would skip most of a large picture,
+    /// and it fades the border of one that it enlarges. A fitted picture passes unchanged.
     pub(crate) fn fitted(&self, size: u32) -> Cow<'_, Self> {
         if self.camera.is_some() || (self.width, self.height) == (size, size) {
             return Cow::Borrowed(self);
@@ -211,7 +211,7 @@ impl SourceImage {
         Ok(matrix.transpose().to_cols_array_2d())
     }
 
-    /// Where the corners of the canonical square fall in this picture, in pixels.
+    /// The corners of the canonical square in this picture, in pixels.
     fn corners(&self, camera: &Camera) -> Result<[DVec2; 4]> {
         camera.validate()?;
         let half = DVec2::new(self.width.into(), self.height.into()) / 2.0;
@@ -264,8 +264,8 @@ fn composite_on_black(rgba: &mut [u8]) {
     }
 }
 
-/// Whether pixel `corners` go round a convex quadrilateral, as a square seen through a pinhole
-/// does, of which every corner spans at least a pixel (beyond that, truncation decides its shape).
+/// True for the `corners`, in pixels, of a convex quadrilateral each of whose corners spans at least
+/// a pixel. Below that, truncation decides its shape.
 fn is_quadrilateral(corners: &[DVec2; 4]) -> bool {
     let turns = [0, 1, 2, 3].map(|i| {
         let [a, b, c] = [0, 1, 2].map(|k| corners[(i + k) % 4]);

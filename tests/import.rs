@@ -128,7 +128,7 @@ fn views_into_shared_storages_of_any_type_are_imported() {
     let checkpoint = Checkpoint::open(fixture("checkpoint_views.ckpt")).unwrap();
     assert_eq!(*checkpoint.config(), tiny());
     let expected = tiny_weights();
-    // As the script deals them out.
+    // In the order of the script.
     let round = [
         |x: f32| x,
         |x| f16::from_f32(x).to_f32(),
@@ -486,7 +486,7 @@ fn tracked_sources_become_pictures_cameras_and_a_shape() {
     assert_eq!(json["sources"][1]["image"], "source_1.png");
     assert_eq!(json["sources"][1]["transform"][2][3], 11.0);
     assert_eq!(json["shape"].as_array().unwrap().len(), 100);
-    // What is there is not written over, and nothing is left beside it.
+    // An existing file is not overwritten, and nothing is left beside it.
     assert!(matches!(sources.write(&directory), Err(Error::Io { .. })));
     assert_eq!(scratch.entries(), 1);
 }
@@ -572,7 +572,7 @@ fn contents_of_every_file_are_listed() {
     }
 }
 
-/// The checkpoint that `make_full_size.py` writes.
+/// The checkpoint of `make_full_size.py`.
 #[test]
 #[ignore = "needs a file of 419 MB, see tests/fixtures/make_full_size.py"]
 fn a_checkpoint_of_the_released_size_is_imported() {
@@ -615,7 +615,7 @@ fn no_cut_or_changed_byte_panics() {
     for name in names {
         let whole = bytes(name);
         let read = |bytes: Vec<u8>| {
-            // Whether it can still be read depends on the byte; that it returns is the test.
+            // It need not be readable; returning is the test.
             let _ = motion_from_bytes(name, &bytes, &MotionOptions::default());
             let _ = Sources::from_bytes(name, &bytes);
             let _ = Contents::from_bytes(name, bytes.clone());

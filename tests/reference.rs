@@ -43,7 +43,7 @@ fn camera_inside_the_cube_keeps_or_clamps_near() {
     let inside = rays::generate(&camera, 5);
     let clamped = rays::generate(&camera.with_clamp_near(true), 5);
     for ray in 0..25 {
-        // From the centre the cube reaches as far back as ahead, 1/|d_z|.
+        // Seen from its centre, the cube reaches as far back as ahead, 1/|d_z|.
         let reach = 1.0 / inside.directions[ray].z;
         assert!((inside.far[ray] - reach).abs() < 1e-6);
         assert_eq!(inside.near[ray], -inside.far[ray]);
@@ -172,7 +172,7 @@ fn a_sample_on_a_point_stays_finite() {
         assert!(radiance.values.data.iter().all(|v| v.is_finite()));
     }
 
-    // The weights of the paper leave all to the point that the sample lies on: what its network
+    // The weights of the paper give all to the point that the sample lies on: what its network
     // says, whatever the neighbours, to the share of 1e-6 over distances of about 0.1 for each.
     let paper = |neighbours: &[Neighbour]| {
         let at = &positions[..1];

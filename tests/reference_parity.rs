@@ -19,7 +19,7 @@ use gpavatar::{ModelConfig, SourceImage};
 
 /// Tolerances that depend on how strongly a case magnifies rounding.
 struct Tolerance {
-    /// Of the fine pass's values and of the low-res image, as a share of the golden range.
+    /// For the fine pass's values and the low-res image, as a share of the golden range.
     range: f32,
     /// The share of elements that may be further off.
     outliers: f32,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::TensorFile;
+use crate::weights::TensorFile;
 
 fn max_difference(a: &[[f32; 4]; 3], b: &[[f32; 4]; 3]) -> f32 {
     let pairs = a.as_flattened().iter().zip(b.as_flattened());

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 /// A U-Net whose up-going half modulates a style-based decoder.
 ///
-/// The encoder and the super-resolver are both one of these. The names of all parts are those of
-/// the checkpoint, prefix included. Meant for a configuration that
-/// [`validate`](crate::ModelConfig::validate) accepts; for another the sizes mean nothing, and
-/// channels that a table does not list count as 0.
+/// The encoder and the super-resolver both have this structure. Parts are named as in the
+/// checkpoint, prefix included. For a configuration that
+/// [`validate`](crate::ModelConfig::validate) refuses, sizes are meaningless, and channels that a
+/// table does not list count as 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StyleUnetConfig {
     /// Prefix of all its tensors, without the dot.
@@ -55,7 +55,7 @@ pub struct StyleConvConfig {
     pub noise: String,
     /// Width and height of its output.
     pub resolution: u32,
-    /// Whether its input has half that resolution and is resized before the convolution.
+    /// Its input has half that resolution and is resized before the convolution.
     pub upsample: bool,
     /// Channels of its input.
     pub in_channels: u32,

@@ -1,5 +1,5 @@
 use super::{ModelConfig, ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
-use crate::Result;
+use crate::error::Result;
 
 /// A tensor of the authors' checkpoint, and of a weights file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,8 +9,7 @@ pub struct TensorSpec {
     /// Its dimensions, outermost first, in PyTorch's order: `[out, in, height, width]` for
     /// convolutions, `[out, in]` for linear layers.
     pub shape: Vec<usize>,
-    /// Whether the model needs it. The others are parameters that the checkpoint carries but no
-    /// computation reads.
+    /// The model needs it. The others are parameters of the checkpoint that no computation reads.
     pub required: bool,
 }
 

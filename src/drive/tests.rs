@@ -1,5 +1,5 @@
 use super::*;
-use crate::HeadModelParts;
+use crate::head::HeadModelParts;
 
 pub(crate) fn head() -> HeadModel {
     HeadModel::new(HeadModelParts {

@@ -1,4 +1,27 @@
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
 use super::*;
+
+/// A directory of its own for one test, removed when dropped.
+pub(crate) struct Scratch(TempDir);
+
+impl Scratch {
+    pub fn new(test: &str) -> Self {
+        let prefix = format!("gpavatar-{test}-");
+        Self(TempDir::with_prefix(prefix).unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Number of files and directories in it.
+    pub fn entries(&self) -> usize {
+        fs::read_dir(self.0.path()).unwrap().count()
+    }
+}
 
 fn write(path: &Path, pieces: &[&[u8]]) -> Result<()> {
     replace(path, |write| {
@@ -53,4 +76,28 @@ fn a_failed_write_names_the_file_and_cleans_up() {
 fn a_missing_file_is_an_io_error() {
     let error = read(Path::new("no such file")).unwrap_err();
     assert!(error.to_string().contains("cannot read no such file"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_permissions_are_ordinary() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let scratch = Scratch::new("file-links");
+    let (file, link) = (scratch.path("data.bin"), scratch.path("link"));
+    fs::write(&file, b"first").unwrap();
+    symlink("data.bin", &link).unwrap();
+    write(&link, &[b"second"]).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(read(&file).unwrap(), b"second");
+    let ordinary = scratch.path("ordinary");
+    fs::write(&ordinary, b"").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&file), mode(&ordinary));
+    // A name as long as file systems allow leaves no room for another beside it.
+    write(&scratch.path(&"n".repeat(255)), &[b"x"]).unwrap();
+    assert!(matches!(
+        write(Path::new("/dev/null"), &[b"x"]),
+        Err(Error::Io { .. })
+    ));
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{flame::flame_parts, maths::HeadModel, parts::HeadModelParts};
-use crate::{Error, FloatFormat, Result, TensorFile, TensorWriter, json, weights::HEAD_MODEL};
+use super::maths::HeadModel;
+use super::parts::HeadModelParts;
+use crate::error::{Error, Result};
+use crate::json;
+use crate::weights::{FloatFormat, HEAD_MODEL, TensorFile, TensorWriter};
 
-pub(super) const FORMAT: &str = "head model";
+const FORMAT: &str = "head model";
 const VERSION: u32 = 1;
 /// Metadata key.
 pub(super) const KEY: &str = "head_model";
@@ -16,8 +19,8 @@ impl HeadModel {
     /// Reads a head model file, or the head model inside a weights file (see [`HeadModel`]).
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is no safetensors file, else
-    /// those of [`HeadModel::from_file`].
+    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not a safetensors file; and see
+    /// [`HeadModel::from_file`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::from_file(&TensorFile::open(path)?)
@@ -26,7 +29,7 @@ impl HeadModel {
     /// Reads the content of a head model file.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no safetensors file, else those of [`HeadModel::from_file`].
+    /// [`Error::Format`] if it is not a safetensors file; and see [`HeadModel::from_file`].
     pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(&TensorFile::from_bytes(FORMAT, bytes)?)
     }
@@ -37,18 +40,13 @@ impl HeadModel {
     /// [`Error::Format`] if it holds no head model or one of an unknown version, [`Error::Tensors`]
     /// if tensors are missing or do not fit together (see [`HeadModel::new`]).
     pub fn from_file(file: &TensorFile) -> Result<Self> {
-        let parts = if file.contains("v_template") {
-            flame_parts(file)
-        } else {
-            own_parts(file)
-        };
-        Self::build(file.what(), parts?)
+        Self::build(file.what(), parts(file)?)
     }
 
     /// The head model inside a weights file, if there is one.
     ///
     /// # Errors
-    /// Those of [`HeadModel::from_file`].
+    /// See [`HeadModel::from_file`].
     pub(crate) fn embedded(file: &TensorFile) -> Result<Option<Self>> {
         is_embedded(file).then(|| Self::from_file(file)).transpose()
     }
@@ -65,13 +63,13 @@ impl HeadModel {
     /// The content of a head model file.
     ///
     /// # Errors
-    /// Those of [`TensorWriter::into_bytes`], of which a head model that is valid gives none.
+    /// None for a valid head model, and every [`HeadModel`] is valid.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
         self.writer().into_bytes()
     }
 
-    /// Adds the head model to a weights file in the making, in place of one that is there, its
-    /// floats in `format`.
+    /// Adds the head model to an unfinished weights file, in place of an earlier one. Floats are
+    /// stored in `format`.
     ///
     /// ```
     /// # use gpavatar::{FloatFormat, HeadModel, Weights};
@@ -164,18 +162,19 @@ struct Header {
     shape_names: Vec<String>,
 }
 
-/// Whether a file holds a head model among other tensors.
+/// True for a file that holds a head model among other tensors.
 fn is_embedded(file: &TensorFile) -> bool {
     file.tensor_names().any(|name| name.starts_with(HEAD_MODEL))
 }
 
-fn own_parts(file: &TensorFile) -> Result<HeadModelParts> {
+fn parts(file: &TensorFile) -> Result<HeadModelParts> {
     let json = file.metadata().get(KEY).ok_or_else(|| {
-        Error::format(
-            file.what(),
-            FORMAT,
-            format!("expected a metadata entry {KEY:?} or a tensor \"v_template\", found neither"),
-        )
+        let found = match file.contains("v_template") {
+            true => "FLAME's tensors, which import::head_model reads",
+            false => "none",
+        };
+        let reason = format!("expected a metadata entry {KEY:?}, found {found}");
+        Error::format(file.what(), FORMAT, reason)
     })?;
     let header: Header = json::versioned(file.what(), FORMAT, json, VERSION)?;
     let prefix = if is_embedded(file) { HEAD_MODEL } else { "" };
@@ -197,7 +196,8 @@ fn own_parts(file: &TensorFile) -> Result<HeadModelParts> {
         if joints == 0 && !file.contains(&name) {
             return Ok(Vec::new());
         }
-        matrix(file, &name, shape)
+        file.expect_shape(&name, shape.map(Some))?;
+        Ok(file.f32(&name)?.into_owned())
     };
     Ok(HeadModelParts {
         template: vectors(file, &template)?,
@@ -214,11 +214,6 @@ fn own_parts(file: &TensorFile) -> Result<HeadModelParts> {
     })
 }
 
-pub(super) fn matrix(file: &TensorFile, name: &str, shape: [usize; 2]) -> Result<Vec<f32>> {
-    file.expect_shape(name, shape.map(Some))?;
-    Ok(file.f32(name)?.into_owned())
-}
-
-pub(super) fn vectors(file: &TensorFile, name: &str) -> Result<Vec<[f32; 3]>> {
+fn vectors(file: &TensorFile, name: &str) -> Result<Vec<[f32; 3]>> {
     Ok(file.f32(name)?.as_chunks().0.to_vec())
 }

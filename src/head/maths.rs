@@ -1,7 +1,8 @@
 //! A head model and its per-frame joint maths.
 
 use super::parts::HeadModelParts;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::weights::fits;
 use glam::{DAffine3, DMat3, DVec3};
 use std::fmt;
 
@@ -19,8 +20,7 @@ use std::fmt;
 /// points  = scale · Σ_j weight_j · (joint j's motion along its chain of parents) · posed
 /// ```
 ///
-/// This type holds the data and computes what is small: the joints and their motion
-/// ([`HeadModel::pose`]). Vertices are computed on the GPU.
+/// The joints and their motion are computed on the CPU, the vertices on the GPU.
 ///
 /// # File format
 /// A safetensors file, alone or with other content (then every tensor's name is prefixed with
@@ -43,12 +43,7 @@ use std::fmt;
 ///  "channels": ["jawOpen", "…"], "shape_names": []}
 /// ```
 ///
-/// FLAME files converted to safetensors under the usual names are read as well: `v_template`
-/// `[V, 3]`, `shapedirs` `[V, 3, N]`, `posedirs` `[9(J-1), 3V]` or `[V, 3, 9(J-1)]`, `J_regressor`
-/// `[J, V]`, `lbs_weights` `[V, J]`, `parents` `[J]`; metadata `n_shape` and `n_expression` say how
-/// `shapedirs` is divided (identity first) and `scale` is the scale. Without them, all 400 of
-/// FLAME's directions (300 for identity, then 100 for expression) are reduced to GPAvatar's first
-/// 100 and first 50, 150 are taken to be just these, and the scale is 5.
+/// FLAME's own files are read by `import::head_model` (feature `import`).
 #[derive(Clone)]
 pub struct HeadModel {
     pub(super) parts: HeadModelParts,
@@ -58,7 +53,7 @@ pub struct HeadModel {
     pub(super) joint_basis: Vec<DVec3>,
 }
 
-/// What a pose does to the joints of a [`HeadModel`].
+/// The joints of a [`HeadModel`] in a pose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PosedJoints {
     /// For each joint the rows of the `3 x 4` matrix `[A | t]` that takes a vertex of the posed
@@ -71,25 +66,18 @@ pub struct PosedJoints {
 }
 
 impl HeadModel {
-    /// Checks the parts and prepares what [`HeadModel::pose`] needs.
+    /// Checks the parts and prepares the joints.
     ///
     /// # Errors
-    /// [`Error::Tensors`] with everything that is wrong: sizes that contradict each other, values
-    /// that are not finite, joints out of order, weights that do not sum to 1 (±0.002), repeated
-    /// names.
+    /// [`Error::Tensors`] with all problems: contradictory sizes, values that are not finite, joints
+    /// out of order, skinning weights that do not sum to 1 (±0.002), repeated names.
     pub fn new(parts: HeadModelParts) -> Result<Self> {
         Self::build("head model", parts)
     }
 
-    pub(super) fn build(what: &str, mut parts: HeadModelParts) -> Result<Self> {
+    pub(crate) fn build(what: &str, mut parts: HeadModelParts) -> Result<Self> {
         parts.complete();
-        let problems = parts.problems();
-        if !problems.is_empty() {
-            return Err(Error::Tensors {
-                what: what.to_owned(),
-                problems,
-            });
-        }
+        fits(what, parts.problems())?;
         let vertices = parts.template.len();
         // Joints are linear in the vertices and those are in the coefficients, so the regressor
         // meets each direction once, here, instead of the shaped head in every frame.
@@ -108,7 +96,7 @@ impl HeadModel {
         })
     }
 
-    /// The model's data, with what was left out filled in.
+    /// The model's data, defaults filled in.
     pub fn parts(&self) -> &HeadModelParts {
         &self.parts
     }
@@ -136,7 +124,7 @@ impl HeadModel {
     /// Index of the expression direction called `name`.
     ///
     /// # Errors
-    /// [`Error::Argument`] with the most similar names if there is none of this name.
+    /// [`Error::Argument`] with the most similar names if no direction has this name.
     pub fn channel(&self, name: &str) -> Result<usize> {
         let channels = &self.parts.channels;
         if let Some(i) = channels.iter().position(|channel| channel == name) {
@@ -164,14 +152,19 @@ impl HeadModel {
     ///
     /// `shape` and `expression` are the `S` and `E` coefficients. `pose` is an axis-angle triple
     /// (axis times angle in radians) for each of [`HeadModelParts::pose_joints`] (FLAME: global
-    /// rotation, then jaw), the other joints being at rest; or one for every joint. Each of the
-    /// three may be empty, which stands for all zeros.
+    /// rotation, then jaw), the other joints at rest; or one for every joint. An empty slice stands
+    /// for zeros.
     ///
     /// The cost is `J · 3 · (S + E)` multiplications and little else.
     ///
     /// # Errors
     /// [`Error::Argument`] if a count does not fit or a value is not finite.
-    pub fn pose(&self, shape: &[f32], expression: &[f32], pose: &[f32]) -> Result<PosedJoints> {
+    pub(crate) fn pose(
+        &self,
+        shape: &[f32],
+        expression: &[f32],
+        pose: &[f32],
+    ) -> Result<PosedJoints> {
         check_coefficients("shape", shape, self.shape_count())?;
         check_coefficients("expression", expression, self.expression_count())?;
         let rotations: Vec<DMat3> = self.rotations(pose)?.into_iter().map(rodrigues).collect();
@@ -209,7 +202,7 @@ impl HeadModel {
         Ok(PosedJoints { matrices, feature })
     }
 
-    /// Checks what [`HeadModel::pose`] would of a `pose`.
+    /// Checks a `pose` as [`HeadModel::pose`] does.
     pub(crate) fn check_pose(&self, pose: &[f32]) -> Result<()> {
         self.rotations(pose).map(drop)
     }
@@ -304,7 +297,7 @@ pub(super) fn rodrigues(r: DVec3) -> DMat3 {
 
 fn regress(row: &[f32], vertices: &[[f32; 3]]) -> DVec3 {
     (row.iter().zip(vertices))
-        // Regressors are sparse: a joint hangs on the few vertices around it.
+        // Regressors are sparse: a joint depends on the few vertices around it.
         .filter(|(weight, _)| **weight != 0.0)
         .map(|(&weight, v)| f64::from(weight) * DVec3::from_array(v.map(f64::from)))
         .sum()
@@ -316,16 +309,5 @@ pub(super) fn dissimilarity(a: &str, b: &str) -> usize {
     if a.contains(&b) || b.contains(&a) {
         return 0;
     }
-    let b: Vec<char> = b.chars().collect();
-    let mut distances: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = distances[0];
-        distances[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = distances[j + 1];
-            distances[j + 1] = replaced.min(diagonal + 1).min(distances[j] + 1);
-        }
-    }
-    distances[b.len()]
+    strsim::levenshtein(&a, &b)
 }

@@ -2,13 +2,12 @@
 //! maths.
 
 mod file;
-mod flame;
 mod maths;
 mod parts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use maths::{HeadModel, PosedJoints};
-pub(crate) use maths::{check_coefficients, check_finite};
+pub use maths::HeadModel;
+pub(crate) use maths::{PosedJoints, check_coefficients, check_finite};
 pub use parts::HeadModelParts;
 pub(crate) use parts::first_repeated;

@@ -1,11 +1,11 @@
-//! The data of a head model, and what makes it one.
+//! The data of a head model, and its checks.
 
 use std::{collections::HashSet, fmt};
 
 /// The data of a [`HeadModel`], to build one from.
 ///
-/// With `V` vertices, `S` shape and `E` expression directions and `J` joints. Everything but the
-/// template may be left at its default, which is empty:
+/// `V` is the number of vertices, `S` of shape directions, `E` of expression directions, `J` of
+/// joints. Only the template is required:
 ///
 /// ```
 /// use gpavatar::{HeadModel, HeadModelParts};
@@ -27,11 +27,11 @@ pub struct HeadModelParts {
     pub shape_basis: Vec<[f32; 3]>,
     /// Expression directions: `E` times `V` displacements.
     pub expression_basis: Vec<[f32; 3]>,
-    /// Pose correctives, empty for none: `9 · (J - 1)` times `V` displacements, scaled by the
-    /// entries of [`PosedJoints::feature`].
+    /// Pose correctives, empty for none: `9 · (J - 1)` times `V` displacements, one for each entry
+    /// of `R_j - I`, row by row, of every joint but the root.
     pub pose_basis: Vec<[f32; 3]>,
-    /// Each joint's parent, which comes before it; -1 for the first joint, the root. Empty for a
-    /// model without joints: it gets one at the origin that carries every vertex.
+    /// Each joint's parent, an earlier joint; -1 for the first joint, the root. Empty for a model
+    /// without joints: it gets one at the origin that carries every vertex.
     pub parents: Vec<i32>,
     /// `J x V`: joint positions are this matrix times the shaped vertices.
     pub joint_regressor: Vec<f32>,
@@ -73,7 +73,7 @@ impl HeadModelParts {
         basis.len().checked_div(self.template.len()).unwrap_or(0)
     }
 
-    /// Fills in what may be left out.
+    /// Fills in the defaults.
     pub(super) fn complete(&mut self) {
         if self.parents.is_empty()
             && self.joint_regressor.is_empty()
@@ -91,7 +91,7 @@ impl HeadModelParts {
         }
     }
 
-    /// One line for everything that is wrong.
+    /// One line a problem.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut check = |good: bool, problem: &dyn Fn() -> String| {
@@ -218,7 +218,7 @@ impl HeadModelParts {
     }
 }
 
-/// The first name that an earlier one equals.
+/// The first name that equals an earlier one.
 pub(crate) fn first_repeated(names: &[String]) -> Option<&String> {
     let mut seen = HashSet::new();
     names.iter().find(|name| !seen.insert(*name))

@@ -5,13 +5,13 @@ use glam::{DMat3, DVec3};
 use super::{
     HeadModel, HeadModelParts, PosedJoints,
     file::KEY,
-    flame::{columns, flame_columns},
     maths::{dissimilarity, rodrigues},
 };
-use crate::{
-    Error, FloatFormat, TensorFile, TensorWriter, Weights, file::Scratch,
-    weights::tests::tiny_weights,
-};
+use crate::error::Error;
+use crate::file::Scratch;
+use crate::import::{HeadOptions, head_model};
+use crate::weights::tests::tiny_weights;
+use crate::weights::{FloatFormat, TensorFile, TensorWriter, Weights};
 
 /// Every vertex in the world, by the definition and in f32 as a GPU would: the joints come from
 /// the shaped vertices here, not from the prepared tables.
@@ -50,8 +50,9 @@ fn vertices(head: &HeadModel, joints: &PosedJoints, coefficients: &[f32]) -> Vec
         .collect()
 }
 
-fn golden_model() -> HeadModel {
-    HeadModel::from_file(&TensorFile::golden("head_model_512.safetensors")).unwrap()
+pub(crate) fn golden_model() -> HeadModel {
+    let path = TensorFile::golden_path("head_model_512.safetensors");
+    head_model(path, &HeadOptions::default()).unwrap()
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn a_pose_drives_its_joints_or_all() {
     assert_eq!(turned.feature, [0.0; 36]);
 }
 
-fn tiny_parts() -> HeadModelParts {
+pub(crate) fn tiny_parts() -> HeadModelParts {
     HeadModelParts {
         template: vec![[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]],
         shape_basis: vec![[0.1, 0.0, 0.0], [0.1, 0.0, 0.0]],
@@ -266,85 +267,6 @@ fn an_embedded_model_that_is_broken_is_an_error_not_none() {
 }
 
 #[test]
-fn flame_columns_are_chosen_by_metadata_or_count() {
-    let columns_of = |count: usize, metadata: &str| {
-        let (key, value) = metadata.split_once('=').unwrap();
-        let writer = TensorWriter::new([(key.into(), value.into())].into());
-        let bytes = writer.into_bytes().unwrap();
-        flame_columns(&TensorFile::from_bytes("test", bytes).unwrap(), count)
-    };
-    assert_eq!(columns_of(400, "a=b").unwrap(), (0..100, 300..350));
-    assert_eq!(columns_of(150, "a=b").unwrap(), (0..100, 100..150));
-    for (count, metadata) in [(151, "a=b"), (150, "n_shape=100"), (150, "n_shape=many")] {
-        let error = columns_of(count, metadata).unwrap_err();
-        assert!(matches!(error, Error::Format { .. }), "{error}");
-    }
-}
-
-#[test]
-fn correctives_are_read_in_both_of_flames_layouts() {
-    let (vertices, count) = (2, 9);
-    // Value 100 · direction + 10 · vertex + axis, in [9, 3V] and in [V, 3, 9].
-    let flat: Vec<f32> = (0..count)
-        .flat_map(|d| (0..vertices).flat_map(move |v| (0..3).map(move |a| (d, v, a))))
-        .map(|(d, v, a)| (100 * d + 10 * v + a) as f32)
-        .collect();
-    let deep: Vec<f32> = (0..vertices)
-        .flat_map(|v| (0..3).flat_map(move |a| (0..count).map(move |d| (d, v, a))))
-        .map(|(d, v, a)| (100 * d + 10 * v + a) as f32)
-        .collect();
-    let expected = flat.as_chunks().0;
-    assert_eq!(columns(&deep, count, 0..count), expected);
-
-    let parts = tiny_parts();
-    for (shape, values) in [(&[9, 6][..], &flat), (&[2, 3, 9], &deep)] {
-        let mut writer = TensorWriter::new(BTreeMap::new());
-        for (name, shape, values) in [
-            ("v_template", &[2, 3][..], parts.template.as_flattened()),
-            ("shapedirs", &[2, 3, 150], &[0.0; 2 * 3 * 150]),
-            ("posedirs", shape, values),
-            ("J_regressor", &[2, 2], &parts.joint_regressor),
-            ("lbs_weights", &[2, 2], &parts.skinning_weights),
-        ] {
-            writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
-        }
-        writer.ints("parents", &[2], &[-1, 0]);
-        let signed = writer.into_bytes().unwrap();
-        // -1 and the largest unsigned integer are the same bytes.
-        let mut unsigned = signed.clone();
-        let i32 = unsigned.windows(3).position(|name| name == b"I32").unwrap();
-        unsigned[i32] = b'U';
-        for bytes in [signed, unsigned] {
-            let head = HeadModel::from_safetensors(bytes).unwrap();
-            assert_eq!(head.parts().pose_basis, expected);
-            assert_eq!(head.parts().parents, [-1, 0]);
-            assert_eq!(head.parts().scale, 5.0);
-        }
-    }
-}
-
-#[test]
-fn a_flame_file_without_vertices_is_refused_whatever_else_it_claims() {
-    let many = usize::MAX / 4;
-    let metadata = [("n_shape", many), ("n_expression", many)];
-    let metadata = metadata.map(|(key, count)| (key.into(), count.to_string()));
-    let mut writer = TensorWriter::new(metadata.into());
-    for (name, shape) in [
-        ("v_template", &[0, 3][..]),
-        ("shapedirs", &[0, 3, usize::MAX]),
-        ("J_regressor", &[0, 0]),
-        ("lbs_weights", &[0, 0]),
-    ] {
-        writer.floats(name, shape, FloatFormat::F32, || Ok(vec![].into()));
-    }
-    writer.ints("parents", &[0], &[]);
-    match HeadModel::from_safetensors(writer.into_bytes().unwrap()) {
-        Err(Error::Tensors { problems, .. }) => assert_eq!(problems, ["template: no vertices"]),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
 fn every_contradiction_is_named() {
     type Damage = fn(&mut HeadModelParts);
     let damages: [(&str, Damage); 20] = [
@@ -448,7 +370,7 @@ fn broken_files_are_errors_and_never_panics() {
     for i in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[i] ^= 0x41;
-        // Some bytes only change a value; that it returns is the test.
+        // Some bytes only change a value; returning is the test.
         let _ = HeadModel::from_safetensors(flipped);
     }
 }

@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 use zip::{CompressionMethod, ZipArchive};
 
-/// The most that a byte of a deflated entry can unfold to.
+/// Largest number of bytes that one byte of a deflated entry can become.
 const MAX_INFLATION: u64 = 1032;
 
-/// What lies where in an archive.
+/// The directory of an archive.
 #[derive(Debug)]
 pub(super) struct Archive {
     entries: BTreeMap<String, Entry>,
@@ -29,7 +29,7 @@ pub(super) struct Entry {
 }
 
 impl Archive {
-    /// Whether `bytes` begin like an archive.
+    /// True for bytes that begin like an archive.
     pub fn is_archive(bytes: &[u8]) -> bool {
         bytes.starts_with(b"PK\x03\x04")
     }

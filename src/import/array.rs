@@ -1,26 +1,26 @@
-//! Typed, strided views of bytes: what PyTorch, numpy and scipy keep their numbers in.
+//! Typed, strided views of bytes, as PyTorch and numpy store their numbers.
 
 use std::borrow::Cow;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-use crate::TensorFile;
+use crate::weights::{TensorFile, expect_shape};
 
-/// More axes than any array in these files has.
+/// Largest number of axes.
 const MAX_RANK: usize = 32;
 
-/// Elements that an array may have however few there are in memory.
+/// Number of elements that an array may have however few bytes it has.
 const FREE_ELEMENTS: usize = 1 << 16;
 
-/// How the elements of an array lie in memory.
+/// The order of an array's elements in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layout {
     pub dtype: Dtype,
     pub big_endian: bool,
     /// Dimensions, outermost first.
     pub shape: Vec<usize>,
-    /// Distance of neighbours along each axis, in elements.
+    /// Distance between neighbours along each axis, in elements.
     pub strides: Vec<usize>,
     /// First element.
     pub offset: usize,
@@ -49,7 +49,7 @@ impl Layout {
         })
     }
 
-    /// Number of elements, if it is one that `length` bytes can back.
+    /// Number of elements, if `length` bytes hold them.
     pub fn checked_count(&self, length: usize) -> Result<usize, String> {
         let misfit = || {
             format!(
@@ -74,7 +74,7 @@ impl Layout {
                 .ok_or_else(misfit)?;
         }
         // Elements may be shared, as in an expanded tensor, but not without limit: a few bytes
-        // would unfold to any size.
+        // would become any number of elements.
         if last >= available || count > available.max(FREE_ELEMENTS) {
             return Err(misfit());
         }
@@ -109,7 +109,7 @@ impl<'a> Array<'a> {
     /// If not all elements lie within `bytes`.
     pub fn new(mut layout: Layout, bytes: Cow<'a, [u8]>) -> Result<Self, String> {
         let count = layout.checked_count(bytes.len())?;
-        // Nothing is stepped over along an axis of one; its stride may be any number.
+        // The stride of an axis of one element is not used and may be any number.
         for (stride, size) in layout.strides.iter_mut().zip(&layout.shape) {
             if *size == 1 {
                 *stride = 0;
@@ -158,6 +158,15 @@ impl<'a> Array<'a> {
         &self.layout.shape
     }
 
+    /// The shape, if it is the expected one; `None` stands for any size.
+    pub fn expect_shape<const N: usize>(
+        &self,
+        name: &str,
+        expected: [Option<usize>; N],
+    ) -> Result<[usize; N], String> {
+        expect_shape(name, Some(self.shape()), expected)
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.count
@@ -191,7 +200,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// The values as [`f32`](Self::f32) has them, borrowed where the bytes are just these.
+    /// The same values as [`f32`](Self::f32), borrowed where the bytes are native, dense floats.
     pub fn into_f32(self) -> Result<Cow<'a, [f32]>, String> {
         let Layout {
             dtype,
@@ -214,7 +223,7 @@ impl<'a> Array<'a> {
     /// The values, row-major.
     ///
     /// # Errors
-    /// If they are no integers, or one is beyond the range.
+    /// If they are not integers, or one is out of range.
     pub fn i64(&self) -> Result<Vec<i64>, String> {
         Ok(match self.layout.dtype {
             Dtype::BOOL | Dtype::U8 => self.gather(|[b]: [u8; 1]| b.into()),

@@ -7,12 +7,13 @@ use std::fmt;
 use super::array::{Array, Layout};
 use super::pickle::Node;
 use super::torch::{self, Storage, TorchArchive};
-use crate::weights::{CONFIG, fits, misfits};
-use crate::{Error, FloatFormat, ModelConfig, Result, StyleUnetConfig, TensorWriter};
+use crate::config::{ModelConfig, StyleUnetConfig};
+use crate::error::{Error, Result};
+use crate::weights::{CONFIG, FloatFormat, TensorWriter, fits, misfits};
 
 const FORMAT: &str = "PyTorch checkpoint";
 
-/// What the names of a model's tensors begin with, up to a dot or the end.
+/// Beginnings of the names of a model's tensors, up to a dot or the end.
 const PARTS: [&str; 5] = [
     "attn_module",
     "nerf_mlp",
@@ -21,19 +22,18 @@ const PARTS: [&str; 5] = [
     "up_renderer",
 ];
 
-/// How deeply the dictionary of tensors may be hidden in others.
+/// Largest number of dictionaries around that of the tensors.
 const MAX_DEPTH: usize = 4;
 
 /// A checkpoint of the authors' network, as `torch.save` writes it.
 ///
 /// It may be the dictionary of tensors itself or hold it under `state_dict` or any other key, beside
-/// optimizer states, configurations and what else there is. Names may carry the `module.` that
-/// `DataParallel` puts before them. Tensors may be of any type of numbers, share storages and be
-/// views into them.
+/// optimizer states, configurations and other values. Names may have the prefix `module.` of
+/// `DataParallel`. Tensors may have any type of numbers, share storages and be views of them.
 ///
-/// The [`config`](Self::config) is inferred: sizes from the shapes of the tensors, so that
-/// checkpoints of other sizes than the released one work, and the rest as in the released model. All
-/// tensors are checked against it.
+/// The [`config`](Self::config) is inferred: sizes from the shapes of the tensors, so that other
+/// sizes than the released ones work, and the rest from the released model. All tensors are checked
+/// against it.
 ///
 /// ```no_run
 /// use gpavatar::{FloatFormat, import::Checkpoint};
@@ -51,20 +51,19 @@ pub struct Checkpoint {
     config: ModelConfig,
 }
 
-/// Where the elements of a tensor are.
+/// The place of a tensor's elements.
 struct Location {
     layout: Layout,
-    /// Of the storage in the archive.
+    /// Key of its storage in the archive.
     key: String,
 }
 
 impl Checkpoint {
-    /// Maps the file at `path` into memory and checks its tensors, all but their values. The file
+    /// Maps the file at `path` into memory and checks its tensors, except for their values. The file
     /// must not be changed while the checkpoint is in use.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened or mapped, else those of
-    /// [`from_bytes`](Self::from_bytes).
+    /// [`Error::Io`] if it cannot be opened or mapped; and see [`from_bytes`](Self::from_bytes).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -74,9 +73,9 @@ impl Checkpoint {
     /// Takes the content of a checkpoint; `what` names it in error messages.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no archive of PyTorch or holds none of the model's tensors,
-    /// [`Error::Config`] if these have sizes that no model has, [`Error::Tensors`] with all the
-    /// tensors that are missing, unknown, of another shape, or not in the file as a whole.
+    /// [`Error::Format`] if it is not an archive of PyTorch or holds none of the model's tensors,
+    /// [`Error::Config`] if their sizes are not those of a model, [`Error::Tensors`] with all
+    /// tensors that are missing, unknown, of another shape, or not completely in the file.
     pub fn from_bytes(what: impl Into<String>, bytes: Vec<u8>) -> Result<Self> {
         Self::parse(what.into(), Box::new(bytes))
     }
@@ -107,33 +106,33 @@ impl Checkpoint {
         )
     }
 
-    /// Path of the file, or what else it was called.
+    /// The file's path, or its name in error messages.
     pub fn what(&self) -> &str {
         &self.what
     }
 
     /// The configuration that the tensors fit.
     ///
-    /// What no tensor's shape tells is as in the released model: number of neighbours and samples,
-    /// focal length, and the released weighting of points and sources. The volume-rendered image is
-    /// taken to have a quarter of the final one's width and height.
+    /// Shapes do not tell the numbers of neighbours and samples, the focal length, and the weighting
+    /// of points and sources: they are those of the released model. The volume-rendered image is
+    /// assumed to have a quarter of the final one's width and height.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// The same checkpoint with what its tensors do not tell as `change` sets it.
+    /// The same checkpoint with a changed configuration, for values that its tensors do not tell.
     ///
     /// # Errors
-    /// [`Error::Config`] if that is not a valid configuration, [`Error::Tensors`] if it is not one
-    /// of these tensors.
+    /// [`Error::Config`] if the configuration is not valid, [`Error::Tensors`] if the tensors do not
+    /// fit it.
     pub fn with_config(mut self, change: impl FnOnce(&mut ModelConfig)) -> Result<Self> {
         change(&mut self.config);
         self.check()?;
         Ok(self)
     }
 
-    /// Names of what was found beside the model's tensors and is left out: the networks that
-    /// training measured its progress with (`percep_loss.*`), for example.
+    /// Names of the dictionary's other entries, which are left out, such as the networks of training
+    /// losses (`percep_loss.*`).
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
@@ -146,12 +145,12 @@ impl Checkpoint {
         Ok(&self.location(name)?.layout.shape)
     }
 
-    /// Values of tensor `name`, row-major, rounded to or widened from whatever numbers the file has.
-    /// They are borrowed from it where it has just these.
+    /// Values of tensor `name`, row-major, converted from the file's type. Native 32-bit floats are
+    /// borrowed from the file.
     ///
     /// # Errors
-    /// [`Error::Tensors`] if there is no such tensor, the file is damaged where it has its values,
-    /// or one is NaN or infinite.
+    /// [`Error::Tensors`] if the tensor is missing, its values are damaged in the file, or one is
+    /// NaN or infinite.
     pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>> {
         let location = self.location(name)?;
         let values = || {
@@ -169,11 +168,11 @@ impl Checkpoint {
         values().map_err(|problem| self.problem(format!("{name}: {problem}")))
     }
 
-    /// A weights file of this checkpoint that is ready to be written, with floats in `format`. The
-    /// values are read while it is, one tensor at a time.
+    /// Writes a weights file of this checkpoint, floats in `format`. Values are read one tensor at a
+    /// time.
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration is not valid; that of a checkpoint always is.
+    /// None: the configuration of a checkpoint is valid.
     pub fn writer(&self, format: FloatFormat) -> Result<TensorWriter<'_>> {
         let mut writer = TensorWriter::new(BTreeMap::new());
         writer.metadata(CONFIG, self.config.to_json()?);
@@ -189,10 +188,7 @@ impl Checkpoint {
     }
 
     fn problem(&self, problem: String) -> Error {
-        Error::Tensors {
-            what: self.what.clone(),
-            problems: vec![problem],
-        }
+        Error::tensor(&self.what, problem)
     }
 }
 
@@ -207,7 +203,7 @@ impl fmt::Debug for Checkpoint {
     }
 }
 
-/// What a file has in it.
+/// The content of a file.
 struct Found {
     archive: TorchArchive,
     tensors: BTreeMap<String, Location>,
@@ -222,7 +218,7 @@ impl Found {
         let entries = state_dict(pickle.root())?.entries().into_iter().flatten();
         let entries = entries.filter_map(|(key, node)| Some((key.text()?, node)));
         let (mut tensors, mut ignored, mut problems) = (BTreeMap::new(), Vec::new(), Vec::new());
-        // Collected because a pickle may set an entry again and again.
+        // Collected because a pickle may set an entry several times.
         for (key, node) in entries.collect::<BTreeMap<_, _>>() {
             let name = without_wrapper(key);
             if !is_part(name) {
@@ -248,7 +244,7 @@ impl Found {
 }
 
 impl Location {
-    /// Where a tensor is, which has to be in the archive as a whole.
+    /// The place of a tensor, which has to lie completely in the archive.
     fn find(node: Node, archive: &TorchArchive) -> Result<Self, String> {
         let tensor = torch::tensor(node, archive.big_endian())?;
         let Storage::Archived(key) = tensor.storage else {
@@ -263,12 +259,12 @@ impl Location {
     }
 }
 
-/// The name without what `DataParallel` puts before it.
+/// The name without the prefix of `DataParallel`.
 fn without_wrapper(name: &str) -> &str {
     name.strip_prefix("module.").unwrap_or(name)
 }
 
-/// Whether a tensor of this name is the model's.
+/// True for names of the model's tensors.
 fn is_part(name: &str) -> bool {
     let (part, _) = name.split_once('.').unwrap_or((name, ""));
     PARTS.contains(&part)
@@ -299,8 +295,8 @@ fn state_dict<'p, 'a>(root: Node<'p, 'a>) -> Result<Node<'p, 'a>, String> {
     ))
 }
 
-/// The configuration of tensors of these shapes. What is missing or of an unlikely shape is taken to
-/// be as in the released model, so that the comparison with that will show it.
+/// The configuration of a checkpoint's tensors. Sizes of missing tensors and unlikely sizes are those
+/// of the released model; the check of all tensors then names the tensor.
 fn infer(tensors: &BTreeMap<String, Location>) -> ModelConfig {
     let released = ModelConfig::default();
     let size = |name: &str, axis: usize| -> Option<u32> {
@@ -353,7 +349,7 @@ fn infer(tensors: &BTreeMap<String, Location>) -> ModelConfig {
         },
         ..released
     };
-    // Narrower networks have fewer resolutions; those beyond theirs would be listed for nothing.
+    // Only the resolutions that a network has, so that small ones do not list those of the released.
     let channels = |unet: &StyleUnetConfig| {
         let mut channels = BTreeMap::new();
         let mut add = |resolution, name: String, released: u32| {

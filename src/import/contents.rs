@@ -1,4 +1,4 @@
-//! What is in a file, for people.
+//! A description of a file's content, for people.
 
 use std::fmt;
 
@@ -7,18 +7,19 @@ use super::array::Array;
 use super::document::Document;
 use super::motion::{MotionOptions, motion_from_bytes};
 use super::numpy;
-use super::pickle::{Node, beginning};
+use super::pickle::{Node, beginning, is_pickle};
 use super::torch::{self, TorchArchive};
-use crate::weights::CONFIG;
-use crate::{Error, Motion, Result, TensorFile};
+use crate::error::{Error, Result};
+use crate::motion::Motion;
+use crate::weights::{CONFIG, TensorFile};
 
-/// More entries than anyone reads.
+/// Largest number of entries listed.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// How deeply containers are looked into.
+/// Largest depth of nested containers listed.
 const MAX_DEPTH: usize = 8;
 
-/// What is in a file: any that this module reads, or that this crate writes.
+/// A description of a file's content, for files that this module reads or this crate writes.
 ///
 /// ```no_run
 /// use gpavatar::import::Contents;
@@ -29,27 +30,27 @@ const MAX_DEPTH: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Contents {
-    /// What kind of file it is.
+    /// The kind of file.
     pub kind: String,
-    /// What it says about itself: configuration, licence, names, …
+    /// Its metadata: configuration, licence, names, …
     pub metadata: Vec<(String, String)>,
-    /// What it holds, in order.
+    /// Its entries, in order.
     pub entries: Vec<ContentsEntry>,
-    /// Whether there are more entries than are listed.
+    /// True if not all entries are listed.
     pub truncated: bool,
 }
 
-/// Something that a file holds.
+/// An entry of a file.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ContentsEntry {
-    /// Its name, with those of what it is in.
+    /// Its name, after those of its containers.
     pub name: String,
-    /// What it is.
+    /// Its value.
     pub value: ContentsValue,
 }
 
-/// What a [`ContentsEntry`] is.
+/// The value of a [`ContentsEntry`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ContentsValue {
@@ -59,14 +60,14 @@ pub enum ContentsValue {
         dtype: String,
         /// Dimensions, outermost first.
         shape: Vec<usize>,
-        /// What the numbers are like, if there are any.
+        /// Statistics of the numbers, if one is finite.
         statistics: Option<Statistics>,
     },
-    /// Anything else, in words.
+    /// A description of any other value.
     Other(String),
 }
 
-/// What the numbers of a tensor are like.
+/// Statistics of the numbers of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Statistics {
     /// Smallest finite value.
@@ -77,12 +78,12 @@ pub struct Statistics {
     pub mean: f32,
     /// Standard deviation of the finite values.
     pub deviation: f32,
-    /// How many values are NaN or infinite.
+    /// Number of values that are NaN or infinite.
     pub not_finite: usize,
 }
 
 impl Statistics {
-    /// Those of `values`, if one of them is finite.
+    /// The statistics of `values`, if one is finite.
     pub fn of(values: &[f32]) -> Option<Self> {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         let count = finite().count();
@@ -104,20 +105,20 @@ impl Statistics {
 }
 
 impl Contents {
-    /// Looks into the file at `path`.
+    /// Describes the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, else those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::Io`] if it cannot be read; and see [`from_bytes`](Self::from_bytes).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::parse(&path.display().to_string(), crate::file::map(path)?)
     }
 
-    /// Looks into the content of a file; `what` names it in error messages.
+    /// Describes the content of a file; `what` names it in error messages.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is none of the known files, or damaged.
+    /// [`Error::Format`] if its kind is unknown or it is damaged.
     pub fn from_bytes(what: &str, bytes: Vec<u8>) -> Result<Self> {
         Self::parse(what, Box::new(bytes))
     }
@@ -131,7 +132,7 @@ impl Contents {
         let invalid = |reason| Error::format(what, "GPAvatar file", reason);
         let kind = if torch::is_legacy(bytes) {
             "PyTorch file in the format before version 1.6"
-        } else if bytes.starts_with(b"\x80") || TorchArchive::is_torch(bytes) {
+        } else if is_pickle(bytes) || TorchArchive::is_torch(bytes) {
             listing.document(bytes).map_err(invalid)?
         } else if Archive::is_archive(bytes) {
             listing.npz(bytes).map_err(invalid)?
@@ -157,10 +158,10 @@ impl Contents {
     }
 }
 
-/// Contents in the making.
+/// Unfinished contents.
 struct Listing {
     contents: Contents,
-    /// How many numbers may still be looked at: files may refer to the same ones over and over.
+    /// Number of values that statistics may still read: files may refer to the same ones repeatedly.
     budget: usize,
 }
 
@@ -279,8 +280,8 @@ impl Listing {
         Ok(kind)
     }
 
-    /// Lists a value, or what it contains. Values may be shared and contain themselves, hence the
-    /// count of visits.
+    /// Lists a value, or its elements. Values may be shared and contain themselves, so the number of
+    /// visits is limited.
     fn node<'a>(
         &mut self,
         document: &Document<'a>,

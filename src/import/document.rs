@@ -1,4 +1,4 @@
-//! Files of pickled Python objects: plain pickles, and PyTorch's archives.
+//! Files of pickled Python objects: plain pickles and PyTorch's archives.
 
 use super::archive::Archive;
 use super::array::Array;
@@ -6,10 +6,10 @@ use super::numpy;
 use super::pickle::{Node, Pickle};
 use super::torch::{self, TorchArchive};
 
-/// How deeply lists of numbers may be nested.
+/// Largest depth of nested lists of numbers.
 const MAX_AXES: usize = 8;
 
-/// A pickle, and where the tensors that it refers to have their elements.
+/// A pickle, and the archive with the elements of its tensors.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     bytes: &'a [u8],
@@ -18,7 +18,7 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Reads what `torch.save` or `pickle.dump` wrote.
+    /// Reads a file of `torch.save` or `pickle.dump`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         torch::refuse_legacy(bytes)?;
         let archive = match Archive::is_archive(bytes) {
@@ -36,18 +36,30 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// Whether it was PyTorch that wrote it.
+    /// True for a file of `torch.save`.
     pub fn is_archive(&self) -> bool {
         self.archive.is_some()
     }
 
-    /// The object that was written.
+    /// The pickled object.
     pub fn root(&self) -> Node<'_, 'a> {
         self.pickle.root()
     }
 
-    /// Reads a value as an array: a tensor, one of numpy, a number, or a list of these of equal
-    /// shape. None if it is no such thing.
+    /// The numbers under `name`, if the pickled object is a dictionary with that key.
+    pub fn entry(&self, name: &str) -> Result<Option<Array<'a>>, String> {
+        let node = self.root().get(name);
+        node.map(|node| self.numbers(node)).transpose()
+    }
+
+    /// Reads an [`array`](Self::array); any other value is an error.
+    pub fn numbers(&self, node: Node<'_, 'a>) -> Result<Array<'a>, String> {
+        self.array(node)?
+            .ok_or_else(|| format!("expected numbers, found {}", node.describe()))
+    }
+
+    /// Reads a tensor, an array of numpy, a number, or nested lists of numbers. None for any other
+    /// value.
     pub fn array(&self, node: Node<'_, 'a>) -> Result<Option<Array<'a>>, String> {
         if torch::is_tensor(node) {
             let big_endian = self.archive.as_ref().is_some_and(TorchArchive::big_endian);
@@ -61,8 +73,8 @@ impl<'a> Document<'a> {
         let mut numbers = Numbers {
             shape: Vec::new(),
             values: Vec::new(),
-            // Lists may contain one another more than once, so that few bytes stand for any number
-            // of elements.
+            // Lists may contain each other repeatedly, so that few bytes stand for any number of
+            // elements.
             budget: self.pickle.len(),
         };
         match numbers.collect(node, 0) {
@@ -80,8 +92,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// None if there is something else than numbers, lists that should be of equal length are not,
-    /// or they are more than the budget.
+    /// None if a value is not a number, lengths of lists differ, or the budget is exceeded.
     fn collect(&mut self, node: Node, axis: usize) -> Option<()> {
         self.budget = self.budget.checked_sub(1)?;
         if let Some(value) = node.float() {

@@ -1,16 +1,16 @@
 //! Recordings of ARKit's face tracking as comma-separated values.
 
-use crate::MotionFrame;
+use crate::motion::MotionFrame;
 
 pub(super) const FORMAT: &str = "recording of a face";
 
-/// Twice what ARKit has; bounds what a column without values can take in every row.
+/// Twice the number of ARKit's columns. It bounds the memory of rows without values.
 const MAX_COLUMNS: usize = 128;
 
 /// Frames per second of a recording that is too short to tell: Live Link Face's.
 const USUAL_FPS: f32 = 60.0;
 
-/// What is not an expression but an angle.
+/// Columns that are angles, not expressions.
 const ROTATIONS: [&str; 9] = [
     "headYaw",
     "headPitch",
@@ -30,10 +30,10 @@ pub(super) struct Recording {
     pub frames: Vec<MotionFrame>,
 }
 
-/// What a column holds.
+/// The meaning of a column.
 enum Column {
     Time,
-    /// How many expressions follow: none if there was no face in the picture.
+    /// Number of expressions that follow, 0 if the picture showed no face.
     Count,
     Channel,
     Dropped,
@@ -129,7 +129,7 @@ fn header_name(columns: &[Column], column: usize) -> &'static str {
     }
 }
 
-/// When a row was recorded: whole seconds of a time code, or seconds with a fraction.
+/// Time of a row: whole seconds of a time code, or seconds with a fraction.
 #[derive(Clone, Copy, PartialEq)]
 enum Time {
     Code(u32),
@@ -155,8 +155,8 @@ fn seconds(field: &str) -> Option<Time> {
         .then_some(Time::Code((hours * 60 + minutes) * 60 + seconds))
 }
 
-/// From how many rows the seconds have. The frames of time codes are no help: they are counted in a
-/// rate that the file does not tell, and that need not be the recording's.
+/// Counted from the rows of each second. The frames of time codes do not help: the file does not tell
+/// their rate, and the recording may have another.
 fn frames_per_second(times: &[Time]) -> Option<f32> {
     match (times.first()?, times.last()?) {
         (Time::Seconds(first), Time::Seconds(last)) => {

@@ -1,4 +1,4 @@
-//! The files of the GPAvatar authors and of face trackers, turned into files of this crate.
+//! Reads the files of the GPAvatar authors and of face trackers.
 //!
 //! | file                                    | holds                    | read by                |
 //! |-----------------------------------------|--------------------------|------------------------|
@@ -8,20 +8,20 @@
 //! | `lightning.pkl`, `smoothed.pkl`         | a tracked video          | [`motion`]             |
 //! | `.csv` of Live Link Face                | expressions from ARKit   | [`motion`]             |
 //! | `tracked_result.pth`                    | tracked source pictures  | [`Sources`]            |
-//! | any of these, and this crate's own      |                          | [`Contents`]           |
+//! | any of these, and this crate's own      | a list of what is inside | [`Contents`]           |
 //!
-//! No Python is needed, and none is run: the pickles inside these files are read as data, whatever
-//! they ask to be executed. Files are not trusted: what a file says of its sizes is checked against
-//! the file before memory is allocated, and whatever is wrong with it becomes an error.
+//! No Python is needed, and none is run: pickles are read as data, whatever they ask to execute.
+//! Files are not trusted: sizes are checked against the file before memory is allocated, and every
+//! fault becomes an error.
 //!
-//! `examples/import.rs` makes commands of these functions.
+//! The command `gpavatar import` does the same on the command line.
 
 mod archive;
 mod array;
 mod checkpoint;
 mod contents;
 mod document;
-mod head;
+mod flame;
 mod live_link;
 mod motion;
 mod numpy;
@@ -32,8 +32,8 @@ mod torch;
 pub use checkpoint::Checkpoint;
 pub use contents::{Contents, ContentsEntry, ContentsValue, Statistics};
 #[cfg(not(target_arch = "wasm32"))]
-pub use head::head_model;
-pub use head::{HeadOptions, head_model_from_bytes};
+pub use flame::head_model;
+pub use flame::{HeadOptions, head_model_from_bytes};
 #[cfg(not(target_arch = "wasm32"))]
 pub use motion::motion;
 pub use motion::{MotionOptions, motion_from_bytes};

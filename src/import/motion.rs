@@ -3,28 +3,30 @@
 use super::archive::Archive;
 use super::document::Document;
 use super::live_link;
-use super::pickle::Node;
-use crate::{Camera, Error, Motion, MotionFrame, Result};
+use super::pickle::{Node, is_pickle};
+use crate::camera::Camera;
+use crate::error::{Error, Result};
+use crate::motion::{Motion, MotionFrame};
 
 const FORMAT: &str = "tracked video";
 
 /// Frames per second of the videos that GPAvatar was trained with.
 const TRACKED_FPS: f32 = 25.0;
 
-/// How [`motion`] reads a file.
+/// Options of [`motion`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MotionOptions {
-    /// Frames per second. If not given, tracked videos are taken to have 25, as those that GPAvatar
-    /// was trained with, and recordings as many as their time codes say.
+    /// Frames per second. The default is 25 for tracked videos, as in GPAvatar's training, and is
+    /// told by the time codes for recordings.
     pub fps: Option<f32>,
     /// Smooths the motion with this `alpha` (see [`Motion::smooth`]); GPAvatar's is 0.9.
     pub smoothing: Option<f32>,
-    /// Keeps the columns of a recording that are angles of head and eyes as expression channels
-    /// (`headYaw` …), for head models that have such channels. Their unit is that of the file.
+    /// Keeps a recording's angles of head and eyes (`headYaw` …) as expression channels, in the
+    /// file's unit, for head models that have such channels.
     pub rotations: bool,
 }
 
-/// Reads a performance.
+/// Reads a tracked video or a recording of a face.
 ///
 /// - A tracked video of GPAvatar's tools (`lightning.pkl`, `smoothed.pkl`), pickled or saved by
 ///   PyTorch: a dictionary of frames, each with `emoca_expression`, `emoca_pose` and
@@ -42,7 +44,7 @@ pub struct MotionOptions {
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read, else those of [`motion_from_bytes`].
+/// [`Error::Io`] if the file cannot be read; and see [`motion_from_bytes`].
 #[cfg(not(target_arch = "wasm32"))]
 pub fn motion(path: impl AsRef<std::path::Path>, options: &MotionOptions) -> Result<Motion> {
     let path = path.as_ref();
@@ -52,11 +54,11 @@ pub fn motion(path: impl AsRef<std::path::Path>, options: &MotionOptions) -> Res
     Ok(motion.with_name(name, ""))
 }
 
-/// Reads what [`motion`] reads from memory; `what` names it in error messages.
+/// Reads a file in memory, see [`motion`]; `what` names it in error messages.
 ///
 /// # Errors
-/// [`Error::Format`] if it is none of these files or a frame is not as described,
-/// [`Error::Argument`] if frames are no motion (see [`Motion::new`]) or cannot be smoothed.
+/// [`Error::Format`] if it is neither kind of file or a frame has another form,
+/// [`Error::Argument`] if [`Motion::new`] or [`Motion::smooth`] refuses the frames.
 pub fn motion_from_bytes(
     what: impl Into<String>,
     bytes: &[u8],
@@ -66,7 +68,7 @@ pub fn motion_from_bytes(
         let what = what.into();
         move |reason: String| Error::format(what, format, reason)
     };
-    let motion = if bytes.starts_with(b"\x80") || Archive::is_archive(bytes) {
+    let motion = if is_pickle(bytes) || Archive::is_archive(bytes) {
         let frames = tracked(bytes).map_err(invalid(FORMAT))?;
         Motion::new(options.fps.unwrap_or(TRACKED_FPS), frames)?
     } else {
@@ -86,8 +88,8 @@ fn tracked(bytes: &[u8]) -> Result<Vec<MotionFrame>, String> {
     let root = document.root();
     let entries = (root.entries())
         .ok_or_else(|| format!("expected a dictionary of frames, found {}", root.describe()))?;
-    // Frames may share their values; so that few bytes do not make many, they may not have more
-    // than there are bytes.
+    // Frames may share their values. They may not have more values than the file has bytes, so that
+    // a small file takes little memory.
     let mut budget = bytes.len();
     let mut frames = Vec::new();
     for (key, node) in entries {
@@ -118,11 +120,8 @@ fn tracked_frame(document: &Document, node: Node) -> Result<MotionFrame, String>
     let values = |name: &str| -> Result<Vec<f32>, String> {
         let node = (node.get(name))
             .ok_or_else(|| format!("expected an entry {name}, found {}", node.describe()))?;
-        let array = document.array(node);
-        let array = array.map_err(|reason| format!("{name}: {reason}"))?;
-        array
-            .ok_or_else(|| format!("{name}: expected numbers, found {}", node.describe()))?
-            .f32()
+        let array = document.numbers(node);
+        array.map_err(|reason| format!("{name}: {reason}"))?.f32()
     };
     let transform = values("transform_matrix")?;
     let (rows, rest) = transform.as_chunks();

@@ -1,21 +1,21 @@
-//! Arrays of numpy, matrices of scipy and what chumpy makes of them, pickled or as `.npy` files.
+//! Arrays of numpy, matrices of scipy and arrays wrapped by chumpy, pickled or as `.npy` files.
 
 use safetensors::Dtype;
 
 use super::array::{Array, Layout};
 use super::pickle::{Class, Node, Pickle};
 
-/// How often an array may be wrapped.
+/// Largest number of wrappers around an array.
 const MAX_WRAPPERS: usize = 4;
 
-/// The most elements that a sparse matrix may unfold to; the joint regressor of a body with hands
-/// and face has half as many.
+/// Largest number of elements of a sparse matrix: twice those of the joint regressor of a body with
+/// hands and face.
 const MAX_UNFOLDED: usize = 1 << 20;
 
-/// What `.npy` files begin with.
+/// The first bytes of a `.npy` file.
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Reads an array that numpy, scipy or chumpy pickled. None if the value is no such thing.
+/// Reads a pickled array of numpy, scipy or chumpy. None for any other value.
 pub(super) fn array<'a>(node: Node<'_, 'a>) -> Result<Option<Array<'a>>, String> {
     unwrap(node, MAX_WRAPPERS)
 }
@@ -130,8 +130,8 @@ fn of_code(code: &str) -> Result<Dtype, String> {
     })
 }
 
-/// The whole of a matrix that is compressed by columns or by rows: of each it has the non-zero
-/// `data` and at which `indices` these are, from one of the `indptr` to the next.
+/// The dense form of a matrix that is compressed by columns or by rows. The non-zero `data` of column
+/// (or row) `i`, and their `indices`, lie between `indptr[i]` and `indptr[i + 1]`.
 fn unfold(
     shape: &[usize],
     by_columns: bool,
@@ -176,8 +176,8 @@ fn unfold(
     Array::from_f64(shape.to_vec(), &values)
 }
 
-/// Reads a `.npy` file, which is a member of an `.npz` archive. One of a single pickled object, as
-/// numpy writes what is no array, is read for the array inside of that.
+/// Reads a `.npy` file, a member of an `.npz` archive. If it holds a single pickled object, that
+/// object has to be an array.
 pub(super) fn npy(bytes: &[u8]) -> Result<Array<'_>, String> {
     let header_and_data = || -> Option<(&str, &[u8])> {
         let ([major, _minor], rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;

@@ -1,22 +1,22 @@
 //! Tracked source pictures.
 
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use safetensors::Dtype;
 use serde::Serialize;
 
 use super::array::Array;
 use super::document::Document;
 use super::pickle::{Node, beginning};
-use crate::{Camera, Error, Result, SourceImage};
+use crate::camera::Camera;
+use crate::error::{Error, Result};
+use crate::source::SourceImage;
 
 const FORMAT: &str = "set of tracked source pictures";
 const VERSION: u32 = 1;
 
-/// The pictures of a person with what GPAvatar's tracker found out about them: its
-/// `tracked_result.pth`.
+/// The pictures of a person with the results of GPAvatar's tracker, its `tracked_result.pth`.
 ///
-/// The pictures in it are canonical already, that is, warped to the view that the network expects;
-/// the cameras are those that they were taken with.
+/// The pictures are canonical, that is, already warped to the view that the network expects. The
+/// cameras are those of the original photos.
 ///
 /// ```no_run
 /// use gpavatar::{Avatar, AvatarOptions, Model, import::Sources};
@@ -34,7 +34,7 @@ pub struct Sources {
     pub images: Vec<SourceImage>,
     /// The camera of each.
     pub cameras: Vec<Camera>,
-    /// What each was called.
+    /// The name of each.
     pub frames: Vec<String>,
     /// The person's identity coefficients.
     pub shape: Vec<f32>,
@@ -44,7 +44,7 @@ impl Sources {
     /// Reads a `tracked_result.pth`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, else those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::Io`] if it cannot be read; and see [`from_bytes`](Self::from_bytes).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -54,10 +54,10 @@ impl Sources {
     /// Reads the content of a `tracked_result.pth`; `what` names it in error messages.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no such file: a dictionary with `feature_image` `[V, 3, H, W]` of
+    /// [`Error::Format`] if it is not a dictionary with `feature_image` `[V, 3, H, W]` of
     /// values from 0 to 1 (or bytes), `feature_shape` and `frame_trans` `[V, 3, 4]`;
-    /// [`Error::Argument`] if a picture has no size or too large a one (see
-    /// [`SourceImage::from_rgba8`]) or a camera [is none](Camera::validate).
+    /// [`Error::Argument`] if the size of a picture is out of range (see
+    /// [`SourceImage::from_rgba8`]) or a camera is not [valid](Camera::validate).
     pub fn from_bytes(what: impl Into<String>, bytes: &[u8]) -> Result<Self> {
         let tracked = Tracked::read(bytes).map_err(|reason| Error::format(what, FORMAT, reason))?;
         let [width, height] = [tracked.width, tracked.height];
@@ -73,7 +73,7 @@ impl Sources {
     }
 
     /// Writes the pictures as `source_0.png`, `source_1.png`, … and the rest as `sources.json` to a
-    /// directory. It appears when all of it is written, and must not hold anything yet.
+    /// directory, which must not exist or be empty. It appears when all of it is written.
     ///
     /// ```json
     /// {
@@ -90,14 +90,25 @@ impl Sources {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn write(&self, directory: impl AsRef<std::path::Path>) -> Result<()> {
         use crate::file;
+        use image::ExtendedColorType;
+        use std::io;
 
         let mut sources = Vec::new();
         file::create_directory(directory.as_ref(), |directory| {
             let described = self.images.iter().zip(&self.cameras).zip(&self.frames);
             for (i, ((image, camera), frame)) in described.enumerate() {
                 let name = format!("source_{i}.png");
-                let png = png(image)?;
-                file::replace(&directory.join(&name), |write| write(&png))?;
+                let path = directory.join(&name);
+                let (width, height) = (image.width(), image.height());
+                image::save_buffer(
+                    &path,
+                    image.pixels(),
+                    width,
+                    height,
+                    ExtendedColorType::Rgba8,
+                )
+                .map_err(io::Error::other)
+                .map_err(file::failed("write", &path))?;
                 sources.push(IndexEntry {
                     image: name,
                     frame,
@@ -111,9 +122,8 @@ impl Sources {
             };
             let json = serde_json::to_string_pretty(&document)
                 .map_err(|error| Error::format("sources.json", "JSON", error.to_string()))?;
-            file::replace(&directory.join("sources.json"), |write| {
-                write(json.as_bytes())
-            })
+            let path = directory.join("sources.json");
+            std::fs::write(&path, json).map_err(file::failed("write", &path))
         })
     }
 }
@@ -135,21 +145,7 @@ struct IndexEntry<'a> {
     transform: [[f32; 4]; 3],
 }
 
-#[cfg(not(target_arch = "wasm32"))]
-fn png(image: &SourceImage) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes)
-        .write_image(
-            image.pixels(),
-            image.width(),
-            image.height(),
-            ExtendedColorType::Rgba8,
-        )
-        .map_err(|error| Error::format("source picture", "PNG", error.to_string()))?;
-    Ok(bytes)
-}
-
-/// What a file has in it.
+/// The content of a file.
 struct Tracked {
     width: u32,
     height: u32,
@@ -164,32 +160,25 @@ impl Tracked {
     fn read(bytes: &[u8]) -> Result<Self, String> {
         let document = Document::parse(bytes)?;
         let array = |name: &str| -> Result<Array, String> {
-            let node = (document.root().get(name))
-                .ok_or_else(|| format!("expected an entry {name}, found none"))?;
-            let array = document.array(node);
-            let array = array.map_err(|reason| format!("{name}: {reason}"))?;
-            array.ok_or_else(|| format!("{name}: expected numbers, found {}", node.describe()))
+            let array = document.entry(name);
+            (array.map_err(|reason| format!("{name}: {reason}"))?)
+                .ok_or_else(|| format!("expected an entry {name}, found none"))
         };
         let images = array("feature_image")?;
-        let (count, height, width) = match *images.shape() {
-            [count, 3, height, width] if images.len() > 0 => (count, height, width),
-            ref found => {
-                return Err(format!(
-                    "feature_image: expected shape [any, 3, any, any], found {found:?}"
-                ));
-            }
-        };
+        let [count, _, height, width] =
+            images.expect_shape("feature_image", [None, Some(3), None, None])?;
+        if images.len() == 0 {
+            let found = images.shape();
+            return Err(format!(
+                "feature_image: expected shape [any, 3, any, any], found {found:?} without pixels"
+            ));
+        }
         let pixels = pixels(&images, height * width);
         let pixels = pixels.map_err(|reason| format!("feature_image: {reason}"))?;
         let [width, height] = [width, height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
 
         let transforms = array("frame_trans")?;
-        if transforms.shape() != [count, 3, 4] {
-            let found = transforms.shape();
-            return Err(format!(
-                "frame_trans: expected shape [{count}, 3, 4], found {found:?}"
-            ));
-        }
+        transforms.expect_shape("frame_trans", [Some(count), Some(3), Some(4)])?;
         let transforms = transforms.f32()?;
         let (rows, _) = transforms.as_chunks::<4>();
         let (transforms, _) = rows.as_chunks::<3>();
@@ -219,7 +208,7 @@ impl Tracked {
     }
 }
 
-/// Pictures of planes of red, green and blue, of so many pixels each, as pictures of pixels.
+/// Interleaves planes of red, green and blue, `plane` pixels each, and adds an alpha of 255.
 fn pixels(images: &Array, plane: usize) -> Result<Vec<Vec<u8>>, String> {
     let values = images.f32()?;
     let byte: &dyn Fn(f32) -> u8 = match images.dtype() {

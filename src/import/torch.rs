@@ -8,17 +8,17 @@ use super::archive::{Archive, Entry};
 use super::array::{Array, Layout};
 use super::pickle::{Class, Node, Pickle};
 
-/// How often a tensor may be wrapped in parameters and the like.
+/// Largest number of wrappers around a tensor, such as parameters.
 const MAX_WRAPPERS: usize = 8;
 
 const LEGACY_REFUSAL: &str = "it is in the format of PyTorch before version 1.6. Save it \
      again with any later version: python -c \"import torch; torch.save(torch.load('OLD', \
      map_location='cpu'), 'NEW')\"";
 
-/// Letters of a storage's key, which PyTorch makes of a number.
+/// Largest length of a storage's key. PyTorch's are numbers.
 const MAX_KEY: usize = 40;
 
-/// The integer that files of PyTorch before version 1.6 begin with, and its pickle.
+/// The integer at the beginning of files of PyTorch before version 1.6.
 const LEGACY_MAGIC: &[u8] = &[0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
 
 /// A file that `torch.save` wrote.
@@ -31,7 +31,7 @@ pub(super) struct TorchArchive {
 }
 
 impl TorchArchive {
-    /// Whether `bytes` are an archive of PyTorch.
+    /// True for an archive of PyTorch.
     pub fn is_torch(bytes: &[u8]) -> bool {
         Archive::is_archive(bytes) && Archive::parse(bytes).is_ok_and(|it| root(&it).is_some())
     }
@@ -39,14 +39,15 @@ impl TorchArchive {
     /// Reads the directory of an archive.
     ///
     /// # Errors
-    /// If it is none, with what to do in the case of a file of PyTorch before version 1.6.
+    /// If it is not an archive of PyTorch. For a file of PyTorch before version 1.6 the message says
+    /// what to do.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         refuse_legacy(bytes)?;
         let archive = Archive::parse(bytes)?;
         let root = (root(&archive).map(str::to_owned))
             .ok_or("expected an entry data.pkl in a directory, found none")?;
         let byte_order = match archive.entry(&format!("{root}byteorder")) {
-            // Older versions did not say, and were not used on other machines.
+            // Older versions had no such entry and ran on little-endian machines.
             Err(_) => b"little".as_slice().into(),
             Ok(entry) => entry.content(bytes)?,
         };
@@ -67,18 +68,18 @@ impl TorchArchive {
         })
     }
 
-    /// The pickle of what was saved.
+    /// The pickle of the saved object.
     pub fn pickle<'a>(&self, bytes: &'a [u8]) -> Result<Pickle<'a>, String> {
         let entry = self.archive.entry(&format!("{}data.pkl", self.root))?;
         Pickle::parse(entry.stored(bytes)?)
     }
 
-    /// Where the elements of a storage are.
+    /// The entry with the elements of a storage.
     pub fn storage(&self, key: &str) -> Result<&Entry, String> {
         self.archive.entry(&format!("{}data/{key}", self.root))
     }
 
-    /// Whether numbers are stored with their highest byte first.
+    /// True if numbers are stored with their highest byte first.
     pub fn big_endian(&self) -> bool {
         self.big_endian
     }
@@ -92,10 +93,10 @@ fn root(archive: &Archive) -> Option<&str> {
     roots.find(|root| root.ends_with('/') && root.matches('/').count() == 1)
 }
 
-/// A tensor whose elements are somewhere.
+/// A tensor whose elements have not been read.
 #[derive(Debug)]
 pub(super) struct Tensor<'a> {
-    /// How they lie in the storage.
+    /// The order of its elements in the storage.
     pub layout: Layout,
     pub storage: Storage<'a>,
 }
@@ -109,7 +110,7 @@ pub(super) enum Storage<'a> {
     Inline(Cow<'a, [u8]>),
 }
 
-/// Whether a value is meant to be a tensor, be it one that can be read or not.
+/// True for values that are tensors, including those that cannot be read.
 pub(super) fn is_tensor(node: Node) -> bool {
     matches!(
         node.object(),
@@ -123,7 +124,7 @@ pub(super) fn is_tensor(node: Node) -> bool {
     )
 }
 
-/// Reads a tensor, taking it out of its wrappers. `big_endian` is how the archive's numbers are.
+/// Reads a tensor, taking it out of its wrappers. `big_endian` is the archive's byte order.
 pub(super) fn tensor<'a>(node: Node<'_, 'a>, big_endian: bool) -> Result<Tensor<'a>, String> {
     let (mut class, mut arguments, _) = node.object().ok_or_else(|| not_a_tensor(node))?;
     for _ in 0..MAX_WRAPPERS {
@@ -231,10 +232,10 @@ fn storage_type(class: Node) -> Result<Option<Dtype>, String> {
     }
 }
 
-/// A storage that was pickled, not saved: a file of PyTorch's format before version 1.6, in bytes.
+/// A storage that was pickled, not saved: bytes in PyTorch's format before version 1.6.
 ///
-/// That is a pickle each of a magic number, a protocol version, properties of the machine, the
-/// storage and a list of the one key there is; then the count of elements, and these.
+/// The format is a pickle each of a magic number, a protocol version, properties of the machine, the
+/// storage and a list of its one key, then the number of elements and the elements.
 fn inline<'a>(node: Node<'_, 'a>) -> Result<Stored<'a>, String> {
     let bytes = match node.object() {
         Some((Class::TorchLoadFromBytes, arguments, _)) => {
@@ -272,14 +273,14 @@ fn inline<'a>(node: Node<'_, 'a>) -> Result<Stored<'a>, String> {
     })
 }
 
-/// Whether `bytes` begin like a file of PyTorch before version 1.6.
+/// True for bytes that begin like a file of PyTorch before version 1.6.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     // A pickle of protocol 2 of the magic number.
     let magic = bytes.strip_prefix(&[0x80, 0x02, 0x8A, LEGACY_MAGIC.len() as u8]);
     magic.is_some_and(|bytes| bytes.starts_with(LEGACY_MAGIC))
 }
 
-/// Says what to do about a file of PyTorch before version 1.6.
+/// Refuses a file of PyTorch before version 1.6 and says what to do.
 pub(super) fn refuse_legacy(bytes: &[u8]) -> Result<(), String> {
     match is_legacy(bytes) {
         true => Err(LEGACY_REFUSAL.into()),

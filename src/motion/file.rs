@@ -1,14 +1,20 @@
 //! Motions in files.
 
-use std::{collections::BTreeMap, io};
+use std::collections::BTreeMap;
+use std::io;
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::sequence::{Motion, MotionFrame};
+use crate::camera::Camera;
+use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::file;
-use crate::{Camera, Error, FloatFormat, Result, TensorFile, TensorWriter, json};
+use crate::json;
+use crate::weights::{FloatFormat, TensorFile, TensorWriter};
 
 const FORMAT: &str = "motion";
 const VERSION: u32 = 1;
@@ -19,28 +25,29 @@ impl Motion {
     /// Reads a motion from a `.json` or `.safetensors` file (see [`Motion`]).
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::Argument`] for another extension, else those of
+    /// [`Error::Io`] if it cannot be read, [`Error::Argument`] for another extension; and see
     /// [`Motion::from_json`] and [`Motion::from_safetensors`].
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        match Encoding::of(path)? {
-            Encoding::Json => {
+        match extension(path) {
+            "json" => {
                 let (what, bytes) = (path.display().to_string(), file::read(path)?);
                 match str::from_utf8(&bytes) {
                     Ok(json) => Self::parse_json(&what, json),
                     Err(error) => Err(Error::format(what, FORMAT, error.to_string())),
                 }
             }
-            Encoding::Safetensors => Self::from_file(&TensorFile::open(path)?),
+            "safetensors" => Self::from_file(&TensorFile::open(path)?),
+            _ => Err(unknown_extension(path)),
         }
     }
 
     /// Reads a motion from JSON (see [`Motion`]).
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no such JSON, of an unknown version, or what [`Motion::new`]
-    /// refuses.
+    /// [`Error::Format`] if it is not such JSON, has an unknown version, or [`Motion::new`] refuses
+    /// its content.
     pub fn from_json(json: &str) -> Result<Self> {
         Self::parse_json("motion data", json)
     }
@@ -48,7 +55,7 @@ impl Motion {
     /// Reads a motion from the content of a safetensors file (see [`Motion`]).
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no such file, else those of [`Motion::from_file`].
+    /// [`Error::Format`] if it is not a safetensors file; and see [`Motion::from_file`].
     pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(&TensorFile::from_bytes("motion data", bytes)?)
     }
@@ -56,8 +63,9 @@ impl Motion {
     /// Reads a motion from a safetensors file (see [`Motion`]).
     ///
     /// # Errors
-    /// [`Error::Format`] if it holds no motion, one of an unknown version, or what [`Motion::new`]
-    /// refuses; [`Error::Tensors`] if a tensor is missing, misshapen or of a wrong type.
+    /// [`Error::Format`] if it holds no motion, one of an unknown version, or one that
+    /// [`Motion::new`] refuses; [`Error::Tensors`] if a tensor is missing or has a wrong shape or
+    /// type.
     pub fn from_file(file: &TensorFile) -> Result<Self> {
         let what = file.what();
         let header = (file.metadata().get(KEY))
@@ -92,15 +100,16 @@ impl Motion {
     /// # Errors
     /// [`Error::Io`] if it cannot be written, [`Error::Argument`] for another extension.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        match Encoding::of(path)? {
-            Encoding::Json => file::replace(path, |write| write(self.to_json().as_bytes())),
-            Encoding::Safetensors => self.writer().write(path),
+        match extension(path) {
+            "json" => file::replace(path, |write| write(self.to_json().as_bytes())),
+            "safetensors" => self.writer().write(path),
+            _ => Err(unknown_extension(path)),
         }
     }
 
-    /// The motion as JSON, one line per frame and value; what never changes is written once.
+    /// The motion as JSON, one line per frame and value. Constant values are written once.
     pub fn to_json(&self) -> String {
         let frames = self.frames();
         let MotionFrame {
@@ -112,7 +121,7 @@ impl Motion {
             expression: (!expression.is_empty())
                 .then(|| PerFrame::compact(frames, |f| f.expression.clone())),
             pose: (!pose.is_empty()).then(|| PerFrame::compact(frames, |f| f.pose.clone())),
-            // In full even if it never changes: some list has to tell the number of frames.
+            // A list even if it never changes: one list has to tell the number of frames.
             transform: Some(PerFrame::Each(transforms)),
             focal: Some(PerFrame::compact(frames, |f| f.camera.focal)),
             clamp_near: clamped.then(|| PerFrame::compact(frames, |f| f.camera.clamp_near)),
@@ -124,7 +133,7 @@ impl Motion {
     /// The motion as the content of a safetensors file.
     ///
     /// # Errors
-    /// Those of [`TensorWriter::into_bytes`], of which a motion that is valid gives none.
+    /// None for a valid motion, and every [`Motion`] is valid.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
         self.writer().into_bytes()
     }
@@ -178,29 +187,22 @@ impl Motion {
     }
 }
 
-/// How a file is written.
 #[cfg(not(target_arch = "wasm32"))]
-enum Encoding {
-    Json,
-    Safetensors,
+fn extension(path: &Path) -> &str {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.unwrap_or_default()
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-impl Encoding {
-    fn of(path: &std::path::Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => Ok(Self::Json),
-            Some("safetensors") => Ok(Self::Safetensors),
-            _ => Err(Error::argument(
-                "motion file",
-                "a name that ends in .json or .safetensors",
-                path.display().to_string(),
-            )),
-        }
-    }
+fn unknown_extension(path: &Path) -> Error {
+    Error::argument(
+        "motion file",
+        "a name that ends in .json or .safetensors",
+        path.display().to_string(),
+    )
 }
 
-/// A motion as its JSON has it.
+/// A motion as JSON.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
@@ -347,8 +349,8 @@ impl Document {
     }
 }
 
-/// JSON of an object whose lists of lists have a line per element, and everything else a line of
-/// its own: neither one endless line nor one number per line.
+/// JSON of an object with a line for each element of a list of lists and for each other value.
+/// serde_json itself writes either one line or one number per line.
 #[derive(Default)]
 struct LineByLine {
     depth: usize,

@@ -1,13 +1,13 @@
-//! A sequence of frames: what it holds, and its maths.
+//! A sequence of frames, sampled and smoothed.
 
 use std::sync::Arc;
 
 use glam::{Mat3, Quat, Vec3};
 
-use crate::{
-    Camera, Drive, Error, Result,
-    head::{check_finite, first_repeated},
-};
+use crate::camera::Camera;
+use crate::drive::Drive;
+use crate::error::{Error, Result};
+use crate::head::{check_finite, first_repeated};
 
 /// One frame of a [`Motion`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,12 +29,12 @@ impl MotionFrame {
 
 /// A sequence of frames at a fixed rate: a performance to play on an avatar.
 ///
-/// Every frame has the same number of expression coefficients and of pose values, and there is at
-/// least one frame. If the expression channels have names, they are matched by name with those of
-/// whatever head model plays the motion; otherwise by position.
+/// There is at least one frame, and all frames have the same number of expression coefficients and
+/// of pose values. Expression channels are matched with those of the head model by name if they have
+/// names, otherwise by position.
 ///
 /// # JSON
-/// Made to be written by hand. Each of `expression`, `pose`, `orbit`, `transform`, `focal` and
+/// The format suits writing by hand. Each of `expression`, `pose`, `orbit`, `transform`, `focal` and
 /// `clamp_near` is either **one value** for the whole motion or **a list** with one value per
 /// frame; all lists have the same length, and without any there is one frame. A motion of three
 /// frames in which the camera and the pose stay the same:
@@ -63,8 +63,8 @@ impl MotionFrame {
 /// |--------------|--------------------------------------------------------------|----------------|
 /// | `version`    | 1                                                            | error          |
 /// | `fps`        | frames per second, more than 0                               | error          |
-/// | `name`       | what it is                                                   | empty          |
-/// | `licence`    | under what terms it may be used                              | empty          |
+/// | `name`       | a title                                                      | empty          |
+/// | `licence`    | terms of use                                                 | empty          |
 /// | `channels`   | names of the expression coefficients                         | no names       |
 /// | `expression` | coefficients                                                 | neutral        |
 /// | `pose`       | axis-angle triples in radians, as for [`Drive::pose`]        | at rest        |
@@ -73,7 +73,7 @@ impl MotionFrame {
 /// | `focal`      | the camera's focal length                                    | 12             |
 /// | `clamp_near` | [`Camera::clamp_near`]                                       | `false`        |
 ///
-/// Other keys are an error, so that a misspelt one does not go unnoticed.
+/// Other keys are an error, so that misspelt ones are noticed.
 ///
 /// # safetensors
 /// The same for programs: float tensors `expression` `[F, E]`, `pose` `[F, P]` (each may be
@@ -90,7 +90,7 @@ pub struct Motion {
 }
 
 impl Motion {
-    /// A motion of these frames, `fps` of them per second.
+    /// A motion of `frames`, `fps` per second.
     ///
     /// # Errors
     /// [`Error::Argument`] if there is no frame, frames differ in size, a pose is not made of
@@ -144,7 +144,7 @@ impl Motion {
     /// The same motion with names for its expression coefficients.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are not as many names as coefficients or one comes twice.
+    /// [`Error::Argument`] if the numbers of names and coefficients differ or a name is repeated.
     pub fn with_channels(mut self, channels: Vec<String>) -> Result<Self> {
         let expected = self.frames[0].expression.len();
         if channels.len() != expected {
@@ -165,19 +165,19 @@ impl Motion {
         Ok(self)
     }
 
-    /// The same motion with a name and the terms under which it may be used.
+    /// The same motion with a title and terms of use.
     pub fn with_name(mut self, name: impl Into<String>, licence: impl Into<String>) -> Self {
         self.name = name.into();
         self.licence = licence.into();
         self
     }
 
-    /// What it is, for people.
+    /// Its title.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Under what terms it may be used.
+    /// Terms of use.
     pub fn licence(&self) -> &str {
         &self.licence
     }
@@ -208,18 +208,13 @@ impl Motion {
         &self.frames
     }
 
-    /// Frame `i`, counted from 0, if there are so many.
-    pub fn frame(&self, i: usize) -> Option<&MotionFrame> {
-        self.frames.get(i)
-    }
-
-    /// What each frame asks of an avatar.
+    /// The frames as drives.
     pub fn drives(&self) -> impl ExactSizeIterator<Item = Drive> {
         self.frames.iter().map(|frame| self.drive(frame.clone()))
     }
 
-    /// What the motion asks of an avatar at `seconds` after its first frame, interpolated between
-    /// the frames around it; before the first and after the last frame these stay.
+    /// The drive at `seconds` after the first frame, interpolated between the frames around it. The
+    /// first frame extends to all earlier times, the last to all later ones.
     ///
     /// Coefficients, the camera's translation and its focal length are interpolated linearly, its
     /// rotation and the joints' spherically.
@@ -256,8 +251,8 @@ impl Motion {
 
     /// The motion with its jitter smoothed, as GPAvatar does with tracked videos.
     ///
-    /// Exponential smoothing of every number, `y_0 = x_0` and `y_i = y_{i-1} + alpha (x_i -
-    /// y_{i-1})`, where a rotation takes part as the first two rows of its matrix and is made
+    /// Smooths every number exponentially, `y_0 = x_0` and `y_i = y_{i-1} + alpha (x_i -
+    /// y_{i-1})`, with a rotation represented by the first two rows of its matrix, made
     /// orthonormal only for output (Zhou et al., "On the Continuity of Rotation Representations in
     /// Neural Networks", 2019). GPAvatar's `alpha` is 0.9; 1 changes nothing.
     ///

@@ -3,11 +3,14 @@ use std::{collections::BTreeMap, fs};
 use serde_json::ser::CompactFormatter;
 
 use super::{Motion, MotionFrame, file::KEY};
-use crate::{
-    Camera, Drive, Error, FloatFormat, TensorFile, TensorWriter,
-    drive::tests::{expression, head},
-    file::Scratch,
+use crate::camera::Camera;
+use crate::drive::{
+    Drive,
+    tests::{expression, head},
 };
+use crate::error::Error;
+use crate::file::Scratch;
+use crate::weights::{FloatFormat, TensorFile, TensorWriter};
 
 /// Five frames in which everything changes, with values that are not exact in decimal.
 fn lively() -> Motion {
@@ -92,7 +95,7 @@ fn hand_written_json_may_leave_out_much() {
     .unwrap();
     assert_eq!((motion.len(), motion.fps(), motion.name()), (3, 24.0, ""));
     assert!(motion.channels().is_empty());
-    let frame = motion.frame(2).unwrap();
+    let frame = &motion.frames()[2];
     assert_eq!(
         (&*frame.expression, &*frame.pose),
         (&[2.0][..], &[0.0, 0.5, 0.0][..])
@@ -101,7 +104,7 @@ fn hand_written_json_may_leave_out_much() {
         frame.camera,
         Camera::orbit(10.0, 0.0, 30.0).with_focal(11.0)
     );
-    assert_eq!(motion.frame(3), None);
+    assert_eq!(motion.frames().get(3), None);
 
     let neutral = Motion::from_json(r#"{"version": 1, "fps": 30}"#).unwrap();
     assert_eq!(neutral.frames(), [MotionFrame::default()]);
@@ -197,7 +200,7 @@ fn broken_files_name_themselves_and_never_panic() {
     for i in 0..tensors.len() {
         let mut flipped = tensors.clone();
         flipped[i] ^= 0x41;
-        // Some bytes only change a value; that it returns is the test.
+        // Some bytes only change a value; returning is the test.
         let _ = Motion::from_safetensors(flipped);
     }
     for (name, bytes) in [

@@ -1,5 +1,6 @@
 use super::*;
-use crate::{TensorFile, file::Scratch};
+use crate::file::Scratch;
+use crate::weights::TensorFile;
 use image::{ExtendedColorType, ImageEncoder, codecs};
 use std::fs;
 
@@ -302,7 +303,7 @@ fn a_corrupt_picture_is_an_error_that_names_the_file() {
 fn no_cut_or_flipped_byte_panics() {
     for (_, bytes) in encoded() {
         for i in 0..bytes.len() {
-            // Whether it still decodes depends on the byte; that it returns is the test.
+            // It need not decode; returning is the test.
             let _ = SourceImage::from_bytes(&bytes[..i]);
             let mut flipped = bytes.clone();
             flipped[i] ^= 0xff;

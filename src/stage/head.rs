@@ -1,12 +1,13 @@
 //! The morphable head: blend shapes and linear blend skinning.
 
+use crate::Result;
 use crate::gpu::kernels::{head as kernels, params};
 use crate::gpu::{
     Conditions, Dispatch, Gpu, ProgramBuilder, Recording, Storage, Tensor, When, linear_grid,
 };
 use crate::head::check_coefficients;
+use crate::head::{HeadModel, PosedJoints};
 use crate::weights::pack;
-use crate::{HeadModel, PosedJoints, Result};
 
 /// A head model on the device.
 pub(crate) struct Head {

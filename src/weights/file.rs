@@ -1,4 +1,6 @@
-//! Reading safetensors files: named tensors and a map of strings.
+//! Reading safetensors files.
+//!
+//! The crate safetensors parses and checks the header; decoding elements is left to its users.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,16 +10,17 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 const FORMAT: &str = "safetensors file";
 const FLOATS: &str = "F16, BF16, F32 or F64";
 const INTEGERS: &str = "U8, I32, U32 or I64";
 
-/// A safetensors file, its header checked: every tensor it lists lies where and as large as listed.
+/// A safetensors file: named tensors and a map of strings.
 ///
-/// Elements are decoded when asked for. A file that was [opened](Self::open) is mapped into memory,
-/// not read: it costs no memory of its own, but must not be changed while it is open.
+/// Its header is checked when it is opened, its elements are decoded on demand. A file that was
+/// [opened](Self::open) is mapped into memory, not read: it takes no memory of its own, but must not
+/// be changed while it is open.
 pub struct TensorFile {
     what: String,
     bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
@@ -65,7 +68,7 @@ impl TensorFile {
         })
     }
 
-    /// Path of the file, or what else it was called.
+    /// The file's path, or its name in error messages.
     pub fn what(&self) -> &str {
         &self.what
     }
@@ -80,7 +83,7 @@ impl TensorFile {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Whether there is a tensor `name`.
+    /// True if there is a tensor `name`.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
@@ -96,34 +99,24 @@ impl TensorFile {
     /// Dimensions of tensor `name`, which has to be of this shape; `None` stands for any size.
     ///
     /// # Errors
-    /// [`Error::Tensors`] if there is no such tensor, or it has another shape.
+    /// [`Error::Tensors`] if the tensor is missing or has another shape.
     pub(crate) fn expect_shape<const N: usize>(
         &self,
         name: &str,
         expected: [Option<usize>; N],
     ) -> Result<[usize; N]> {
         let found = self.tensors.get(name).map(|info| info.shape.as_slice());
-        if let Some(&shape) = found.and_then(<[usize]>::as_array)
-            && iter::zip(shape, expected).all(|(size, expected)| expected.is_none_or(|e| e == size))
-        {
-            return Ok(shape);
-        }
-        let expected = expected.map(|size| size.map_or("any".into(), |size| size.to_string()));
-        let found = found.map_or("nothing".into(), |shape| format!("{shape:?}"));
-        Err(self.problem(format!(
-            "{name}: expected shape [{}], found {found}",
-            expected.join(", ")
-        )))
+        expect_shape(name, found, expected).map_err(|problem| self.problem(problem))
     }
 
-    /// Values of tensor `name`, row-major: 16-bit floats are widened, 64-bit ones rounded. 32-bit
-    /// ones are borrowed from the file where they are aligned in it, as they are in files that
-    /// [`TensorWriter`] wrote.
+    /// Values of tensor `name`, row-major: 16-bit floats are widened, 64-bit ones rounded, and
+    /// 32-bit ones borrowed from the file where they are aligned, as in the files of
+    /// [`TensorWriter`].
     ///
     /// [`TensorWriter`]: crate::TensorWriter
     ///
     /// # Errors
-    /// [`Error::Tensors`] if there is no such tensor, or its elements are no floats.
+    /// [`Error::Tensors`] if the tensor is missing or its elements are not floats.
     pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>> {
         let (info, bytes) = self.tensor(name)?;
         match info.dtype {
@@ -135,11 +128,11 @@ impl TensorFile {
         }
     }
 
-    /// Values of tensor `name`, row-major: smaller integers than 64-bit ones are widened.
+    /// Values of tensor `name`, row-major, widened to 64 bits.
     ///
     /// # Errors
-    /// [`Error::Tensors`] if there is no such tensor, or its elements are no integers of type U8,
-    /// I32, U32 or I64.
+    /// [`Error::Tensors`] if the tensor is missing or its elements are not of type U8, I32, U32 or
+    /// I64.
     pub fn i64(&self, name: &str) -> Result<Cow<'_, [i64]>> {
         let (info, bytes) = self.tensor(name)?;
         match info.dtype {
@@ -154,7 +147,7 @@ impl TensorFile {
     /// Values of tensor `name`, row-major.
     ///
     /// # Errors
-    /// [`Error::Tensors`] if there is no such tensor, or its elements are no bytes.
+    /// [`Error::Tensors`] if the tensor is missing or its elements are not bytes.
     pub fn u8(&self, name: &str) -> Result<&[u8]> {
         match self.tensor(name)? {
             (info, bytes) if info.dtype == Dtype::U8 => Ok(bytes),
@@ -162,7 +155,7 @@ impl TensorFile {
         }
     }
 
-    /// What the header says of tensor `name`, and its bytes.
+    /// Header entry and bytes of tensor `name`.
     pub(crate) fn tensor(&self, name: &str) -> Result<(&TensorInfo, &[u8])> {
         let info = (self.tensors.get(name))
             .ok_or_else(|| self.problem(format!("{name}: expected a tensor, found nothing")))?;
@@ -178,14 +171,14 @@ impl TensorFile {
             .map(|(name, info)| (name.as_str(), info.shape.as_slice()))
     }
 
-    /// What keeps tensor `name` from being one of finite floats, if anything does.
+    /// The reason if tensor `name` does not consist of finite floats.
     pub(super) fn float_problem(&self, name: &str) -> Option<String> {
         let (info, bytes) = self.tensor(name).ok()?;
         let found = match info.dtype {
             Dtype::F16 => position(bytes, |b| !f16::from_le_bytes(b).is_finite()),
             Dtype::BF16 => position(bytes, |b| !bf16::from_le_bytes(b).is_finite()),
             Dtype::F32 => position(bytes, |b| !f32::from_le_bytes(b).is_finite()),
-            // As it is read: what is beyond an f32 becomes infinite.
+            // As read: values beyond the range of f32 become infinite.
             Dtype::F64 => position(bytes, |b| !(f64::from_le_bytes(b) as f32).is_finite()),
             other => return Some(wrong_type(name, FLOATS, other)),
         };
@@ -195,11 +188,27 @@ impl TensorFile {
     }
 
     fn problem(&self, problem: String) -> Error {
-        Error::Tensors {
-            what: self.what.clone(),
-            problems: vec![problem],
-        }
+        Error::tensor(&self.what, problem)
     }
+}
+
+/// The shape that was found for `name`, if it is the expected one; `None` stands for any size.
+pub(crate) fn expect_shape<const N: usize>(
+    name: &str,
+    found: Option<&[usize]>,
+    expected: [Option<usize>; N],
+) -> Result<[usize; N], String> {
+    if let Some(&shape) = found.and_then(<[usize]>::as_array)
+        && iter::zip(shape, expected).all(|(size, expected)| expected.is_none_or(|e| e == size))
+    {
+        return Ok(shape);
+    }
+    let expected = expected.map(|size| size.map_or("any".into(), |size| size.to_string()));
+    let found = found.map_or("nothing".into(), |shape| format!("{shape:?}"));
+    Err(format!(
+        "{name}: expected shape [{}], found {found}",
+        expected.join(", ")
+    ))
 }
 
 fn wrong_type(name: &str, expected: &str, found: Dtype) -> String {
@@ -216,7 +225,7 @@ impl fmt::Debug for TensorFile {
     }
 }
 
-/// Splits a file into its header and the data that this describes to the byte.
+/// Splits a file into its header and the data, which the header has to describe to the byte.
 fn split(file: &[u8]) -> Result<(Metadata, &[u8]), String> {
     let (length, rest) = file
         .split_first_chunk()
@@ -270,8 +279,14 @@ fn position<const N: usize>(bytes: &[u8], wanted: impl Fn([u8; N]) -> bool) -> O
 impl TensorFile {
     /// A file of the golden data.
     pub(crate) fn golden(name: &str) -> Self {
-        let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-        Self::open(path).unwrap()
+        Self::open(Self::golden_path(name)).unwrap()
+    }
+
+    /// The path of a file of the golden data.
+    pub(crate) fn golden_path(name: &str) -> std::path::PathBuf {
+        [env!("CARGO_MANIFEST_DIR"), "tests/golden", name]
+            .iter()
+            .collect()
     }
 }
 

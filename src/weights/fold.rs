@@ -1,8 +1,9 @@
-//! Algebra on the weights that is exact, and therefore done once instead of for every sample.
+//! Exact algebra on the weights, done once instead of for every sample.
 //!
 //! All sums are taken in 64-bit floats and rounded once.
 
-use crate::{Error, Result, Weights};
+use crate::error::{Error, Result};
+use crate::weights::Weights;
 
 /// A linear layer, `y = weight · x + bias`.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +14,7 @@ pub struct Linear {
     pub bias: Vec<f32>,
 }
 
-/// The networks of the radiance field, folded into what is left to compute for a sample.
+/// The networks of the radiance field, with everything folded that does not depend on the sample.
 ///
 /// With `f` the features of a point, `r` the direction from it to the sample, `d` the direction of
 /// the ray and `γ` the harmonic embedding of a direction, of length
@@ -26,7 +27,7 @@ pub struct Linear {
 /// colour  = rgb_layers.2(relu(rgb_layers.0[feature ; γ(d)]))
 /// ```
 ///
-/// which is, but for rounding,
+/// which is, up to rounding,
 ///
 /// ```text
 /// pef     = point_out.weight · Σ_k a_k relu(vertex_table[k] + offset_layer · γ(r_k))
@@ -153,21 +154,19 @@ impl Linear {
 /// Sums of the squares over each kernel of a modulated convolution, `[out][in]`, row-major.
 ///
 /// A convolution whose input channels are scaled by a style `s` is demodulated by
-/// `rsqrt(Σ_in s_in² Σ_k W² + 1e-8)` for each output. With these sums, the inner ones, the weights
-/// themselves need not be touched when the style changes.
+/// `rsqrt(Σ_in s_in² Σ_k W² + 1e-8)` for each output. With these inner sums the weights
+/// are not read again when the style changes.
 ///
 /// # Errors
 /// [`Error::Tensors`] if tensor `name` does not exist or its shape is not
 /// `[1, out, in, height, width]`.
 pub fn squared_sums(weights: &Weights, name: &str) -> Result<Vec<f32>> {
     let &[1, _, _, height, width] = weights.shape(name)? else {
-        return Err(Error::Tensors {
-            what: "weights".into(),
-            problems: vec![format!(
-                "{name}: expected shape [1, out, in, height, width], found {:?}",
-                weights.shape(name)?
-            )],
-        });
+        let found = weights.shape(name)?;
+        return Err(Error::tensor(
+            "weights",
+            format!("{name}: expected shape [1, out, in, height, width], found {found:?}"),
+        ));
     };
     let sum = |kernel: &[f32]| kernel.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() as f32;
     Ok(weights

@@ -1,7 +1,7 @@
-//! The numbers of a model, from a file or made up, checked against its configuration.
+//! The weights of a model, from a file or synthetic, checked against its configuration.
 
 mod file;
-pub mod fold;
+pub(crate) mod fold;
 pub(crate) mod pack;
 mod synthetic;
 mod writer;
@@ -9,9 +9,12 @@ mod writer;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Error, ModelConfig, Result, TensorSpec};
+use crate::config::{ModelConfig, TensorSpec};
+use crate::error::{Error, Result};
 
 pub use file::TensorFile;
+#[cfg(feature = "import")]
+pub(crate) use file::expect_shape;
 pub use synthetic::SyntheticRules;
 #[cfg(test)]
 pub(crate) use synthetic::uniform;
@@ -24,10 +27,10 @@ pub(crate) const HEAD_MODEL: &str = "head_model.";
 
 /// The weights of a model, with the names and shapes of the authors' checkpoint.
 ///
-/// In a file they are a safetensors file whose metadata holds the [`ModelConfig`] as JSON under
-/// `config`. It lists exactly the tensors of [`ModelConfig::tensors`], as floats of whatever type
-/// [`TensorFile::f32`] reads; beside them only names that start with `head_model.`, which are the
-/// [head model](crate::HeadModel)'s.
+/// A weights file is a safetensors file whose metadata holds the [`ModelConfig`] as JSON under
+/// `config`. It lists exactly the tensors of [`ModelConfig::tensors`], as floats of a type that
+/// [`TensorFile::f32`] reads, and those of a [head model](crate::HeadModel), whose names start with
+/// `head_model.`.
 #[derive(Debug)]
 pub struct Weights {
     config: ModelConfig,
@@ -45,7 +48,7 @@ impl Weights {
     /// the weights are in use.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened or mapped, and those of [`from_file`](Self::from_file).
+    /// [`Error::Io`] if it cannot be opened or mapped; and see [`from_file`](Self::from_file).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::from_file(TensorFile::open(path)?)
@@ -54,7 +57,7 @@ impl Weights {
     /// Takes the content of a weights file and checks it.
     ///
     /// # Errors
-    /// Those of [`from_file`](Self::from_file).
+    /// See [`from_file`](Self::from_file).
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(TensorFile::from_bytes("weights in memory", bytes)?)
     }
@@ -63,8 +66,8 @@ impl Weights {
     /// infinite.
     ///
     /// # Errors
-    /// [`Error::Format`] if the file is no safetensors file or has no readable configuration,
-    /// [`Error::Config`] if that is not valid, [`Error::Tensors`] with all the tensors that are
+    /// [`Error::Format`] if the file has no readable configuration, [`Error::Config`] if that is not
+    /// valid, [`Error::Tensors`] with all the tensors that are
     /// missing, unexpected, of another shape or type, or not finite.
     pub fn from_file(file: TensorFile) -> Result<Self> {
         let json = file.metadata().get(CONFIG).ok_or_else(|| {
@@ -86,8 +89,8 @@ impl Weights {
         })
     }
 
-    /// Made-up weights: the same for the same seed and rules, on every machine. Values are drawn
-    /// when asked for.
+    /// Synthetic weights: the same for the same seed and rules, on every machine. Values are drawn
+    /// on demand.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration is not valid, [`Error::Tensors`] if the rules do not
@@ -106,7 +109,7 @@ impl Weights {
         &self.config
     }
 
-    /// The file that the weights come from, for what else it holds. None if they are made up.
+    /// The file of the weights, which may hold more. None if they are synthetic.
     pub fn file(&self) -> Option<&TensorFile> {
         match &self.source {
             Source::File(file) => Some(file),
@@ -125,8 +128,8 @@ impl Weights {
         }
     }
 
-    /// Values of tensor `name`, row-major. They are borrowed where the file holds them as aligned
-    /// 32-bit floats, and otherwise made for this call.
+    /// Values of tensor `name`, row-major: borrowed where the file holds aligned 32-bit floats,
+    /// otherwise made for this call.
     ///
     /// # Errors
     /// [`Error::Tensors`] if there is no such tensor.
@@ -137,11 +140,11 @@ impl Weights {
         }
     }
 
-    /// A file of these weights that is ready to be written, with floats in `format`; metadata and
-    /// head model are those of the file that the weights come from.
+    /// Writes these weights to a file, floats in `format`, with the metadata and head model of the
+    /// file that they come from.
     ///
     /// # Errors
-    /// [`Error::Config`] if the configuration is not valid; that of weights always is.
+    /// None: the configuration of weights is valid.
     pub fn writer(&self, format: FloatFormat) -> Result<TensorWriter<'_>> {
         let mut metadata = self
             .file()
@@ -164,7 +167,7 @@ impl Weights {
     }
 }
 
-/// What keeps tensors of these names and shapes from being those of a model, one line each.
+/// The differences between the tensors of a model and those found, one line each.
 pub(crate) fn misfits(specs: &[TensorSpec], found: &BTreeMap<&str, &[usize]>) -> Vec<String> {
     let mut problems = Vec::new();
     for TensorSpec {
@@ -189,6 +192,7 @@ pub(crate) fn misfits(specs: &[TensorSpec], found: &BTreeMap<&str, &[usize]>) ->
     problems
 }
 
+/// Fails if there are problems.
 pub(crate) fn fits(what: &str, problems: Vec<String>) -> Result<()> {
     if problems.is_empty() {
         return Ok(());

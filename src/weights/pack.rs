@@ -1,4 +1,4 @@
-//! The layouts that the kernels read weights in.
+//! The kernels' layouts of weights.
 
 /// Lengths are stored in whole vec4s.
 pub(crate) fn padded(channels: u32) -> u32 {

@@ -1,13 +1,14 @@
-//! Deterministic weights for tests and measurements, made up on demand.
+//! Deterministic weights for tests and measurements, drawn on demand.
 
 use std::collections::BTreeMap;
 
-use crate::{Error, ModelConfig, PointWeighting, Result};
+use crate::config::{ModelConfig, PointWeighting};
+use crate::error::{Error, Result};
 
 const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// How each tensor of [synthetic weights](crate::Weights::synthetic) is drawn: its shape, and the
-/// `scale` and `offset` of its values `offset + scale·u`, `u` uniform in [-1, 1).
+/// The shape of each tensor of [synthetic weights](crate::Weights::synthetic), and the `scale` and
+/// `offset` of its values `offset + scale·u`, `u` uniform in [-1, 1).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SyntheticRules(BTreeMap<String, Rule>);
 
@@ -19,8 +20,8 @@ pub(super) struct Rule {
 }
 
 impl SyntheticRules {
-    /// Rules for a model of any size: what is learned in place of an input has unit variance, and
-    /// layers keep about the variance of their inputs.
+    /// Rules for a model of any size: learned inputs have unit variance, and layers about keep the
+    /// variance of their inputs.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration is not [valid](ModelConfig::validate).
@@ -37,7 +38,7 @@ impl SyntheticRules {
     /// header line with these four words.
     ///
     /// # Errors
-    /// [`Error::Format`] with the number of the first line that is not of this form.
+    /// [`Error::Format`] with the number of the first line that has another form.
     pub fn parse(table: &str) -> Result<Self> {
         let invalid = |line: usize, reason: String| {
             Error::format(
@@ -73,10 +74,9 @@ impl SyntheticRules {
     }
 
     pub(super) fn get(&self, name: &str) -> Result<&Rule> {
-        self.0.get(name).ok_or_else(|| Error::Tensors {
-            what: "table of synthetic weights".into(),
-            problems: vec![format!("{name}: expected a tensor, found nothing")],
-        })
+        let rule = self.0.get(name);
+        let missing = || format!("{name}: expected a tensor, found nothing");
+        rule.ok_or_else(|| Error::tensor("table of synthetic weights", missing()))
     }
 
     /// Draws tensor `name` around another offset.
@@ -163,8 +163,8 @@ impl Rule {
     }
 }
 
-/// What the last point layer needs where the neighbours' weights sum to one over a whole pass, most
-/// of it at the few samples that lie next to a point: all other weights are about the inverse.
+/// Gain of the last point layer. Where the neighbours' weights sum to one over a whole pass, the few
+/// samples next to a point have most of it, and the others need a gain of about the inverse.
 fn point_gain(config: &ModelConfig, name: &str) -> f32 {
     let global = config.point_weighting == PointWeighting::Released;
     if global && name.ends_with("point_layers.2.weight") {
@@ -175,10 +175,10 @@ fn point_gain(config: &ModelConfig, name: &str) -> f32 {
     }
 }
 
-/// An endless sequence of numbers in [-1, 1), every one a multiple of 2⁻²³.
+/// An endless sequence of multiples of 2⁻²³ in [-1, 1).
 ///
-/// Number `i` (from 1) is SplitMix64's finaliser of `FNV-1a(name) + (seed + i)·φ`, its top 24 bits
-/// scaled.
+/// Number `i` (from 1) is the top 24 bits, scaled, of SplitMix64's finaliser of `FNV-1a(name) +
+/// (seed + i)·φ`. It is written out because the golden data's Python has to draw the same numbers.
 pub(crate) fn uniform(seed: u64, name: &str) -> impl Iterator<Item = f32> {
     let name_hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)

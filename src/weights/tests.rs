@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Attention, PointWeighting};
+use crate::config::{Attention, PointWeighting};
 
 /// Weights of a model that is as small as the sizes allow.
 pub(crate) fn tiny_weights() -> Weights {

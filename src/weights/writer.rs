@@ -1,4 +1,6 @@
 //! Writing safetensors files.
+//!
+//! The crate safetensors wants all tensors in memory at once; this writes one at a time.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,14 +11,14 @@ use safetensors::tensor::TensorInfo;
 use serde_json::{Value, json};
 
 use super::TensorFile;
+use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::file;
-use crate::{Error, Result};
 
-/// How floats are stored in a file.
+/// The type of floats in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FloatFormat {
-    /// 32 bits: exactly as they are.
+    /// 32 bits: exact.
     #[default]
     F32,
     /// 16 bits, 11 of them significant: up to ±65504.
@@ -64,11 +66,11 @@ impl FloatFormat {
     }
 }
 
-/// A safetensors file in the making.
+/// An unfinished safetensors file.
 ///
-/// Tensors are announced one by one; their values are asked for only when the file is written, and
-/// one tensor at a time, so that a file needs no more memory than its largest tensor. The same
-/// tensors and metadata always give the same bytes.
+/// Tensors are added one by one. Their values are asked for when the file is written, one tensor at
+/// a time, so that a file needs no more memory than its largest tensor. The same tensors and metadata
+/// always give the same bytes.
 ///
 /// ```
 /// use gpavatar::{FloatFormat, TensorFile, TensorWriter};
@@ -93,7 +95,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> TensorWriter<'a> {
-    /// A file with this metadata and no tensors yet.
+    /// A file with `metadata` and no tensors.
     pub fn new(metadata: BTreeMap<String, String>) -> Self {
         Self {
             metadata,
@@ -102,8 +104,7 @@ impl<'a> TensorWriter<'a> {
         }
     }
 
-    /// Has `progress` called whenever a tensor was written: with the bytes of those that were, and of
-    /// all.
+    /// Calls `progress` after each tensor, with the bytes written and the bytes of all tensors.
     pub fn on_progress(&mut self, progress: impl FnMut(usize, usize) + 'a) {
         self.progress = Box::new(progress);
     }
@@ -150,17 +151,17 @@ impl<'a> TensorWriter<'a> {
         self.add(name.into(), Dtype::U8, shape, || Ok(bytes.into()));
     }
 
-    /// Adds tensor `name` of another file as it is.
+    /// Copies tensor `name` of another file.
     ///
     /// # Errors
-    /// [`Error::Tensors`] if there is no such tensor.
+    /// [`Error::Tensors`] if the tensor is missing.
     pub fn copy(&mut self, file: &'a TensorFile, name: &str) -> Result<()> {
         let (info, bytes) = file.tensor(name)?;
         self.add(name.into(), info.dtype, &info.shape, || Ok(bytes.into()));
         Ok(())
     }
 
-    /// Drops all tensors but those that `keep` holds for the name of.
+    /// Drops the tensors whose names `keep` refuses.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.tensors.retain(|name, _| keep(name));
     }
@@ -168,8 +169,8 @@ impl<'a> TensorWriter<'a> {
     /// The whole file in memory.
     ///
     /// # Errors
-    /// What the tensors' values gave instead of values; [`Error::Argument`] if a tensor's values
-    /// are not as many as its shape says or too large for its format.
+    /// An error from a tensor's values; [`Error::Argument`] if their number differs from the
+    /// tensor's shape or one is too large for its format.
     pub fn into_bytes(self) -> Result<Vec<u8>> {
         let mut file = Vec::new();
         self.encode(|bytes| {
@@ -183,7 +184,7 @@ impl<'a> TensorWriter<'a> {
     /// and moved when complete: whatever fails, an earlier file stays as it was.
     ///
     /// # Errors
-    /// Those of [`into_bytes`](Self::into_bytes), and [`Error::Io`].
+    /// [`Error::Io`]; and see [`into_bytes`](Self::into_bytes).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn write(self, path: impl AsRef<std::path::Path>) -> Result<()> {
         file::replace(path.as_ref(), |write| self.encode(write))

@@ -1,16 +1,18 @@
-//! Where golden files are, and how far ours may differ from them.
+//! Golden files, and the differences from them that are allowed.
 
 #![allow(dead_code, reason = "every test uses its own part")]
 
+pub mod refused;
 pub mod tiny;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use glam::Vec3;
 use gpavatar::reference::Tensor;
 use gpavatar::reference::golden::{Case, Difference};
 use gpavatar::reference::pipeline::prepare;
-use gpavatar::{Camera, TensorFile};
+use gpavatar::{Camera, TensorFile, wgpu};
 
 /// A file of `tests/golden`.
 pub fn golden_path(name: &str) -> PathBuf {
@@ -109,4 +111,17 @@ pub fn flat(vectors: &[Vec3]) -> Vec<f32> {
 pub fn camera(transform: &[f32]) -> Camera {
     let (rows, _) = transform.as_chunks::<4>();
     Camera::from_transform(rows.try_into().unwrap())
+}
+
+/// A device with these limits that belongs to a host application.
+pub fn host_device(limits: wgpu::Limits) -> (wgpu::Adapter, wgpu::Device, wgpu::Queue) {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
+    let descriptor = wgpu::DeviceDescriptor {
+        required_limits: limits,
+        ..Default::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    device.on_uncaptured_error(Arc::new(|error| panic!("on the host's device: {error}")));
+    (adapter, device, queue)
 }

@@ -3,9 +3,12 @@
 use std::sync::LazyLock;
 
 use glam::Vec3;
+use gpavatar::reference::pipeline::{Rendering, build, prepare, render};
+use gpavatar::reference::{Tensor, style_unet};
 use gpavatar::{
-    Avatar, Camera, Drive, FloatFormat, Frame, Gpu, GpuOptions, Model, ModelConfig, PointWeighting,
-    SourceImage, SyntheticRules, Weights,
+    Avatar, Background, Camera, Drive, FloatFormat, Frame, Gpu, GpuOptions, HeadModel,
+    HeadModelParts, Model, ModelConfig, ModelOptions, Noise, PointWeighting, RenderOptions,
+    SourceImage, SyntheticRules, TensorWriter, Weights,
 };
 
 /// A device of its own, as the environment chooses it.
@@ -104,6 +107,95 @@ pub fn points(count: u32) -> Vec<[f32; 3]> {
 /// The points in front of a camera that sees the cube at an angle.
 pub fn drive() -> Drive {
     Drive::points(points(config().points)).camera(Camera::orbit(10.0, 10.0, 25.0))
+}
+
+pub const SEEDED: RenderOptions = RenderOptions {
+    noise: Noise::Seeded(1),
+    background: Background::Transparent,
+};
+
+/// Views of [`points`] that differ in every pixel.
+pub fn drives(count: u32) -> Vec<Drive> {
+    (0..count)
+        .map(|i| {
+            let mut points = points(config().points);
+            for point in &mut points {
+                point[1] *= 1.0 - 0.1 * i as f32;
+            }
+            Drive::points(points).camera(Camera::orbit(10.0, 5.0, 20.0 * i as f32 - 30.0))
+        })
+        .collect()
+}
+
+/// The planes that the scalar network makes of these pictures.
+pub fn reference_planes(config: &ModelConfig, sources: &[SourceImage]) -> Tensor {
+    let sources: Vec<Tensor> = sources
+        .iter()
+        .map(|s| prepare(config, s).unwrap())
+        .collect();
+    let noise = style_unet::Noise::Stored;
+    build(&weights(config), &sources, noise).unwrap().fused
+}
+
+/// The frame that the scalar network renders of [`avatar`].
+pub fn reference_frame(config: &ModelConfig, points: &[[f32; 3]], camera: &Camera) -> Rendering {
+    let planes = reference_planes(config, &[picture(32, 32, 0)]);
+    let points: Vec<Vec3> = points.iter().map(|p| Vec3::from(*p)).collect();
+    let noise = style_unet::Noise::Stored;
+    render(&weights(config), &planes, &points, camera, noise).unwrap()
+}
+
+pub fn planes(avatar: &Avatar) -> Vec<f32> {
+    pollster::block_on(avatar.planes().read(avatar.model().gpu())).unwrap()
+}
+
+/// Different people, one of whom has three pictures.
+pub fn people(model: &Model) -> Vec<Avatar> {
+    [vec![0], vec![1, 2, 0], vec![2]]
+        .iter()
+        .map(|seeds: &Vec<u32>| {
+            let pictures = seeds.iter().map(|seed| picture(32, 32, *seed));
+            Avatar::from_images(model, &pictures.collect::<Vec<_>>()).unwrap()
+        })
+        .collect()
+}
+
+/// Everyone with every drive, more than two submissions of them.
+pub fn mix<'a>(people: &'a [Avatar], drives: &'a [Drive]) -> Vec<(&'a Avatar, &'a Drive)> {
+    let mixed = drives
+        .iter()
+        .flat_map(|drive| people.iter().map(move |avatar| (avatar, drive)));
+    mixed.collect()
+}
+
+/// A head of the tiny network's points whose channels have names.
+pub fn head() -> HeadModel {
+    let template = points(config().points);
+    let direction = |scale: f32| template.iter().map(move |p| p.map(|v| scale * v));
+    let parts = HeadModelParts {
+        shape_basis: direction(0.1).chain(direction(-0.05)).collect(),
+        expression_basis: direction(0.05).chain(direction(-0.1)).collect(),
+        channels: vec!["jawOpen".into(), "mouthSmileLeft".into()],
+        template,
+        ..HeadModelParts::default()
+    };
+    HeadModel::new(parts).unwrap()
+}
+
+pub fn model_with_head() -> Model {
+    let options = ModelOptions {
+        head: Some(head()),
+        ..ModelOptions::default()
+    };
+    Model::with_options(gpu(), weights(&config()), options).unwrap()
+}
+
+/// A weights file of the tiny network, after `change`.
+pub fn weights_file(change: impl FnOnce(&mut TensorWriter<'_>)) -> Vec<u8> {
+    let weights = weights(&config());
+    let mut writer = weights.writer(FloatFormat::F32).unwrap();
+    change(&mut writer);
+    writer.into_bytes().unwrap()
 }
 
 /// Everything that a frame holds, on the host.

@@ -1,4 +1,4 @@
-//! Archives around what a fuzzer makes up: left alone it would never find a checksum.
+//! Archives around a fuzzer's input. On its own a fuzzer would never find a checksum.
 //!
 //! ```sh
 //! sh tests/fuzz/seed.sh
@@ -20,7 +20,7 @@ pub fn archive<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<
     writer.finish().expect("memory takes everything").into_inner()
 }
 
-/// What PyTorch's archives look like, with this pickle and a few storages.
+/// An archive like PyTorch's, with this pickle and a few storages.
 pub fn torch_archive(pickle: &[u8]) -> Vec<u8> {
     let numbers: Vec<u8> = (0..=255).collect();
     archive([
@@ -32,7 +32,7 @@ pub fn torch_archive(pickle: &[u8]) -> Vec<u8> {
     ])
 }
 
-/// The file that a fuzzer's input stands for: itself, or the pickle of an archive of PyTorch.
+/// The input behind a `P` as it is, any other as the pickle of an archive of PyTorch.
 pub fn torch_file(input: &[u8]) -> Vec<u8> {
     match input.split_first() {
         Some((b'P', raw)) => [b"P", raw].concat(),

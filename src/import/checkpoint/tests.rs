@@ -47,7 +47,7 @@ fn missing_and_unknown_tensors_are_listed_at_once() {
             "up_renderer.final_conv.bios: expected no such tensor, found shape [4]",
         ]
     );
-    // What nothing reads may be missing, what is of no part of the model may be there.
+    // Tensors that nothing reads may be missing, and tensors of no part of the model may exist.
     let bytes = patched(
         NESTED,
         &[(b"up_renderer.toRGB.0.bias", b"other_parts.toRGB.0.bias")],

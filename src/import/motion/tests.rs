@@ -1,6 +1,6 @@
 use super::*;
 
-/// A pickle of so many frames, all of which are the same one of so many expressions.
+/// A pickle whose frames are all the same one.
 fn video(frames: u16, expressions: usize) -> Vec<u8> {
     let list = |count: usize| [b"](", &*b"K\x01".repeat(count), b"e"].concat();
     let mut pickle = b"\x80\x02}(K\x00}(U\x10emoca_expression".to_vec();

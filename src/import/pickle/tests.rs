@@ -1,3 +1,4 @@
+use super::machine::MAX_VALUES;
 use super::*;
 
 #[track_caller]
@@ -7,7 +8,7 @@ fn refused(bytes: &[u8]) -> String {
 
 #[test]
 fn calls_are_recorded_not_made() {
-    // What `pickle.loads` would run a shell for.
+    // `pickle.loads` would run a shell.
     let pickle = Pickle::parse(b"\x80\x02cposix\nsystem\nX\x06\x00\x00\x00reboot\x85R.").unwrap();
     let (class, arguments, state) = pickle.root().object().unwrap();
     let expected = Class::Other {
@@ -55,7 +56,7 @@ fn bytes_are_read_however_they_are_written() {
     }
     let empty = Pickle::parse(b"c__builtin__\nbytes\n)R.").unwrap();
     assert_eq!(empty.root().bytes().as_deref(), Some(&[][..]));
-    // The letter is none of Latin-1, and the encoding another one.
+    // The letter is not in Latin-1, and the encoding is another one.
     for bytes in [
         &b"c_codecs\nencode\nX\x02\x00\x00\x00\xC4\x80U\x06latin1\x86R."[..],
         b"c_codecs\nencode\nX\x02\x00\x00\x00\xC3\xA9U\x05utf-8\x86R.",

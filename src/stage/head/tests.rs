@@ -4,6 +4,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::gpu::Resource;
+use crate::head::tests::golden_model;
 use crate::reference::head as twin;
 use crate::stage::testing::*;
 use crate::{HeadModelParts, TensorFile};
@@ -51,11 +52,7 @@ fn assert_points(what: &str, found: &[Vec3], expected: &[Vec3], tolerance: f32) 
 #[test]
 fn the_authors_heads_are_posed_as_they_did() {
     let golden = TensorFile::golden("head_model_512.safetensors");
-    let path = format!(
-        "{}/tests/golden/head_model_512.safetensors",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let model = HeadModel::open(path).unwrap();
+    let model = golden_model();
     for case in ["case0", "case1", "case2"] {
         let read = |name: &str| golden.f32(&format!("{case}.{name}")).unwrap();
         let found = points(

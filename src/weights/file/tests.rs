@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::file::Scratch;
-use crate::{FloatFormat, TensorWriter};
+use crate::weights::{FloatFormat, TensorWriter};
 
 /// A file with this header, and this many zero bytes of data.
 fn file(header: &str, data: usize) -> Vec<u8> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ModelConfig;
+use crate::config::ModelConfig;
 use crate::weights::tests::tiny_weights;
 
 /// Values in [-1, 1) that differ from everything the weights hold.

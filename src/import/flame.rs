@@ -1,0 +1,263 @@
+//! FLAME's files.
+
+use std::ops::Range;
+
+use super::archive::Archive;
+use super::array::Array;
+use super::document::Document;
+use super::numpy;
+use super::pickle::is_pickle;
+use crate::error::{Error, Result};
+use crate::head::{HeadModel, HeadModelParts};
+use crate::weights::TensorFile;
+
+const FORMAT: &str = "FLAME model";
+
+/// How [`head_model`] reads a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadOptions {
+    /// Number of identity directions to keep, or all. They are sorted by importance; GPAvatar uses
+    /// the first 100.
+    pub shapes: Option<usize>,
+    /// Number of expression directions to keep, or all. GPAvatar uses the first 50.
+    pub expressions: Option<usize>,
+    /// Number of identity directions in the file, unless its metadata `n_shape` says it. By
+    /// default 300 of 400 (FLAME's own files) or 100 of 150.
+    pub identity_directions: Option<usize>,
+    /// Factor from the file's units to the world's, unless the file's metadata `scale` says it. In
+    /// the world the head fills the cube `[-1, 1]³`.
+    pub scale: f32,
+}
+
+impl Default for HeadOptions {
+    /// GPAvatar's choice: 100 identity and 50 expression directions, scale 5.
+    fn default() -> Self {
+        Self {
+            shapes: Some(100),
+            expressions: Some(50),
+            identity_directions: None,
+            scale: 5.0,
+        }
+    }
+}
+
+impl HeadOptions {
+    /// All directions that the file has.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self {
+            shapes: None,
+            expressions: None,
+            ..Self::default()
+        }
+    }
+}
+
+/// Reads a FLAME model: the pickle that its authors distribute (2020, 2023, 2023 Open), or its
+/// arrays in an `.npz` archive or a safetensors file. A head model file of this crate is returned
+/// as it is.
+///
+/// With `V` vertices, `N` directions and `J` joints the entries are:
+///
+/// | entry                      | shape                                              |
+/// |----------------------------|----------------------------------------------------|
+/// | `v_template`               | `[V, 3]`                                           |
+/// | `shapedirs`                | `[V, 3, N]`, identity first, then expression       |
+/// | `posedirs`                 | `[V, 3, 9(J-1)]` or `[9(J-1), 3V]`, may be absent  |
+/// | `J_regressor`              | `[J, V]`                                           |
+/// | `weights` or `lbs_weights` | `[V, J]`                                           |
+/// | `kintree_table`            | `[2, J]`, the parents in its first row             |
+/// | or `parents`               | `[J]`                                              |
+///
+/// In a pickle they are arrays of numpy, sparse matrices of scipy, or wrapped by chumpy; other
+/// entries are not looked at. The metadata `n_shape`, `n_expression` and `scale` of a safetensors
+/// file take precedence over `options`.
+///
+/// ```no_run
+/// use gpavatar::import::{HeadOptions, head_model};
+///
+/// head_model("generic_model.pkl", &HeadOptions::default())?.write("flame.safetensors")?;
+/// # Ok::<(), gpavatar::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, else those of [`head_model_from_bytes`].
+#[cfg(not(target_arch = "wasm32"))]
+pub fn head_model(path: impl AsRef<std::path::Path>, options: &HeadOptions) -> Result<HeadModel> {
+    let path = path.as_ref();
+    head_model_from_bytes(
+        path.display().to_string(),
+        crate::file::read(path)?,
+        options,
+    )
+}
+
+/// Reads a FLAME model from memory, see [`head_model`]; `what` names it in error messages.
+///
+/// # Errors
+/// [`Error::Format`] if it is none of these files, lacks an entry or has one of another shape;
+/// [`Error::Tensors`] if the values are not those of a head model (see [`HeadModel::new`]).
+pub fn head_model_from_bytes(
+    what: impl Into<String>,
+    bytes: Vec<u8>,
+    options: &HeadOptions,
+) -> Result<HeadModel> {
+    let what = what.into();
+    let invalid = |reason: String| Error::format(what.as_str(), FORMAT, reason);
+    let parts = if is_pickle(&bytes) {
+        let document = Document::parse(&bytes).map_err(invalid)?;
+        parts(&|name| document.entry(name), options, None)
+    } else if Archive::is_archive(&bytes) {
+        let archive = Archive::parse(&bytes).map_err(invalid)?;
+        let read = |name: &str| match archive.entry(&format!("{name}.npy")) {
+            Ok(entry) => Ok(Some(numpy::npy(&entry.content(&bytes)?)?.into_owned())),
+            Err(_) => Ok(None),
+        };
+        parts(&read, options, None)
+    } else {
+        let file = TensorFile::from_bytes(what.as_str(), bytes)?;
+        if !file.contains("v_template") {
+            return HeadModel::from_file(&file);
+        }
+        said_by(&file, options).and_then(|(options, expressions)| {
+            parts(&|name| Array::of_file(&file, name), &options, expressions)
+        })
+    };
+    HeadModel::build(&what, parts.map_err(invalid)?)
+}
+
+/// The options with what the metadata of a safetensors file says instead, and its number of
+/// expression directions.
+fn said_by(
+    file: &TensorFile,
+    options: &HeadOptions,
+) -> Result<(HeadOptions, Option<usize>), String> {
+    fn number<T: std::str::FromStr>(file: &TensorFile, key: &str) -> Result<Option<T>, String> {
+        let parse = |text: &String| {
+            (text.parse())
+                .map_err(|_| format!("expected a number as metadata {key:?}, found {text:?}"))
+        };
+        file.metadata().get(key).map(parse).transpose()
+    }
+    let options = HeadOptions {
+        identity_directions: number(file, "n_shape")?.or(options.identity_directions),
+        scale: number(file, "scale")?.unwrap_or(options.scale),
+        ..options.clone()
+    };
+    Ok((options, number(file, "n_expression")?))
+}
+
+/// Reads an array, if there is one of that name.
+type Read<'r, 'a> = &'r dyn Fn(&str) -> Result<Option<Array<'a>>, String>;
+
+fn parts(
+    read: Read,
+    options: &HeadOptions,
+    expressions: Option<usize>,
+) -> Result<HeadModelParts, String> {
+    let named = |name: &str| read(name).map_err(|reason| format!("{name}: {reason}"));
+    let find = |names: &[&str]| {
+        for name in names {
+            if let Some(array) = named(name)? {
+                return Ok(array);
+            }
+        }
+        let names = names.join(" or ");
+        Err(format!("expected an array {names}, found none"))
+    };
+    let template = find(&["v_template"])?;
+    let [vertices, _] = template.expect_shape("v_template", [None, Some(3)])?;
+    if vertices == 0 {
+        return Err("v_template: expected at least one vertex, found none".into());
+    }
+    let tree = find(&["kintree_table", "parents"])?;
+    let joints = tree.shape().last().copied().unwrap_or(0);
+    // The second row of a table numbers the joints.
+    let parents = (tree.i64()?.into_iter().take(joints)).map(|parent| match parent {
+        // The root's in files of unsigned integers.
+        0xFFFF_FFFF => Ok(-1),
+        parent => i32::try_from(parent)
+            .map_err(|_| format!("parents: expected a joint or -1, found {parent}")),
+    });
+    let parents = parents.collect::<Result<Vec<_>, _>>()?;
+
+    let directions = find(&["shapedirs"])?;
+    let [.., count] = directions.expect_shape("shapedirs", [Some(vertices), Some(3), None])?;
+    let (shapes, expressions) = divide(count, options, expressions)?;
+    let directions = directions.f32()?;
+
+    let corrective_count = 9 * joints.saturating_sub(1);
+    let pose_basis = match named("posedirs")? {
+        None => Vec::new(),
+        Some(basis) if basis.shape().len() == 2 => {
+            basis.expect_shape("posedirs", [Some(corrective_count), Some(3 * vertices)])?;
+            vectors(&basis)?
+        }
+        Some(basis) => {
+            let shape = [Some(vertices), Some(3), Some(corrective_count)];
+            basis.expect_shape("posedirs", shape)?;
+            columns(&basis.f32()?, corrective_count, 0..corrective_count)
+        }
+    };
+    let matrix = |names: &[&str], shape: [usize; 2]| {
+        let matrix = find(names)?;
+        matrix.expect_shape(names[0], shape.map(Some))?;
+        matrix.f32()
+    };
+    Ok(HeadModelParts {
+        template: vectors(&template)?,
+        shape_basis: columns(&directions, count, shapes),
+        expression_basis: columns(&directions, count, expressions),
+        pose_basis,
+        joint_regressor: matrix(&["J_regressor"], [joints, vertices])?,
+        skinning_weights: matrix(&["lbs_weights", "weights"], [vertices, joints])?,
+        parents,
+        scale: options.scale,
+        ..HeadModelParts::default()
+    })
+}
+
+/// The identity and the expression directions to keep of `count`.
+fn divide(
+    count: usize,
+    options: &HeadOptions,
+    expressions: Option<usize>,
+) -> Result<(Range<usize>, Range<usize>), String> {
+    let identity = match (options.identity_directions, count) {
+        (None, 400) => Some(300),
+        (None, 150) => Some(100),
+        (given, _) => given,
+    };
+    let rest = identity.and_then(|identity| count.checked_sub(identity));
+    match (identity, rest) {
+        (Some(identity), Some(rest)) if expressions.unwrap_or(rest) <= rest => {
+            let shapes = options.shapes.unwrap_or(identity).min(identity);
+            let available = expressions.unwrap_or(rest);
+            let kept = options.expressions.unwrap_or(available).min(available);
+            Ok((0..shapes, identity..identity + kept))
+        }
+        _ => Err(format!(
+            "expected numbers of identity and expression directions that divide the {count} of \
+             shapedirs, found {:?} and {expressions:?}",
+            options.identity_directions
+        )),
+    }
+}
+
+/// The vectors of an array whose last axis has a multiple of 3 elements.
+fn vectors(array: &Array) -> Result<Vec<[f32; 3]>, String> {
+    Ok(array.f32()?.as_chunks().0.to_vec())
+}
+
+/// Some columns of a `[V, 3, count]` tensor, each as `V` vectors.
+fn columns(values: &[f32], count: usize, columns: Range<usize>) -> Vec<[f32; 3]> {
+    let vertices = || values.chunks_exact(3 * count);
+    columns
+        .flat_map(|column| {
+            vertices().map(move |v| std::array::from_fn(|axis| v[axis * count + column]))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

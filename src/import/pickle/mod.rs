@@ -1,0 +1,250 @@
+//! Python pickles, read as data.
+//!
+//! A pickle is a program for a stack machine that builds values and may call any function of any
+//! Python module. Here nothing is ever called: only opcodes that build values are allowed, and a call
+//! or an instance becomes a record of a name and arguments. [`Class::named`] lists the names that
+//! have a meaning here; records of others are kept but never read.
+//!
+//! It is written here because crates for pickles neither refuse the rest nor know PyTorch's
+//! persistent references.
+//!
+//! Values live in one arena and refer to each other by index. A pickle may nest them as deeply as
+//! it likes, share them and put one inside itself, without recursion or copies here. Each opcode
+//! takes a bounded amount of memory, so a pickle takes a small multiple of its size.
+
+mod machine;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::borrow::Cow;
+
+use machine::Machine;
+pub(super) use value::{Class, beginning};
+use value::{Id, Value};
+
+/// True for bytes that begin like a pickle of protocol 2 or later.
+///
+/// So may a safetensors file, whose first eight bytes are the length of its header.
+pub(super) fn is_pickle(bytes: &[u8]) -> bool {
+    let is_safetensors = bytes.get(4..9) == Some(b"\0\0\0\0{");
+    bytes.starts_with(b"\x80") && !is_safetensors
+}
+
+/// The values of a pickle.
+#[derive(Debug)]
+pub(super) struct Pickle<'a> {
+    values: Vec<Value<'a>>,
+    root: Id,
+    length: usize,
+}
+
+impl<'a> Pickle<'a> {
+    /// Reads the pickle at the start of `bytes`.
+    ///
+    /// # Errors
+    /// The fault and its place: an opcode or a protocol that is not allowed, truncated data, an
+    /// opcode without its operands on the stack, or too many values.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        let mut machine = Machine::new(bytes);
+        loop {
+            let at = machine.at();
+            match machine.step() {
+                Ok(Some(root)) => {
+                    return Ok(Self {
+                        length: machine.at(),
+                        values: machine.values,
+                        root,
+                    });
+                }
+                Ok(None) => {}
+                Err(reason) => return Err(format!("at byte {at} of the pickle: {reason}")),
+            }
+        }
+    }
+
+    /// Length of the pickle in bytes.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The value that was pickled.
+    pub fn root(&self) -> Node<'_, 'a> {
+        self.node(self.root)
+    }
+
+    fn node(&self, id: Id) -> Node<'_, 'a> {
+        Node { pickle: self, id }
+    }
+}
+
+/// A value of a pickle. `'p` is the pickle's life, `'a` that of the bytes it was read from.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'p, 'a> {
+    pickle: &'p Pickle<'a>,
+    id: Id,
+}
+
+impl<'p, 'a> Node<'p, 'a> {
+    fn value(self) -> &'p Value<'a> {
+        // Ids are made where values are, and no value is ever removed.
+        &self.pickle.values[self.id.0 as usize]
+    }
+
+    /// Equal for two nodes of a pickle if they are the same object.
+    pub fn identity(self) -> u32 {
+        self.id.0
+    }
+
+    /// A string, of Python 2 or 3.
+    pub fn text(self) -> Option<&'a str> {
+        match self.value() {
+            Value::Text(text) => Some(text),
+            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// An integer or truth value of at most 64 bits.
+    pub fn int(self) -> Option<i64> {
+        match self.value() {
+            Value::Int(value) => Some(*value),
+            Value::Bool(value) => Some((*value).into()),
+            _ => None,
+        }
+    }
+
+    /// An integer that is not negative.
+    pub fn size(self) -> Option<usize> {
+        self.int()?.try_into().ok()
+    }
+
+    /// A number or truth value.
+    pub fn float(self) -> Option<f64> {
+        match self.value() {
+            Value::Float(value) => Some(*value),
+            _ => self.int().map(|value| value as f64),
+        }
+    }
+
+    /// Raw bytes, however they were written.
+    pub fn bytes(self) -> Option<Cow<'a, [u8]>> {
+        match self.value() {
+            Value::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
+            Value::Object(object) => {
+                let mut arguments = self.pickle.node(object.arguments).elements()?;
+                let first = arguments.next();
+                match object.class {
+                    Class::Bytes if first.is_none() => Some(Cow::Borrowed(&[])),
+                    // `bytearray(bytes)`, or the same as text in the encoding that follows.
+                    Class::Bytes | Class::Encode => match (first?.value(), arguments.next()) {
+                        (Value::Bytes(bytes), None) => Some(Cow::Borrowed(bytes)),
+                        (Value::Text(text), Some(encoding)) => {
+                            let latin_1 = ["latin1", "latin-1"].contains(&encoding.text()?);
+                            let bytes = text.chars().map(|c| u8::try_from(c).ok());
+                            bytes
+                                .collect::<Option<Vec<u8>>>()
+                                .filter(|_| latin_1)
+                                .map(Cow::Owned)
+                        }
+                        _ => None,
+                    },
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// True for an integer of more than 64 bits with these bytes in two's complement, the lowest
+    /// first.
+    pub fn is_long_int(self, bytes: &[u8]) -> bool {
+        matches!(self.value(), Value::LongInt(found) if *found == bytes)
+    }
+
+    /// The elements of a tuple, list or set.
+    pub fn elements(self) -> Option<impl ExactSizeIterator<Item = Self>> {
+        match self.value() {
+            Value::Sequence(ids) => Some(ids.iter().map(move |&id| self.pickle.node(id))),
+            _ => None,
+        }
+    }
+
+    /// The elements of a tuple, list or set of `N`.
+    pub fn array<const N: usize>(self) -> Option<[Self; N]> {
+        match self.value() {
+            Value::Sequence(ids) => {
+                let ids: &[Id; N] = ids.as_slice().try_into().ok()?;
+                Some(ids.map(|id| self.pickle.node(id)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The entries of a dictionary in order.
+    pub fn entries(self) -> Option<impl DoubleEndedIterator<Item = (Self, Self)>> {
+        match self.value() {
+            Value::Dict(ids) => {
+                let nodes = move |&(key, value)| (self.pickle.node(key), self.pickle.node(value));
+                Some(ids.iter().map(nodes))
+            }
+            _ => None,
+        }
+    }
+
+    /// The value of `key` in a dictionary.
+    pub fn get(self, key: &str) -> Option<Self> {
+        // A key that comes twice was overwritten.
+        let found = self.entries()?.rev().find(|(k, _)| k.text() == Some(key));
+        found.map(|(_, value)| value)
+    }
+
+    /// A class by itself.
+    pub fn class(self) -> Option<Class<'a>> {
+        match self.value() {
+            Value::Class(class) => Some(*class),
+            _ => None,
+        }
+    }
+
+    /// The class or function of a call, its arguments, and the state set afterwards.
+    pub fn object(self) -> Option<(Class<'a>, Self, Option<Self>)> {
+        match self.value() {
+            Value::Object(object) => Some((
+                object.class,
+                self.pickle.node(object.arguments),
+                object.state.map(|id| self.pickle.node(id)),
+            )),
+            _ => None,
+        }
+    }
+
+    /// The reference to data outside of the pickle.
+    pub fn persistent(self) -> Option<Self> {
+        match self.value() {
+            Value::Persistent(id) => Some(self.pickle.node(*id)),
+            _ => None,
+        }
+    }
+
+    /// The kind of value, for messages.
+    pub fn describe(self) -> String {
+        match self.value() {
+            Value::None => "None".into(),
+            Value::Bool(value) => value.to_string(),
+            Value::Int(value) => value.to_string(),
+            Value::LongInt(bytes) => format!("an integer of {} bytes", bytes.len()),
+            Value::Float(value) => value.to_string(),
+            Value::Bytes(bytes) => match self.text() {
+                Some(text) => format!("{:?}", beginning(text)),
+                None => format!("{} bytes", bytes.len()),
+            },
+            Value::Text(text) => format!("{:?}", beginning(text)),
+            Value::Sequence(ids) => format!("a sequence of {}", ids.len()),
+            Value::Dict(ids) => format!("a dictionary of {}", ids.len()),
+            Value::Class(class) => format!("the class {class}"),
+            Value::Object(object) => format!("an object of {}", object.class),
+            Value::Persistent(_) => "a reference to data outside of the pickle".into(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Adapters, backends, limits and environment variables.
+
+use std::process::{Command, Output};
+
+use gpavatar::{AdapterKind, Avatar, Error, Gpu, GpuOptions, Model, Result, ShaderChecks, wgpu};
+
+use crate::common::refused::{limit, refused};
+use crate::common::tiny::{self, Picture, drives, gpu, planes};
+use crate::common::{Within, difference, host_device};
+
+#[test]
+fn another_backend_gives_the_same_pictures() {
+    let options = GpuOptions {
+        backends: wgpu::Backends::GL,
+        poison: true,
+        ..GpuOptions::from_env().unwrap()
+    };
+    let gl = match Gpu::with_options(&options) {
+        Ok(gl) => gl,
+        Err(gpavatar::Error::NoAdapter { reason, found }) => {
+            return println!("no GL adapter ({reason}) among {found}: not compared");
+        }
+        Err(error) => panic!("{error}"),
+    };
+    println!("{} beside {}", gl.description(), gpu().description());
+    let sources = [tiny::picture(32, 32, 0), tiny::picture(60, 50, 1)];
+    for config in [tiny::config(), tiny::released()] {
+        let [here, there] = [gpu(), &gl].map(|gpu| {
+            let model = Model::new(gpu, tiny::weights(&config)).unwrap();
+            Avatar::from_images(&model, &sources).unwrap()
+        });
+        difference("planes", &planes(&there), &planes(&here)).all_within_range(3e-5);
+        for drive in drives(2) {
+            let [here, there] = [&here, &there].map(|avatar| Picture::render(avatar, &drive));
+            difference("low_res", &there.low_res, &here.low_res)
+                .within_range(3e-4, 0.02)
+                .all_within_range(1e-2);
+            difference("image", &there.image, &here.image).all_within(1e-3);
+        }
+    }
+}
+
+#[test]
+fn devices_whose_limits_are_too_small() {
+    let (adapter, device, queue) = host_device(wgpu::Limits::downlevel_defaults());
+    let result = Gpu::from_device(&adapter, device, queue, ShaderChecks::Trusted);
+    let parts = [
+        "the kernel ",
+        "max_storage_buffers_per_shader_stage",
+        "the device has 4",
+    ];
+    refused(result, limit, &parts);
+
+    let (adapter, device, queue) = host_device(wgpu::Limits {
+        max_compute_invocations_per_workgroup: 128,
+        max_compute_workgroup_size_x: 128,
+        ..wgpu::Limits::default()
+    });
+    let result = Gpu::from_device(&adapter, device, queue, ShaderChecks::Checked);
+    let parts = [
+        "the kernel output/depth",
+        "of at least 256",
+        "the device has 128",
+    ];
+    refused(result, limit, &parts);
+
+    // Enough for every kernel, but not for the tensors, dispatches and pictures of this network.
+    for (limits, parts) in [
+        (
+            wgpu::Limits {
+                max_storage_buffer_binding_size: 1 << 12,
+                ..wgpu::Limits::default()
+            },
+            ["the tensor ", "max_storage_buffer_binding_size"],
+        ),
+        (
+            wgpu::Limits {
+                max_compute_workgroups_per_dimension: 8,
+                ..wgpu::Limits::default()
+            },
+            [
+                "max_compute_workgroups_per_dimension of at least ",
+                "the device has 8",
+            ],
+        ),
+        (
+            wgpu::Limits {
+                max_texture_dimension_2d: 16,
+                ..wgpu::Limits::default()
+            },
+            [
+                "the picture",
+                "max_texture_dimension_2d of at least 32, the device has 16",
+            ],
+        ),
+    ] {
+        let (adapter, device, queue) = host_device(limits);
+        let gpu = Gpu::from_device(&adapter, device, queue, ShaderChecks::Trusted).unwrap();
+        let result = Model::new(&gpu, tiny::weights(&tiny::config()));
+        refused(result, limit, &parts);
+    }
+}
+
+#[test]
+fn adapters_that_do_not_exist() {
+    let request = |adapter: Option<&str>, backends: wgpu::Backends| {
+        let options = GpuOptions {
+            adapter: adapter.map(Into::into),
+            backends,
+            ..GpuOptions::default()
+        };
+        Gpu::with_options(&options)
+    };
+    let no_adapter = |error: &Error| matches!(error, Error::NoAdapter { .. });
+    let here = gpu().description();
+    let here = here.split(" (").next().unwrap();
+    let install = "apt-get install mesa-vulkan-drivers";
+    let unknown = request(Some("Voodoo 2"), wgpu::Backends::all());
+    refused(
+        unknown,
+        no_adapter,
+        &["\"Voodoo 2\"", "Adapters found: ", here, install],
+    );
+    // Where the asked-for backend has none, the message still lists the others' adapters.
+    let absent = if cfg!(target_os = "macos") {
+        wgpu::Backends::DX12
+    } else {
+        wgpu::Backends::METAL
+    };
+    refused(
+        request(None, absent),
+        no_adapter,
+        &[
+            "none on ",
+            absent.iter_names().next().unwrap().0,
+            here,
+            install,
+        ],
+    );
+}
+
+/// Set in the processes that the tests below start: a process's own environment cannot be changed
+/// safely while other tests read it.
+const CHILD: &str = "GPAVATAR_TEST_CHILD";
+
+/// Runs the named test in a process of its own, where [`CHILD`] is set.
+fn child(test: &str, change: impl FnOnce(&mut Command) -> &mut Command) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]);
+    let output = change(command.env(CHILD, "")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+fn print_opened(gpu: Result<Gpu, Error>) {
+    match gpu {
+        Ok(gpu) => println!("opened {:?} {}", gpu.kind(), gpu.description()),
+        Err(error) => println!("refused: {error}"),
+    }
+}
+
+#[test]
+fn the_environment_counts_where_it_is_asked_for() {
+    const NAME: &str = "behaviour::adapters::the_environment_counts_where_it_is_asked_for";
+    if std::env::var_os(CHILD).is_some() {
+        print_opened(GpuOptions::from_env().and_then(|options| Gpu::with_options(&options)));
+        println!("without the environment:");
+        return print_opened(Gpu::new());
+    }
+    let answers = |variable: &str, value: &str| {
+        let output = child(NAME, |command| command.env(variable, value));
+        let output = String::from_utf8(output.stdout).unwrap();
+        let (asked, unasked) = output.split_once("without the environment:").unwrap();
+        (asked.to_owned(), unasked.to_owned())
+    };
+    for (variable, value, parts) in [
+        (
+            "GPAVATAR_BACKEND",
+            "glide",
+            ["one of vulkan", "found glide"],
+        ),
+        (
+            "GPAVATAR_ADAPTER",
+            "Voodoo 2",
+            ["\"Voodoo 2\"", "Adapters found: "],
+        ),
+    ] {
+        let (asked, unasked) = answers(variable, value);
+        for part in parts.into_iter().chain(["refused: "]) {
+            assert!(asked.contains(part), "no {part:?} in: {asked}");
+        }
+        assert!(unasked.contains("opened "), "{unasked}");
+    }
+    for kind in [AdapterKind::Gpu, AdapterKind::Cpu] {
+        let (asked, _) = answers("GPAVATAR_KERNELS", &format!("{kind:?}"));
+        assert!(asked.contains(&format!("opened {kind:?}")), "{asked}");
+    }
+}
+
+#[test]
+fn opening_a_device_says_nothing() {
+    const NAME: &str = "behaviour::adapters::opening_a_device_says_nothing";
+    if std::env::var_os(CHILD).is_some() {
+        return print_opened(Gpu::new());
+    }
+    let output = child(NAME, |command| {
+        let command = command.env_remove("XDG_RUNTIME_DIR");
+        command.env_remove("WAYLAND_DISPLAY").env_remove("DISPLAY")
+    });
+    let opened = String::from_utf8_lossy(&output.stdout);
+    assert!(opened.contains("opened "), "{opened}");
+    // Where there is nothing but GL, its driver may complain.
+    if !opened.contains("(gl,") {
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    }
+}

@@ -1,0 +1,119 @@
+//! Avatars in files.
+
+use std::collections::BTreeMap;
+
+use gpavatar::{Avatar, AvatarOptions, FloatFormat, Model, ModelConfig, TensorWriter};
+
+use crate::common::refused::{argument, format, refused};
+use crate::common::tiny::{self, Picture, gpu, model_with_head, weights_file};
+
+#[test]
+fn avatars_survive_their_files() {
+    let model = tiny::model();
+    let sources = [tiny::picture(32, 32, 0), tiny::picture(32, 32, 1)];
+    let avatar = Avatar::from_images(&model, &sources).unwrap();
+    let expected = Picture::render(&avatar, &tiny::drive());
+
+    let path = std::env::temp_dir().join(format!("gpavatar-behaviour-{}", std::process::id()));
+    avatar.save(&path).unwrap();
+    let loaded = Avatar::load(&model, &path);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(Picture::render(&loaded.unwrap(), &tiny::drive()), expected);
+
+    for (format, digits) in [
+        (FloatFormat::F32, 24),
+        (FloatFormat::F16, 11),
+        (FloatFormat::Bf16, 8),
+    ] {
+        let bytes = pollster::block_on(avatar.to_bytes(format)).unwrap();
+        let loaded = Avatar::from_bytes(&model, bytes).unwrap();
+        let found = Picture::render(&loaded, &tiny::drive());
+        if format == FloatFormat::F32 {
+            assert_eq!(found, expected);
+        } else {
+            // Rounded planes, behind a field that magnifies differences by about ten.
+            let difference = found.distance(&expected);
+            let most = 10.0 / (1 << digits) as f32;
+            assert!(
+                difference > 0.0 && difference < most,
+                "{format:?}: {difference}"
+            );
+        }
+    }
+}
+
+#[test]
+fn avatar_files_that_are_none_or_another_models() {
+    let model = tiny::model();
+    let avatar = tiny::avatar(&model);
+    let good = pollster::block_on(avatar.to_bytes(FloatFormat::F32)).unwrap();
+    assert!(Avatar::from_bytes(&model, good.clone()).is_ok());
+
+    for length in [0, 20, good.len() - 1] {
+        refused(
+            Avatar::from_bytes(&model, good[..length].to_vec()),
+            format,
+            &["avatar"],
+        );
+    }
+    let weights = weights_file(|_| {});
+    refused(
+        Avatar::from_bytes(&model, weights),
+        format,
+        &["avatar", "holds no avatar"],
+    );
+
+    let larger = ModelConfig {
+        plane_channels: 12,
+        ..tiny::config()
+    };
+    let other = Model::new(gpu(), tiny::weights(&larger)).unwrap();
+    let parts = ["planes of avatar", "[16, 16, 3, 12]", "[16, 16, 3, 8]"];
+    refused(Avatar::from_bytes(&other, good.clone()), argument, &parts);
+
+    // One whose identity belongs to another head.
+    let with_head = model_with_head();
+    let options = AvatarOptions {
+        shape: vec![0.5, -0.5],
+        ..AvatarOptions::default()
+    };
+    let sources = [tiny::picture(32, 32, 0)];
+    let shaped = Avatar::with_options(&with_head, &sources, &options).unwrap();
+    let shaped = pollster::block_on(shaped.to_bytes(FloatFormat::F32)).unwrap();
+    refused(
+        Avatar::from_bytes(&model, shaped),
+        argument,
+        &["shape", "no head model", "2"],
+    );
+
+    let made = |version: &str, shape: &[f32], plane: f32| {
+        let metadata = BTreeMap::from([("gpavatar.avatar".into(), version.into())]);
+        let mut writer = TensorWriter::new(metadata);
+        let planes = vec![plane; 16 * 16 * 24];
+        writer.floats("planes", &[16, 16, 3, 8], FloatFormat::F32, || {
+            Ok(planes.into())
+        });
+        let values = shape.to_vec();
+        writer.floats("shape", &[shape.len()], FloatFormat::F32, || {
+            Ok(values.into())
+        });
+        Avatar::from_bytes(&with_head, writer.into_bytes().unwrap())
+    };
+    assert!(made("1", &[0.0, 0.0], 0.0).is_ok());
+    refused(made("2", &[], 0.0), format, &["version 2", "reads 1"]);
+    refused(
+        made("1", &[0.0; 3], 0.0),
+        argument,
+        &["shape", "2", "found 3"],
+    );
+    refused(
+        made("1", &[0.0, f32::NAN], 0.0),
+        argument,
+        &["shape", "finite", "NaN"],
+    );
+    refused(
+        made("1", &[], f32::NAN),
+        argument,
+        &["planes", "finite", "NaN"],
+    );
+}

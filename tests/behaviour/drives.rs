@@ -1,0 +1,120 @@
+//! Drives that do not fit a model.
+
+use gpavatar::{Camera, Drive};
+
+use crate::common::refused::{argument, refused};
+use crate::common::tiny::{self, model_with_head};
+
+#[test]
+fn expressions_and_poses_that_do_not_fit_the_head() {
+    let avatar = tiny::avatar(&model_with_head());
+    let neutral = Drive::neutral;
+    let refused = |drive: Drive, parts: &[&str]| {
+        refused(avatar.render(&drive), argument, parts);
+    };
+    refused(
+        neutral().expression("jawopen", 0.5),
+        &[
+            "expression",
+            "a channel of the head model",
+            "nearest: \"jawOpen\"",
+            "\"jawopen\"",
+        ],
+    );
+    refused(
+        neutral().expression("smile", 1.0),
+        &["\"mouthSmileLeft\"", "found \"smile\""],
+    );
+    refused(
+        neutral().expression("jawOpen", f32::NAN),
+        &["expression \"jawOpen\"", "NaN"],
+    );
+    refused(
+        neutral().coefficients([0.0; 3]),
+        &["expression", "2 coefficients or none", "3"],
+    );
+    refused(
+        neutral().coefficients([0.0, f32::INFINITY]),
+        &["expression", "inf at index 1"],
+    );
+    refused(
+        neutral().pose([0.0; 4]),
+        &["pose", "3 values for each", "4 values"],
+    );
+    refused(
+        neutral().pose([0.0, f32::NAN, 0.0]),
+        &["pose", "finite", "NaN at index 1"],
+    );
+    let both = tiny::drive().expression("jawOpen", 0.5);
+    refused(both, &["drive", "either points or expression", "both"]);
+}
+
+#[test]
+fn points_that_do_not_fit_the_network() {
+    let avatar = tiny::avatar(&tiny::model());
+    let count = tiny::config().points;
+    let refused = |points: Vec<[f32; 3]>, parts: &[&str]| {
+        refused(avatar.render(&Drive::points(points)), argument, parts);
+    };
+    refused(
+        tiny::points(count - 1),
+        &["points of the drive", "100 points", "99"],
+    );
+    refused(vec![], &["points of the drive", "100 points", "found 0"]);
+    for value in [f32::NAN, f32::INFINITY, -1e7, f32::MAX] {
+        let mut points = tiny::points(count);
+        points[7][2] = value;
+        refused(
+            points,
+            &["points of the drive", "within ±1000000", "index 7"],
+        );
+    }
+    let neutral = avatar.render(&Drive::neutral());
+    self::refused(neutral, argument, &["drive", "100 explicit points", "none"]);
+}
+
+#[test]
+fn cameras_that_are_none() {
+    let avatar = tiny::avatar(&tiny::model());
+    let good = Camera::default();
+    let with = |row: usize, column: usize, value: f32| {
+        let mut camera = good;
+        camera.transform[row][column] = value;
+        camera
+    };
+    let mut singular = good;
+    singular.transform[2] = [0.0; 4];
+    for (camera, parts) in [
+        (
+            with(1, 1, f32::NAN),
+            ["camera transform", "finite values", "NaN"],
+        ),
+        (
+            with(0, 3, f32::INFINITY),
+            ["camera transform", "finite values", "inf"],
+        ),
+        (
+            singular,
+            ["camera transform", "a rotation", "determinant 0"],
+        ),
+        (with(0, 0, -1.5), ["camera transform", "a rotation", "-1.5"]),
+        (
+            with(2, 3, 1e7),
+            ["camera transform", "within ±1000000", "10000000"],
+        ),
+        (
+            good.with_focal(0.0),
+            ["camera focal length", "0.001", "found 0"],
+        ),
+        (
+            good.with_focal(1e-30),
+            ["camera focal length", "0.001", "found 0.00"],
+        ),
+    ] {
+        refused(
+            avatar.render(&tiny::drive().camera(camera)),
+            argument,
+            &parts,
+        );
+    }
+}

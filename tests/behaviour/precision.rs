@@ -1,0 +1,49 @@
+//! Numeric formats: all of them make avatars that can be saved.
+
+use gpavatar::{Avatar, FloatFormat, Model, ModelOptions, Precision};
+
+use crate::common::tiny::{self, Picture, gpu};
+
+#[test]
+fn precisions_are_read() {
+    for (text, precision) in [
+        ("full", Precision::Full),
+        ("half", Precision::Half),
+        ("fastest", Precision::Fastest),
+    ] {
+        assert_eq!(text.parse::<Precision>().unwrap(), precision);
+    }
+    let error = "Half".parse::<Precision>().unwrap_err().to_string();
+    for part in ["precision", "full, half or fastest", "\"Half\""] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn avatars_of_every_precision_are_saved_and_loaded() {
+    let config = tiny::config();
+    let mut bytes = Vec::new();
+    for precision in [Precision::Full, Precision::Half, Precision::Fastest] {
+        let options = ModelOptions {
+            precision,
+            ..ModelOptions::default()
+        };
+        let model = Model::with_options(gpu(), tiny::weights(&config), options).unwrap();
+        assert_eq!(model.precision(), precision);
+        bytes.push(model.device_bytes());
+        // One picture is copied into the planes, several are fused into them.
+        for count in [1, 3] {
+            let pictures = [0, 1, 2].map(|seed| tiny::picture(32, 32, seed));
+            let avatar = Avatar::from_images(&model, &pictures[..count]).unwrap();
+            let file = pollster::block_on(avatar.to_bytes(FloatFormat::F32)).unwrap();
+            let loaded = Avatar::from_bytes(&model, file).unwrap();
+            let drive = tiny::drive();
+            assert_eq!(
+                Picture::render(&loaded, &drive),
+                Picture::render(&avatar, &drive),
+                "{precision:?}, {count} pictures"
+            );
+        }
+    }
+    assert!(bytes.is_sorted_by(|a, b| a > b), "{bytes:?}");
+}
