@@ -5,15 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::drive::Geometry;
 use crate::error::{Error, Result};
-use crate::gpu::kernels::params;
-use crate::gpu::{Bindings, Profile, Recording, Resource, Tensor, Timer, Uploads};
+use crate::gpu::{Bindings, Profile, Resource, Tensor, Timer};
 use crate::head::{check_coefficients, check_finite};
 use crate::model::Model;
 use crate::options::AvatarOptions;
-use crate::pipeline::with_noise;
 use crate::source::SourceImage;
-use crate::stage::style_unet::elements;
-use crate::stage::{points, source};
+use crate::stage::points;
 use crate::weights::{FloatFormat, TensorFile, TensorWriter};
 
 /// A head built from one or more pictures of a person. Cloning gives another handle.
@@ -165,78 +162,13 @@ impl Avatar {
         commands: &mut wgpu::CommandEncoder,
         sources: &[SourceImage],
         options: &AvatarOptions,
-        mut timer: Option<&mut Timer>,
+        timer: Option<&mut Timer>,
     ) -> Result<Self> {
-        let gpu = model.gpu();
-        let config = model.config();
         let encoder = model.encoder();
-        let uploads = sources
-            .iter()
-            .map(|image| source::upload(gpu, image, config.source_size))
-            .collect::<Result<Vec<_>>>()?;
-        let planes = Self::empty_planes(model)?;
-        let fusion = if sources.len() > 1 {
-            Some(model.fusion()?)
-        } else {
-            None
-        };
-        let logits = fusion
-            .as_ref()
-            .map(|fusion| {
-                let bytes = u64::from(fusion.count) * sources.len() as u64 * 4;
-                Tensor::empty(gpu, "attention logits", bytes)
-            })
-            .transpose()?;
-        let frame = params::Frame::default();
-        let (frame, conditions) = with_noise(frame, options.noise, &encoder.frame);
-
-        let parts = [(bytemuck::bytes_of(&frame), &encoder.frame.tensor)];
-        Uploads::once(gpu, commands, &parts)?;
-        for (index, (pixels, warp)) in (0u32..).zip(&uploads) {
-            let resources = [
-                ("source", Resource::Tensor(pixels)),
-                ("warp", Resource::Tensor(warp)),
-            ];
-            encoder.program.record(Recording {
-                encoder: commands,
-                bindings: &[&encoder.program.bind(gpu, &resources)],
-                conditions,
-                timer: timer.as_deref_mut(),
-            })?;
-            let (Some(fusion), Some(logits)) = (&fusion, &logits) else {
-                encoder.planes.tensor.copy_to(commands, &planes);
-                continue;
-            };
-            let current = params::Source {
-                index,
-                count: sources.len() as u32,
-                ..Default::default()
-            };
-            let current = Tensor::uniform(gpu, "source", bytemuck::bytes_of(&current))?;
-            let resources = [
-                ("planes", Resource::Tensor(&planes)),
-                ("logits", Resource::Tensor(logits)),
-                ("current", Resource::Tensor(&current)),
-            ];
-            fusion.program.record(Recording {
-                encoder: commands,
-                bindings: &[&fusion.program.bind(gpu, &resources)],
-                conditions,
-                timer: timer.as_deref_mut(),
-            })?;
-        }
+        let (planes, logits) =
+            encoder.record(model.gpu(), commands, sources, options.noise, timer)?;
         let logits = logits.filter(|_| model.trace());
         Self::assemble(model, commands, planes, options.shape.clone(), logits)
-    }
-
-    fn empty_planes(model: &Model) -> Result<Tensor> {
-        let config = model.config();
-        let elements = elements(config.plane_size, 3 * config.plane_channels);
-        Tensor::empty(
-            model.gpu(),
-            "planes",
-            model.precision().volume().maps().bytes(elements),
-        )
     }
 
     /// An avatar of these planes; records what computes the template of its shape.

@@ -5,22 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::gpu::kernels::params;
-use crate::gpu::{Choice, Conditions, Gpu, Recording, Tap, Tuner, Uploads};
+use crate::gpu::{Choice, Gpu, Tap, Tuner};
 use crate::head::{HeadModel, check_finite};
 use crate::options::{ModelOptions, Precision};
-use crate::pipeline::{Encoder, Renderer, SUPER_RESOLVER};
-use crate::stage::fusion::{Fusion, FusionWeights};
+use crate::pipeline::{Encoder, Renderer};
 use crate::stage::head::Head;
 use crate::weights::Weights;
-
-/// The attention over several sources. Many models never need it, and it takes as much working
-/// memory as the planes of four avatars, so only its weights are loaded with the model. They stay
-/// on the host (25 MB at the released sizes, against 212 MB of all weights) until it is built.
-enum LazyFusion {
-    Weights(FusionWeights),
-    Built(Arc<Fusion>),
-}
 
 /// A network on a device, ready to build and render avatars. Cloning gives another handle.
 ///
@@ -38,7 +28,6 @@ struct Inner {
     choices: BTreeMap<String, Choice>,
     head: Option<Head>,
     encoder: Encoder,
-    fusion: Mutex<LazyFusion>,
     renderer: Renderer,
     /// Held while something is submitted: profiles take several submissions, and all share memory.
     submission: Mutex<()>,
@@ -97,7 +86,6 @@ impl Model {
         let tuned = (gpu, &tuner);
         let renderer = Renderer::new(tuned, &weights, head.as_ref(), &options)?;
         let encoder = Encoder::new(tuned, &weights, &options, &renderer.program)?;
-        let fusion = LazyFusion::Weights(FusionWeights::load(&weights)?);
         gpu.check("setting the model up")?;
         tuner.save()?;
         Ok(Self {
@@ -108,7 +96,6 @@ impl Model {
                 trace: options.trace,
                 head,
                 encoder,
-                fusion: Mutex::new(fusion),
                 choices: tuner.choices(),
                 renderer,
                 submission: Mutex::new(()),
@@ -205,26 +192,8 @@ impl Model {
             ));
         }
         check_finite("low-resolution image", low_res)?;
-        let frame = params::Frame {
-            noise_gain: 1.0,
-            ..Default::default()
-        };
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let parts = [
-            (bytemuck::bytes_of(&frame), &renderer.frame.tensor),
-            (bytemuck::cast_slice(low_res), &renderer.low_res.tensor),
-        ];
-        Uploads::once(gpu, &mut encoder, &parts)?;
-        renderer.program.record(Recording {
-            encoder: &mut encoder,
-            bindings: &[],
-            conditions: Conditions {
-                stage: Some(SUPER_RESOLVER),
-                ..Default::default()
-            },
-            timer: None,
-        })?;
-        let image = renderer.image.tensor.snapshot(gpu, &mut encoder);
+        let image = renderer.super_resolve(gpu, &mut encoder, low_res)?;
         let submission = self.submit(encoder);
         let pixels: Vec<[f32; 4]> = image.read(gpu, &submission).await?;
         Ok(pixels
@@ -259,28 +228,6 @@ impl Model {
 
     pub(crate) fn renderer(&self) -> &Renderer {
         &self.inner.renderer
-    }
-
-    pub(crate) fn fusion(&self) -> Result<Arc<Fusion>> {
-        let Inner {
-            gpu,
-            config,
-            precision,
-            encoder,
-            fusion,
-            ..
-        } = &*self.inner;
-        let mut fusion = fusion.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*fusion {
-            LazyFusion::Built(built) => Ok(built.clone()),
-            LazyFusion::Weights(weights) => {
-                let storage = precision.volume();
-                let built = Fusion::new(gpu, config, weights, storage, &encoder.planes)?;
-                let built = Arc::new(built);
-                *fusion = LazyFusion::Built(built.clone());
-                Ok(built)
-            }
-        }
     }
 
     pub(crate) fn submission(&self) -> MutexGuard<'_, ()> {

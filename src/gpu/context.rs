@@ -288,10 +288,6 @@ impl Gpu {
         &self.inner.info
     }
 
-    pub(crate) fn shaders(&self) -> ShaderChecks {
-        self.inner.shaders
-    }
-
     pub(crate) fn poison(&self) -> bool {
         self.inner.poison
     }
@@ -324,7 +320,12 @@ impl Gpu {
         if let Some(kernel) = kernels.get(&key) {
             return Ok(kernel.clone());
         }
-        let kernel = Arc::new(Kernel::new(self, source, constants)?);
+        let kernel = Arc::new(Kernel::new(
+            self.device(),
+            self.inner.shaders,
+            source,
+            constants,
+        )?);
         kernels.insert(key, kernel.clone());
         Ok(kernel)
     }

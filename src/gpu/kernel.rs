@@ -1,6 +1,6 @@
 //! Compute kernels, reflected from their WGSL when the crate was built.
 
-use super::{Gpu, ShaderChecks, Storage};
+use super::{ShaderChecks, Storage};
 use crate::{Error, Result};
 
 /// The kernels under `shaders/`, one [`KernelSource`] each, with the constants of each file in a module
@@ -200,7 +200,8 @@ pub struct Kernel {
 
 impl Kernel {
     pub(super) fn new(
-        gpu: &Gpu,
+        device: &wgpu::Device,
+        shaders: ShaderChecks,
         source: &'static KernelSource,
         constants: &[(&'static str, u32)],
     ) -> Result<Self> {
@@ -213,12 +214,11 @@ impl Kernel {
                 ));
             }
         }
-        let device = gpu.device();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(source.name),
             source: wgpu::ShaderSource::Wgsl(source.wgsl.into()),
         };
-        let trusted = gpu.shaders() == ShaderChecks::Trusted;
+        let trusted = shaders == ShaderChecks::Trusted;
         let module = if trusted {
             // SAFETY: the shaders are this crate's own, compiled in. Their loops end and their
             // indices stay within the buffers that `stage` allocates from the same sizes; the test

@@ -1,7 +1,6 @@
 //! Time per kernel: GPU timestamps where the device has them, else the wall clock.
 
 use super::Gpu;
-use super::program::Step;
 #[cfg(any(feature = "profiler", target_arch = "wasm32"))]
 use crate::Error;
 use crate::Result;
@@ -76,26 +75,18 @@ impl Timer {
         }
     }
 
-    /// Runs `dispatch` in a pass of its own.
+    /// Runs `dispatch` in a pass of its own. `step` says what it is.
     pub(super) fn pass(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
-        step: &Step,
+        step: KernelTime,
         dispatch: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.times.push(KernelTime {
-            stage: step.stage,
-            label: step.label.clone(),
-            kernel: step.kernel.name(),
-            milliseconds: 0.0,
-            flops: step.flops,
-            bytes: step.bytes,
-        });
         if self.gpu.evict(encoder) {
             // In a submission of its own: within one, nothing keeps it from overlapping.
             submit(&self.gpu, encoder);
         }
-        match self.clock {
+        let milliseconds = match self.clock {
             #[cfg(feature = "profiler")]
             Clock::Timestamps(ref mut profiler) => {
                 let query = profiler.begin_pass_query(step.label.as_str(), encoder);
@@ -106,6 +97,8 @@ impl Timer {
                 dispatch(&mut pass)?;
                 drop(pass);
                 profiler.end_query(encoder, query);
+                // Read back later.
+                0.0
             }
             #[cfg(not(target_arch = "wasm32"))]
             Clock::Wall => {
@@ -116,11 +109,13 @@ impl Timer {
                 dispatch(&mut encoder.begin_compute_pass(&Default::default()))?;
                 submit(&self.gpu, encoder);
                 self.gpu.wait(WHAT)?;
-                if let Some(time) = self.times.last_mut() {
-                    time.milliseconds = start.elapsed().as_secs_f64() * 1e3;
-                }
+                start.elapsed().as_secs_f64() * 1e3
             }
-        }
+        };
+        self.times.push(KernelTime {
+            milliseconds,
+            ..step
+        });
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::kernel::{BindingKind, Kernel};
 use super::memory::Lifetimes;
-use super::{Format, Gpu, KernelSource, Storage, Tensor, Timer};
+use super::{Format, Gpu, KernelSource, KernelTime, Storage, Tensor, Timer};
 use crate::{Error, Result};
 
 /// A fixed list of dispatches with everything that they need bound.
@@ -60,15 +60,15 @@ impl Tap {
     }
 }
 
-pub(super) struct Step {
-    pub(super) label: String,
-    pub(super) stage: &'static str,
-    pub(super) kernel: Arc<Kernel>,
+struct Step {
+    label: String,
+    stage: &'static str,
+    kernel: Arc<Kernel>,
     group: wgpu::BindGroup,
     grid: [u32; 3],
     when: Option<When>,
-    pub(super) flops: f64,
-    pub(super) bytes: f64,
+    flops: f64,
+    bytes: f64,
 }
 
 /// Circumstances under which a step runs at all.
@@ -497,7 +497,9 @@ impl Program {
         match timer {
             Some(timer) => {
                 for (index, step) in active {
-                    timer.pass(encoder, step, |pass| step.dispatch(index, bindings, pass))?;
+                    timer.pass(encoder, step.untimed(), |pass| {
+                        step.dispatch(index, bindings, pass)
+                    })?;
                 }
             }
             None => {
@@ -515,6 +517,17 @@ impl Program {
 }
 
 impl Step {
+    fn untimed(&self) -> KernelTime {
+        KernelTime {
+            stage: self.stage,
+            label: self.label.clone(),
+            kernel: self.kernel.name(),
+            milliseconds: 0.0,
+            flops: self.flops,
+            bytes: self.bytes,
+        }
+    }
+
     fn dispatch(
         &self,
         index: usize,

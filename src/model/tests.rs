@@ -1,7 +1,9 @@
 use std::sync::Weak;
 
 use super::*;
-use crate::stage::testing::gpu;
+use crate::avatar::Avatar;
+use crate::source::SourceImage;
+use crate::stage::testing::{gpu, read};
 use crate::weights::tests::tiny_weights;
 use crate::weights::{FloatFormat, TensorFile};
 
@@ -29,9 +31,12 @@ fn a_model_does_not_keep_its_weights_file() {
     assert!(watch.upgrade().is_some());
     let model = Model::new(gpu(), weights).unwrap();
     assert!(watch.upgrade().is_none());
-    // The attention is still to be had, once.
-    let fusion = model.fusion().unwrap();
-    assert!(Arc::ptr_eq(&fusion, &model.fusion().unwrap()));
-    let state = model.inner.fusion.lock().unwrap();
-    assert!(matches!(*state, LazyFusion::Built(_)));
+    // The attention can still be had.
+    let pictures = [0, 255].map(|grey| {
+        let pixels = vec![grey; 4 * 16 * 16];
+        SourceImage::from_rgba8(16, 16, pixels).unwrap()
+    });
+    let avatar = Avatar::from_images(&model, &pictures).unwrap();
+    let planes: Vec<f32> = read(gpu(), avatar.planes());
+    assert!(planes.iter().all(|value| value.is_finite()));
 }

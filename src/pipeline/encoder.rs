@@ -1,20 +1,37 @@
-//! From a picture to tri-planes.
+//! From pictures to tri-planes.
 
-use super::uniforms::FrameUniform;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::uniforms::Uniform;
+use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::gpu::{Gpu, Program, ProgramBuilder, Tuner};
-use crate::options::ModelOptions;
+use crate::gpu::kernels::params;
+use crate::gpu::{Gpu, Program, ProgramBuilder, Recording, Resource, Storage, Tensor, Timer, Tuner, Uploads};
+use crate::options::{ModelOptions, Noise};
+use crate::source::SourceImage;
+use crate::stage::fusion::{Fusion, FusionWeights};
 use crate::stage::source;
 use crate::stage::style_unet::{FeatureMap, StyleUnet};
 use crate::weights::Weights;
 
-/// Pictures to planes.
+/// Warps and encodes a picture at a time, and fuses the planes of several.
 pub(crate) struct Encoder {
     pub program: Program,
     pub weight_bytes: u64,
-    pub frame: FrameUniform,
-    /// The planes of the source that was encoded last.
-    pub planes: FeatureMap,
+    config: ModelConfig,
+    storage: Storage,
+    uniform: Uniform,
+    /// The planes of the picture that was encoded last.
+    planes: FeatureMap,
+    fusion: Mutex<LazyFusion>,
+}
+
+/// The attention over several sources. Many models never need it, and its working memory is as large
+/// as four sets of planes, so only its weights are loaded with the model. They stay on the host until
+/// it is built: 25 MB at the released sizes, where all weights are 420 MB.
+enum LazyFusion {
+    Weights(FusionWeights),
+    Built(Arc<Fusion>),
 }
 
 impl Encoder {
@@ -35,17 +52,94 @@ impl Encoder {
             config.source_size,
             numbers,
         )?;
-        let frame = FrameUniform::new(gpu, &net)?;
+        let uniform = Uniform::new(gpu, &net)?;
         let mut b = ProgramBuilder::new(gpu, volume, options.trace);
         b.share(renderer);
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
-        let planes = net.plan(&mut b, &canonical, &frame.tensor, false)?;
+        let planes = net.plan(&mut b, &canonical, &uniform.tensor, false)?;
         Ok(Self {
             program: b.finish()?,
             weight_bytes: net.bytes(),
-            frame,
+            config: config.clone(),
+            storage: volume,
+            uniform,
             planes,
+            fusion: Mutex::new(LazyFusion::Weights(FusionWeights::load(weights)?)),
         })
+    }
+
+    /// Records what turns `sources` into an avatar's planes. The logits of the attention are
+    /// returned if there are several: `[source][texel][plane]`.
+    pub(crate) fn record(
+        &self,
+        gpu: &Gpu,
+        commands: &mut wgpu::CommandEncoder,
+        sources: &[SourceImage],
+        noise: Noise,
+        mut timer: Option<&mut Timer>,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let uploads = sources
+            .iter()
+            .map(|image| source::upload(gpu, image, self.config.source_size))
+            .collect::<Result<Vec<_>>>()?;
+        let planes = Tensor::empty(gpu, "planes", self.planes.tensor.bytes())?;
+        let fusion = if sources.len() > 1 {
+            let fusion = self.fusion(gpu)?;
+            let bytes = u64::from(fusion.count) * sources.len() as u64 * 4;
+            Some((fusion, Tensor::empty(gpu, "attention logits", bytes)?))
+        } else {
+            None
+        };
+        let (frame, conditions) = self.uniform.with_noise(params::Frame::default(), noise);
+        let parts = [(bytemuck::bytes_of(&frame), &self.uniform.tensor)];
+        Uploads::once(gpu, commands, &parts)?;
+        for (index, (pixels, warp)) in (0u32..).zip(&uploads) {
+            let resources = [
+                ("source", Resource::Tensor(pixels)),
+                ("warp", Resource::Tensor(warp)),
+            ];
+            self.program.record(Recording {
+                encoder: commands,
+                bindings: &[&self.program.bind(gpu, &resources)],
+                conditions,
+                timer: timer.as_deref_mut(),
+            })?;
+            let Some((fusion, logits)) = &fusion else {
+                self.planes.tensor.copy_to(commands, &planes);
+                continue;
+            };
+            let current = params::Source {
+                index,
+                count: sources.len() as u32,
+                ..Default::default()
+            };
+            let current = Tensor::uniform(gpu, "source", bytemuck::bytes_of(&current))?;
+            let resources = [
+                ("planes", Resource::Tensor(&planes)),
+                ("logits", Resource::Tensor(logits)),
+                ("current", Resource::Tensor(&current)),
+            ];
+            fusion.program.record(Recording {
+                encoder: commands,
+                bindings: &[&fusion.program.bind(gpu, &resources)],
+                conditions,
+                timer: timer.as_deref_mut(),
+            })?;
+        }
+        Ok((planes, fusion.map(|(_, logits)| logits)))
+    }
+
+    fn fusion(&self, gpu: &Gpu) -> Result<Arc<Fusion>> {
+        let mut fusion = self.fusion.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*fusion {
+            LazyFusion::Built(built) => Ok(built.clone()),
+            LazyFusion::Weights(weights) => {
+                let built = Fusion::new(gpu, &self.config, weights, self.storage, &self.planes)?;
+                let built = Arc::new(built);
+                *fusion = LazyFusion::Built(built.clone());
+                Ok(built)
+            }
+        }
     }
 }

@@ -6,8 +6,7 @@ mod slots;
 mod uniforms;
 
 pub(crate) use encoder::Encoder;
-pub(crate) use renderer::{FrameInput, Renderer, SUPER_RESOLVER};
+pub(crate) use renderer::{FrameInput, Renderer};
 pub(crate) use slots::FrameSlot;
 #[cfg(test)]
 pub(crate) use uniforms::camera_uniform;
-pub(crate) use uniforms::with_noise;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::slots::{FramePool, FrameSlot};
-use super::uniforms::{FrameUniform, camera_uniform, with_noise};
+use super::uniforms::{Uniform, camera_uniform};
 use crate::drive::{Drive, Geometry, ResolvedDrive};
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
 use crate::gpu::{
-    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Tensor, Timer, Tuner,
+    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Snapshot, Tensor, Timer, Tuner,
     Uploads,
 };
-use crate::options::{Background, ModelOptions, RenderOptions};
+use crate::options::{Background, ModelOptions, Noise, RenderOptions};
 use crate::stage::field::Field;
 use crate::stage::head::Head;
 use crate::stage::points::Points;
@@ -21,21 +21,21 @@ use crate::stage::{output, style_unet};
 use crate::weights::{Weights, pack};
 
 /// Name of the stage from the low-resolution image to the picture.
-pub(crate) const SUPER_RESOLVER: &str = "super-resolver";
+const SUPER_RESOLVER: &str = "super-resolver";
 
 /// A drive to a picture.
 pub(crate) struct Renderer {
     pub program: Program,
     pub weight_bytes: u64,
-    pub frame: FrameUniform,
-    pub coefficients: Tensor,
-    pub points: Tensor,
-    pub uploads: Uploads,
+    uniform: Uniform,
+    coefficients: Tensor,
+    points: Tensor,
+    uploads: Uploads,
     pub downloads: Downloads,
-    pub frames: FramePool,
-    pub image: FeatureMap,
-    pub low_res: FeatureMap,
-    pub depth: Tensor,
+    frames: FramePool,
+    image: FeatureMap,
+    low_res: FeatureMap,
+    depth: Tensor,
 }
 
 impl Renderer {
@@ -65,7 +65,7 @@ impl Renderer {
             options.precision.numbers(super_resolver),
         )?;
         let field = Field::new(gpu, weights, volume)?;
-        let frame = FrameUniform::new(gpu, &net)?;
+        let uniform = Uniform::new(gpu, &net)?;
 
         let mut b = ProgramBuilder::new(gpu, volume, options.trace);
         let floats = head.map_or(0, Head::coefficients) as u64;
@@ -75,24 +75,24 @@ impl Renderer {
             head.skin(&mut b, &coefficients, &positions)?;
         }
         let points = Points::cluster(&mut b, config, positions)?;
-        let (rays, coarse) = Rays::generate(&mut b, config, &frame.tensor)?;
+        let (rays, coarse) = Rays::generate(&mut b, config, &uniform.tensor)?;
         field.view(&mut b, &rays)?;
-        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &coarse)?;
+        let found = points.nearest(&mut b, config, &uniform.tensor, &rays, &coarse)?;
         let coarse_samples = field.radiance(
             &mut b,
             config,
-            &frame.tensor,
+            &uniform.tensor,
             &rays,
             &coarse,
             (&points, &found),
         )?;
         b.release(found.tensor);
         let fine = rays.importance(&mut b, &coarse, &coarse_samples)?;
-        let found = points.nearest(&mut b, config, &frame.tensor, &rays, &fine)?;
+        let found = points.nearest(&mut b, config, &uniform.tensor, &rays, &fine)?;
         let fine_samples = field.radiance(
             &mut b,
             config,
-            &frame.tensor,
+            &uniform.tensor,
             &rays,
             &fine,
             (&points, &found),
@@ -111,18 +111,18 @@ impl Renderer {
         let depth = output::depth(&mut b, &rays, &composite)?;
         b.stage(SUPER_RESOLVER);
         b.store(super_resolver);
-        let mut image = net.plan(&mut b, &composite.low_res, &frame.tensor, true)?;
+        let mut image = net.plan(&mut b, &composite.low_res, &uniform.tensor, true)?;
         if super_resolver.maps() != Format::F32 {
             image = style_unet::restored(&mut b, &image)?;
         }
-        output::display(&mut b, &frame.tensor, &image, &composite)?;
+        output::display(&mut b, &uniform.tensor, &image, &composite)?;
 
         let uploads =
             size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
         Ok(Self {
             program: b.finish()?,
             weight_bytes: net.bytes() + field.bytes(),
-            frame,
+            uniform,
             coefficients,
             points: points.positions,
             uploads: Uploads::new(uploads),
@@ -154,7 +154,7 @@ impl Renderer {
     ) -> Result<()> {
         let mut frame = camera_uniform(input.drive.camera);
         frame.transparent = (options.background == Background::Transparent).into();
-        let (frame, mut conditions) = with_noise(frame, options.noise, &self.frame);
+        let (frame, mut conditions) = self.uniform.with_noise(frame, options.noise);
         let given = match &input.drive.geometry {
             Geometry::Points(points) => pack::vec4s(points),
             Geometry::Coefficients { .. } => {
@@ -166,7 +166,7 @@ impl Renderer {
             gpu,
             encoder,
             &[
-                (bytemuck::bytes_of(&frame), &self.frame.tensor),
+                (bytemuck::bytes_of(&frame), &self.uniform.tensor),
                 (
                     bytemuck::cast_slice(&input.coefficients),
                     &self.coefficients,
@@ -180,6 +180,30 @@ impl Renderer {
             conditions,
             timer,
         })
+    }
+
+    /// Records the super-resolver alone, on `low_res`, and a copy of its picture.
+    pub(crate) fn super_resolve(
+        &self,
+        gpu: &Gpu,
+        encoder: &mut wgpu::CommandEncoder,
+        low_res: &[f32],
+    ) -> Result<Snapshot> {
+        let (frame, mut conditions) =
+            (self.uniform).with_noise(params::Frame::default(), Noise::Stored);
+        let parts = [
+            (bytemuck::bytes_of(&frame), &self.uniform.tensor),
+            (bytemuck::cast_slice(low_res), &self.low_res.tensor),
+        ];
+        Uploads::once(gpu, encoder, &parts)?;
+        conditions.stage = Some(SUPER_RESOLVER);
+        self.program.record(Recording {
+            encoder,
+            bindings: &[],
+            conditions,
+            timer: None,
+        })?;
+        Ok(self.image.tensor.snapshot(gpu, encoder))
     }
 
     /// Records copies of a frame's results, which are overwritten when working memory is used again.

@@ -7,13 +7,14 @@ use crate::gpu::{Conditions, Gpu, Tensor};
 use crate::options::Noise;
 use crate::stage::style_unet::StyleUnet;
 
-/// The uniform with what changes between recordings, and where its noise maps begin.
-pub(crate) struct FrameUniform {
-    pub tensor: Tensor,
-    pub noise_elements: u32,
+/// The uniform of a program, on the device.
+pub(super) struct Uniform {
+    pub(super) tensor: Tensor,
+    /// Numbers in the stored noise maps; generated ones lie behind them.
+    noise_elements: u32,
 }
 
-impl FrameUniform {
+impl Uniform {
     pub(super) fn new(gpu: &Gpu, net: &StyleUnet) -> Result<Self> {
         let zero = params::Frame::default();
         let tensor = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&zero))?;
@@ -21,6 +22,26 @@ impl FrameUniform {
             tensor,
             noise_elements: net.noise_elements(),
         })
+    }
+
+    /// `frame` with the noise of a recording, and the conditions of that noise.
+    pub(super) fn with_noise(
+        &self,
+        mut frame: params::Frame,
+        noise: Noise,
+    ) -> (params::Frame, Conditions) {
+        let mut conditions = Conditions::default();
+        match noise {
+            Noise::Stored => frame.noise_gain = 1.0,
+            Noise::Zero => frame.noise_gain = 0.0,
+            Noise::Seeded(seed) => {
+                frame.noise_gain = 1.0;
+                frame.noise_base = self.noise_elements;
+                frame.seed = [seed as u32, (seed >> 32) as u32];
+                conditions.generated_noise = true;
+            }
+        }
+        (frame, conditions)
     }
 }
 
@@ -34,24 +55,4 @@ pub(crate) fn camera_uniform(camera: &Camera) -> params::Frame {
         clamp_near: camera.clamp_near.into(),
         ..Default::default()
     }
-}
-
-/// Sets the noise of a recording.
-pub(crate) fn with_noise(
-    mut frame: params::Frame,
-    noise: Noise,
-    uniform: &FrameUniform,
-) -> (params::Frame, Conditions) {
-    let mut conditions = Conditions::default();
-    match noise {
-        Noise::Stored => frame.noise_gain = 1.0,
-        Noise::Zero => frame.noise_gain = 0.0,
-        Noise::Seeded(seed) => {
-            frame.noise_gain = 1.0;
-            frame.noise_base = uniform.noise_elements;
-            frame.seed = [seed as u32, (seed >> 32) as u32];
-            conditions.generated_noise = true;
-        }
-    }
-    (frame, conditions)
 }
