@@ -38,30 +38,46 @@ pub(super) async fn choose_adapter(_: &GpuOptions) -> Result<wgpu::Adapter> {
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter> {
-    // Opening GL makes Mesa complain to standard error where there is no display.
+    let name = options
+        .adapter
+        .as_deref()
+        .unwrap_or_default()
+        .to_lowercase();
+    let mut best: Option<wgpu::Adapter> = None;
     for backends in [wgpu::Backends::PRIMARY, wgpu::Backends::GL] {
-        let adapters = adapters(options.backends & backends).await;
-        if let Some(best) = best(adapters, options.adapter.as_deref()) {
-            return Ok(best);
+        let found = adapters(options.backends & backends).await;
+        let named = |adapter: &wgpu::Adapter| {
+            let found = adapter.get_info().name.to_lowercase();
+            found.contains(&name)
+        };
+        // Of equals, the first: the one with the least translation in between.
+        best = best
+            .into_iter()
+            .chain(found.into_iter().filter(named))
+            .min_by_key(rank);
+        // GL is only opened where no other backend has a GPU.
+        if best.as_ref().is_some_and(|best| rank(best) < SOFTWARE) {
+            break;
         }
     }
-    Err(no_adapter(options).await)
+    match best {
+        Some(adapter) => Ok(adapter),
+        None => Err(no_adapter(options).await),
+    }
 }
 
-/// Discrete GPUs first, software last.
 #[cfg(not(target_arch = "wasm32"))]
-fn best(adapters: Vec<wgpu::Adapter>, name: Option<&str>) -> Option<wgpu::Adapter> {
-    let wanted = name.map(str::to_lowercase).unwrap_or_default();
-    adapters
-        .into_iter()
-        .filter(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted))
-        .min_by_key(|adapter| match adapter.get_info().device_type {
-            wgpu::DeviceType::DiscreteGpu => 0,
-            wgpu::DeviceType::IntegratedGpu => 1,
-            wgpu::DeviceType::VirtualGpu => 2,
-            wgpu::DeviceType::Other => 3,
-            wgpu::DeviceType::Cpu => 4,
-        })
+const SOFTWARE: u32 = 4;
+
+#[cfg(not(target_arch = "wasm32"))]
+fn rank(adapter: &wgpu::Adapter) -> u32 {
+    match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => SOFTWARE,
+    }
 }
 
 /// The error that says what was asked for, and what there is on any backend.

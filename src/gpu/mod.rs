@@ -21,7 +21,7 @@ pub use program::Tap;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
-pub(crate) use tensor::Format;
+pub(crate) use tensor::{Format, Snapshot};
 pub use tensor::{Storage, Tensor};
 pub use tuning::Choice;
 pub(crate) use tuning::Tuner;

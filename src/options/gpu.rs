@@ -8,7 +8,7 @@ pub struct GpuOptions {
     /// Part of the adapter's name, case-insensitive. Default: any.
     pub adapter: Option<String>,
     /// Backends to look for an adapter on. Default: all. GL is opened only if none of the others
-    /// has an adapter.
+    /// has a GPU.
     pub backends: wgpu::Backends,
     /// How shaders are compiled. Default: trusted.
     pub shaders: ShaderChecks,

@@ -6,7 +6,9 @@ use super::uniforms::Uniform;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::gpu::kernels::params;
-use crate::gpu::{Gpu, Program, ProgramBuilder, Recording, Resource, Storage, Tensor, Timer, Tuner, Uploads};
+use crate::gpu::{
+    Gpu, Program, ProgramBuilder, Recording, Resource, Storage, Tensor, Timer, Tuner, Uploads,
+};
 use crate::options::{ModelOptions, Noise};
 use crate::source::SourceImage;
 use crate::stage::fusion::{Fusion, FusionWeights};

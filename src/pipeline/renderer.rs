@@ -8,8 +8,8 @@ use crate::drive::{Drive, Geometry, ResolvedDrive};
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
 use crate::gpu::{
-    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Snapshot, Tensor, Timer, Tuner,
-    Uploads,
+    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Snapshot, Tensor, Timer,
+    Tuner, Uploads,
 };
 use crate::options::{Background, ModelOptions, Noise, RenderOptions};
 use crate::stage::field::Field;

@@ -205,12 +205,10 @@ fn opening_a_device_says_nothing() {
     }
     let output = child(NAME, |command| {
         let command = command.env_remove("XDG_RUNTIME_DIR");
-        command.env_remove("WAYLAND_DISPLAY").env_remove("DISPLAY")
+        // Mesa's layer that orders Vulkan devices complains where there is no Wayland.
+        command.env("NODEVICE_SELECT", "1")
     });
     let opened = String::from_utf8_lossy(&output.stdout);
     assert!(opened.contains("opened "), "{opened}");
-    // Where there is nothing but GL, its driver may complain.
-    if !opened.contains("(gl,") {
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    }
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

@@ -4,6 +4,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
 use super::*;
+use crate::gpu::Gpu;
 use crate::stage::testing::gpu;
 
 /// A kernel's emitted WGSL, parsed and validated with nothing that WebGPU calls optional but what
