@@ -33,8 +33,8 @@ pub struct Atlas {
     texture: wgpu::Texture,
     view: wgpu::TextureView,
     downloads: Downloads,
-    /// What every tile is rendered into. No recording of somebody else's may come to lie between
-    /// that and the copy to the tile.
+    /// Every tile is rendered into this slot, then copied to its place. The slot belongs to the atlas
+    /// alone, so that no other recording writes to it in between.
     slot: Arc<FrameSlot>,
 }
 
@@ -136,7 +136,7 @@ impl Atlas {
     /// none is waited for.
     ///
     /// # Errors
-    /// Those of [`Model::render_many`], and [`Error::Argument`] for more frames than tiles.
+    /// See [`Model::render_many`]; [`Error::Argument`] for more frames than tiles.
     pub fn render(&self, frames: &[(&Avatar, &Drive)], options: &RenderOptions) -> Result<()> {
         let gpu = self.model.gpu();
         let inputs = self.inputs(frames)?;
@@ -155,7 +155,7 @@ impl Atlas {
     /// submitted with the rest of its work.
     ///
     /// # Errors
-    /// Those of [`Atlas::render`]; nothing has been recorded if it is an [`Error::Argument`].
+    /// See [`Atlas::render`]; nothing has been recorded if it is an [`Error::Argument`].
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,

@@ -58,8 +58,8 @@ impl Avatar {
 
     /// Builds an avatar: encodes every picture into tri-planes and fuses them.
     ///
-    /// The work is submitted, not waited for. What it needs beside the planes and the pictures
-    /// themselves does not grow with their number, but for a number per texel (the attention).
+    /// The work is submitted, not waited for. Each further picture takes memory for its pixels and
+    /// one number per texel (the attention's logits).
     ///
     /// # Errors
     /// [`Error::Argument`] for no pictures, a tracked camera that does not see the head, or shape
@@ -98,7 +98,7 @@ impl Avatar {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Avatar::with_options`]; an [`Error::Argument`] says which avatar it is about,
+    /// See [`Avatar::with_options`]; an [`Error::Argument`] says which avatar it is about,
     /// counted from 0.
     pub fn build_many(
         model: &Model,
@@ -124,7 +124,7 @@ impl Avatar {
     /// Like [`Avatar::with_options`], waiting and returning the time of every kernel.
     ///
     /// # Errors
-    /// Those of [`Avatar::with_options`].
+    /// See [`Avatar::with_options`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile_images(
         model: &Model,
@@ -145,7 +145,7 @@ impl Avatar {
         Ok((avatar, pollster::block_on(timer.profile())?))
     }
 
-    /// Everything that can be wrong with what an avatar is built from.
+    /// Checks everything that an avatar is built from.
     fn check(model: &Model, sources: &[SourceImage], options: &AvatarOptions) -> Result<()> {
         if sources.is_empty() {
             return Err(Error::argument("sources", "at least one picture", "none"));
@@ -156,7 +156,7 @@ impl Avatar {
         check_shape(model, &options.shape)
     }
 
-    /// Records what builds an avatar from what has been checked.
+    /// Records the building of an avatar from checked sources and options.
     fn build(
         model: &Model,
         commands: &mut wgpu::CommandEncoder,
@@ -171,7 +171,7 @@ impl Avatar {
         Self::assemble(model, commands, planes, options.shape.clone(), logits)
     }
 
-    /// An avatar of these planes; records what computes the template of its shape.
+    /// An avatar of these planes. Records the computation of its shape's template.
     fn assemble(
         model: &Model,
         commands: &mut wgpu::CommandEncoder,
@@ -301,7 +301,7 @@ impl Avatar {
     /// Loads an avatar from the content of its file.
     ///
     /// # Errors
-    /// Those of [`Avatar::load`] but [`Error::Io`].
+    /// See [`Avatar::load`]; no [`Error::Io`].
     pub fn from_bytes(model: &Model, bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(model, &TensorFile::from_bytes("avatar", bytes)?)
     }

@@ -10,10 +10,10 @@ use crate::model::Model;
 use crate::options::RenderOptions;
 use crate::pipeline::{FrameInput, FrameSlot};
 
-/// What is being done when the device fails.
+/// The activity that errors of the device name.
 pub(crate) const RENDERING: &str = "rendering";
 
-/// A rendered picture on the device, with what was rendered on the way.
+/// A rendered picture on the device, with its low-resolution image and depth.
 ///
 /// Its memory goes back to the model when it is dropped, for a later frame to be rendered into;
 /// frames that are kept keep theirs.
@@ -122,8 +122,8 @@ impl Avatar {
     /// of its work.
     ///
     /// Any number of recordings may be pending, to be submitted in any order or not at all: each
-    /// brings all of its own input. The frame is to be kept until whatever reads it, but for this
-    /// encoder, has been submitted: once dropped, its memory is for later recordings.
+    /// brings all of its own input. Keep the frame until every other encoder that reads it has been
+    /// submitted: once dropped, its memory serves later recordings.
     ///
     /// # Errors
     /// [`Error::Argument`] if the drive does not fit the model ([`Drive::resolve`]);
@@ -191,7 +191,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Avatar::record`], and [`Error::Argument`] for an avatar of another model; an
+    /// See [`Avatar::record`]; [`Error::Argument`] for an avatar of another model; an
     /// [`Error::Argument`] says which frame it is about, counted from 0.
     pub fn render_many(
         &self,
@@ -233,7 +233,7 @@ impl<'a> Checked<'a> {
     /// Frame `index` of several.
     ///
     /// # Errors
-    /// Those of [`Checked::new`], and [`Error::Argument`] if the avatar is another model's.
+    /// See [`Checked::new`]; [`Error::Argument`] if the avatar is another model's.
     pub(crate) fn nth(
         model: &Model,
         index: usize,
@@ -253,7 +253,7 @@ impl<'a> Checked<'a> {
     }
 
     /// # Errors
-    /// Those of [`Checked::nth`].
+    /// See [`Checked::nth`].
     pub(crate) fn all(model: &Model, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<Self>> {
         let indexed = frames.iter().enumerate();
         indexed

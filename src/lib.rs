@@ -112,11 +112,8 @@ pub use frame::Frame;
 /// Vectors and matrices of this crate's API, in the version it was built with.
 #[doc(no_inline)]
 pub use glam;
-pub use gpu::{
-    BindingInfo, BindingKind, Choice, Gpu, Kernel, KernelSource, KernelTime, Profile, Storage, Tap,
-    Tensor, kernels,
-};
-pub use head::{HeadModel, HeadModelParts};
+pub use gpu::{Choice, Gpu, KernelTime, Profile, Tap, Tensor};
+pub use head::{HeadModel, HeadModelParts, PosedJoints};
 /// Decoded pictures, in the version this crate was built with.
 #[doc(no_inline)]
 pub use image;

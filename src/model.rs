@@ -14,7 +14,7 @@ use crate::weights::Weights;
 
 /// A network on a device, ready to build and render avatars. Cloning gives another handle.
 ///
-/// Avatars of one model share its weights and working memory; it can be used from several threads.
+/// Avatars of one model share its weights and workspace; it can be used from several threads.
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Inner>,
@@ -29,19 +29,20 @@ struct Inner {
     head: Option<Head>,
     encoder: Encoder,
     renderer: Renderer,
-    /// Held while something is submitted: profiles take several submissions, and all share memory.
+    /// Held while commands are submitted: a profile takes several submissions that share a workspace
+    /// with all others.
     submission: Mutex<()>,
 }
 
 impl Model {
-    /// Most frames or avatars in one submission: a command buffer that runs for seconds is taken for
-    /// a device that hangs.
+    /// Most frames or avatars in one submission: drivers take a command buffer that runs for seconds
+    /// for a hung device.
     pub(crate) const PER_SUBMISSION: usize = 8;
 
     /// Opens a weights file and sets the model up.
     ///
     /// # Errors
-    /// Those of [`Weights::open`] and [`Model::new`].
+    /// See [`Weights::open`] and [`Model::new`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(gpu: &Gpu, path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::new(gpu, Weights::open(path)?)
@@ -59,7 +60,7 @@ impl Model {
     /// Like [`Model::new`], with options.
     ///
     /// # Errors
-    /// Those of [`Model::new`]; [`Error::Argument`] if the head model has another number of
+    /// See [`Model::new`]; [`Error::Argument`] if the head model has another number of
     /// vertices than the network has points, or for measurements in a browser; [`Error::Io`] and
     /// [`Error::Format`] if a file of variants cannot be used, or does not fit the device.
     pub fn with_options(gpu: &Gpu, weights: Weights, mut options: ModelOptions) -> Result<Self> {
@@ -121,12 +122,12 @@ impl Model {
         self.inner.head.as_ref().map(|head| &head.model)
     }
 
-    /// Which adapter runs the model, with which kernels, in how much working memory.
+    /// Adapter, memory and kernels of the model, as text of several lines.
     #[must_use]
     pub fn report(&self) -> String {
         let inner = &self.inner;
         let mut report = format!(
-            "{}\nweights and working memory: {:.1} MB\nkernels:",
+            "{}\nweights and workspace: {:.1} MB\nkernels:",
             inner.gpu.description(),
             self.device_bytes() as f64 / 1e6
         );
@@ -152,7 +153,7 @@ impl Model {
         &self.inner.choices
     }
 
-    /// Bytes on the device for weights and working memory; avatars, frames and the fusion of several
+    /// Bytes on the device for weights and workspace; avatars, frames and the fusion of several
     /// sources come on top.
     #[must_use]
     pub fn device_bytes(&self) -> u64 {
@@ -163,8 +164,8 @@ impl Model {
         weights + encoder.program.bytes + renderer.program.bytes
     }
 
-    /// Names and intermediate results of the last recording, if the model keeps them (see
-    /// [`ModelOptions::trace`]). Names are those of the network's modules.
+    /// Names and intermediates of the last recording, if the model keeps them (see
+    /// [`ModelOptions::trace`]). Names follow the network's modules.
     pub fn taps(&self) -> impl Iterator<Item = (&str, &Tap)> {
         let inner = &self.inner;
         let (encoder, renderer) = (&inner.encoder.program.taps, &inner.renderer.program.taps);
@@ -237,7 +238,7 @@ impl Model {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Submits what was recorded, between the submissions of others.
+    /// Submits a recording, between the submissions of others.
     pub(crate) fn submit(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
         let commands = encoder.finish();
         let _submission = self.submission();

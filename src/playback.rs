@@ -128,7 +128,7 @@ where
     /// The next frame and its picture, if there is one. Nothing is lost if the future is dropped.
     ///
     /// # Errors
-    /// Those of [`Avatar::record`] and [`Frame::read`]; [`Error::Argument`] for an avatar of another
+    /// See [`Avatar::record`] and [`Frame::read`]; [`Error::Argument`] for an avatar of another
     /// model. An [`Error::Argument`] says which frame it is about, counted from 0.
     pub async fn next_frame(&mut self) -> Option<Result<(Frame, RgbaImage)>> {
         self.submit();

@@ -50,7 +50,7 @@ pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter
             let found = adapter.get_info().name.to_lowercase();
             found.contains(&name)
         };
-        // Of equals, the first: the one with the least translation in between.
+        // Among equals the first is chosen: a primary backend before GL.
         best = best
             .into_iter()
             .chain(found.into_iter().filter(named))

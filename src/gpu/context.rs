@@ -34,7 +34,7 @@ struct Inner {
     failure: Arc<Mutex<Failure>>,
 }
 
-/// Copied from one to the other to have something else in the caches.
+/// Copying one to the other fills the caches with unrelated data.
 struct Evictor([wgpu::Buffer; 2]);
 
 /// What the device reported between two checks.
@@ -246,8 +246,8 @@ impl Gpu {
         })
     }
 
-    /// Whether the kernels that need just these features can run. Browsers run none of them: those for
-    /// GPUs need no feature, or one that is worth less than the size of a page.
+    /// Whether all kernels that need exactly these features can run. Not in browsers: there the
+    /// kernels without features are nearly as fast, and the others are left out to make the page small.
     fn runs_all(&self, features: wgpu::Features) -> bool {
         if cfg!(target_arch = "wasm32") {
             return false;
@@ -385,7 +385,7 @@ impl Gpu {
         };
         match self.inner.device.poll(until) {
             Ok(_) => self.check(what),
-            // Such as a submission that was refused: the device says why when all is waited for.
+            // A refused submission, for one. Waiting for all of them gets the device's reason.
             Err(_) => self.wait(what),
         }
     }

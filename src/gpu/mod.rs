@@ -14,15 +14,16 @@ mod uploads;
 pub(crate) use crate::options::{AdapterKind, ShaderChecks};
 pub use context::Gpu;
 pub(crate) use downloads::{Download, Downloads};
-pub use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
+pub(crate) use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
 pub(crate) use profiler::Timer;
 pub use profiler::{KernelTime, Profile};
 pub use program::Tap;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
 };
+pub(crate) use tensor::Storage;
+pub use tensor::Tensor;
 pub(crate) use tensor::{Format, Snapshot};
-pub use tensor::{Storage, Tensor};
 pub use tuning::Choice;
 pub(crate) use tuning::Tuner;
 pub(crate) use uploads::Uploads;

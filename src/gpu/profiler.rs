@@ -15,12 +15,12 @@ pub struct Profile {
     pub timestamps: bool,
 }
 
-/// What one dispatch took.
+/// The cost of one dispatch.
 #[derive(Clone, Debug)]
 pub struct KernelTime {
     /// Stage of the pipeline.
     pub stage: &'static str,
-    /// Which layer or step it was.
+    /// Layer or step.
     pub label: String,
     /// Kernel that ran.
     pub kernel: &'static str,
@@ -102,7 +102,7 @@ impl Timer {
             }
             #[cfg(not(target_arch = "wasm32"))]
             Clock::Wall => {
-                // What was recorded before must not count.
+                // Earlier commands must not count.
                 submit(&self.gpu, encoder);
                 self.gpu.wait(WHAT)?;
                 let start = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! Which of several variants that compute the same is the fastest on an adapter.
+//! Choice of the fastest among kernel variants that compute the same.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use super::{Gpu, ProgramBuilder, Storage};
 use crate::error::{Error, Result};
 use crate::options::Tuning;
 
-/// What was measured of a layer.
+/// The measurements of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
@@ -37,7 +37,7 @@ struct Record {
 /// Chooses the variants of one model's layers and remembers them.
 pub(crate) struct Tuner {
     tuning: Tuning,
-    /// What measurements are kept in; none where no folder is known.
+    /// The file that keeps measurements; none where no folder is known.
     file: Option<PathBuf>,
     record: Mutex<Record>,
 }
@@ -130,7 +130,7 @@ impl Tuner {
                 Error::format(file.display().to_string(), FORMAT, reason)
             });
         }
-        // What was found before the device could run all that it can now may be outdated.
+        // A choice that was not compared with every candidate is outdated.
         let compared = |choice: &&Choice| {
             let mut names = candidates.iter().map(V::to_string);
             names.all(|name| choice.nanoseconds.contains_key(&name))

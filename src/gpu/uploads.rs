@@ -1,4 +1,4 @@
-//! Staging memory for what changes from recording to recording.
+//! Staging memory for inputs that change from recording to recording.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,7 +30,7 @@ impl Uploads {
     /// Records the upload of `parts`, each `(data, target)`, through a buffer that is not kept.
     ///
     /// # Errors
-    /// Those of [`Uploads::record`].
+    /// See [`Uploads::record`].
     pub(crate) fn once(
         gpu: &Gpu,
         encoder: &mut wgpu::CommandEncoder,

@@ -25,10 +25,10 @@ pub struct ModelOptions {
 /// ways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Tuning {
-    /// Those that are usually the fastest on such adapters. Nothing is measured, read or written.
+    /// The usual fastest on such adapters. Nothing is measured, read or written.
     #[default]
     Estimate,
-    /// The fastest of those that the adapter can run. All are timed when a model of sizes that are
+    /// The fastest that the adapter can run. All are timed when a model of sizes that are
     /// new to the adapter is set up, which takes some seconds, and the choices are kept in a file.
     /// Not for browsers, where nothing can wait for the device.
     Measure {
@@ -37,8 +37,8 @@ pub enum Tuning {
         /// process measures again. A file of another adapter or of other kernels is replaced.
         file: Option<PathBuf>,
     },
-    /// Those of such a file, whatever adapter it was measured on; layers that it does not name are
-    /// estimated. For results that are the same to the last bit on all adapters of a kind.
+    /// The choices of such a file, whatever adapter it was measured on; layers that it does not name
+    /// are estimated. For results that are the same to the last bit on all adapters of a kind.
     Pinned(PathBuf),
 }
 

@@ -1,6 +1,6 @@
 //! How an avatar is built and a frame rendered.
 
-/// Where the noise of the style convolutions comes from.
+/// Source of the style convolutions' noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Noise {
     /// The maps stored with the weights: the same picture every time.
@@ -12,7 +12,7 @@ pub enum Noise {
     Zero,
 }
 
-/// What is behind the head in a rendered picture.
+/// Background of a rendered picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Background {
     /// Black, opaque: what the network renders.
@@ -36,6 +36,6 @@ pub struct AvatarOptions {
 pub struct RenderOptions {
     /// Noise of the super-resolver.
     pub noise: Noise,
-    /// What is behind the head.
+    /// Background of the picture.
     pub background: Background,
 }

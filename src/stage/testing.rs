@@ -9,13 +9,14 @@ use std::sync::OnceLock;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use crate::gpu::Storage;
 use crate::gpu::kernels;
 use crate::gpu::{
     AdapterKind, Conditions, Format, Program, ProgramBuilder, Recording, Resource, Tensor,
 };
 use crate::reference;
 use crate::weights::{pack, uniform};
-use crate::{Gpu, GpuOptions, ShaderChecks, Storage};
+use crate::{Gpu, GpuOptions, ShaderChecks};
 
 /// Bytes of NaN behind a guarded buffer.
 const GUARD: usize = 256;
