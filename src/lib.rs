@@ -113,7 +113,7 @@ pub use frame::Frame;
 #[doc(no_inline)]
 pub use glam;
 pub use gpu::{Choice, Gpu, KernelTime, Profile, Tap, Tensor};
-pub use head::{HeadModel, HeadModelParts, PosedJoints};
+pub use head::{HeadModel, HeadModelParts};
 /// Decoded pictures, in the version this crate was built with.
 #[doc(no_inline)]
 pub use image;

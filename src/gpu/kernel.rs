@@ -5,7 +5,10 @@ use crate::{Error, Result};
 
 /// The kernels under `shaders/`, one [`KernelSource`] each, with the constants of each file in a module
 /// of its name, and their uniform structs.
-#[allow(missing_docs)]
+#[allow(
+    dead_code,
+    reason = "all constants are reflected, and not all are needed here"
+)]
 pub mod kernels {
     use super::{BindingInfo, BindingKind, KernelSource};
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -14,7 +14,7 @@ mod uploads;
 pub(crate) use crate::options::{AdapterKind, ShaderChecks};
 pub use context::Gpu;
 pub(crate) use downloads::{Download, Downloads};
-pub(crate) use kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
+pub(crate) use kernel::{Kernel, KernelSource, kernels};
 pub(crate) use profiler::Timer;
 pub use profiler::{KernelTime, Profile};
 pub use program::Tap;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Format, Gpu, KernelSource, Storage, Tensor};
+use crate::gpu::{Dispatch, Format, Gpu, Storage, Tensor};
 use crate::reference::{self, shared, style_unet as twin};
 use crate::stage::style_unet::conv::{Conv, Numbers, Operands, Shape, Structure, Variant, tiled};
 use crate::stage::style_unet::plan::flag;
