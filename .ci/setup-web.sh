@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(chromium)
-# Whoever has these in another way need not have Debian's.
+# Machines that have these in another way do not need Debian's.
 if [[ ! -d $(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown ]]; then
     packages+=(rustc-web rust-web-src)
 fi

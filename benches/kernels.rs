@@ -89,7 +89,7 @@ struct Report {
     network: String,
     /// Runs that times are the best and the median of.
     repeat: u32,
-    /// Whether times are GPU timestamps; else the wall clock's, submission included.
+    /// Times are GPU timestamps; else the wall clock's, submission included.
     timestamps: bool,
     roofline: Roofline,
     rungs: Vec<Rung>,
@@ -107,7 +107,7 @@ struct Rung {
     shape: String,
     /// In an avatar or in a frame, whichever the stage belongs to.
     dispatches: usize,
-    /// Of one dispatch.
+    /// One dispatch's.
     flops: f64,
     bytes: f64,
     #[serde(flatten)]
@@ -124,7 +124,7 @@ struct Largest {
     stage: &'static str,
     kernel: &'static str,
     gflops: f64,
-    /// Of the peak of arithmetic.
+    /// Share of the peak of arithmetic.
     peak_share: f64,
 }
 
@@ -289,7 +289,7 @@ struct Variant {
     subgroups: bool,
 }
 
-/// What the adapter gets by default, or all that it can run.
+/// The variant that the adapter gets by default, or all that it can run.
 fn variants(args: &Args, options: &GpuOptions, gpu: &Gpu) -> Vec<Variant> {
     let variant = |name, kernels, subgroups| Variant {
         name,
@@ -359,7 +359,7 @@ fn rungs(
             (Some(layer), Some(_)) => layer.winograd_shape(first.flops),
             (None, _) => without_pass(&first.label).to_owned(),
         };
-        // What is no convolution goes by its size: labels name layers.
+        // Other kernels go by their size: labels name layers.
         let same = |rung: &Rung| {
             (rung.stage, rung.kernel) == (first.stage, first.kernel)
                 && (rung.flops, rung.bytes) == (first.flops, first.bytes)
@@ -427,7 +427,7 @@ impl Layer {
         format!("{size}x{size} {inputs}→{outputs} @ {side}²{modulated}")
     }
 
-    /// Of the products of some of a map's tiles.
+    /// The shape of the products of some of a map's tiles.
     fn winograd_shape(&self, flops: f64) -> String {
         let Self {
             inputs, outputs, ..

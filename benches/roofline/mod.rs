@@ -1,4 +1,4 @@
-//! What an adapter can do at most: arithmetic in registers, and copies in memory.
+//! The peaks of an adapter: arithmetic in registers, and copies in memory.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ impl Roofline {
     /// If the device failed.
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let rig = Rig::new(gpu);
-        // Of 64 threads with 64 rounds of 24 multiply-adds of four numbers each.
+        // 64 threads, each with 64 rounds of 24 multiply-adds of four numbers.
         let groups = 4096;
         let flops = f64::from(groups) * 64.0 * 64.0 * 24.0 * 4.0 * 2.0;
         let multiply_adds = rig.best_seconds("multiply_add", [groups, 1, 1])?;
@@ -44,7 +44,7 @@ impl Roofline {
 struct Rig<'a> {
     gpu: &'a Gpu,
     module: wgpu::ShaderModule,
-    /// Of each of the two buffers.
+    /// Size of each of the two buffers.
     bytes: u64,
     buffers: [wgpu::Buffer; 2],
 }

@@ -1,4 +1,4 @@
-// What an adapter does at best: multiply-adds in registers, and copies.
+// The best that an adapter does: multiply-adds in registers, and copies.
 
 const ROUNDS = 64u;
 

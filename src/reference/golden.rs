@@ -34,9 +34,9 @@ pub(super) fn misfit(what: &str, expected: impl Into<String>, found: impl Into<S
 
 /// A golden case: what the network was given and all that it computed.
 pub struct Case {
-    /// What it computed.
+    /// The tensors that the network computed.
     pub golden: TensorFile,
-    /// What it computed with.
+    /// The weights that it computed with.
     pub weights: Weights,
     /// Pictures of the avatar.
     pub pictures: Vec<SourceImage>,
@@ -65,7 +65,7 @@ impl Case {
     /// unless they are inside.
     ///
     /// # Errors
-    /// Those of its files; [`Error::Format`] if its metadata is incomplete.
+    /// [`Error::Format`] if its metadata is incomplete, and the errors of its files.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -93,7 +93,7 @@ impl Case {
     /// Reads a case file that was computed with real weights.
     ///
     /// # Errors
-    /// Those of its files.
+    /// The errors of its files.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn with_weights(path: impl AsRef<Path>, weights: Weights) -> Result<Self> {
         let path = path.as_ref();

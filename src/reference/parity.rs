@@ -18,7 +18,7 @@ pub struct Table(pub Vec<Row>);
 pub struct Row {
     /// The difference from the golden tensor.
     pub difference: Difference,
-    /// Whether the difference is within what float rounding explains.
+    /// True if float rounding explains the difference.
     pub passed: bool,
     /// The tolerance, in words.
     pub tolerance: String,
@@ -112,8 +112,8 @@ impl Tolerance {
 /// positions depend on the coarse pass.
 ///
 /// # Errors
-/// Those of the model; [`Error::Argument`](crate::Error::Argument) where the case's tensors are
-/// not of the network's sizes.
+/// [`Error::Argument`](crate::Error::Argument) where the case's tensors are not of the network's
+/// sizes, and the errors of the model.
 pub async fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
     let Case {
         golden,
@@ -505,7 +505,7 @@ fn square(map: Tensor) -> Tensor {
     Tensor::new([side, side, map.shape[1]], map.data)
 }
 
-/// Whether our kernels apply the leaky ReLU that follows this module.
+/// True if our kernels apply the leaky ReLU that follows this module.
 fn is_activated(name: &str) -> bool {
     name.ends_with(".conv1")
         || name.ends_with(".final_conv")
@@ -514,7 +514,7 @@ fn is_activated(name: &str) -> bool {
         || name.contains(".condition_") && name.ends_with(".0") && name.matches('.').count() == 3
 }
 
-/// Whether a style convolution is followed by the level's scale and shift.
+/// True if the level's scale and shift follow this style convolution.
 fn is_steered(name: &str) -> bool {
     let index = name
         .rsplit_once(".style_convs.")

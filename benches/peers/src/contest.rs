@@ -71,7 +71,7 @@ struct Contest {
 #[derive(Clone, Copy, Serialize)]
 struct Agreement {
     largest: f32,
-    /// Of all but a thousandth of the values.
+    /// The largest, with a thousandth of the values left out.
     nearly_all: f32,
 }
 
@@ -190,7 +190,7 @@ impl Agreement {
         let pairs = found.iter().zip(expected);
         let mut differences: Vec<f32> = pairs
             .map(|(a, b)| (a - b).abs() / (high - low))
-            // What is not a number is infinitely far.
+            // NaN is infinitely far.
             .map(|difference| {
                 if difference.is_nan() {
                     f32::INFINITY

@@ -24,7 +24,7 @@ pub struct Field {
     points: Tensor<2>,
     /// `[3, channels, size, size]`.
     planes: Tensor<4>,
-    /// Of the reciprocal squared distances over all samples, `[1, neighbours, 1]`.
+    /// Sums of the reciprocal squared distances over all samples, `[1, neighbours, 1]`.
     sums: Tensor<3>,
     /// Columns of a position that are the coordinates in each plane.
     columns: Tensor<1, Int>,
@@ -32,7 +32,7 @@ pub struct Field {
     octaves: Tensor<3>,
 }
 
-/// What the field belongs to.
+/// Planes and points of the field.
 pub struct Scene<'a> {
     /// `[v][u][plane][channel]`.
     pub planes: &'a [f32],

@@ -23,7 +23,7 @@ impl<'a> Parameters<'a> {
         Self { weights, device }
     }
 
-    /// Whether the file has a tensor of this name.
+    /// True if the file has a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.weights.shape(name).is_ok()
     }

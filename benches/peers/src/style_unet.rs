@@ -28,7 +28,7 @@ pub struct StyleUnet {
     start_rgb: ToRgb,
 }
 
-/// What one resolution on the way up consists of.
+/// The layers of one resolution on the way up.
 struct Level {
     block: ResBlock,
     scale: [Conv; 2],
@@ -281,7 +281,7 @@ fn halved(x: Tensor<4>) -> Tensor<4> {
     avg_pool2d(x, AvgPoolOptions::new([2, 2]))
 }
 
-/// What the super-resolver's output goes through.
+/// The activation of the super-resolver's output.
 pub fn sigmoid_wide<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     sigmoid(x) * 1.002 - 0.001
 }

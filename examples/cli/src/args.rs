@@ -43,7 +43,7 @@ impl GpuArgs {
     /// The arguments, and what the environment says in place of those that are not given.
     ///
     /// # Errors
-    /// Those of [`GpuOptions::from_env`].
+    /// As for [`GpuOptions::from_env`].
     pub fn options(&self) -> gpavatar::Result<GpuOptions> {
         let environment = GpuOptions::from_env()?;
         Ok(GpuOptions {
@@ -58,7 +58,7 @@ impl GpuArgs {
     /// Opens the adapter and says which it is.
     ///
     /// # Errors
-    /// Those of [`Gpu::with_options`] and of [`GpuArgs::options`].
+    /// As for [`Gpu::with_options`] and [`GpuArgs::options`].
     pub fn open(&self) -> gpavatar::Result<Gpu> {
         let gpu = Gpu::with_options(&self.options()?)?;
         eprintln!("{}", gpu.description());

@@ -1,4 +1,4 @@
-//! Whom to render, and by which network.
+//! Arguments that choose the network and the person.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ impl ModelArgs {
     /// How the network is set up.
     ///
     /// # Errors
-    /// Those of [`HeadModel::open`].
+    /// As for [`HeadModel::open`].
     pub fn options(&self, gpu: &Gpu) -> gpavatar::Result<ModelOptions> {
         Ok(ModelOptions {
             head: self.head.as_ref().map(HeadModel::open).transpose()?,
@@ -79,7 +79,7 @@ impl ModelArgs {
     /// The network with a head model.
     ///
     /// # Errors
-    /// If there is none, and those of [`Model::with_options`].
+    /// If there is no head model, and as for [`Model::with_options`].
     pub fn open(&self, gpu: &Gpu) -> Result<Model, Box<dyn Error>> {
         let model = Model::with_options(gpu, Weights::open(self.path())?, self.options(gpu)?)?;
         if model.head().is_none() {
@@ -142,7 +142,7 @@ pub fn from_sample(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, 
     Ok((Avatar::with_options(model, &sources, &options)?, sources))
 }
 
-/// What the avatar of a person that ships with the crate is built from.
+/// Pictures and options of the avatar of a person who ships with the crate.
 pub fn of_sample(
     model: &Model,
     sample: &Sample,

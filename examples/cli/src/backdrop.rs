@@ -1,11 +1,11 @@
-//! What is behind a rendered head.
+//! The background of a rendered head.
 
 use std::str::FromStr;
 
 use gpavatar::{Background, Frame, Playback, RenderOptions, Result};
 use image::{Rgba, RgbaImage};
 
-/// What is behind the head.
+/// The background of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backdrop {
     Black,

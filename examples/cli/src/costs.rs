@@ -1,4 +1,4 @@
-//! What work costs: times of repeated runs, and the dispatches of a profile by stage and kernel.
+//! Costs of work: times of repeated runs, and the dispatches of a profile by stage and kernel.
 
 use std::fmt::{self, Write};
 
@@ -64,7 +64,7 @@ pub struct Dispatch {
     pub cost: Cost,
 }
 
-/// What some dispatches cost together.
+/// The cost of some dispatches together.
 #[derive(Clone, Copy, Default, Serialize)]
 pub struct Cost {
     pub dispatches: usize,
@@ -75,7 +75,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Of the dispatches that are `chosen`, in each of the runs.
+    /// The cost of the dispatches that are `chosen`, in each of the runs.
     fn new(runs: &[Profile], chosen: impl Fn(&KernelTime) -> bool) -> Self {
         let mut cost = Self::default();
         let mut milliseconds = vec![0.0; runs.len()];
@@ -176,7 +176,7 @@ impl Section {
     /// Writes a table of the stages, and on demand one of all dispatches.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// None: writing to a string cannot fail.
     pub fn write(&self, out: &mut String, title: &str, per_dispatch: bool) -> fmt::Result {
         let mut tables = vec![self.stage_rows()];
         if per_dispatch {

@@ -1,5 +1,5 @@
-//! What the examples run on when they are given nothing: a network, people that it never saw, and
-//! motions, all of which ship with the crate.
+//! Defaults of the commands: a network, people that it never saw, and motions, which all ship with
+//! the repository.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ pub struct Sample {
     pub sources: Vec<TrackedPicture>,
 }
 
-/// What samples.json holds.
+/// The content of samples.json.
 #[derive(Deserialize)]
 struct Samples {
     samples: Vec<Sample>,
@@ -109,7 +109,7 @@ impl Sample {
     /// The one of this name, or the first.
     ///
     /// # Errors
-    /// Those of [`Sample::all`], and if nobody has the name.
+    /// If nobody has the name, and as for [`Sample::all`].
     pub fn named(name: Option<&str>) -> Result<Self, Box<dyn Error>> {
         let all = Self::all()?;
         let names: Vec<String> = all.iter().map(|sample| sample.name.clone()).collect();
@@ -124,7 +124,7 @@ impl Sample {
     /// Its pictures.
     ///
     /// # Errors
-    /// Those of [`TrackedPicture::open`].
+    /// As for [`TrackedPicture::open`].
     pub fn pictures(&self) -> gpavatar::Result<Vec<gpavatar::SourceImage>> {
         let folder = file(SAMPLES);
         let open = |source: &TrackedPicture| source.open(&folder);

@@ -17,7 +17,7 @@ use crate::tracked::TrackedPicture;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// What `evaluation.json` says of the folder that it is in.
+/// An evaluation folder, as its `evaluation.json` describes it.
 pub struct Evaluation {
     folder: PathBuf,
     /// Side of the targets in pixels.
@@ -31,7 +31,7 @@ const FILE: &str = "evaluation.json";
 const FORMAT: &str = "gpavatar evaluation";
 const VERSION: u32 = 1;
 
-/// What the file begins with, which tells it from others and from later versions.
+/// The first fields of the file: they tell it from others and from later versions.
 #[derive(Deserialize)]
 struct Header {
     format: String,
@@ -71,7 +71,7 @@ pub struct Target {
     regions: [[f64; 4]; 3],
 }
 
-/// What a target is for.
+/// The purpose of a target.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Kind {
@@ -341,7 +341,7 @@ pub struct Rendering<'a> {
     pub target: &'a Target,
     /// Pictures of the identity.
     pub sources: &'a [SourceImage],
-    /// Those of them that the avatar was built from.
+    /// The pictures that the avatar was built from.
     pub of: Range<usize>,
     pub truth: &'a Picture,
     pub picture: &'a Picture,
@@ -370,7 +370,7 @@ pub fn to_image(picture: &Picture) -> RgbaImage {
     })
 }
 
-/// What was measured of single pictures.
+/// Measures of single pictures.
 #[derive(Default)]
 struct Tally {
     avatar_seconds: Vec<f64>,
@@ -378,7 +378,7 @@ struct Tally {
     region_psnr: Vec<f64>,
     ssim: Vec<f64>,
     face_l1: Vec<f64>,
-    /// Whether an expression is closer to its target than to rest.
+    /// For each expression, whether it is closer to its target than to rest.
     closer: Vec<bool>,
     /// PSNR of a target from each source alone and from all.
     fused: Vec<(Vec<f64>, f64)>,
@@ -402,7 +402,8 @@ impl Tally {
         }
     }
 
-    /// What turned views lose, of an identity's views: whether from the front, and the PSNR.
+    /// Adds the loss of turned views. Each view of an identity is whether it is from the front, and
+    /// its PSNR.
     fn views(&mut self, views: &[(bool, Option<f64>)]) {
         let of = |frontal| mean(views.iter().filter(|v| v.0 == frontal).filter_map(|v| v.1));
         self.view_drops
@@ -469,12 +470,13 @@ impl Tally {
 #[derive(Debug, Serialize)]
 pub struct Scores {
     pub identities: usize,
-    /// Of random targets from one source, dB; so are the next ones but for `psnr_three_sources`.
+    /// Random targets from one source, dB. The next measures are from one source, too, except
+    /// `psnr_three_sources`.
     pub psnr: Option<f64>,
     pub psnr_three_sources: Option<f64>,
-    /// What three sources gain over each of them alone, in the mean, dB.
+    /// Mean gain of three sources over each of them alone, dB.
     pub fusion_gain: Option<f64>,
-    /// What three sources gain over the one from the front alone, dB.
+    /// Mean gain of three sources over the one from the front alone, dB.
     pub fusion_gain_front: Option<f64>,
     /// Around eyes and mouth, dB.
     pub region_psnr: Option<f64>,
@@ -484,7 +486,7 @@ pub struct Scores {
     pub expression_closer: Option<f64>,
     /// Share of identities that are closest to their own truth.
     pub identity_score: Option<f64>,
-    /// What views from the side lose against one from the front, dB.
+    /// Mean loss of views from the side against one from the front, dB.
     pub view_drop: Option<f64>,
     /// How well single channels of the expression move the face.
     #[serde(serialize_with = "as_map")]
@@ -503,7 +505,7 @@ impl Scores {
     /// Two tables in Markdown.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// None: writing to a string cannot fail.
     pub fn write(&self, out: &mut String) -> fmt::Result {
         let number = |value: Option<f64>, digits, unit: &str| match value {
             Some(value) => format!("{value:.digits$}{unit}"),

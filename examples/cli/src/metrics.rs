@@ -100,13 +100,13 @@ pub fn in_box(side: usize, [left, top, right, bottom]: [usize; 4]) -> Vec<usize>
     (top..bottom).flat_map(row).collect()
 }
 
-/// Those of some pixels at which one of the channels differs by more than `threshold`.
+/// The pixels, among the given ones, whose difference in one channel is above `threshold`.
 pub fn changing(a: &Picture, b: &Picture, pixels: &[usize], threshold: f64) -> Vec<usize> {
     let changes = |i: &usize| differences(a, b, &[*i]).any(|d| d.abs() > threshold);
     pixels.iter().copied().filter(changes).collect()
 }
 
-/// How well the change from one picture to another agrees with the change that there should be.
+/// How well the change from one picture to another agrees with the true change.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Agreement {
     /// Cosine of the angle between the two difference pictures: 1 if the same places change alike.
@@ -116,8 +116,8 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Of the change `rendered[0] - rendered[1]` with the change `truth[0] - truth[1]`, over whole
-    /// pictures; `None` if the truth does not change. A rendering that does not has the cosine 0.
+    /// Compares the change `rendered[0] - rendered[1]` with the change `truth[0] - truth[1]`, over whole
+    /// pictures. `None` if the truth does not change; the cosine is 0 if the rendering does not.
     pub fn new(rendered: [&Picture; 2], truth: [&Picture; 2]) -> Option<Self> {
         let pixels = truth[0].pixels();
         let [rendered, truth] = [rendered, truth].map(|[a, b]| differences(a, b, &pixels));

@@ -1,4 +1,4 @@
-//! What commands print: progress, reports, files, errors.
+//! Output of the commands: progress, reports, files, errors.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What tests share: a network that renders in milliseconds, plain pictures, directories.
+//! Helpers of the tests: a network that renders in milliseconds, plain pictures, directories.
 
 use std::fs;
 use std::path::Path;

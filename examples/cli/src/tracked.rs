@@ -17,7 +17,7 @@ impl TrackedPicture {
     /// Reads the picture.
     ///
     /// # Errors
-    /// Those of [`SourceImage::open`].
+    /// As for [`SourceImage::open`].
     pub fn open(&self, folder: &Path) -> Result<SourceImage> {
         let picture = SourceImage::open(folder.join(&self.picture))?;
         Ok(picture.tracked(Camera::from_transform(self.transform)))

@@ -16,7 +16,7 @@ fn gpavatar<const N: usize>(args: [&str; N]) -> Output {
     command.args(args).output().unwrap()
 }
 
-/// What a command that succeeds writes to standard output.
+/// Runs a command that has to succeed, and returns its standard output.
 #[track_caller]
 fn written<const N: usize>(args: [&str; N]) -> String {
     let output = gpavatar(args);
@@ -25,7 +25,7 @@ fn written<const N: usize>(args: [&str; N]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a command that fails writes to standard error.
+/// Runs a command that has to fail, and returns its standard error.
 #[track_caller]
 fn failure<const N: usize>(args: [&str; N]) -> String {
     let output = gpavatar(args);

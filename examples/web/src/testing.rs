@@ -1,4 +1,4 @@
-//! What only tests ask for.
+//! Functions for the tests.
 
 use gpavatar::reference::golden::Case;
 use gpavatar::reference::parity;

@@ -1,4 +1,4 @@
-//! What is in the directory, and when.
+//! Files of an album, before and after it is finished.
 
 use std::fs::File;
 use std::io::BufReader;

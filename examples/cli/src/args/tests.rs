@@ -1,4 +1,4 @@
-//! What command lines mean.
+//! Meaning of arguments.
 
 use super::Range;
 

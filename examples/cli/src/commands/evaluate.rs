@@ -128,7 +128,7 @@ struct Sheets {
 /// The cells of an identity.
 struct Row {
     identity: String,
-    /// What the avatar was built from, then truth, rendering and difference of some targets.
+    /// Sources of the avatar, then truth, rendering and difference of some targets.
     targets: Vec<Cell>,
     /// Truth and rendering of every single channel.
     channels: [Vec<Cell>; 2],

@@ -44,7 +44,7 @@ pub struct CheckpointArgs {
     /// Writes 16-bit floats: half the size
     #[arg(long)]
     f16: bool,
-    /// What the tensors' shapes do not tell, if it is not as released: '{"low_res_size": 64}'
+    /// Fields that the tensors' shapes do not tell, where they are not as released: '{"low_res_size": 64}'
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
 }

@@ -44,7 +44,7 @@ impl Cli {
     /// Does what the command line says.
     ///
     /// # Errors
-    /// Those of the command.
+    /// As for the command.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Reenact(args) => reenact::run(&args),

@@ -75,10 +75,10 @@ struct Report {
     sources: u32,
     /// Runs that times are the median, the best and the worst of.
     repeat: u32,
-    /// Whether times of kernels are GPU timestamps; else the wall clock's, submission included.
+    /// Times of kernels are GPU timestamps; else the wall clock's, submission included.
     timestamps: bool,
     start_up: StartUp,
-    /// What was measured of the kernels' variants, by layer.
+    /// Times of the kernels' variants, by layer.
     choices: BTreeMap<String, Choice>,
     whole: Whole,
     throughput: Option<Throughput>,
@@ -95,7 +95,7 @@ struct StartUp {
     second_frame_seconds: f64,
     /// Weights and workspace on the device.
     device_bytes: u64,
-    /// Of the whole process, after the second frame.
+    /// The whole process's, after the second frame.
     peak_resident_bytes: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What ships goes together.
+//! The files that ship go together.
 
 use gpavatar::{HeadModel, Motion, Weights};
 
