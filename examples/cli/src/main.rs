@@ -1,5 +1,6 @@
 //! The command `gpavatar`.
 
+use std::env;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -7,5 +8,11 @@ use gpavatar_cli::commands::Cli;
 use gpavatar_cli::report;
 
 fn main() -> ExitCode {
+    // Without a session, Mesa's Vulkan layer for choosing a device complains twice to standard error.
+    // The library chooses by itself.
+    if env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { env::set_var("NODEVICE_SELECT", "1") };
+    }
     report::exit(Cli::parse().run())
 }

@@ -93,6 +93,18 @@ fn reenact_runs_on_what_ships() {
 }
 
 #[test]
+fn start_up_is_quiet_without_a_session() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpavatar"));
+    command.args(["orbit", "--sample", "nobody"]);
+    let output = command.env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.contains("nobody") && !errors.contains("XDG_RUNTIME_DIR"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn samples_can_be_listed() {
     let list = written(["reenact", "--list-samples"]);
     assert!(list.contains("indigo, 3 pictures"), "{list}");
