@@ -57,6 +57,7 @@ impl Camera {
 
     /// A camera with the world-to-camera matrix `transform` (see [`Camera`]) and the default focal
     /// length.
+    #[must_use]
     pub const fn from_transform(transform: [[f32; 4]; 3]) -> Self {
         Self {
             transform,
@@ -74,6 +75,7 @@ impl Camera {
     /// ```text
     /// position = distance · (cos e · sin a, sin e, cos e · cos a)
     /// ```
+    #[must_use]
     pub fn orbit(distance: f32, elevation_deg: f32, azimuth_deg: f32) -> Self {
         // f64, so that a camera exactly above the head still has a well-defined azimuth: the
         // cosine of 90° is then tiny instead of zero.
@@ -88,6 +90,7 @@ impl Camera {
     /// All three are world coordinates. `up` need not be perpendicular to the view; when it is
     /// parallel to it, the picture's roll is arbitrary. `eye` and `target` must differ, otherwise
     /// this is no camera and [`Camera::validate`] says so.
+    #[must_use]
     pub fn look_at(eye: impl Into<Vec3>, target: impl Into<Vec3>, up: impl Into<Vec3>) -> Self {
         let [eye, target, up] = [eye.into(), target.into(), up.into()].map(Vec3::as_dvec3);
         Self::facing(eye, target, up)
@@ -115,12 +118,14 @@ impl Camera {
     }
 
     /// The same camera with another focal length (in half picture widths).
+    #[must_use]
     pub const fn with_focal(mut self, focal: f32) -> Self {
         self.focal = focal;
         self
     }
 
     /// The same camera with [`Camera::clamp_near`] set or cleared.
+    #[must_use]
     pub const fn with_clamp_near(mut self, clamp_near: bool) -> Self {
         self.clamp_near = clamp_near;
         self

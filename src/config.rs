@@ -4,11 +4,10 @@ mod style_unet;
 mod tensors;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Problems, Result};
 
 pub use style_unet::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
 pub use tensors::TensorSpec;
@@ -254,7 +253,7 @@ impl ModelConfig {
             ("style_size", self.style_size, 4, 4096),
             ("style_layers", self.style_layers, 1, 64),
         ] {
-            problems.expect_multiple(field, value, step, most);
+            expect_multiple(&mut problems, field, value, step, most);
         }
         // The radiance kernel gathers both into 32 rows of four channels, one of them taken.
         let gathered = self.plane_channels.saturating_add(self.point_hidden);
@@ -288,7 +287,7 @@ impl ModelConfig {
                 self.output_size,
             ),
         ] {
-            problems.expect_channels(field, table, top);
+            expect_channels(&mut problems, field, table, top);
         }
         problems.expect(
             self.focal.is_finite() && self.focal > 0.0,
@@ -299,7 +298,10 @@ impl ModelConfig {
         if problems.0.is_empty() {
             self.check_addressable(&mut problems);
         }
-        problems.into_result()
+        match problems.0 {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(Error::Config { problems }),
+        }
     }
 
     /// Every tensor, as a product of valid sizes, must stay below 2³⁰ elements.
@@ -339,57 +341,34 @@ impl ModelConfig {
     }
 }
 
-/// The problems of a configuration, one line each.
-#[derive(Default)]
-struct Problems(Vec<String>);
-
-impl Problems {
-    fn expect(&mut self, ok: bool, field: &str, expected: impl Display, found: impl Display) {
-        if !ok {
-            self.0
-                .push(format!("{field}: expected {expected}, found {found}"));
+fn expect_multiple(problems: &mut Problems, field: &str, value: u32, step: u32, most: u32) {
+    let ok = value.is_multiple_of(step) && (step..=most).contains(&value);
+    match step {
+        1 => problems.expect(ok, field, format_args!("1..={most}"), value),
+        _ => {
+            let expected = format_args!("a multiple of {step} in {step}..={most}");
+            problems.expect(ok, field, expected, value);
         }
     }
+}
 
-    fn expect_multiple(&mut self, field: &str, value: u32, step: u32, most: u32) {
-        let ok = value.is_multiple_of(step) && (step..=most).contains(&value);
-        match step {
-            1 => self.expect(ok, field, format_args!("1..={most}"), value),
-            _ => self.expect(
-                ok,
-                field,
-                format_args!("a multiple of {step} in {step}..={most}"),
-                value,
-            ),
-        }
+fn expect_channels(problems: &mut Problems, field: &str, table: &BTreeMap<u32, u32>, top: u32) {
+    for log in 2..=top.checked_ilog2().unwrap_or(0) {
+        let resolution = 1 << log;
+        let expected = format_args!("an entry for resolution {resolution}");
+        problems.expect(table.contains_key(&resolution), field, expected, "none");
     }
-
-    fn expect_channels(&mut self, field: &str, table: &BTreeMap<u32, u32>, top: u32) {
-        for log in 2..=top.checked_ilog2().unwrap_or(0) {
-            let resolution = 1 << log;
-            self.expect(
-                table.contains_key(&resolution),
-                field,
-                format_args!("an entry for resolution {resolution}"),
-                "none",
-            );
-        }
-        for (&resolution, &channels) in table {
-            self.expect(
-                resolution.is_power_of_two() && resolution >= 4,
-                field,
-                "resolutions that are powers of two from 4",
-                resolution,
-            );
-            self.expect_multiple(&format!("{field}[{resolution}]"), channels, 4, 4096);
-        }
-    }
-
-    fn into_result(self) -> Result<()> {
-        match self.0 {
-            problems if problems.is_empty() => Ok(()),
-            problems => Err(Error::Config { problems }),
-        }
+    for (&resolution, &channels) in table {
+        let ok = resolution.is_power_of_two() && resolution >= 4;
+        let expected = "resolutions that are powers of two from 4";
+        problems.expect(ok, field, expected, resolution);
+        expect_multiple(
+            problems,
+            &format!("{field}[{resolution}]"),
+            channels,
+            4,
+            4096,
+        );
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Drive {
 
 impl Drive {
     /// The head at rest before the default camera.
+    #[must_use]
     pub fn neutral() -> Self {
         Self::default()
     }
@@ -41,6 +42,7 @@ impl Drive {
     ///
     /// They replace expression and pose. Their number, meaning and order are those of the model's
     /// training; they are in world coordinates (see [`Camera`]) within ±10⁶.
+    #[must_use]
     pub fn points(points: Vec<[f32; 3]>) -> Self {
         Self {
             points: Some(points),
@@ -51,12 +53,14 @@ impl Drive {
     /// Sets one expression channel of the head model, usually between 0 and 1.
     ///
     /// It overrides [`Drive::coefficients`] and an earlier call for the same channel.
+    #[must_use]
     pub fn expression(mut self, channel: impl Into<String>, value: f32) -> Self {
         self.named.push((channel.into(), value));
         self
     }
 
     /// Sets the coefficients of all expression channels, in the head model's order.
+    #[must_use]
     pub fn coefficients(mut self, coefficients: impl Into<Vec<f32>>) -> Self {
         self.channels = None;
         self.coefficients = coefficients.into();
@@ -67,12 +71,14 @@ impl Drive {
     /// head model lets a pose drive, or for each of its joints.
     ///
     /// With FLAME that is the global rotation, then the jaw's: `[gx, gy, gz, jx, jy, jz]`.
+    #[must_use]
     pub fn pose(mut self, pose: impl Into<Vec<f32>>) -> Self {
         self.pose = pose.into();
         self
     }
 
     /// Sets the camera.
+    #[must_use]
     pub fn camera(mut self, camera: impl Into<Camera>) -> Self {
         self.camera = camera.into();
         self

@@ -1,5 +1,6 @@
 //! The crate's one error type.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 /// Shorthand for results of this crate.
@@ -110,7 +111,7 @@ impl Error {
     }
 
     /// Adds the `item` that the argument belongs to, if this is an [`Error::Argument`].
-    pub(crate) fn of(self, item: impl std::fmt::Display) -> Self {
+    pub(crate) fn of(self, item: impl Display) -> Self {
         match self {
             Self::Argument {
                 what,
@@ -139,6 +140,19 @@ impl Error {
             what: what.into(),
             format,
             reason: reason.into(),
+        }
+    }
+}
+
+/// All problems of a value, one line each.
+#[derive(Default)]
+pub(crate) struct Problems(pub Vec<String>);
+
+impl Problems {
+    pub fn expect(&mut self, ok: bool, field: &str, expected: impl Display, found: impl Display) {
+        if !ok {
+            let problem = format!("{field}: expected {expected}, found {found}");
+            self.0.push(problem);
         }
     }
 }

@@ -107,6 +107,7 @@ impl SourceImage {
     ///
     /// The camera's normalised coordinates `±1` are the picture's edges in both directions, as in
     /// GPAvatar's tracking data, so the picture should be a square crop.
+    #[must_use]
     pub fn tracked(mut self, camera: impl Into<Camera>) -> Self {
         self.camera = Some(camera.into());
         self

@@ -34,9 +34,14 @@ fn replacing_leaves_the_new_file_and_nothing_else() {
     let scratch = Scratch::new("file-replace");
     let path = scratch.path("data.bin");
     write(&path, &[b"longer than ", b"the second"]).unwrap();
+    let mut earlier = fs::File::open(&path).unwrap();
     write(&path, &[b"sec", b"ond"]).unwrap();
     assert_eq!(read(&path).unwrap(), b"second");
     assert_eq!(scratch.entries(), 1);
+    // A reader of the earlier file keeps it.
+    let mut content = String::new();
+    io::Read::read_to_string(&mut earlier, &mut content).unwrap();
+    assert_eq!(content, "longer than the second");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The data of a head model, and its checks.
 
-use std::{collections::HashSet, fmt};
+use std::collections::HashSet;
+use std::fmt::{self, Display};
+
+use crate::error::Problems;
 
 /// The data of a [`HeadModel`], to build one from.
 ///
@@ -93,128 +96,110 @@ impl HeadModelParts {
 
     /// One line a problem.
     pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |good: bool, problem: &dyn Fn() -> String| {
-            if !good {
-                problems.push(problem());
-            }
+        let mut problems = Problems::default();
+        let mut expect = |ok: bool, name: &str, expected: &dyn Display, found: &dyn Display| {
+            problems.expect(ok, name, expected, found);
         };
         let (vertices, joints) = (self.template.len(), self.parents.len());
-        check(vertices > 0, &|| "template: no vertices".into());
-
-        for (name, basis) in [
-            ("shape_basis", &self.shape_basis),
-            ("expression_basis", &self.expression_basis),
-        ] {
-            check(basis.len().is_multiple_of(vertices.max(1)), &|| {
-                format!(
-                    "{name}: expected a multiple of {vertices} displacements, found {}",
-                    basis.len()
-                )
-            });
+        expect(vertices > 0, "template", &"at least one vertex", &"none");
+        let [shapes, expressions] = [&self.shape_basis, &self.expression_basis];
+        for (name, basis) in [("shape_basis", shapes), ("expression_basis", expressions)] {
+            let ok = basis.len().is_multiple_of(vertices.max(1));
+            let expected = format_args!("a multiple of {vertices} displacements");
+            expect(ok, name, &expected, &basis.len());
         }
-        for (name, found, expected) in [
-            (
-                "pose_basis",
-                self.pose_basis.len(),
-                9 * joints.saturating_sub(1) * vertices,
-            ),
-            (
-                "joint_regressor",
-                self.joint_regressor.len(),
-                joints * vertices,
-            ),
-            (
-                "skinning_weights",
-                self.skinning_weights.len(),
-                vertices * joints,
-            ),
+        let (found, expected) = (
+            self.pose_basis.len(),
+            9 * joints.saturating_sub(1) * vertices,
+        );
+        let ok = found == 0 || found == expected;
+        expect(
+            ok,
+            "pose_basis",
+            &format_args!("{expected} displacements"),
+            &found,
+        );
+        for (name, values) in [
+            ("joint_regressor", &self.joint_regressor),
+            ("skinning_weights", &self.skinning_weights),
         ] {
-            let absent = name == "pose_basis" && found == 0;
-            check(absent || found == expected, &|| {
-                format!("{name}: expected {expected} values, found {found}")
-            });
+            let expected = joints * vertices;
+            let ok = values.len() == expected;
+            expect(ok, name, &format_args!("{expected} values"), &values.len());
         }
         for (name, values) in [
             ("template", self.template.as_flattened()),
-            ("shape_basis", self.shape_basis.as_flattened()),
-            ("expression_basis", self.expression_basis.as_flattened()),
+            ("shape_basis", shapes.as_flattened()),
+            ("expression_basis", expressions.as_flattened()),
             ("pose_basis", self.pose_basis.as_flattened()),
             ("joint_regressor", &self.joint_regressor),
             ("skinning_weights", &self.skinning_weights),
             ("scale", &[self.scale]),
         ] {
             if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-                check(false, &|| {
-                    format!("{name}: expected finite values, found {} at {i}", values[i])
-                });
+                expect(
+                    false,
+                    name,
+                    &"finite values",
+                    &format_args!("{} at {i}", values[i]),
+                );
             }
         }
-        check(self.scale > 0.0, &|| {
-            format!("scale: expected more than 0, found {}", self.scale)
-        });
+        expect(self.scale > 0.0, "scale", &"more than 0", &self.scale);
 
         for (joint, &parent) in self.parents.iter().enumerate() {
-            let valid = match joint {
+            let ok = match joint {
                 0 => parent == -1,
                 _ => usize::try_from(parent).is_ok_and(|parent| parent < joint),
             };
-            check(valid, &|| {
-                format!(
-                    "parents: expected -1 for joint 0 and an earlier joint for each other, found \
-                     {parent} for joint {joint}"
-                )
-            });
+            let expected = "-1 for joint 0 and an earlier joint for each other";
+            expect(
+                ok,
+                "parents",
+                &expected,
+                &format_args!("{parent} for joint {joint}"),
+            );
         }
-        for (vertex, row) in (self.skinning_weights.chunks_exact(joints.max(1))).enumerate() {
-            // Half precision rounds each weight by up to 2⁻¹², and models have few joints a vertex.
-            let sum: f32 = row.iter().sum();
-            if (sum - 1.0).abs() > 2e-3 {
-                check(false, &|| {
-                    format!(
-                        "skinning_weights: expected rows with sum 1, found {sum} at vertex {vertex}"
-                    )
-                });
-                break;
-            }
+        // Half precision rounds each weight by up to 2⁻¹², and models have few joints a vertex.
+        let rows = self.skinning_weights.chunks_exact(joints.max(1));
+        let mut sums = rows.map(|row| row.iter().sum::<f32>()).enumerate();
+        if let Some((vertex, sum)) = sums.find(|(_, sum)| (sum - 1.0).abs() > 2e-3) {
+            let found = format_args!("{sum} at vertex {vertex}");
+            expect(false, "skinning_weights", &"rows with sum 1", &found);
         }
         let distinct: HashSet<_> = self.pose_joints.iter().collect();
-        let in_range = self.pose_joints.iter().all(|&j| (j as usize) < joints);
-        check(
-            in_range && distinct.len() == self.pose_joints.len(),
-            &|| {
-                format!(
-                    "pose_joints: expected different joints below {joints}, found {:?}",
-                    self.pose_joints
-                )
-            },
+        let ok = distinct.iter().all(|&&j| (j as usize) < joints);
+        let expected = format_args!("different joints below {joints}");
+        let found = format_args!("{:?}", self.pose_joints);
+        expect(
+            ok && distinct.len() == self.pose_joints.len(),
+            "pose_joints",
+            &expected,
+            &found,
         );
 
-        for (name, names, count) in [
-            (
-                "channels",
-                &self.channels,
-                self.directions(&self.expression_basis),
-            ),
-            (
-                "shape_names",
-                &self.shape_names,
-                self.directions(&self.shape_basis),
-            ),
+        for (name, names, basis) in [
+            ("channels", &self.channels, expressions),
+            ("shape_names", &self.shape_names, shapes),
         ] {
-            check(names.is_empty() || names.len() == count, &|| {
-                format!(
-                    "{name}: expected {count} names or none, found {}",
-                    names.len()
-                )
-            });
+            let count = self.directions(basis);
+            let ok = names.is_empty() || names.len() == count;
+            expect(
+                ok,
+                name,
+                &format_args!("{count} names or none"),
+                &names.len(),
+            );
             if let Some(twice) = first_repeated(names) {
-                check(false, &|| {
-                    format!("{name}: expected different names, found {twice:?} twice")
-                });
+                expect(
+                    false,
+                    name,
+                    &"different names",
+                    &format_args!("{twice:?} twice"),
+                );
             }
         }
-        problems
+        problems.0
     }
 }
 

@@ -1,4 +1,7 @@
 //! Zip archives of tensors, in memory.
+//!
+//! The crate zip copies what it reads. Stored entries are borrowed here, and so their checksums are
+//! checked here.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -166,6 +166,7 @@ impl Motion {
     }
 
     /// The same motion with a title and terms of use.
+    #[must_use]
     pub fn with_name(mut self, name: impl Into<String>, licence: impl Into<String>) -> Self {
         self.name = name.into();
         self.licence = licence.into();

@@ -335,6 +335,10 @@ fn sampling_meets_the_frames_and_moves_between_them() {
         Err(Error::Argument { .. })
     ));
 
+    // Between two frames the earlier one decides.
+    let clamped = |position: f32| motion.sample(position / 29.97).unwrap().camera.clamp_near;
+    assert_eq!([2.5, 3.5].map(clamped), [false, true]);
+
     let turning = |angle: f32| MotionFrame {
         expression: vec![angle],
         pose: vec![0.0, angle.to_radians(), 0.0],
@@ -411,6 +415,8 @@ fn smoothing_keeps_everything_else_and_checks_its_factor() {
     );
     assert_eq!(smooth.channels(), motion.channels());
     assert!(smooth.frames()[3].camera.clamp_near && !smooth.frames()[4].camera.clamp_near);
+    // Half way from one focal length to the next.
+    assert!((smooth.frames()[1].camera.focal - (12.0 + 0.5 / 7.0)).abs() < 1e-5);
     for alpha in [0.0, -0.5, 1.1, f32::NAN] {
         let error = motion.smooth(alpha).unwrap_err();
         assert!(matches!(error, Error::Argument { .. }), "{error}");

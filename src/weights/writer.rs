@@ -96,6 +96,7 @@ pub(super) struct Entry<'a> {
 
 impl<'a> TensorWriter<'a> {
     /// A file with `metadata` and no tensors.
+    #[must_use]
     pub fn new(metadata: BTreeMap<String, String>) -> Self {
         Self {
             metadata,
