@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what a bare Debian machine lacks: a linker, a software Vulkan driver, GL for the second
-# adapter, Python's environments; and the packages that it is given. Rust is not among them.
+# Installs what a bare Debian machine lacks: a linker, a C++ compiler for libFuzzer, a software Vulkan
+# driver, GL for the second adapter, Python's environments; and the packages that it is given. Rust is
+# not among them.
 set -euo pipefail
 
-packages=(gcc libc6-dev mesa-vulkan-drivers libegl1 libgl1-mesa-dri python3-venv "$@")
+packages=(g++ libc6-dev mesa-vulkan-drivers libegl1 libgl1-mesa-dri python3-venv "$@")
 if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "${packages[@]}"

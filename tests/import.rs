@@ -24,26 +24,9 @@ fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(fixture(name)).unwrap()
 }
 
-/// A directory that is gone after the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(test: &str) -> Self {
-        let name = format!("gpavatar-import-{test}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn entries(&self) -> usize {
-        std::fs::read_dir(&self.0).unwrap().count()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// Number of files and directories in a directory.
+fn entries(directory: &Path) -> usize {
+    std::fs::read_dir(directory).unwrap().count()
 }
 
 #[track_caller]
@@ -54,8 +37,8 @@ fn refused<T>(result: Result<T>) -> String {
     }
 }
 
-/// The configuration of the weights in `tiny.tsv`. What their shapes do not tell is as the importer
-/// takes it to be.
+/// The configuration of the weights in `tiny.tsv`, with the importer's defaults for what their shapes
+/// do not tell.
 fn tiny() -> ModelConfig {
     ModelConfig {
         source_size: 16,
@@ -159,8 +142,8 @@ fn what_tensors_do_not_tell_can_be_set() {
 
 #[test]
 fn an_import_appears_only_when_complete() {
-    let scratch = Scratch::new("complete");
-    let path = scratch.0.join("weights.safetensors");
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("weights.safetensors");
     let mut damaged = bytes("checkpoint_nested.ckpt");
     let query = tiny_weights().f32("query_style_tplane").unwrap()[..4].to_vec();
     let needle: Vec<u8> = query.iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -175,7 +158,7 @@ fn an_import_appears_only_when_complete() {
         error.contains("query_style_tplane: ") && error.contains("checksum"),
         "{error}"
     );
-    assert_eq!(scratch.entries(), 0);
+    assert_eq!(entries(scratch.path()), 0);
 }
 
 #[test]
@@ -211,7 +194,7 @@ fn other_files_are_no_checkpoints() {
     assert!(matches!(missing, Err(Error::Io { .. })), "{missing:?}");
 }
 
-/// Checks a head model with as many vertices and directions, of which the expression directions
+/// Checks the numbers of vertices and directions of a head model. Its expression directions
 /// begin with number `first_expression` of all `directions` in the file.
 #[track_caller]
 fn check_head(
@@ -475,8 +458,8 @@ fn tracked_sources_become_pictures_cameras_and_a_shape() {
         }
     }
 
-    let scratch = Scratch::new("sources");
-    let directory = scratch.0.join("sources");
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("sources");
     sources.write(&directory).unwrap();
     let first = gpavatar::SourceImage::open(directory.join("source_0.png")).unwrap();
     assert_eq!(first, sources.images[0]);
@@ -488,7 +471,7 @@ fn tracked_sources_become_pictures_cameras_and_a_shape() {
     assert_eq!(json["shape"].as_array().unwrap().len(), 100);
     // An existing file is not overwritten, and nothing is left beside it.
     assert!(matches!(sources.write(&directory), Err(Error::Io { .. })));
-    assert_eq!(scratch.entries(), 1);
+    assert_eq!(entries(scratch.path()), 1);
 }
 
 #[test]
@@ -583,8 +566,8 @@ fn a_checkpoint_of_the_released_size_is_imported() {
     config.encoder_decoder_channels.remove(&512);
     assert_eq!(*checkpoint.config(), config);
     assert_eq!(checkpoint.ignored(), ["percep_loss.net.slice1.0.weight"]);
-    let scratch = Scratch::new("full-size");
-    let output = scratch.0.join("weights.safetensors");
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path().join("weights.safetensors");
     checkpoint
         .writer(FloatFormat::F32)
         .unwrap()

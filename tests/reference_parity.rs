@@ -218,7 +218,7 @@ fn small_paper_stages_match_the_authors() {
     check_stages(&case("small_paper_one_source"));
 }
 
-/// A case at the released sizes; its goldens are every so many elements of a tensor, or some rays.
+/// A case at the released sizes. Its goldens are every n-th element of a tensor, or some rays.
 fn check_full(name: &str, smallest_psnr: f32) {
     let case = case(name);
     let planes = build(&case.weights, &sources(&case), Noise::Stored).unwrap();

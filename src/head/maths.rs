@@ -8,10 +8,10 @@ use std::fmt;
 
 /// A morphable head: turns identity, expression and pose into the points that drive an avatar.
 ///
-/// Any model whose vertices keep their meaning works; FLAME (Li et al., "Learning a model of facial
-/// shape and expression from 4D scans", 2017) is what the released GPAvatar weights were trained
-/// with. As in SMPL and FLAME, with shape coefficients `s`, expression coefficients `e`, bases
-/// `B` and joint rotations `R_j`:
+/// Every model whose vertices keep their meaning works. The released GPAvatar weights were trained
+/// with FLAME (Li et al., "Learning a model of facial shape and expression from 4D scans", 2017).
+/// With shape coefficients `s`, expression coefficients `e`, bases `B` and joint rotations `R_j`, as
+/// in SMPL and FLAME:
 ///
 /// ```text
 /// shaped  = template + B_shape · s + B_expression · e
@@ -23,8 +23,8 @@ use std::fmt;
 /// The joints and their motion are computed on the CPU, the vertices on the GPU.
 ///
 /// # File format
-/// A safetensors file, alone or with other content (then every tensor's name is prefixed with
-/// `head_model.`). Floats may be F16, BF16, F32 or F64.
+/// A safetensors file. In a file with other content every tensor's name has the prefix
+/// `head_model.`. Floats may be F16, BF16, F32 or F64.
 ///
 /// | tensor             | shape             |                                             |
 /// |--------------------|-------------------|---------------------------------------------|
@@ -35,8 +35,8 @@ use std::fmt;
 /// | `joint_regressor`  | `[J, V]`          | absent for a model without joints           |
 /// | `skinning_weights` | `[V, J]`          | absent for a model without joints           |
 ///
-/// The metadata entry `head_model` is JSON with the rest of [`HeadModelParts`]; only `version` and
-/// `scale` must be there:
+/// The metadata entry `head_model` is JSON with the rest of [`HeadModelParts`]. Only `version` and
+/// `scale` are required:
 ///
 /// ```json
 /// {"version": 1, "scale": 5.0, "parents": [-1, 0, 1, 1, 1], "pose_joints": [0, 2],
@@ -55,7 +55,7 @@ pub struct HeadModel {
 
 /// The joints of a [`HeadModel`] in a pose.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PosedJoints {
+pub(crate) struct PosedJoints {
     /// For each joint the rows of the `3 x 4` matrix `[A | t]` that takes a vertex of the posed
     /// (pose-corrected) model to the world: `A · v + t`, the model's scale included. A point is the
     /// sum of these over the joints, weighted by its skinning weights.

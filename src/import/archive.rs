@@ -81,7 +81,7 @@ impl Entry {
     pub fn stored_length(&self) -> Result<usize, String> {
         match self.stored {
             true => Ok(self.range.len()),
-            false => Err("an entry that is compressed, which PyTorch's never are".into()),
+            false => Err("expected an uncompressed entry, as in PyTorch's archives".into()),
         }
     }
 
@@ -90,7 +90,8 @@ impl Entry {
     /// The checksum is computed once, however often the entry is asked for.
     pub fn stored<'a>(&self, archive: &'a [u8]) -> Result<&'a [u8], String> {
         self.stored_length()?;
-        let bytes = (archive.get(self.range.clone())).ok_or("another archive than this")?;
+        let bytes = (archive.get(self.range.clone()))
+            .ok_or("expected the archive that the entry is from")?;
         let intact = || crc32fast::hash(bytes) == self.checksum;
         match self.intact.get_or_init(intact) {
             true => Ok(bytes),
@@ -106,7 +107,7 @@ impl Entry {
         let possible = (self.range.len() as u64).saturating_mul(MAX_INFLATION);
         if self.size > possible {
             return Err(format!(
-                "{} compressed bytes, which cannot be {} uncompressed ones",
+                "{} compressed bytes cannot become {} bytes",
                 self.range.len(),
                 self.size
             ));

@@ -170,7 +170,7 @@ fn strided<'p, 'a: 'p>(
     let sizes = |node: Node| node.elements()?.map(Node::size).collect::<Option<Vec<_>>>();
     let (Some(offset), Some(shape), Some(strides)) = (offset.size(), sizes(shape), sizes(strides))
     else {
-        return Err("a tensor whose offset, size or stride are no numbers from 0".into());
+        return Err("expected integers from 0 as offset, size and stride of a tensor".into());
     };
     let stored = match storage.persistent() {
         Some(reference) => archived(reference, big_endian)?,
@@ -182,7 +182,7 @@ fn strided<'p, 'a: 'p>(
             _ => return Err("a tensor of elements of an unknown type".into()),
         },
         (_, Some(dtype)) => dtype,
-        (_, None) => return Err("a tensor of bytes that does not say what they are".into()),
+        (_, None) => return Err("expected the element type of a tensor, found none".into()),
     };
     Ok(Tensor {
         layout: Layout {
@@ -204,7 +204,9 @@ struct Stored<'a> {
 
 /// ("storage", class, key, device, elements, …)
 fn archived<'a>(reference: Node<'_, 'a>, big_endian: bool) -> Result<Stored<'a>, String> {
-    let mut items = reference.elements().ok_or("a storage that is no tuple")?;
+    let mut items = reference
+        .elements()
+        .ok_or("expected a storage as a tuple")?;
     match (
         items.next().and_then(Node::text),
         items.next(),
@@ -215,7 +217,7 @@ fn archived<'a>(reference: Node<'_, 'a>, big_endian: bool) -> Result<Stored<'a>,
             big_endian,
             storage: Storage::Archived(
                 (key.text().filter(|key| key.len() <= MAX_KEY))
-                    .ok_or("a storage whose key is no short text")?,
+                    .ok_or("expected a short text as the key of a storage")?,
             ),
         }),
         _ => Err("expected a storage with class and key".into()),
@@ -258,7 +260,7 @@ fn inline<'a>(node: Node<'_, 'a>) -> Result<Stored<'a>, String> {
         .and_then(Node::int)
         .ok_or("a pickled storage that does not say how its bytes are ordered")?;
     let big_endian = little_endian == 0;
-    let reference = (storage.root().persistent()).ok_or("a pickled storage that is none")?;
+    let reference = (storage.root().persistent()).ok_or("expected a pickled storage")?;
     let Stored { dtype, .. } = archived(reference, big_endian)?;
     let elements = (rest.get(8..)).ok_or("a pickled storage without a count of elements")?;
     let start = bytes.len() - elements.len();

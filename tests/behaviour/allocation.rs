@@ -56,7 +56,7 @@ fn a_burst_of_frames_gives_its_memory_back() {
     let avatar = tiny::avatar(&Model::new(&gpu, tiny::weights(&tiny::config())).unwrap());
     let burst = |count: u32| {
         for _ in 0..count {
-            // Nobody waits and nobody keeps a frame.
+            // No frame is waited for or kept.
             drop(avatar.render(&tiny::drive()).unwrap());
         }
         gpu.wait("rendering").unwrap();
@@ -122,7 +122,7 @@ fn a_hosts_frames_allocate_nothing_either() {
         gpu.queue().submit([encoder.finish()]);
         frame
     };
-    // As a host does: the last frame is shown while the next is rendered.
+    // A host shows the last frame while the next is rendered.
     let mut shown = frame();
     shown = std::mem::replace(&mut shown, frame());
     gpu.wait("rendering").unwrap();

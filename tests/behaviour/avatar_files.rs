@@ -14,11 +14,11 @@ fn avatars_survive_their_files() {
     let avatar = Avatar::from_images(&model, &sources).unwrap();
     let expected = Picture::render(&avatar, &tiny::drive());
 
-    let path = std::env::temp_dir().join(format!("gpavatar-behaviour-{}", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("avatar.safetensors");
     avatar.save(&path).unwrap();
-    let loaded = Avatar::load(&model, &path);
-    std::fs::remove_file(&path).unwrap();
-    assert_eq!(Picture::render(&loaded.unwrap(), &tiny::drive()), expected);
+    let loaded = Avatar::load(&model, &path).unwrap();
+    assert_eq!(Picture::render(&loaded, &tiny::drive()), expected);
 
     for (format, digits) in [
         (FloatFormat::F32, 24),

@@ -84,7 +84,7 @@ fn what_is_left_out_of_empty_space_changes_no_picture() {
         };
         let gpu = Gpu::with_options(&options).unwrap();
         for config in [tiny::config(), tiny::released()] {
-            // What is kept for inspection is computed everywhere.
+            // A traced model computes all of space.
             let [left_out, whole] = [false, true].map(|trace| {
                 let options = ModelOptions {
                     trace,

@@ -57,7 +57,7 @@ fn a_device_that_goes_while_it_plays() {
     let mut playback = avatar.play(std::iter::repeat(&drive));
     playback.next().unwrap().unwrap();
     gpu.device().destroy();
-    // What was in flight may still arrive.
+    // Frames in flight may still arrive.
     let rest: Vec<_> = playback.by_ref().take(10).collect();
     assert!(rest.len() < 10, "it went on");
     let failed = |error: &Error| matches!(error, Error::Gpu { .. });

@@ -7,7 +7,8 @@ use crate::common::{Within, difference};
 
 #[test]
 fn measured_variants_give_the_same_pictures_and_can_be_pinned() {
-    let file = std::env::temp_dir().join(format!("gpavatar-variants-{}.json", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("variants.json");
     let opened = |tuning| {
         let options = GpuOptions {
             poison: true,
@@ -37,5 +38,4 @@ fn measured_variants_give_the_same_pictures_and_can_be_pinned() {
     let (pinned, again) = opened(Tuning::Pinned(file.clone()));
     assert_eq!(pinned.choices(), measured.choices());
     assert_eq!(again.image, found.image);
-    std::fs::remove_file(&file).unwrap();
 }

@@ -135,7 +135,7 @@ impl<'a> Machine<'a> {
                 let (Value::Text(module), Value::Text(name)) =
                     (self.value(module), self.value(name))
                 else {
-                    return Err("a class whose name is no text".into());
+                    return Err("expected a text as the name of a class".into());
                 };
                 let class = Class::named(module, name);
                 self.push(Value::Class(class))?;
@@ -177,7 +177,7 @@ impl<'a> Machine<'a> {
             b'h' | b'j' => {
                 let index = self.memo_index(opcode == b'h')?;
                 let id = (self.memo.get(&index))
-                    .ok_or_else(|| format!("entry {index} of the memo, which is empty"))?;
+                    .ok_or_else(|| format!("expected entry {index} of the memo, found none"))?;
                 self.stack.push(*id);
             }
             b'q' | b'r' => {
@@ -220,7 +220,7 @@ impl<'a> Machine<'a> {
     /// Text up to the end of the line.
     fn take_line(&mut self) -> Result<&'a str, String> {
         let end = (self.rest.iter().position(|&byte| byte == b'\n'))
-            .ok_or("expected a line, found no end of it")?;
+            .ok_or("expected the end of a line")?;
         let line = self.take(end)?;
         self.take(1)?;
         std::str::from_utf8(line).map_err(|error| error.to_string())
@@ -274,7 +274,7 @@ impl<'a> Machine<'a> {
         let height = self.stack.len().checked_sub(count);
         height
             .filter(|&height| height >= bottom)
-            .ok_or_else(|| "a stack that holds too little".into())
+            .ok_or_else(|| "expected more items on the stack".into())
     }
 
     fn peek(&self) -> Result<Id, String> {
@@ -290,7 +290,10 @@ impl<'a> Machine<'a> {
 
     /// The items above the last mark, which goes.
     fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
-        let mark = self.marks.pop().ok_or("a mark that was never set")?;
+        let mark = self
+            .marks
+            .pop()
+            .ok_or("expected a mark on the stack, found none")?;
         Ok(self.stack.split_off(mark))
     }
 
@@ -318,7 +321,7 @@ impl<'a> Machine<'a> {
     fn insert(&mut self, items: Vec<Id>) -> Result<(), String> {
         let (pairs, rest) = items.as_chunks();
         if !rest.is_empty() {
-            return Err("a dictionary whose last key has no value".into());
+            return Err("expected a value for the last key of a dictionary".into());
         }
         match self.top()? {
             Value::Dict(ids) => ids.extend(pairs.iter().map(|&[key, value]| (key, value))),
@@ -332,7 +335,7 @@ impl<'a> Machine<'a> {
     /// are never copied: a call takes one byte, its arguments any number.
     fn construct(&mut self, callable: Id, arguments: Id) -> Result<(), String> {
         let Value::Sequence(items) = self.value(arguments) else {
-            return Err("arguments that are no tuple".into());
+            return Err("expected a tuple of arguments".into());
         };
         let class = match self.value(callable) {
             Value::Class(class) => *class,
