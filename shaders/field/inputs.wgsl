@@ -1,13 +1,21 @@
 #define_import_path gpavatar::radiance_inputs
 
-// What the radiance kernels share: parameters, bindings, and the features that enter the multi-layer
+// The inputs of the radiance kernels: parameters, bindings, and the features that enter the multi-layer
 // perceptron, from the tri-planes and from the nearest points.
 
-#import gpavatar::frame::Frame
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
-#import gpavatar::rays::Rays
+#import gpavatar::samples::{points, direction_of, position_of}
 #import gpavatar::stored::{Stored, unpacked}
-#import gpavatar::values::{StoredValues, packed_values}
+#import gpavatar::tile::relu
+#import gpavatar::values::StoredValues
+
+// Nearest points that count, at most 8.
+override NEIGHBOURS: u32 = 8u;
+// 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
+// network); 0 by 1/d over the sum of the sample's points (the paper).
+override GLOBAL_WEIGHTS: u32 = 1u;
+// 1 computes no values of samples without opacity, wherever that saves a workgroup's work.
+override SKIP_EMPTY: u32 = 1u;
 
 // Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
 // A matrix is [inputs][outputs][4 inputs], each vec4 four outputs.
@@ -36,12 +44,7 @@ struct Field {
     weight_sums: u32,
 }
 
-@group(0) @binding(0) var<uniform> march: Rays;
-@group(0) @binding(1) var<uniform> frame: Frame;
 @group(0) @binding(2) var<uniform> field: Field;
-@group(0) @binding(3) var<storage, read> rays: array<vec4<f32>>; // [ray][stride]
-@group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
-@group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
 // Eight 16-bit indices per sample; then the bits of the weight sums [2].
 @group(0) @binding(6) var<storage, read> neighbours: array<vec4<u32>>; // [ray][samples]
 @group(0) @binding(7) var<storage, read> weights: array<Stored>; // see Field
@@ -57,8 +60,8 @@ fn four_weights(at: u32) -> mat4x4<f32> {
     return mat4x4<f32>(weight(at), weight(at + 1u), weight(at + 2u), weight(at + 3u));
 }
 
-fn store_values(at: u32, value: vec4<f32>) {
-    values[at] = packed_values(value);
+fn position(sample: u32) -> vec3<f32> {
+    return position_of(sample, direction_of(sample / field.samples));
 }
 
 // ---- tri-plane features --------------------------------------------------------------------
@@ -96,9 +99,20 @@ fn fetch(t: Texels, plane: u32, c: u32) -> vec4<f32> {
         + t.weight.z * unpacked(planes[at.z]) + t.weight.w * unpacked(planes[at.w]);
 }
 
-// Channels 4c..4c+4 of the mean over the planes of the features at (x, y), (x, z), (z, y).
-fn plane_features(xy: Texels, xz: Texels, zy: Texels, c: u32) -> vec4<f32> {
-    return (fetch(xy, 0u, c) + fetch(xz, 1u, c) + fetch(zy, 2u, c)) / 3.0;
+// Texels at (x, y), (x, z) and (z, y).
+struct Planes {
+    xy: Texels,
+    xz: Texels,
+    zy: Texels,
+}
+
+fn planes_around(at: vec3<f32>) -> Planes {
+    return Planes(texels(at.xy), texels(at.xz), texels(at.zy));
+}
+
+// Channels 4c..4c+4 of the mean of the planes' features.
+fn plane_features(p: Planes, c: u32) -> vec4<f32> {
+    return (fetch(p.xy, 0u, c) + fetch(p.xz, 1u, c) + fetch(p.zy, 2u, c)) / 3.0;
 }
 
 // ---- point features ------------------------------------------------------------------------
@@ -118,13 +132,13 @@ fn neighbour(at: vec3<f32>, index: u32) -> vec4<f32> {
     return vec4<f32>(offset, dot(offset, offset));
 }
 
-// The first (batch 0) or second four neighbours, with the weights of those that count: the first
-// `most`. A point weighs 1/d² over the sum of that rank over the whole pass, or 1/d.
-fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32, most: u32, over_pass: bool) -> Neighbours {
+// The first (batch 0) or second four neighbours. Those that do not count weigh nothing; weights are
+// 1/d² over the sum of that rank over the whole pass, or 1/d.
+fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32) -> Neighbours {
     let packed = neighbours[sample];
     let words = select(packed.xy, packed.zw, batch == 1u);
     let listed = vec4<u32>(words.x & 0xffffu, words.x >> 16u, words.y & 0xffffu, words.y >> 16u);
-    let counts = vec4<u32>(0u, 1u, 2u, 3u) + batch * 4u < vec4<u32>(most);
+    let counts = vec4<u32>(0u, 1u, 2u, 3u) + batch * 4u < vec4<u32>(NEIGHBOURS);
     // There may be fewer than eight points in all.
     let index = select(vec4<u32>(), listed, counts);
     let a = neighbour(at, index.x);
@@ -134,7 +148,7 @@ fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32, most: u32, over_pass: b
     let squared = vec4<f32>(a.w, b.w, c.w, d.w);
     let scale = 1.0 / max(sqrt(squared), vec4<f32>(1e-12));
     var weight = 1.0 / max(squared, vec4<f32>(1e-12));
-    if over_pass {
+    if GLOBAL_WEIGHTS == 1u {
         weight /= bitcast<vec4<f32>>(neighbours[field.weight_sums + batch]);
     } else {
         weight = sqrt(weight);
@@ -171,7 +185,7 @@ fn embedded(hidden: Hidden, value: vec4<f32>, w: mat4x4<f32>) -> Hidden {
     );
 }
 
-// What the layer makes of the points' own features.
+// The layer applied to the points' own features, computed beforehand.
 fn table_of(n: Neighbours, c: u32) -> Hidden {
     return Hidden(
         table(n.index.x, c), table(n.index.y, c), table(n.index.z, c), table(n.index.w, c)
@@ -179,24 +193,17 @@ fn table_of(n: Neighbours, c: u32) -> Hidden {
 }
 
 fn table(point: u32, c: u32) -> mat4x4<f32> {
-    let at = field.vertex_table + point * field.point_hidden + c;
-    return four_weights(at);
-}
-
-fn activated(m: mat4x4<f32>) -> mat4x4<f32> {
-    let zero = vec4<f32>();
-    return mat4x4<f32>(max(m[0], zero), max(m[1], zero), max(m[2], zero), max(m[3], zero));
+    return four_weights(field.vertex_table + point * field.point_hidden + c);
 }
 
 // The neighbours' weighted sum behind the activation.
 fn weighted(n: Neighbours, hidden: Hidden) -> mat4x4<f32> {
-    return n.weight.x * activated(hidden.a) + n.weight.y * activated(hidden.b)
-        + n.weight.z * activated(hidden.c) + n.weight.w * activated(hidden.d);
+    return n.weight.x * relu(hidden.a) + n.weight.y * relu(hidden.b)
+        + n.weight.z * relu(hidden.c) + n.weight.w * relu(hidden.d);
 }
 
 fn embed(hidden: Hidden, value: vec4<f32>, at: u32) -> Hidden {
-    let w = four_weights(at);
-    return embedded(hidden, value, w);
+    return embedded(hidden, value, four_weights(at));
 }
 
 // Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours,
@@ -229,4 +236,26 @@ fn point_hidden(n: Neighbours, c: u32) -> mat4x4<f32> {
     hidden = embed(hidden, n.y, plain + stride);
     hidden = embed(hidden, n.z, plain + 2u * stride);
     return weighted(n, hidden);
+}
+
+// All neighbours of a sample, and the sum of their weights.
+struct Points {
+    near: Neighbours,
+    far: Neighbours,
+    weight: f32,
+}
+
+fn points_around(at: vec3<f32>, sample: u32) -> Points {
+    let near = neighbours_of(at, sample, 0u);
+    let far = neighbours_of(at, sample, 1u);
+    return Points(near, far, dot(near.weight + far.weight, vec4<f32>(1.0)));
+}
+
+// Channels 4c..4c+16 of all neighbours' weighted hidden features.
+fn point_features(p: Points, c: u32) -> mat4x4<f32> {
+    let hidden = point_hidden(p.near, c);
+    if NEIGHBOURS > 4u {
+        return hidden + point_hidden(p.far, c);
+    }
+    return hidden;
 }

@@ -1,20 +1,24 @@
-// The radiance field at a pass' samples, its layers as products of cooperative matrices: what
-// `radiance` computes, with activations in half precision. All widths are multiples of SIDE.
+// The radiance field as `radiance` computes it, its layers as products of cooperative matrices: with
+// activations in half precision. All widths are multiples of SIDE.
 //
 // A workgroup owns SAMPLES consecutive samples, whose activations stay in workgroup memory. A layer
 // is four tasks: each is a subgroup's and covers SIDE samples times up to 8 SIDE outputs, in eight
 // sums of SIDE x SIDE. The weights of 32 inputs at a time are staged in half precision; products are
-// summed in full precision. Subgroups of any size will do: too few take the tasks in turn, and idle
+// summed in full precision. Subgroups may have any size: too few take the tasks in turn, and idle
 // ones repeat the last.
 
 enable f16;
 enable wgpu_cooperative_matrix;
 
-#import gpavatar::activation::{sigmoid_wide, softplus}
 #import gpavatar::cube::in_cube
-#import gpavatar::radiance_inputs::{march, frame, field, rays, depths, weights, opacities, weight}
-#import gpavatar::radiance_inputs::{texels, plane_features, neighbours_of, point_hidden}
-#import gpavatar::radiance_inputs::store_values
+#import gpavatar::radiance_inputs::{
+    GLOBAL_WEIGHTS, SKIP_EMPTY, field, weights, opacities, weight, position,
+    planes_around, plane_features, points_around, point_features,
+}
+#import gpavatar::radiance_layers::{
+    Layer, POINT_OUT, FEATURE_IN, FEATURE_OUT, RGB_IN, RGB_OUT, LAYERS, layer, bias_at,
+    view, density_bias, density_of, opacity_of, emit,
+}
 #import gpavatar::stored::unpacked
 
 // Samples times inputs, inputs times outputs, samples times outputs.
@@ -36,14 +40,6 @@ alias Sums = coop_mat8x8<f32, C>;
 const ACTIVATIONS = 2u * ROWS;
 const HIDDEN = ROWS;
 #endif
-
-// Nearest points that count, at most 8.
-override NEIGHBOURS: u32 = 8u;
-// 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
-// network); 0 by 1/d over the sum of the sample's points (the paper).
-override GLOBAL_WEIGHTS: u32 = 1u;
-// 1 leaves the values of samples alone that have no opacity, wherever that saves a workgroup's work.
-override SKIP_EMPTY: u32 = 1u;
 
 const THREADS = 128u;
 const TASKS = 4u;
@@ -71,7 +67,7 @@ var<workgroup> weight_sums: array<f32, SAMPLES>;
 var<workgroup> used_sums: u32;
 
 fn keep(at: u32, value: vec4<f32>) {
-    // What is larger than the largest half becomes that one rather than infinity.
+    // Larger numbers become the largest half rather than infinity.
     let rounded = vec4<f16>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
     activations[at] = rounded.x;
     activations[at + 1u] = rounded.y;
@@ -79,29 +75,22 @@ fn keep(at: u32, value: vec4<f32>) {
     activations[at + 3u] = rounded.w;
 }
 
-// ---- features ------------------------------------------------------------------------------
-
-fn gather_planes(at: vec3<f32>, local: u32, lane: u32, lanes: u32) {
-    let xy = texels(at.xy);
-    let xz = texels(at.xz);
-    let zy = texels(at.zy);
-    for (var c = lane; c < field.plane_channels; c += lanes) {
-        keep(local * STRIDE + c * 4u, plane_features(xy, xz, zy, c));
-    }
+fn kept(at: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<f16>(
+        activations[at], activations[at + 1u], activations[at + 2u], activations[at + 3u]
+    ));
 }
 
-// The mean of the neighbours' hidden features, behind the planes' features. What they weigh in all
-// may be too little for a half, and is multiplied with the sums of the next layer.
-fn gather_points(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
-    let near = neighbours_of(at, sample, 0u, NEIGHBOURS, GLOBAL_WEIGHTS == 1u);
-    let far = neighbours_of(at, sample, 1u, NEIGHBOURS, GLOBAL_WEIGHTS == 1u);
-    let sum = dot(near.weight + far.weight, vec4<f32>(1.0));
+// The planes' features, and behind them the mean of the neighbours' hidden features. The sum of their
+// weights may be too little for a half: the next layer's sums are multiplied with it.
+fn gather(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
+    let planes = planes_around(at);
+    for (var c = lane; c < field.plane_channels; c += lanes) {
+        keep(local * STRIDE + c * 4u, plane_features(planes, c));
+    }
+    let points = points_around(at, sample);
     for (var c = lane * 4u; c < field.point_hidden; c += lanes * 4u) {
-        var hidden = point_hidden(near, c);
-        if NEIGHBOURS > 4u {
-            hidden += point_hidden(far, c);
-        }
-        hidden = 1.0 / sum * hidden;
+        let hidden = 1.0 / points.weight * point_features(points, c);
         let first = local * STRIDE + (field.plane_channels + c) * 4u;
         keep(first, hidden[0]);
         keep(first + 4u, hidden[1]);
@@ -109,52 +98,18 @@ fn gather_points(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) 
         keep(first + 12u, hidden[3]);
     }
     if lane == 0u {
-        weight_sums[local] = select(1.0, sum, GLOBAL_WEIGHTS == 1u);
+        weight_sums[local] = select(1.0, points.weight, GLOBAL_WEIGHTS == 1u);
     }
 }
 
-// ---- layers --------------------------------------------------------------------------------
-
-// A layer of the perceptron: where its matrix and bias begin, its inputs and outputs in vec4s, and
-// where they are in `activations`.
-struct Layer {
-    matrix: u32,
-    inputs: u32,
-    outputs: u32,
-    read: u32,
-    write: u32,
-}
-
-// In the order in which they run.
-const POINT_OUT = 0u;
-const FEATURE_IN = 1u;
-const FEATURE_OUT = 2u;
-const RGB_IN = 3u;
-const RGB_OUT = 4u;
-const LAYERS = 5u;
-
-fn layer(i: u32) -> Layer {
-    let features = field.feature_hidden;
-    switch i {
-        case POINT_OUT: {
-            // Behind the planes' features.
-            let first = field.plane_channels * 4u;
-            return Layer(field.point_out, field.point_hidden, field.point_output, first, first);
-        }
-        case FEATURE_IN: {
-            let inputs = field.plane_channels + field.point_output;
-            return Layer(field.feature_in, inputs, features, 0u, HIDDEN);
-        }
-        case FEATURE_OUT: {
-            return Layer(field.feature_out, features, features, HIDDEN, 0u);
-        }
-        case RGB_IN: {
-            return Layer(field.rgb_in, features, field.rgb_hidden, 0u, 0u);
-        }
-        default: {
-            return Layer(field.rgb_out, field.rgb_hidden, march.channels, 0u, 0u);
-        }
+// Where the inputs of layer `i` begin in a sample's activations, or its outputs.
+fn begin(i: u32, outputs: bool) -> u32 {
+    if i == POINT_OUT {
+        // Behind the planes' features.
+        return field.plane_channels * 4u;
     }
+    let hidden = (i == FEATURE_IN && outputs) || (i == FEATURE_OUT && !outputs);
+    return select(0u, HIDDEN, hidden);
 }
 
 // Weights of the inputs 4k..4k+CHUNK for so many outputs from 4o on, all in vec4s.
@@ -206,7 +161,7 @@ fn finish(
 
 // Outputs 4o..4o+4 of layer `i` for a sample, from its products' sums.
 fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: u32) {
-    var value = sum + weight(l.matrix + l.inputs * l.outputs * 4u + o);
+    var value = sum + weight(bias_at(l) + o);
     let sample = first_sample + local;
     if i == RGB_OUT {
         emit(value, sample, o);
@@ -216,33 +171,17 @@ fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: 
         value *= weight_sums[local];
     } else {
         if i == RGB_IN {
-            // The viewing direction's half of the layer, computed once per ray.
-            let ray = min(sample, field.count - 1u) / field.samples;
-            value += rays[ray * march.stride + 1u + o];
+            value += view(sample, o);
         }
         value = max(value, vec4<f32>());
     }
-    keep(l.write + local * STRIDE + o * 4u, value);
+    keep(begin(i, true) + local * STRIDE + o * 4u, value);
 }
-
-// Stores values 4o..4o+4 of a sample; the first three are colours.
-fn emit(value: vec4<f32>, sample: u32, o: u32) {
-    if sample >= field.count {
-        return;
-    }
-    var result = value;
-    if o == 0u {
-        result = vec4<f32>(sigmoid_wide(value).xyz, value.w);
-    }
-    store_values(sample * march.channels + o, result);
-}
-
-// ---- empty space ---------------------------------------------------------------------------
 
 var<workgroup> holding: atomic<u32>;
 var<workgroup> any_holds: u32;
 
-// Whether something holds for any thread, into `any_holds`.
+// Puts into `any_holds` whether a predicate holds for any thread.
 fn find_any(thread: u32, holds: bool) {
     if thread == 0u {
         atomicStore(&holding, 0u);
@@ -257,9 +196,7 @@ fn find_any(thread: u32, holds: bool) {
     }
 }
 
-// ---- the whole -----------------------------------------------------------------------------
-
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -273,8 +210,7 @@ fn main(
     let local = thread % SAMPLES;
     let lane = thread / SAMPLES;
     let gathered = min(first_sample + local, field.count - 1u);
-    let direction = rays[gathered / field.samples * march.stride].xyz;
-    let at = frame.origin.xyz + depths[gathered] * direction;
+    let at = position(gathered);
     find_any(thread, SKIP_EMPTY == 0u || in_cube(at));
     if workgroupUniformLoad(&any_holds) == 0u {
         if thread < SAMPLES && first_sample + thread < field.count {
@@ -282,8 +218,7 @@ fn main(
         }
         return;
     }
-    gather_planes(at, local, lane, THREADS / SAMPLES);
-    gather_points(at, gathered, local, lane, THREADS / SAMPLES);
+    gather(at, gathered, local, lane, THREADS / SAMPLES);
     for (var i = thread; i < SIDE * SIDE; i += THREADS) {
         sums[ZERO + i] = 0.0;
     }
@@ -315,7 +250,7 @@ fn main(
                     workgroupBarrier();
                     let rows = min((l.inputs - k) * 4u, CHUNK);
                     for (var row = 0u; row < rows; row += SIDE) {
-                        let start = l.read + task * SIDE * STRIDE + k * 4u + row;
+                        let start = begin(i, false) + task * SIDE * STRIDE + k * 4u + row;
                         let x = coopLoadT<Inputs>(&activations[start], STRIDE);
                         let w = row * WEIGHT_STRIDE;
                         let wa = coopLoadT<Weights>(&staged[w], WEIGHT_STRIDE);
@@ -360,7 +295,11 @@ fn main(
         if i == FEATURE_OUT {
             var opacity = 0.0;
             if thread < SAMPLES && first_sample + thread < field.count {
-                opacity = opacity_of(at, l.write + thread * STRIDE);
+                var density = density_bias();
+                for (var k = 0u; k < field.feature_hidden; k++) {
+                    density += density_of(k, kept(thread * STRIDE + k * 4u));
+                }
+                opacity = opacity_of(density, at);
                 opacities[first_sample + thread] = opacity;
             }
             find_any(thread, SKIP_EMPTY == 0u || opacity > 0.0);
@@ -369,18 +308,4 @@ fn main(
             }
         }
     }
-}
-
-// The opacity of a sample, whose features begin at `first`.
-fn opacity_of(at: vec3<f32>, first: u32) -> f32 {
-    var density = weight(field.density + field.feature_hidden).x;
-    for (var k = 0u; k < field.feature_hidden; k++) {
-        let start = first + k * 4u;
-        let features = vec4<f16>(
-            activations[start], activations[start + 1u],
-            activations[start + 2u], activations[start + 3u],
-        );
-        density += dot(weight(field.density + k), vec4<f32>(features));
-    }
-    return select(0.0, 1.0 - exp(-softplus(density)), in_cube(at));
 }

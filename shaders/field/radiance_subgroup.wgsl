@@ -1,26 +1,23 @@
-// The radiance field at a pass' samples, for threads that share weights by broadcast: what
-// `radiance` computes.
+// The radiance field as `radiance` computes it, by threads that share weights by broadcast: for
+// adapters where a load costs far more than a broadcast (CPU implementations load thread by thread).
 //
-// A workgroup is eight threads with 4 samples each. Every weight is loaded once, by one of the threads, and handed to the others: for
-// adapters where a load costs far more than a broadcast (CPU implementations load thread by
-// thread). Needs subgroups of at least eight threads.
+// A workgroup is eight threads with 4 samples each; consecutive threads own consecutive samples. Every
+// weight is loaded once, by one of the threads, and handed to the others. Needs subgroups of at least
+// eight threads.
 
-#import gpavatar::activation::{sigmoid_wide, softplus}
 #import gpavatar::cube::in_cube
+#import gpavatar::grid::{Thread, group_index}
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
-    march, frame, field, rays, depths, opacities, weight, store_values,
-    texels, plane_features, Neighbours, neighbours_of, Hidden, embedded, table_of, weighted,
+    NEIGHBOURS, GLOBAL_WEIGHTS, SKIP_EMPTY, field, opacities, weight, position,
+    planes_around, plane_features, Neighbours, neighbours_of, Hidden, embedded, table_of, weighted,
 }
+#import gpavatar::radiance_layers::{
+    Layer, POINT_OUT, FEATURE_IN, FEATURE_OUT, RGB_IN, RGB_OUT, LAYERS, layer, bias_at,
+    view, density_bias, density_of, opacity_of, emit,
+}
+#import gpavatar::samples::march
 #import gpavatar::tile::mac
-
-// Nearest points that count, at most 8.
-override NEIGHBOURS: u32 = 8u;
-// 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
-// network); 0 by 1/d over the sum of the sample's points (the paper).
-override GLOBAL_WEIGHTS: u32 = 1u;
-// 1 leaves the values of samples alone that have no opacity, wherever that saves a workgroup's work.
-override SKIP_EMPTY: u32 = 1u;
 
 const THREADS = 8u;
 const SAMPLES = 4u;
@@ -90,58 +87,28 @@ fn keep(row: u32, rows: u32, sample: u32, thread: u32, value: mat4x4<f32>) {
     }
 }
 
-// A layer of the perceptron: where its matrix and bias begin, its rows of inputs and outputs, and
-// where they are in `activations`.
-struct Layer {
-    matrix: u32,
-    inputs: u32,
-    outputs: u32,
-    read: u32,
-    write: u32,
-}
-
-// In the order in which they run. There is one piece of code for all of them: drivers on the CPU
-// take seconds to compile a kernel of many loads.
-const POINT_OUT = 0u;
-const FEATURE_IN = 1u;
-const FEATURE_OUT = 2u;
-const RGB_IN = 3u;
-const RGB_OUT = 4u;
-const LAYERS = 5u;
-
-fn layer(i: u32) -> Layer {
+// First row of a layer's inputs, and of its outputs.
+fn rows_of(i: u32) -> vec2<u32> {
     switch i {
         case POINT_OUT: {
             // Behind the planes' features.
-            return Layer(
-                field.point_out, field.point_hidden, field.point_output, 0u,
-                HALF + field.plane_channels,
-            );
+            return vec2<u32>(0u, HALF + field.plane_channels);
         }
-        case FEATURE_IN: {
-            return Layer(
-                field.feature_in, field.plane_channels + field.point_output, field.feature_hidden,
-                HALF, 0u,
-            );
-        }
-        case FEATURE_OUT: {
-            return Layer(field.feature_out, field.feature_hidden, field.feature_hidden, 0u, HALF);
-        }
-        case RGB_IN: {
-            return Layer(field.rgb_in, field.feature_hidden, field.rgb_hidden, HALF, 0u);
+        case FEATURE_IN, RGB_IN: {
+            return vec2<u32>(HALF, 0u);
         }
         default: {
-            return Layer(field.rgb_out, field.rgb_hidden, march.channels, 0u, HALF);
+            return vec2<u32>(0u, HALF);
         }
     }
 }
 
 // Runs a layer without its activation, its bias `times` as often for each sample.
-fn run(l: Layer, times: vec4<f32>, thread: u32) {
+fn run(l: Layer, rows: vec2<u32>, times: vec4<f32>, thread: u32) {
     for (var o = 0u; o < l.outputs; o += 4u) {
-        // The last block may have fewer channels: what its other sums are, nobody keeps.
+        // The last block may have fewer channels: its other sums are dropped.
         let last = l.outputs - o - 1u;
-        let own_bias = l.matrix + l.inputs * l.outputs * 4u + o + min(thread, last);
+        let own_bias = bias_at(l) + o + min(thread, last);
         let bias = broadcast_low(weight(own_bias));
         var block = Block(times.x * bias, times.y * bias, times.z * bias, times.w * bias);
         let low = l.matrix + o * 4u + min(thread, last * 4u + 3u);
@@ -154,20 +121,18 @@ fn run(l: Layer, times: vec4<f32>, thread: u32) {
                 broadcast_low(first), broadcast_high(first),
                 broadcast_low(second), broadcast_high(second),
             );
-            let x = place(l.read + k, 0u, thread);
+            let x = place(rows.x + k, 0u, thread);
             block.a = multiplied(block.a, w, activations[x]);
             block.b = multiplied(block.b, w, activations[x + THREADS]);
             block.c = multiplied(block.c, w, activations[x + 2u * THREADS]);
             block.d = multiplied(block.d, w, activations[x + 3u * THREADS]);
         }
-        keep(l.write + o, last + 1u, 0u, thread, block.a);
-        keep(l.write + o, last + 1u, 1u, thread, block.b);
-        keep(l.write + o, last + 1u, 2u, thread, block.c);
-        keep(l.write + o, last + 1u, 3u, thread, block.d);
+        keep(rows.y + o, last + 1u, 0u, thread, block.a);
+        keep(rows.y + o, last + 1u, 1u, thread, block.b);
+        keep(rows.y + o, last + 1u, 2u, thread, block.c);
+        keep(rows.y + o, last + 1u, 3u, thread, block.d);
     }
 }
-
-// ---- features ------------------------------------------------------------------------------
 
 // Adds an octave's sines or cosines of x and y, then of z and the other function's x, and so on:
 // two embedded numbers per load.
@@ -226,15 +191,13 @@ fn shared_hidden(n: Neighbours, c: u32, thread: u32) -> mat4x4<f32> {
 // The planes' features into the second half, the points' hidden features into the first one;
 // returns the sum of the point weights.
 fn gather(at: vec3<f32>, sample: u32, local: u32, thread: u32) -> f32 {
-    let xy = texels(at.xy);
-    let xz = texels(at.xz);
-    let zy = texels(at.zy);
+    let planes = planes_around(at);
     for (var c = 0u; c < field.plane_channels; c++) {
-        activations[place(HALF + c, local, thread)] = plane_features(xy, xz, zy, c);
+        activations[place(HALF + c, local, thread)] = plane_features(planes, c);
     }
     var sum = 0.0;
     for (var batch = 0u; batch * 4u < NEIGHBOURS; batch++) {
-        let n = neighbours_of(at, sample, batch, NEIGHBOURS, GLOBAL_WEIGHTS == 1u);
+        let n = neighbours_of(at, sample, batch);
         sum += dot(n.weight, vec4<f32>(1.0));
         for (var c = 0u; c < field.point_hidden; c += 4u) {
             var hidden = shared_hidden(n, c, thread);
@@ -258,21 +221,10 @@ fn gather(at: vec3<f32>, sample: u32, local: u32, thread: u32) -> f32 {
     return sum;
 }
 
-// ---- the whole -----------------------------------------------------------------------------
-
-fn position(sample: u32) -> vec3<f32> {
-    let direction = rays[sample / field.samples * march.stride].xyz;
-    return frame.origin.xyz + depths[sample] * direction;
-}
-
-@compute @workgroup_size(8)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    // Consecutive threads own consecutive samples, which read the same texels and points.
-    let first = (group.y * groups.x + group.x) * THREADS * SAMPLES + thread;
+@compute @workgroup_size(THREADS)
+fn main(own: Thread) {
+    let thread = own.local;
+    let first = group_index(own) * THREADS * SAMPLES + thread;
     if SKIP_EMPTY == 1u && !subgroupAny(reaches_cube(first)) {
         clear_opacities(first);
         return;
@@ -284,21 +236,21 @@ fn main(
         sums = select(sums, vec4<f32>(sum), vec4<u32>(s) == vec4<u32>(0u, 1u, 2u, 3u));
     }
 
+    // One piece of code for all layers: drivers on the CPU take seconds to compile many loads.
     for (var i = 0u; i < LAYERS; i++) {
         let l = layer(i);
+        let rows = rows_of(i);
         // The second point layer runs on a weighted sum: its bias as often as the weights say.
-        run(l, select(vec4<f32>(1.0), sums, i == POINT_OUT), thread);
+        run(l, rows, select(vec4<f32>(1.0), sums, i == POINT_OUT), thread);
         if i == POINT_OUT || i == RGB_OUT {
             continue;
         }
         for (var s = 0u; s < SAMPLES; s++) {
-            let ray = min(first + s * THREADS, field.count - 1u) / field.samples;
             for (var o = 0u; o < l.outputs; o++) {
-                let at = place(l.write + o, s, thread);
+                let at = place(rows.y + o, s, thread);
                 var value = activations[at];
                 if i == RGB_IN {
-                    // The viewing direction's half of the layer, computed once per ray.
-                    value += rays[ray * march.stride + 1u + o];
+                    value += view(first + s * THREADS, o);
                 }
                 activations[at] = max(value, vec4<f32>());
             }
@@ -310,10 +262,14 @@ fn main(
             }
         }
     }
-    emit_values(first, thread);
+    for (var s = 0u; s < SAMPLES; s++) {
+        for (var o = 0u; o < march.channels; o++) {
+            emit(activations[place(HALF + o, s, thread)], first + s * THREADS, o);
+        }
+    }
 }
 
-// Whether any of a thread's samples is in the cube.
+// Predicate: any of a thread's samples is in the cube.
 fn reaches_cube(first: u32) -> bool {
     var reaches = false;
     for (var s = 0u; s < SAMPLES; s++) {
@@ -331,7 +287,7 @@ fn clear_opacities(first: u32) {
     }
 }
 
-// Stores the opacities of a thread's samples; whether there are any.
+// Stores the opacities of a thread's samples. Returns true if any is not zero.
 fn emit_opacities(first: u32, thread: u32) -> bool {
     var seen = false;
     for (var s = 0u; s < SAMPLES; s++) {
@@ -339,30 +295,13 @@ fn emit_opacities(first: u32, thread: u32) -> bool {
         if sample >= field.count {
             break;
         }
-        var density = weight(field.density + field.feature_hidden).x;
+        var density = density_bias();
         for (var k = 0u; k < field.feature_hidden; k++) {
-            density += dot(weight(field.density + k), activations[place(HALF + k, s, thread)]);
+            density += density_of(k, activations[place(HALF + k, s, thread)]);
         }
-        let opacity = select(0.0, 1.0 - exp(-softplus(density)), in_cube(position(sample)));
+        let opacity = opacity_of(density, position(sample));
         opacities[sample] = opacity;
         seen |= opacity > 0.0;
     }
     return seen;
-}
-
-// Stores the values of a thread's samples; the first three are colours.
-fn emit_values(first: u32, thread: u32) {
-    for (var s = 0u; s < SAMPLES; s++) {
-        let sample = first + s * THREADS;
-        if sample >= field.count {
-            break;
-        }
-        for (var o = 0u; o < march.channels; o++) {
-            var value = activations[place(HALF + o, s, thread)];
-            if o == 0u {
-                value = vec4<f32>(sigmoid_wide(value).xyz, value.w);
-            }
-            store_values(sample * march.channels + o, value);
-        }
-    }
 }

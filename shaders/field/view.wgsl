@@ -2,7 +2,7 @@
 //
 // One thread per ray and four channels.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}
 #import gpavatar::rays::Rays
 
@@ -16,13 +16,9 @@ struct View {
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [27][channels]
 @group(0) @binding(3) var<storage, read_write> rays: array<vec4<f32>>; // [ray][stride]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let index = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let index = thread_index(thread);
     let ray = index / size.channels;
     let c = index % size.channels;
     if ray >= march.count {

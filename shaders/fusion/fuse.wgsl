@@ -5,16 +5,16 @@
 // softmax keeps its running maximum and rescales when that grows; the ratio also keeps the plain
 // sum of the planes, for texels whose weights cancel. One thread per texel and plane.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::projection::{Texel, project}
 #import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Fuse {
     // Texels times planes.
     count: u32,
-    // Of a plane, divided by four.
+    // Channels of a plane divided by four.
     channels: u32,
-    // Of the query and key product.
+    // Factor of the product of query and key.
     scale: f32,
     // 1: softmax, 0: ratio.
     softmax: u32,
@@ -37,13 +37,9 @@ struct Source {
 @group(1) @binding(1) var<uniform> current: Source;
 @group(1) @binding(2) var<storage, read_write> logits: array<f32>; // [source][texel][plane]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let index = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let index = thread_index(thread);
     if index >= size.count {
         return;
     }

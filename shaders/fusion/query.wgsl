@@ -3,13 +3,13 @@
 //
 // One thread per texel and plane.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::projection::{Texel, project}
 
 struct Query {
     // Texels times planes.
     count: u32,
-    // Of a plane, divided by four.
+    // Channels of a plane divided by four.
     channels: u32,
 }
 
@@ -17,13 +17,9 @@ struct Query {
 @group(0) @binding(2) var<storage, read> input: array<vec4<f32>>; // [texel][plane][c]
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>; // [texel][plane][c]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let index = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let index = thread_index(thread);
     if index >= size.count {
         return;
     }

@@ -2,7 +2,7 @@
 //
 // One thread per vertex.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 
 struct Blend {
     vertices: u32,
@@ -16,13 +16,9 @@ struct Blend {
 @group(0) @binding(3) var<storage, read> coefficients: array<f32>; // [shape]
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>; // [vertex], w = 0
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let vertex = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let vertex = thread_index(thread);
     if vertex >= size.vertices {
         return;
     }

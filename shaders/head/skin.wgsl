@@ -3,7 +3,7 @@
 //
 // One thread per vertex.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 
 struct Skin {
     vertices: u32,
@@ -24,13 +24,9 @@ struct Skin {
 // Largest coordinate of a point, that of given points as well.
 const FARTHEST = 1e6;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let vertex = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let vertex = thread_index(thread);
     if vertex >= size.vertices {
         return;
     }

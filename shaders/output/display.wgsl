@@ -2,7 +2,7 @@
 //
 // One thread per pixel.
 
-#import gpavatar::bilinear::taps
+#import gpavatar::bilinear::{corners, between}
 #import gpavatar::frame::Frame
 
 struct Display {
@@ -26,7 +26,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let colour = clamp(image[id.y * display.size + id.x].rgb, vec3<f32>(), vec3<f32>(1.0));
     var pixel = vec4<f32>(colour, 1.0);
     if frame.transparent == 1u {
-        let opacity = clamp(upsampled(id.xy), 0.0, 1.0);
+        let opacity = clamp(upsampled(id.xy).x, 0.0, 1.0);
         // Below half a step of alpha the colour does not matter.
         pixel = vec4<f32>();
         if opacity > 0.5 / 255.0 {
@@ -36,15 +36,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     textureStore(output, id.xy, pixel);
 }
 
-fn upsampled(at: vec2<u32>) -> f32 {
-    let step = f32(display.low_res) / f32(display.size);
-    let tx = taps(at.x, step, display.low_res);
-    let ty = taps(at.y, step, display.low_res);
-    let top = ty.low * display.low_res;
-    let bottom = ty.high * display.low_res;
-    return mix(
-        mix(extent[top + tx.low].x, extent[top + tx.high].x, tx.fraction),
-        mix(extent[bottom + tx.low].x, extent[bottom + tx.high].x, tx.fraction),
-        ty.fraction,
+fn upsampled(pixel: vec2<u32>) -> vec4<f32> {
+    let step = vec2<f32>(f32(display.low_res) / f32(display.size));
+    let at = corners(pixel.x, pixel.y, step, display.low_res, display.low_res);
+    return between(
+        extent[at.pixel.x], extent[at.pixel.y], extent[at.pixel.z], extent[at.pixel.w], at.fraction
     );
 }

@@ -1,7 +1,9 @@
 // Gathers the points into clusters of neighbours and bounds each by a box.
 //
-// Membership is fixed per avatar (vertices that are close in the neutral face stay close); a
-// workgroup owns a cluster of at most 64 points. Unused places hold points at infinity.
+// Membership is fixed per avatar: vertices that are close in the neutral face stay close. A workgroup
+// owns a cluster, a thread each place of it. Unused places hold points at infinity.
+
+#import gpavatar::search_layout::CAPACITY
 
 struct Cluster {
     // Places of a cluster.
@@ -18,10 +20,10 @@ struct Cluster {
 const FAR = 1e18;
 const NONE = 65535.0;
 
-var<workgroup> low: array<vec3<f32>, 64>;
-var<workgroup> high: array<vec3<f32>, 64>;
+var<workgroup> low: array<vec3<f32>, CAPACITY>;
+var<workgroup> high: array<vec3<f32>, CAPACITY>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(CAPACITY)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     low[thread] = vec3<f32>(FAR);
     high[thread] = vec3<f32>(-FAR);
@@ -44,7 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     var lowest = low[0];
     var highest = high[0];
-    for (var i = 1u; i < 64u; i++) {
+    for (var i = 1u; i < CAPACITY; i++) {
         lowest = min(lowest, low[i]);
         highest = max(highest, high[i]);
     }

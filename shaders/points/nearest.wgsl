@@ -6,19 +6,15 @@
 // threads own the same segment of neighbouring rays.
 
 #import gpavatar::cube::in_cube
+#import gpavatar::grid::{Thread, group_index}
+#import gpavatar::samples::{march, direction_of, position_of}
 #import gpavatar::search::{
-    march, frame, search, rays, depths, clustered, bounds, partials,
+    WEIGHT_SUMS, SKIP_EMPTY, search, clustered, bounds, partials,
     squared, from_box, limit, reciprocals, keep, keep_any,
 }
 #import gpavatar::search_layout::GROUP
+#import gpavatar::sums::{THREADS, sum_of}
 #import gpavatar::top_k::{NONE, Nearest, nobody, insert}
-
-// 1 also sums the reciprocal squared distances.
-override WEIGHT_SUMS: u32 = 0u;
-// 1 does not search for samples outside of the cube. The sums would lack them.
-override SKIP_EMPTY: u32 = 0u;
-
-var<workgroup> sums: array<vec4<f32>, 128>;
 
 fn box_distance(box: u32, at: vec3<f32>) -> f32 {
     return from_box(bounds[box * 2u].xyz, bounds[box * 2u + 1u].xyz, at);
@@ -54,24 +50,21 @@ fn scan(cluster: u32, at: vec3<f32>, found: Nearest) -> Nearest {
     return list;
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let workgroup = group.y * groups.x + group.x;
-    let index = workgroup * 64u + thread;
+@compute @workgroup_size(THREADS)
+fn main(own: Thread) {
+    let thread = own.local;
+    let workgroup = group_index(own);
+    let index = workgroup * THREADS + thread;
     let ray = index % march.count;
     let first = index / march.count * search.segment;
     let end = min(first + search.segment, search.samples);
-    let direction = rays[ray * march.stride].xyz;
+    let direction = direction_of(ray);
     var list = nobody(1e37);
     var near_sums = vec4<f32>();
     var far_sums = vec4<f32>();
     for (var s = first; s < end; s++) {
         let sample = ray * search.samples + s;
-        let at = frame.origin.xyz + depths[sample] * direction;
+        let at = position_of(sample, direction);
         if SKIP_EMPTY == 1u && !in_cube(at) {
             keep_any(sample);
             continue;
@@ -100,14 +93,8 @@ fn main(
         far_sums += reciprocals(list.d_e, list.d_f, list.d_g, list.d_h);
     }
     if WEIGHT_SUMS == 1u {
-        sums[thread] = near_sums;
-        sums[64u + thread] = far_sums;
-        workgroupBarrier();
+        let total = sum_of(near_sums, far_sums, thread);
         if thread < 2u {
-            var total = vec4<f32>();
-            for (var i = 0u; i < 64u; i++) {
-                total += sums[thread * 64u + i];
-            }
             partials[workgroup * 2u + thread] = total;
         }
     }

@@ -1,22 +1,19 @@
 // The eight nearest points of every sample, exactly, by threads that share what they load.
 //
-// What `nearest` computes, for adapters where a load costs far more than a broadcast, and a branch as
-// much as both its sides (CPU implementations). A workgroup is eight threads that follow segments of
+// Computes the same as `nearest`, for adapters where a load costs far more than a broadcast, and a branch
+// as much as both its sides (CPU implementations). A workgroup is eight threads that follow segments of
 // neighbouring rays together: a cluster that is near enough for one of them is scanned by all. Needs
 // subgroups of at least eight threads.
 
 #import gpavatar::cube::in_cube
+#import gpavatar::grid::{Thread, group_index}
+#import gpavatar::samples::{march, direction_of, position_of}
 #import gpavatar::search::{
-    march, frame, search, rays, depths, clustered, bounds, partials,
+    WEIGHT_SUMS, SKIP_EMPTY, search, clustered, bounds, partials,
     squared, from_box, limit, reciprocals, keep, keep_any,
 }
 #import gpavatar::search_layout::GROUP
 #import gpavatar::top_k::{NONE, Nearest, nobody, insert}
-
-// 1 also sums the reciprocal squared distances.
-override WEIGHT_SUMS: u32 = 0u;
-// 1 does not search for samples outside of the cube. The sums would lack them.
-override SKIP_EMPTY: u32 = 0u;
 
 const THREADS = 8u;
 
@@ -35,7 +32,7 @@ fn scan(cluster: u32, at: vec3<f32>, found: Nearest, thread: u32) -> Nearest {
     let first = cluster * search.capacity;
     for (var i = 0u; i < search.capacity; i += THREADS) {
         var loaded = clustered[first + min(i + thread, search.capacity - 1u)];
-        // Nobody twice: what is beyond the end is farther than any limit.
+        // No point twice: places behind the end are farther than any limit.
         loaded.x = select(loaded.x, 1e19, i + thread >= search.capacity);
         list = offer(list, at, subgroupBroadcast(loaded, 0u));
         list = offer(list, at, subgroupBroadcast(loaded, 1u));
@@ -81,7 +78,7 @@ fn nearest_box(first: u32, end: u32, at: vec3<f32>, thread: u32) -> u32 {
     return subgroupBroadcast(nearest, 0u);
 }
 
-// Which of the boxes first..end, at most 32 of them, are near enough for some thread: a bit each.
+// A bit for each of the boxes first..end, at most 32: set if it is near enough for some thread.
 fn wanted_boxes(first: u32, end: u32, at: vec3<f32>, limit: f32, thread: u32) -> u32 {
     var wanted = 0u;
     for (var box = first; box < end; box += 4u) {
@@ -96,17 +93,14 @@ fn wanted_boxes(first: u32, end: u32, at: vec3<f32>, limit: f32, thread: u32) ->
     return wanted;
 }
 
-@compute @workgroup_size(8)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let workgroup = group.y * groups.x + group.x;
+@compute @workgroup_size(THREADS)
+fn main(own: Thread) {
+    let thread = own.local;
+    let workgroup = group_index(own);
     let index = workgroup * THREADS + thread;
     let ray = index % march.count;
     let first = index / march.count * search.segment;
-    let direction = rays[ray * march.stride].xyz;
+    let direction = direction_of(ray);
     var known = nobody(1e37);
     var near_sums = vec4<f32>();
     var far_sums = vec4<f32>();
@@ -115,7 +109,7 @@ fn main(
     for (var i = 0u; i < search.segment; i++) {
         let s = min(first + i, search.samples - 1u);
         let sample = ray * search.samples + s;
-        let at = frame.origin.xyz + depths[sample] * direction;
+        let at = position_of(sample, direction);
         let searches = SKIP_EMPTY == 0u || in_cube(at);
         if !subgroupAny(searches) {
             if first + i < search.samples {
@@ -150,7 +144,7 @@ fn main(
                 while wanted != 0u {
                     let cluster = first_cluster + firstTrailingBit(wanted);
                     wanted &= wanted - 1u;
-                    // What has been found since may have brought the limit nearer.
+                    // Points found since may have brought the limit nearer.
                     if subgroupAny(box_distance(cluster, at, thread) <= list.d_h) {
                         list = scan(cluster, at, list, thread);
                         seed = cluster;

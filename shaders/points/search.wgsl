@@ -1,10 +1,14 @@
 #define_import_path gpavatar::search
 
-// What both searches for the nearest points share.
+// The common part of the searches for the nearest points.
 
-#import gpavatar::frame::Frame
-#import gpavatar::rays::Rays
+#import gpavatar::samples::points
 #import gpavatar::top_k::{Nearest, NONE}
+
+// 1 also sums the reciprocal squared distances.
+override WEIGHT_SUMS: u32 = 0u;
+// 1 does not search for samples outside of the cube. The sums would lack them.
+override SKIP_EMPTY: u32 = 0u;
 
 struct Search {
     // Samples per ray in this pass, and per thread.
@@ -17,12 +21,7 @@ struct Search {
     groups: u32,
 }
 
-@group(0) @binding(0) var<uniform> march: Rays;
-@group(0) @binding(1) var<uniform> frame: Frame;
 @group(0) @binding(2) var<uniform> search: Search;
-@group(0) @binding(3) var<storage, read> rays: array<vec4<f32>>; // [ray][stride]
-@group(0) @binding(4) var<storage, read> depths: array<f32>; // [ray][samples]
-@group(0) @binding(5) var<storage, read> points: array<vec4<f32>>; // [point], w unused
 @group(0) @binding(6) var<storage, read> clustered: array<vec4<f32>>; // [cluster][place], w: index
 // Boxes of the clusters, then of the groups.
 @group(0) @binding(7) var<storage, read> bounds: array<vec4<f32>>; // [box][low, high]
@@ -62,7 +61,7 @@ fn reciprocals(a: f32, b: f32, c: f32, d: f32) -> vec4<f32> {
     return 1.0 / max(vec4<f32>(a, b, c, d), vec4<f32>(1e-12));
 }
 
-// What has no opacity whatever is near: any points will do.
+// For samples whose opacity is zero whatever is near.
 fn keep_any(sample: u32) {
     neighbours[sample] = vec4<u32>();
 }

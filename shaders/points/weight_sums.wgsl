@@ -2,6 +2,8 @@
 //
 // One workgroup; its threads stride over the partial sums of the search.
 
+#import gpavatar::sums::{THREADS, sum_of}
+
 struct WeightSums {
     count: u32,
 }
@@ -10,24 +12,16 @@ struct WeightSums {
 @group(0) @binding(1) var<storage, read> partials: array<vec4<f32>>; // [count][2]
 @group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>; // [2]
 
-var<workgroup> sums: array<vec4<f32>, 128>;
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32) {
     var near_sums = vec4<f32>();
     var far_sums = vec4<f32>();
-    for (var i = thread; i < size.count; i += 64u) {
+    for (var i = thread; i < size.count; i += THREADS) {
         near_sums += partials[i * 2u];
         far_sums += partials[i * 2u + 1u];
     }
-    sums[thread] = near_sums;
-    sums[64u + thread] = far_sums;
-    workgroupBarrier();
+    let total = sum_of(near_sums, far_sums, thread);
     if thread < 2u {
-        var total = vec4<f32>();
-        for (var i = 0u; i < 64u; i++) {
-            total += sums[thread * 64u + i];
-        }
         output[thread] = total;
     }
 }

@@ -4,7 +4,7 @@
 // centres: x and y run linearly over [1, -1] / focal.
 
 #import gpavatar::frame::Frame
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays
 
 @group(0) @binding(0) var<uniform> march: Rays;
@@ -35,13 +35,9 @@ fn slab(origin: f32, direction: f32) -> vec2<f32> {
     return vec2<f32>(min(a, b), max(a, b));
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let ray = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let ray = thread_index(thread);
     if ray >= march.count {
         return;
     }

@@ -5,7 +5,7 @@
 // become edges, and the mid-points of those the fine depths. One thread per ray walks along the
 // ray three times and keeps nothing but its place.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays
 #import gpavatar::values::{StoredValues, unpacked_values}
 
@@ -22,13 +22,9 @@ override COARSE_COLOUR: u32 = 0u;
 // Added to every weight.
 const FLOOR = 1e-5;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let ray = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let ray = thread_index(thread);
     if ray >= march.count {
         return;
     }

@@ -3,7 +3,7 @@
 // Both lists are sorted, so a merge visits all in order. One thread per ray and four channels;
 // the first of a ray also leaves its accumulated opacity, mean depth and largest depth.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays
 #import gpavatar::values::{StoredValues, unpacked_values}
 
@@ -18,13 +18,9 @@
 // Accumulated opacity, Σ weight depth, largest depth.
 @group(0) @binding(8) var<storage, read_write> extent: array<vec4<f32>>; // [ray]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let index = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let index = thread_index(thread);
     let ray = index / march.channels;
     let c = index % march.channels;
     if ray >= march.count {

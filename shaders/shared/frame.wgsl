@@ -1,6 +1,6 @@
 #define_import_path gpavatar::frame
 
-// What changes from frame to frame, except for the head's coefficients.
+// The values that change from frame to frame, except for the head's coefficients.
 struct Frame {
     // Rows of the world-to-camera rotation R (row vectors: x_cam = x R + T); w unused.
     rotation: array<vec4<f32>, 3>,

@@ -1,7 +1,22 @@
 #define_import_path gpavatar::grid
 
-// Index of a thread among all of a dispatch in workgroups of 64. What is more than fits one
-// dimension of a dispatch is folded into rows.
-fn thread_index(group: vec3<u32>, groups: vec3<u32>, local: u32) -> u32 {
-    return (group.y * groups.x + group.x) * 64u + local;
+// Dispatches of one dimension. What exceeds a dimension of a dispatch is folded into rows.
+
+// Threads of a workgroup in kernels that use thread_index.
+const GROUP_SIZE = 64u;
+
+struct Thread {
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+}
+
+// Index of the thread's workgroup among all of the dispatch.
+fn group_index(thread: Thread) -> u32 {
+    return thread.group.y * thread.groups.x + thread.group.x;
+}
+
+// Index of the thread among all of the dispatch.
+fn thread_index(thread: Thread) -> u32 {
+    return group_index(thread) * GROUP_SIZE + thread.local;
 }

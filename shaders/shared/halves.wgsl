@@ -6,7 +6,7 @@ fn from_halves(x: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(x.x), unpack2x16float(x.y));
 }
 
-// What is larger than the largest half becomes that one rather than infinity.
+// Larger numbers become the largest half rather than infinity.
 fn to_halves(x: vec4<f32>) -> vec2<u32> {
     let y = clamp(x, vec4<f32>(-65504.0), vec4<f32>(65504.0));
     return vec2<u32>(pack2x16float(y.xy), pack2x16float(y.zw));

@@ -21,7 +21,7 @@ fn first_octave(v: vec3<f32>) -> Octave {
 }
 
 // Sine and cosine of twice the angle. 1 - 2 sine² would quadruple the error of sine² + cosine² = 1
-// each time, this doubles it.
+// each time, this form doubles it.
 fn next_octave(octave: Octave) -> Octave {
     return Octave(
         2.0 * octave.sine * octave.cosine,

@@ -1,8 +1,7 @@
 #define_import_path gpavatar::stored
 
-// Four numbers as maps, tri-planes and the radiance field's weights are kept in memory: as they are
-// or, in a kernel's variant for that storage, rounded to half precision. They are computed with in
-// full precision, unless a kernel says that it does not.
+// Four numbers of a map, a tri-plane or the radiance field's weights, as they are stored: in 32 bits or,
+// with MAPS_F16, in 16.
 
 #ifdef MAPS_F16
 #import gpavatar::halves::{from_halves, to_halves}

@@ -1,7 +1,7 @@
 #define_import_path gpavatar::values
 
-// Four of the values that the radiance field gives a sample, as they are kept in memory: as they are
-// or, in a kernel's compact variants, rounded to half precision.
+// Four of the radiance field's values of a sample, as they are stored: in 32 bits or, with SAMPLES_F16,
+// in 16.
 
 #ifdef SAMPLES_F16
 #import gpavatar::halves::{from_halves, to_halves}

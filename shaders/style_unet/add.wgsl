@@ -1,6 +1,6 @@
 // Sum of two feature maps of one shape. One thread per four elements.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Add {
@@ -13,13 +13,9 @@ struct Add {
 @group(0) @binding(2) var<storage, read> right: array<Stored>; // [count]
 @group(0) @binding(3) var<storage, read_write> output: array<Stored>; // [count]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let i = thread_index(thread);
     if i < size.count {
         output[i] = packed(unpacked(left[i]) + unpacked(right[i]));
     }

@@ -7,8 +7,8 @@
 // Subgroups of any size will do: too few take the tasks in turn, and idle ones repeat the last.
 // Workgroup x, y: rectangles; z: groups of output channels.
 
-#import gpavatar::conv_epilogue::{conv, weights, modulation, store}
-#import gpavatar::conv_input::pixel
+#import gpavatar::conv_epilogue::{conv, store}
+#import gpavatar::conv_input::{MODULATED, pixel, modulated}
 #import gpavatar::conv_matrices::{
     CHUNK, SKEW, PIXEL_STRIDE, TASKS, SIDE, staged, sums,
     Sums, load_pixels, load_weights, load_sums, store_sums, multiply_add,
@@ -16,14 +16,8 @@
 #ifdef EMULATED_MATRICES
 #import gpavatar::conv_matrices::{SUBGROUP, lane}
 #endif
-#import gpavatar::network_weights::unpacked_weights
+#import gpavatar::conv_weights::{KERNEL_SIZE, weight}
 
-// 3 or 1.
-override KERNEL_SIZE: u32 = 3u;
-// 1 scales the input channels by the layer's modulation.
-override MODULATED: u32 = 0u;
-// 1 reads the double of the map.
-override UPSAMPLED: u32 = 0u;
 // Tasks next to each other along the output channels (1, 2 or 4); the others are below each other.
 override CHANNEL_GROUPS: u32 = 2u;
 
@@ -47,11 +41,10 @@ fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u3
         let y = top + place / width;
         var value = vec4<f32>();
         if c + quarter < conv.input_channels {
-            value = pixel(x, y, c + quarter, UPSAMPLED == 1u);
+            value = modulated(pixel(x, y, c + quarter), c + quarter);
             if MODULATED == 1u {
-                // What is larger than the largest half becomes that one rather than infinity.
-                let scaled = value * modulation[conv.modulation_offset + c + quarter];
-                value = clamp(scaled, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+                // Infinity would be lasting; the largest half is not.
+                value = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));
             }
         }
         stage(place * PIXEL_STRIDE + quarter * 4u, value);
@@ -73,7 +66,7 @@ fn stage_weights(thread: u32, start: u32, first_eighth: u32, c: u32, ky: u32) {
         // The pixels' zeros behind the last channel need finite weights.
         if c + row / 4u < conv.input_channels {
             let tap = min(first_eighth + eighth, last) * taps + ky * KERNEL_SIZE + kx;
-            value = unpacked_weights(weights[((tap * conv.input_channels + c) * 4u + row) * 2u + i % 2u]);
+            value = weight(((tap * conv.input_channels + c) * 4u + row) * 2u + i % 2u);
         }
         let at = (kx * CHUNK + row) * (eighths * 8u + SKEW) + eighth * 8u + i % 2u * 4u;
         stage(start + at, value);
@@ -108,7 +101,7 @@ fn finish(
     workgroupBarrier();
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,

@@ -1,12 +1,11 @@
 #define_import_path gpavatar::conv_epilogue
 
-// What the convolution kernels share: parameters, bindings, and everything that happens to an
+// The convolution kernels' common part: parameters, bindings, and the epilogue that finishes an
 // accumulated output before it is stored.
 
 #import gpavatar::activation::{lrelu, sigmoid_wide}
-#import gpavatar::bilinear::taps
+#import gpavatar::bilinear::{corners, between}
 #import gpavatar::frame::Frame
-#import gpavatar::network_weights::StoredWeights
 #import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Conv {
@@ -22,14 +21,14 @@ struct Conv {
     noise_offset: u32,
     noise_gain: f32,
     flags: u32,
-    // Of Winograd's transforms: first row of tiles, and how many there are.
+    // Winograd's transforms: first row of tiles, and how many there are.
     band_start: u32,
     band_rows: u32,
 }
 
-// Of four output channels.
+// Four output channels.
 struct Channels {
-    // What their weights are in units of.
+    // Quantisation scale of their weights.
     gain: vec4<f32>,
     bias: vec4<f32>,
 }
@@ -48,7 +47,6 @@ const SIGMOID = 64u;
 @group(0) @binding(0) var<uniform> conv: Conv;
 @group(0) @binding(1) var<uniform> frame: Frame;
 @group(0) @binding(2) var<storage, read> input: array<Stored>; // [y][x][c]
-@group(0) @binding(3) var<storage, read> weights: array<StoredWeights>; // [o/8][tap][c][8]
 @group(0) @binding(4) var<storage, read> channels: array<Channels>; // [o]
 @group(0) @binding(5) var<storage, read> modulation: array<vec4<f32>>; // [layer][c]
 @group(0) @binding(6) var<storage, read> demodulation: array<vec4<f32>>; // [layer][o]
@@ -95,15 +93,10 @@ fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
 }
 
 fn upsampled(x: u32, y: u32, o: u32) -> vec4<f32> {
-    let width = conv.width / 2u;
-    let tx = taps(x, 0.5, width);
-    let ty = taps(y, 0.5, conv.height / 2u);
-    let top = ty.low * width;
-    let bottom = ty.high * width;
-    return mix(
-        mix(half(top + tx.low, o), half(top + tx.high, o), tx.fraction),
-        mix(half(bottom + tx.low, o), half(bottom + tx.high, o), tx.fraction),
-        ty.fraction,
+    let at = corners(x, y, vec2<f32>(0.5), conv.width / 2u, conv.height / 2u);
+    return between(
+        half(at.pixel.x, o), half(at.pixel.y, o), half(at.pixel.z, o), half(at.pixel.w, o),
+        at.fraction,
     );
 }
 

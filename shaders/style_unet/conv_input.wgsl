@@ -1,33 +1,41 @@
 #define_import_path gpavatar::conv_input
 
-// The map that a convolution reads, or its double, as bilinear interpolation gives it.
+// The map that a convolution reads: as it is stored, or upsampled 2x by bilinear interpolation.
 
-#import gpavatar::bilinear::taps
-#import gpavatar::conv_epilogue::{conv, input}
+#import gpavatar::bilinear::{corners, between}
+#import gpavatar::conv_epilogue::{conv, input, modulation}
 #import gpavatar::stored::unpacked
+
+// 1 scales the input channels by the layer's modulation.
+override MODULATED: u32 = 0u;
+// 1 reads the 2x-upsampled map.
+override UPSAMPLED: u32 = 0u;
 
 // Channels 4c..4c+4 of a pixel; zero outside of the image. Left of and above it coordinates wrap to
 // huge numbers.
-fn pixel(x: u32, y: u32, c: u32, upsampled: bool) -> vec4<f32> {
+fn pixel(x: u32, y: u32, c: u32) -> vec4<f32> {
     if x >= conv.width || y >= conv.height {
         return vec4<f32>();
     }
-    if !upsampled {
+    if UPSAMPLED == 0u {
         return source(y * conv.width + x, c);
     }
-    let width = conv.width / 2u;
-    let tx = taps(x, 0.5, width);
-    let ty = taps(y, 0.5, conv.height / 2u);
-    let top = ty.low * width;
-    let bottom = ty.high * width;
-    return mix(
-        mix(source(top + tx.low, c), source(top + tx.high, c), tx.fraction),
-        mix(source(bottom + tx.low, c), source(bottom + tx.high, c), tx.fraction),
-        ty.fraction,
+    let at = corners(x, y, vec2<f32>(0.5), conv.width / 2u, conv.height / 2u);
+    return between(
+        source(at.pixel.x, c), source(at.pixel.y, c), source(at.pixel.z, c), source(at.pixel.w, c),
+        at.fraction,
     );
 }
 
-// Channels 4c..4c+4 of a pixel of the map as it is.
+// Channels 4c..4c+4 of a pixel of the map as it is stored.
 fn source(at: u32, c: u32) -> vec4<f32> {
     return unpacked(input[at * conv.input_channels + c]);
+}
+
+// A pixel's channels 4c..4c+4 as the layer's modulation scales them.
+fn modulated(value: vec4<f32>, c: u32) -> vec4<f32> {
+    if MODULATED == 1u {
+        return value * modulation[conv.modulation_offset + c];
+    }
+    return value;
 }

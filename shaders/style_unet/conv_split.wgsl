@@ -1,24 +1,18 @@
 // Convolution, 3x3 with zero padding 1 or 1x1, whose sums are split over the threads of a workgroup
 // (split-K): for maps with too few pixels to occupy a device.
 //
-// A workgroup owns 8 pixels, row by row, times 8 output channels. Each of its 64 threads takes every
-// 64th pair of a tap and four input channels; what they have summed up is then added in workgroup
-// memory. Workgroup x: pixels; y: eighths of the output channels.
+// A workgroup owns 8 pixels, row by row, times 8 output channels. Each of its threads takes every
+// 64th pair of a tap and four input channels; then the threads' sums are added in workgroup memory.
+// Workgroup x: pixels; y: eighths of the output channels.
 
-#import gpavatar::conv_epilogue::{conv, weights, modulation, store}
-#import gpavatar::conv_input::pixel
-#import gpavatar::network_weights::unpacked_weights
+#import gpavatar::conv_epilogue::{conv, store}
+#import gpavatar::conv_input::{pixel, modulated}
+#import gpavatar::conv_weights::{KERNEL_SIZE, block}
 
-// 3 or 1.
-override KERNEL_SIZE: u32 = 3u;
-// 1 scales the input channels by the layer's modulation.
-override MODULATED: u32 = 0u;
-// 1 reads the double of the map.
-override UPSAMPLED: u32 = 0u;
-
+const PIXELS = 8u;
 const THREADS = 64u;
 
-// What each thread has summed up; then what each quarter of them has.
+// The sums of each thread, then those of each quarter of them.
 var<workgroup> sums: array<vec4<f32>, 1024>; // [pixel][2 o][thread]
 
 // Channels 4c..4c+4 of the pixel in reach of pixel `at` that the tap multiplies; zero outside of the
@@ -27,11 +21,7 @@ fn fetch(at: u32, tap: u32, c: u32) -> vec4<f32> {
     let border = KERNEL_SIZE / 2u;
     let x = at % conv.width + tap % KERNEL_SIZE - border;
     let y = at / conv.width + tap / KERNEL_SIZE - border;
-    let value = pixel(x, y, c, UPSAMPLED == 1u);
-    if MODULATED == 1u {
-        return value * modulation[conv.modulation_offset + c];
-    }
-    return value;
+    return modulated(pixel(x, y, c), c);
 }
 
 // A column for each of four pixels.
@@ -39,14 +29,6 @@ fn fetch_four(at: u32, tap: u32, c: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
         fetch(at, tap, c), fetch(at + 1u, tap, c),
         fetch(at + 2u, tap, c), fetch(at + 3u, tap, c),
-    );
-}
-
-// The 4x4 block of weights at vec4 `at`: four input channels, eight output channels apart.
-fn block(at: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(
-        unpacked_weights(weights[at]), unpacked_weights(weights[at + 2u]),
-        unpacked_weights(weights[at + 4u]), unpacked_weights(weights[at + 6u]),
     );
 }
 
@@ -63,9 +45,9 @@ fn keep(row: u32, thread: u32, low: mat4x4<f32>, high: mat4x4<f32>) {
     sums[at + 7u * THREADS] = high[3];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let first = group.x * 8u;
+    let first = group.x * PIXELS;
     let count = KERNEL_SIZE * KERNEL_SIZE * conv.input_channels;
 
     // Four output channels of four pixels each.
@@ -90,8 +72,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     keep(8u, thread, low_b, high_b);
     workgroupBarrier();
 
-    // A quarter of the threads' sums of one of the 16 rows. Each row is begun elsewhere: all at once
-    // would otherwise read from one bank.
+    // A quarter of the threads' sums of one of the 16 rows. Threads begin at different columns, hence
+    // in different banks.
     let row = thread % 16u;
     let quarter = row * THREADS + thread / 16u * 16u;
     var total = vec4<f32>();

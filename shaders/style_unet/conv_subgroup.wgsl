@@ -3,20 +3,20 @@
 // A workgroup is eight threads, each with 4 pixels of a row and all with the same 16 output
 // channels. Every weight is loaded once, by one of them, and handed to the others: for adapters
 // where a load costs far more than a broadcast (CPU implementations load thread by thread). Needs
-// subgroups of at least eight threads. Workgroups along x, continued along z, take 8 of the image's
-// tiles of 4 pixels each, row by row; along y 16 output channels each.
+// subgroups of at least eight threads. Workgroup x, continued along z: 8 of the image's tiles of 4
+// pixels, row by row; y: 16 output channels.
 
-#import gpavatar::conv_epilogue::{conv, input, weights, modulation, store}
-#import gpavatar::network_weights::unpacked_weights
-#import gpavatar::stored::unpacked
+#import gpavatar::conv_epilogue::{conv, modulation, store}
+#import gpavatar::conv_input::{MODULATED, source}
+#import gpavatar::conv_weights::{KERNEL_SIZE, weight}
 
-// 3 or 1.
-override KERNEL_SIZE: u32 = 3u;
-// 1 scales the input channels by the layer's modulation.
-override MODULATED: u32 = 0u;
 // 1 multiplies each of 16 rows by weights of its own, those of the tap of its number. Rows are then
 // multiples of 32 wide, so that a workgroup is in one of them.
 override TAP_PER_ROW: u32 = 0u;
+
+const THREADS = 8u;
+// Pixels of a thread.
+const PIXELS = 4u;
 
 // Weights of four input channels for 16 output channels: column i of a matrix holds the outputs
 // 4i..4i+4.
@@ -28,10 +28,10 @@ struct Weights {
 }
 
 fn loaded(at: u32, gain: f32) -> vec4<f32> {
-    return unpacked_weights(weights[at]) * gain;
+    return weight(at) * gain;
 }
 
-// What the threads loaded, as [4 inputs][2], from the first and the second eight output channels.
+// The threads' loads from the first and the second eight output channels, as [4 inputs][2].
 fn shared_weights(low: vec4<f32>, high: vec4<f32>) -> Weights {
     return Weights(
         mat4x4<f32>(
@@ -71,7 +71,7 @@ fn fetch(x: u32, row: u32, inside: bool, c: u32) -> vec4<f32> {
     if !inside || x >= conv.width {
         return vec4<f32>();
     }
-    return unpacked(input[(row + x) * conv.input_channels + c]);
+    return source(row + x, c);
 }
 
 fn store_all(x: u32, y: u32, o: u32, sums: mat4x4<f32>) {
@@ -81,15 +81,15 @@ fn store_all(x: u32, y: u32, o: u32, sums: mat4x4<f32>) {
     store(x, y, o + 3u, sums[3]);
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let tile = (group.z * groups.x + group.x) * 8u + thread;
-    let tiles = (conv.width + 3u) / 4u;
-    let x = tile % tiles * 4u;
+    let tile = (group.z * groups.x + group.x) * THREADS + thread;
+    let tiles = (conv.width + PIXELS - 1u) / PIXELS;
+    let x = tile % tiles * PIXELS;
     let y = tile / tiles;
     let border = KERNEL_SIZE / 2u;
     var taps = KERNEL_SIZE * KERNEL_SIZE;

@@ -2,7 +2,7 @@
 //
 // One thread per four elements.
 
-#import gpavatar::grid::thread_index
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Convert {
@@ -17,13 +17,9 @@ override STORE: u32 = 1u;
 @group(0) @binding(1) var<storage, read_write> full: array<vec4<f32>>; // [count]
 @group(0) @binding(2) var<storage, read_write> stored: array<Stored>; // [count]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = thread_index(group, groups, local);
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let i = thread_index(thread);
     if i >= size.count {
         return;
     }

@@ -1,5 +1,6 @@
 // StyleGAN2's demodulation of all layers at once: √2 / sqrt(Σ_c W²[o][c] s[c]² + 1e-8), with W²
-// summed over the taps beforehand and kept like weights. The √2 is the gain that follows each demodulated convolution.
+// summed over the taps beforehand and stored like weights. The √2 is the gain behind each demodulated
+// convolution.
 //
 // A workgroup computes 8 rows (a row = one output channel of one layer); 8 threads share a row.
 
@@ -15,7 +16,7 @@ struct Row {
     modulation: u32,
     // Input channels of the layer divided by four.
     channels: u32,
-    // What the row's squares are in units of.
+    // Quantisation scale of the row's squares.
     gain: f32,
 }
 

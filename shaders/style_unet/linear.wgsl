@@ -17,7 +17,7 @@ struct Linear {
 @group(0) @binding(0) var<uniform> size: Linear;
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>; // [columns]
 @group(0) @binding(2) var<storage, read> weights: array<StoredWeights>; // [rows][columns]
-// What a row's weights are in units of, and its bias.
+// Quantisation scale of a row's weights, and its bias.
 @group(0) @binding(3) var<storage, read> rows: array<vec2<f32>>; // [rows]
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 

@@ -1,10 +1,10 @@
-// Bilinear resize [y][x][c] -> [y'][x'][c] (pixel centres at +½, edges clamped), optionally
-// followed by a leaky ReLU. Halving averages 2x2 pixels, doubling has weights ¼ and ¾.
+// Bilinear resize [y][x][c] -> [y'][x'][c], optionally followed by a leaky ReLU. Downsampling by 2
+// averages 2x2 pixels; upsampling by 2 has weights ¼ and ¾.
 //
 // One thread per output pixel and four channels: x = column * channels + channel, y = row.
 
 #import gpavatar::activation::lrelu
-#import gpavatar::bilinear::taps
+#import gpavatar::bilinear::{corners, between}
 #import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Resample {
@@ -28,14 +28,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let c = id.x % size.channels;
-    let tx = taps(id.x / size.channels, f32(size.input_width) / f32(size.width), size.input_width);
-    let ty = taps(id.y, f32(size.input_height) / f32(size.height), size.input_height);
-    let top = ty.low * size.input_width;
-    let bottom = ty.high * size.input_width;
-    var value = mix(
-        mix(fetch(top + tx.low, c), fetch(top + tx.high, c), tx.fraction),
-        mix(fetch(bottom + tx.low, c), fetch(bottom + tx.high, c), tx.fraction),
-        ty.fraction,
+    let sizes = vec4<u32>(size.input_width, size.input_height, size.width, size.height);
+    let step = vec2<f32>(sizes.xy) / vec2<f32>(sizes.zw);
+    let at = corners(id.x / size.channels, id.y, step, size.input_width, size.input_height);
+    var value = between(
+        fetch(at.pixel.x, c), fetch(at.pixel.y, c), fetch(at.pixel.z, c), fetch(at.pixel.w, c),
+        at.fraction,
     );
     if size.activate == 1u {
         value = lrelu(value);

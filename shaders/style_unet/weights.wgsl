@@ -1,9 +1,8 @@
 #define_import_path gpavatar::network_weights
 
-// Four weights of a network as they are kept in memory: as they are or, in a kernel's compact
-// variants, as integers of 16 bits in units of 1/32767. Sums of products with them are then in units
-// of their output's gain, the largest of its weights: for as many bits they are up to 16 times as
-// precise as halves.
+// Four weights of a network as they are stored: in 32 bits or, with WEIGHTS_SNORM16, as integers of 16
+// bits in units of 1/32767. Sums of products with these are in units of their output's quantisation
+// scale, the largest of its weights: up to 16 times as precise as halves.
 
 #ifdef WEIGHTS_SNORM16
 struct StoredWeights {

@@ -1,6 +1,6 @@
 #define_import_path gpavatar::winograd
 
-// What both of Winograd's transforms share.
+// Tiles of Winograd's transforms.
 
 #import gpavatar::conv_epilogue::conv
 
@@ -17,7 +17,10 @@ fn columns() -> u32 {
     return (conv.width + 1u) / 2u;
 }
 
-// Tiles of a band, with room up to what the products' kernels take at a time.
+// Bands have room for multiples of so many tiles: the products' kernels take up to as many at a time.
+const TILES = 32u;
+
+// Tiles of a band.
 fn stride() -> u32 {
-    return (columns() * conv.band_rows + 31u) / 32u * 32u;
+    return (columns() * conv.band_rows + TILES - 1u) / TILES * TILES;
 }

@@ -7,14 +7,9 @@
 // One thread per tile and four channels: x = column * channels + channel, y = row of the band.
 
 #import gpavatar::conv_epilogue::{conv, modulation, output}
-#import gpavatar::conv_input::{pixel, source}
+#import gpavatar::conv_input::{MODULATED, UPSAMPLED, pixel, source}
 #import gpavatar::stored::packed
 #import gpavatar::winograd::{Line, columns, stride}
-
-// 1 scales the input channels by the layer's modulation.
-override MODULATED: u32 = 0u;
-// 1 reads the double of the map.
-override UPSAMPLED: u32 = 0u;
 
 // Bᵀ v.
 fn transformed(v: Line) -> Line {
@@ -23,13 +18,13 @@ fn transformed(v: Line) -> Line {
 
 fn column(x: u32, y: u32, c: u32) -> Line {
     return Line(
-        pixel(x, y, c, false), pixel(x, y + 1u, c, false),
-        pixel(x, y + 2u, c, false), pixel(x, y + 3u, c, false),
+        pixel(x, y, c), pixel(x, y + 1u, c),
+        pixel(x, y + 2u, c), pixel(x, y + 3u, c),
     );
 }
 
-// Rows 2y-1..2y+3 of the map's double in column x of the map: what a tile's columns are between.
-fn doubled_column(x: u32, y: u32, c: u32) -> Line {
+// Rows 2y-1..2y+3 of the upsampled map in column x of the stored one: a tile's columns are between them.
+fn upsampled_column(x: u32, y: u32, c: u32) -> Line {
     let width = conv.width / 2u;
     let last = conv.height / 2u - 1u;
     let above = source(max(y, 1u) * width - width + x, c);
@@ -68,9 +63,9 @@ fn tile_of(x: u32, y: u32, c: u32) -> Tile {
         );
     }
     let last = conv.width / 2u - 1u;
-    let left = doubled_column(max(x, 1u) - 1u, y, c);
-    let here = doubled_column(x, y, c);
-    let right = doubled_column(min(x + 1u, last), y, c);
+    let left = upsampled_column(max(x, 1u) - 1u, y, c);
+    let here = upsampled_column(x, y, c);
+    let right = upsampled_column(min(x + 1u, last), y, c);
     var tile = Tile(
         mixed(left, here, 0.25), mixed(left, here, 0.75),
         mixed(here, right, 0.25), mixed(here, right, 0.75),

@@ -1,4 +1,4 @@
-// What Winograd's products become: [position][tile][o] -> [y][x][o], with the convolution's epilogue.
+// Winograd's output transform: products [position][tile][o] -> [y][x][o], with the convolution's epilogue.
 //
 // The 2x2 outputs of a tile are Aᵀ m A (Lavin and Gray 2015, section 4.1) of its 16 products m. A
 // band of the map's rows of tiles is finished at a time.

@@ -35,7 +35,7 @@ impl Line<'_> {
     }
 }
 
-/// What is left of a file under some definitions.
+/// The active lines of a file under some definitions.
 #[derive(Default)]
 struct Part<'a> {
     directives: Vec<Line<'a>>,
@@ -265,9 +265,9 @@ fn check(parts: &BTreeMap<&str, Part<'_>>) -> Result<(), String> {
 
 struct Word<'a> {
     name: &'a str,
-    /// Whether it is behind a dot.
+    /// It follows a dot.
     member: bool,
-    /// Whether a colon follows: that of a parameter or of a member's type.
+    /// A colon follows: the name is a parameter's or a member's.
     labels: bool,
 }
 

@@ -23,12 +23,12 @@ const MATRIX_16: &str = "MATRIX_16";
 /// Products of matrices that any device can compute, for tests.
 const EMULATED_MATRICES: &str = "EMULATED_MATRICES";
 
-/// What is written besides the kernels that WebGPU runs.
+/// The kernels that are written besides those that every WebGPU device runs.
 #[derive(Clone, Copy)]
 pub struct Options {
-    /// Those that need features which it lacks or calls optional.
+    /// Kernels that need features.
     pub special: bool,
-    /// Those of emulated matrices.
+    /// Kernels of emulated matrices.
     pub emulated: bool,
 }
 
@@ -36,7 +36,7 @@ pub struct Options {
 struct Entry<'a> {
     /// `folder/file` below `shaders/`.
     file: &'a str,
-    /// What tells the static from others of the file.
+    /// Distinguishes the static from others of the file.
     suffix: &'static str,
     kernel: Kernel,
     variants: Vec<Kernel>,

@@ -1,4 +1,4 @@
-//! What the host has to know of a kernel, read from its naga module.
+//! The host's view of a kernel, read from its naga module.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use super::compose::Composed;
 pub struct Kernel {
     /// Self-contained WGSL.
     pub wgsl: String,
-    /// What it is composed under.
+    /// Shader definitions that it is composed under.
     pub definitions: Vec<&'static str>,
     pub workgroup_size: [u32; 3],
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
-    /// Whether it has subgroup operations.
+    /// It has subgroup operations.
     pub subgroups: bool,
-    /// Whether it computes with numbers of 16 bits.
+    /// It has variables of 16 bits.
     pub half_arithmetic: bool,
     /// Rows and columns of its cooperative matrices.
     pub matrices: Option<u32>,
@@ -75,7 +75,7 @@ pub struct Field {
 impl Kernel {
     pub fn new(composed: &Composed<'_>, definitions: Vec<&'static str>) -> Result<Self, String> {
         let mut module = composed.parse()?;
-        // What an adapter lacks is known when a kernel is chosen for it.
+        // Adapters without a capability are given other kernels.
         composed.validate(&module, Capabilities::all())?;
         let constants = constants(&module, composed);
         naga::compact::compact(&mut module, naga::compact::KeepUnused::No);

@@ -95,12 +95,6 @@ impl KernelSource {
         })
     }
 
-    /// Workgroups for so many threads along x, y and z.
-    #[must_use]
-    pub fn workgroups(&self, threads: [u32; 3]) -> [u32; 3] {
-        std::array::from_fn(|axis| threads[axis].div_ceil(self.workgroup_size[axis]))
-    }
-
     /// Features that a device has to have enabled to run the kernel. Those that need none are what
     /// the others' work falls back on.
     #[must_use]
@@ -272,11 +266,30 @@ impl Kernel {
         })
     }
 
+    /// Workgroups for so many threads along x, y and z.
+    pub(crate) fn workgroups(&self, threads: [u32; 3]) -> [u32; 3] {
+        let size = self.source.workgroup_size;
+        std::array::from_fn(|axis| threads[axis].div_ceil(size[axis]))
+    }
+
+    /// Workgroups for so many threads in a row, folded as `shaders/shared/grid.wgsl` unfolds them.
+    pub(crate) fn folded(&self, threads: u32) -> [u32; 3] {
+        linear_grid(threads.div_ceil(self.source.workgroup_size.iter().product()))
+    }
+
     /// Path of the source below `shaders/`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.source.name
     }
+}
+
+/// Workgroups for `count` of them in a row, folded where one dimension would be too long; the
+/// kernel unfolds `y * num_workgroups.x + x`.
+pub(crate) fn linear_grid(count: u32) -> [u32; 3] {
+    // Tests fold early, so that every kernel is seen to unfold.
+    const LONGEST: u32 = if cfg!(test) { 3 } else { 32768 };
+    [count.min(LONGEST), count.div_ceil(LONGEST).max(1), 1]
 }
 
 fn layout(device: &wgpu::Device, source: &KernelSource, group: u32) -> wgpu::BindGroupLayout {

@@ -14,12 +14,12 @@ mod uploads;
 pub(crate) use crate::options::{AdapterKind, ShaderChecks};
 pub use context::Gpu;
 pub(crate) use downloads::{Download, Downloads};
-pub(crate) use kernel::{Kernel, KernelSource, kernels};
+pub(crate) use kernel::{Kernel, KernelSource, kernels, linear_grid};
 pub(crate) use profiler::Timer;
 pub use profiler::{KernelTime, Profile};
 pub use program::Tap;
 pub(crate) use program::{
-    Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When, linear_grid,
+    Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When,
 };
 pub(crate) use tensor::Storage;
 pub use tensor::Tensor;

@@ -168,14 +168,6 @@ impl Dispatch {
     }
 }
 
-/// Workgroups for `count` of them in a row, folded where one dimension would be too long; the
-/// kernel unfolds `y * num_workgroups.x + x`.
-pub(crate) fn linear_grid(count: u32) -> [u32; 3] {
-    // Tests fold early, so that every kernel is seen to unfold.
-    const LONGEST: u32 = if cfg!(test) { 3 } else { 32768 };
-    [count.min(LONGEST), count.div_ceil(LONGEST).max(1), 1]
-}
-
 /// Plans a program: working memory, parameters, bind groups.
 pub(crate) struct ProgramBuilder<'a> {
     gpu: &'a Gpu,

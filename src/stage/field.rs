@@ -104,7 +104,7 @@ impl Field {
                 )
                 .bind("weights", &self.view)
                 .bind("rays", &rays.tensor)
-                .grid(linear_grid(threads.div_ceil(64)))
+                .grid(kernel.folded(threads))
                 .cost(
                     f64::from(threads) * f64::from(8 * ModelConfig::HARMONICS),
                     f64::from(threads) * 16.0,

@@ -14,7 +14,7 @@ pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<FeatureMap> 
     b.dispatch(
         Dispatch::new("warp", &kernel)
             .bind("output", &tensor)
-            .grid([size.div_ceil(8), size.div_ceil(8), 1])
+            .grid(kernel.workgroups([size, size, 1]))
             .cost(
                 40.0 * f64::from(size) * f64::from(size),
                 2.0 * tensor.bytes() as f64,

@@ -1,0 +1,5 @@
+#define_import_path gpavatar::search_layout
+
+// Places of a cluster at most, and clusters of a group.
+const CAPACITY = 64u;
+const GROUP = 8u;
