@@ -11,6 +11,7 @@ enable f16;
 enable wgpu_cooperative_matrix;
 
 #import gpavatar::cube::in_cube
+#import gpavatar::halves::in_range
 #import gpavatar::radiance_inputs::{
     GLOBAL_WEIGHTS, SKIP_EMPTY, field, weights, opacities, weight, position,
     planes_around, plane_features, points_around, point_features,
@@ -67,8 +68,7 @@ var<workgroup> weight_sums: array<f32, SAMPLES>;
 var<workgroup> used_sums: u32;
 
 fn keep(at: u32, value: vec4<f32>) {
-    // Larger numbers become the largest half rather than infinity.
-    let rounded = vec4<f16>(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
+    let rounded = vec4<f16>(in_range(value));
     activations[at] = rounded.x;
     activations[at + 1u] = rounded.y;
     activations[at + 2u] = rounded.z;

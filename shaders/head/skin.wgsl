@@ -22,7 +22,7 @@ struct Skin {
 @group(1) @binding(0) var<storage, read> identity: array<vec4<f32>>; // [vertex], w unused
 
 // Largest coordinate of a point, that of given points as well.
-const FARTHEST = 1e6;
+const FARTHEST: f32 = 1e6;
 
 @compute @workgroup_size(GROUP_SIZE)
 fn main(thread: Thread) {

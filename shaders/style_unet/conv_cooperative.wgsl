@@ -17,6 +17,7 @@
 #import gpavatar::conv_matrices::{SUBGROUP, lane}
 #endif
 #import gpavatar::conv_weights::{KERNEL_SIZE, weight}
+#import gpavatar::halves::in_range
 
 // Tasks next to each other along the output channels (1, 2 or 4); the others are below each other.
 override CHANNEL_GROUPS: u32 = 2u;
@@ -43,8 +44,7 @@ fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u3
         if c + quarter < conv.input_channels {
             value = modulated(pixel(x, y, c + quarter), c + quarter);
             if MODULATED == 1u {
-                // Infinity would be lasting; the largest half is not.
-                value = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+                value = in_range(value);
             }
         }
         stage(place * PIXEL_STRIDE + quarter * 4u, value);

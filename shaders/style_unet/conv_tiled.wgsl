@@ -14,6 +14,7 @@
 enable f16;
 
 #import gpavatar::conv_input::MODULATED
+#import gpavatar::halves::in_range
 
 alias Four = vec4<f16>;
 alias Block = mat4x4<f16>;
@@ -131,8 +132,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 value = modulated(pixel(x, y, c), c);
 #ifdef ARITHMETIC_F16
                 if MODULATED == 1u {
-                    // Infinity would be lasting; the largest half is not.
-                    value = clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+                    value = in_range(value);
                 }
 #endif
             }

@@ -186,10 +186,18 @@ fn variant(gpu: &Gpu, storage: Storage, config: &ModelConfig) -> (&'static Kerne
         storage == Storage::Half && widths.iter().all(|width| width.is_multiple_of(*side))
     });
     match (gpu.kind(), matrices) {
-        (AdapterKind::Gpu, Some(16)) => (&kernels::RADIANCE_COOPERATIVE_16, 64),
-        (AdapterKind::Gpu, Some(8)) => (&kernels::RADIANCE_COOPERATIVE_8, 32),
-        (AdapterKind::Cpu, _) if gpu.has_subgroups() => (&kernels::RADIANCE_SUBGROUP, 32),
-        _ => (&kernels::RADIANCE, 32),
+        (AdapterKind::Gpu, Some(side)) => {
+            let samples = kernels::radiance_cooperative::TASKS * side;
+            match side {
+                16 => (&kernels::RADIANCE_COOPERATIVE_16, samples),
+                _ => (&kernels::RADIANCE_COOPERATIVE_8, samples),
+            }
+        }
+        (AdapterKind::Cpu, _) if gpu.has_subgroups() => {
+            use kernels::radiance_subgroup::{SAMPLES, THREADS};
+            (&kernels::RADIANCE_SUBGROUP, SAMPLES * THREADS)
+        }
+        _ => (&kernels::RADIANCE, kernels::radiance::SAMPLES),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::style_unet::{FeatureMap, elements};
 use crate::gpu::kernels::{fusion as kernels, params};
-use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Storage, Tensor, linear_grid};
+use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Storage, Tensor};
 use crate::weights::pack;
 use crate::{Attention, ModelConfig, Result, Weights};
 
@@ -70,7 +70,7 @@ impl Fusion {
                 .bind("query", &query)
                 .bind("sums", &sums)
                 .bind("state", &state)
-                .grid(linear_grid(count.div_ceil(64)))
+                .grid(kernel.folded(count))
                 .cost(projection_flops(config), elements as f64 * 16.0),
         );
         Ok(Self {
@@ -107,7 +107,7 @@ fn queries(gpu: &Gpu, config: &ModelConfig, weights: &FusionWeights) -> Result<T
             .bind("projection", &projection)
             .bind("input", &learned)
             .bind("output", &query)
-            .grid(linear_grid(count.div_ceil(64)))
+            .grid(kernel.folded(count))
             .cost(projection_flops(config), 2.0 * learned.bytes() as f64),
     );
     b.finish()?.run(gpu)?;

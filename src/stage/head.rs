@@ -2,12 +2,13 @@
 
 use crate::Result;
 use crate::gpu::kernels::{head as kernels, params};
-use crate::gpu::{
-    Conditions, Dispatch, Gpu, ProgramBuilder, Recording, Storage, Tensor, When, linear_grid,
-};
+use crate::gpu::{Conditions, Dispatch, Gpu, ProgramBuilder, Recording, Storage, Tensor, When};
 use crate::head::check_coefficients;
 use crate::head::{HeadModel, PosedJoints};
 use crate::weights::pack;
+
+/// The kernel bounds posed points as the host bounds given ones.
+const _: () = assert!(kernels::skin::FARTHEST == crate::camera::FARTHEST);
 
 /// A head model on the device.
 pub(crate) struct Head {
@@ -97,7 +98,7 @@ impl Head {
                 .bind("basis", &self.shape_basis)
                 .bind("coefficients", &Tensor::from_slice(gpu, "shape", shape)?)
                 .bind("output", &output)
-                .grid(linear_grid(vertices.div_ceil(64))),
+                .grid(kernel.folded(vertices)),
         );
         b.finish()?.record(Recording {
             encoder,
@@ -132,7 +133,7 @@ impl Head {
                 .bind("skinning", &self.skinning)
                 .bind("coefficients", coefficients)
                 .bind("points", points)
-                .grid(linear_grid(vertices.div_ceil(64)))
+                .grid(kernel.folded(vertices))
                 .when(When::HeadModel)
                 .cost(
                     per_vertex * f64::from(vertices),

@@ -50,7 +50,7 @@ pub(crate) fn display(
             .bind("frame", frame)
             .bind("image", &image.tensor)
             .bind("extent", &composite.extent)
-            .grid([size.div_ceil(8), size.div_ceil(8), 1])
+            .grid(kernel.workgroups([size, size, 1]))
             .cost(
                 30.0 * f64::from(size).powi(2),
                 20.0 * f64::from(size).powi(2),

@@ -2,7 +2,7 @@
 
 use super::rays::{Pass, Rays};
 use crate::gpu::kernels::{params, points as kernels};
-use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor};
 use crate::{ModelConfig, PointWeighting, Result};
 
 /// Marks an unused place of a cluster.
@@ -19,9 +19,8 @@ pub(crate) struct Layout {
 impl Layout {
     /// Few enough places that a cluster is small in space.
     const MOST: u32 = 16;
-    /// Clusters of a group, as in `shaders/shared/search_layout.wgsl`.
-    pub const GROUP: u32 = 8;
-
+    /// Clusters of a group.
+    pub const GROUP: u32 = kernels::layout::GROUP;
     pub fn new(points: u32) -> Self {
         let clusters = points.div_ceil(Self::MOST);
         Self {
@@ -132,7 +131,7 @@ impl Points {
                     },
                 )
                 .bind("bounds", &bounds)
-                .grid([groups.div_ceil(64), 1, 1])
+                .grid(kernel.workgroups([groups, 1, 1]))
                 .cost(f64::from(layout.clusters) * 6.0, bounds.bytes() as f64),
         );
         Ok(Self {
@@ -159,19 +158,24 @@ impl Points {
         let sums_at = count.next_multiple_of(16);
         let tensor = b.tensor("neighbours", u64::from(sums_at) * 4 + 8)?;
         let cpu = b.gpu().kind() == AdapterKind::Cpu;
-        let (source, threads) = if cpu && b.gpu().has_subgroups() {
-            (&kernels::NEAREST_SUBGROUP, 8)
+        let source = if cpu && b.gpu().has_subgroups() {
+            &kernels::NEAREST_SUBGROUP
         } else {
-            (&kernels::NEAREST, 64)
+            &kernels::NEAREST
         };
+        let released = config.point_weighting == PointWeighting::Released;
+        let constants = [
+            ("WEIGHT_SUMS", released.into()),
+            ("SKIP_EMPTY", (!released && !b.trace()).into()),
+        ];
+        let kernel = b.kernel(source, &constants)?;
         // Longer walks know more; shorter ones are more threads.
         let segment = if cpu {
             pass.samples
         } else {
             pass.samples.min(8)
         };
-        let workgroups = (layout.count * pass.samples.div_ceil(segment)).div_ceil(threads);
-        let grid = linear_grid(workgroups);
+        let grid = kernel.folded(layout.count * pass.samples.div_ceil(segment));
         // The last row of workgroups may run over.
         let workgroups = grid.iter().product();
         let partials = b.tensor("partial weight sums", u64::from(workgroups) * 8)?;
@@ -183,12 +187,6 @@ impl Points {
             groups: self.layout.groups(),
             ..Default::default()
         };
-        let released = config.point_weighting == PointWeighting::Released;
-        let constants = [
-            ("WEIGHT_SUMS", released.into()),
-            ("SKIP_EMPTY", (!released && !b.trace()).into()),
-        ];
-        let kernel = b.kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
                 .uniform("march", layout)

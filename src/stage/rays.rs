@@ -2,7 +2,7 @@
 
 use super::style_unet::FeatureMap;
 use crate::gpu::kernels::{params, rays as kernels};
-use crate::gpu::{Dispatch, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{Dispatch, ProgramBuilder, Tensor};
 use crate::weights::pack;
 use crate::{ModelConfig, Result};
 
@@ -65,7 +65,7 @@ impl Rays {
                 .bind("frame", frame)
                 .bind("rays", &tensor)
                 .bind("depths", &depths)
-                .grid(linear_grid(layout.count.div_ceil(64)))
+                .grid(kernel.folded(layout.count))
                 .cost(count as f64 * 60.0, (depths.bytes() + count * 16) as f64),
         );
         b.tap("ray_dirs", &tensor, [layout.count, 3, layout.stride * 4]);
@@ -105,7 +105,7 @@ impl Rays {
                 .bind("values", &samples.values)
                 .bind("fine", &depths)
                 .bind("colours", &colours)
-                .grid(linear_grid(self.layout.count.div_ceil(64)))
+                .grid(kernel.folded(self.layout.count))
                 .cost(
                     count as f64 * f64::from(20 * self.layout.coarse + 20 * self.layout.fine),
                     (coarse.depths.bytes() + samples.opacities.bytes() + depths.bytes()) as f64,
@@ -152,7 +152,7 @@ impl Rays {
                 .bind("fine_values", &fine.1.values)
                 .bind("low_res", &low_res)
                 .bind("extent", &extent)
-                .grid(linear_grid(threads.div_ceil(64)))
+                .grid(kernel.folded(threads))
                 .cost(samples * 12.0, samples * 16.0),
         );
         b.tap(
