@@ -87,7 +87,7 @@ impl Kernel {
             return Err("a kernel has exactly one entry point".into());
         };
         if entry.workgroup_size_overrides.is_some() {
-            return Err("the host counts workgroups: an override cannot be their size".into());
+            return Err("the host counts workgroups: no override can be their size".into());
         }
         let overrides = module.overrides.iter();
         let overrides = overrides.map(|(_, o)| o.name.clone().unwrap()).collect();
@@ -97,6 +97,15 @@ impl Kernel {
         for (_, variable) in module.global_variables.iter() {
             let inner = &module.types[variable.ty].inner;
             if variable.space == AddressSpace::WorkGroup {
+                if let TypeInner::Array {
+                    size: naga::ArraySize::Pending(_),
+                    ..
+                } = inner
+                {
+                    return Err(
+                        "the host checks workgroup memory: no override can be its size".into(),
+                    );
+                }
                 workgroup_bytes += layouter[variable.ty].size;
             }
             let Some(binding) = &variable.binding else {
