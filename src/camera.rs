@@ -50,7 +50,7 @@ impl Camera {
 
     /// Largest difference of an entry of `R · Rᵀ` from the identity: wide enough for matrices
     /// written with four digits, too small to show in a picture.
-    pub const ORTHONORMAL_TOLERANCE: f32 = 1e-3;
+    const ORTHONORMAL_TOLERANCE: f32 = 1e-3;
 
     /// Smallest focal length: a view of 179.9°.
     pub const SHORTEST_FOCAL: f32 = 1e-3;
@@ -159,8 +159,8 @@ impl Camera {
     /// # Errors
     /// [`Error::Argument`] if a value is not finite, the focal length is less than
     /// [`Camera::SHORTEST_FOCAL`], an entry of `T` is beyond ±10⁶, or `R` is not a rotation: rows
-    /// of length 1 at right angles, each product of two rows within
-    /// [`Camera::ORTHONORMAL_TOLERANCE`], and not a mirror image.
+    /// of length 1 at right angles (products of two rows within 0.001 of the identity's), not a
+    /// mirror image.
     pub fn validate(&self) -> Result<()> {
         if !self.transform.as_flattened().iter().all(|v| v.is_finite()) {
             return Err(Error::argument(

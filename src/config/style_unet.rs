@@ -76,7 +76,7 @@ pub struct ToRgbConfig {
 
 impl StyleUnetConfig {
     /// Levels above the 4x4 bottom: `log2(output) - 2`.
-    pub fn levels(&self) -> u32 {
+    pub(crate) fn levels(&self) -> u32 {
         self.output.checked_ilog2().unwrap_or(0).saturating_sub(2)
     }
 

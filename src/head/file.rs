@@ -20,33 +20,30 @@ impl HeadModel {
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is not a safetensors file; and see
-    /// [`HeadModel::from_file`].
+    /// [`HeadModel::from_safetensors`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::from_file(&TensorFile::open(path)?)
     }
 
-    /// Reads the content of a head model file.
+    /// Reads the content of a head model file or weights file, as [`HeadModel::open`] does.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is not a safetensors file; and see [`HeadModel::from_file`].
+    /// [`Error::Format`] if it is not a safetensors file, holds no head model or one of an unknown
+    /// version; [`Error::Tensors`] if tensors are missing or do not fit together (see
+    /// [`HeadModel::new`]).
     pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(&TensorFile::from_bytes(FORMAT, bytes)?)
     }
 
-    /// Reads a head model file, or the head model inside a weights file (see [`HeadModel`]).
-    ///
-    /// # Errors
-    /// [`Error::Format`] if it holds no head model or one of an unknown version, [`Error::Tensors`]
-    /// if tensors are missing or do not fit together (see [`HeadModel::new`]).
-    pub fn from_file(file: &TensorFile) -> Result<Self> {
+    pub(crate) fn from_file(file: &TensorFile) -> Result<Self> {
         Self::build(file.what(), parts(file)?)
     }
 
     /// The head model inside a weights file, if there is one.
     ///
     /// # Errors
-    /// See [`HeadModel::from_file`].
+    /// See [`HeadModel::from_safetensors`].
     pub(crate) fn embedded(file: &TensorFile) -> Result<Option<Self>> {
         is_embedded(file).then(|| Self::from_file(file)).transpose()
     }

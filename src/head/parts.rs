@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use crate::error::Problems;
 
-/// The data of a [`HeadModel`], to build one from.
+/// The data of a [`HeadModel`](crate::HeadModel), to build one from.
 ///
 /// `V` is the number of vertices, `S` of shape directions, `E` of expression directions, `J` of
 /// joints. Only the template is required:

@@ -55,18 +55,14 @@ impl Motion {
     /// Reads a motion from the content of a safetensors file (see [`Motion`]).
     ///
     /// # Errors
-    /// [`Error::Format`] if it is not a safetensors file; and see [`Motion::from_file`].
+    /// [`Error::Format`] if it is not a safetensors file, holds no motion, one of an unknown version,
+    /// or one that [`Motion::new`] refuses; [`Error::Tensors`] if a tensor is missing or has a wrong
+    /// shape or type.
     pub fn from_safetensors(bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(&TensorFile::from_bytes("motion data", bytes)?)
     }
 
-    /// Reads a motion from a safetensors file (see [`Motion`]).
-    ///
-    /// # Errors
-    /// [`Error::Format`] if it holds no motion, one of an unknown version, or one that
-    /// [`Motion::new`] refuses; [`Error::Tensors`] if a tensor is missing or has a wrong shape or
-    /// type.
-    pub fn from_file(file: &TensorFile) -> Result<Self> {
+    pub(crate) fn from_file(file: &TensorFile) -> Result<Self> {
         let what = file.what();
         let header = (file.metadata().get(KEY))
             .ok_or_else(|| Error::format(what, FORMAT, format!("no metadata entry {KEY:?}")))?;

@@ -48,28 +48,24 @@ impl Weights {
     /// the weights are in use.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened or mapped; and see [`from_file`](Self::from_file).
+    /// [`Error::Io`] if it cannot be opened or mapped; and see [`from_bytes`](Self::from_bytes).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::from_file(TensorFile::open(path)?)
     }
 
-    /// Takes the content of a weights file and checks it.
+    /// Takes the content of a weights file and checks it, every value included: none may be NaN or
+    /// infinite.
     ///
     /// # Errors
-    /// See [`from_file`](Self::from_file).
+    /// [`Error::Format`] if it is not a safetensors file or has no readable configuration,
+    /// [`Error::Config`] if that is not valid, [`Error::Tensors`] with all tensors that are missing,
+    /// unexpected, of another shape or type, or not finite.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         Self::from_file(TensorFile::from_bytes("weights in memory", bytes)?)
     }
 
-    /// Takes weights from `file` and checks them, every value included: none may be NaN or
-    /// infinite.
-    ///
-    /// # Errors
-    /// [`Error::Format`] if the file has no readable configuration, [`Error::Config`] if that is not
-    /// valid, [`Error::Tensors`] with all the tensors that are
-    /// missing, unexpected, of another shape or type, or not finite.
-    pub fn from_file(file: TensorFile) -> Result<Self> {
+    pub(crate) fn from_file(file: TensorFile) -> Result<Self> {
         let json = file.metadata().get(CONFIG).ok_or_else(|| {
             let reason = format!("its metadata has no entry {CONFIG:?}");
             Error::format(file.what(), "weights file", reason)
