@@ -7,14 +7,14 @@ use std::str::FromStr;
 use super::Precision;
 use crate::head::HeadModel;
 
-/// How [`Model::with_options`] sets a model up.
+/// How [`Model::with_options`](crate::Model::with_options) sets a model up.
 #[derive(Clone, Debug, Default)]
 pub struct ModelOptions {
     /// Head model to use instead of the one in the weights file, if that has any.
     pub head: Option<HeadModel>,
     /// How weights and maps are kept on the device.
     pub precision: Precision,
-    /// Keeps every intermediate result of the networks for [`Model::taps`], in memory of its own.
+    /// Keeps every intermediate result of the networks for [`Model::taps`](crate::Model::taps), in memory of its own.
     /// For tests and debugging.
     pub trace: bool,
     /// How variants of the kernels are chosen.
