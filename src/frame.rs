@@ -49,13 +49,6 @@ impl Frame {
         &self.slot.image
     }
 
-    /// The radiance field's image on the device: `[y][x][channel]`, channels padded to a multiple
-    /// of four; the first three are red, green and blue.
-    #[must_use]
-    pub fn low_res_tensor(&self) -> &Tensor {
-        &self.slot.low_res
-    }
-
     /// Waits for the picture and copies it to the host.
     ///
     /// # Errors

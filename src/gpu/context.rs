@@ -305,7 +305,7 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Argument`] for a constant that the kernel does not declare.
-    pub fn kernel(
+    pub(crate) fn kernel(
         &self,
         source: &'static KernelSource,
         constants: &[(&'static str, u32)],
