@@ -38,8 +38,10 @@
 //! [`Gpu::from_device`] runs on the host application's device, [`Avatar::record`] records into its
 //! command encoder, and [`Frame::view`] is a texture to draw with: nothing polls, blocks or leaves
 //! the device. A frame is one command buffer, and after the first one nothing is allocated or
-//! compiled. Reading back is async ([`Frame::read`], [`Tensor::read`]); what blocks
-//! ([`Gpu::new`], [`Frame::to_image`]) exists natively only.
+//! compiled. Reading back is async ([`Frame::read`], [`Tensor::read`]); functions that block
+//! ([`Gpu::new`], [`Frame::to_image`]) exist natively only. Nothing reads the environment but
+//! [`GpuOptions::from_env`], and nothing is measured or cached unless [`ModelOptions::tuning`] asks
+//! for it.
 //!
 //! # Many at a time
 //!
@@ -54,9 +56,10 @@
 //! A kernel `shaders/STAGE/NAME.wgsl` is dispatched by `src/stage/STAGE.rs` and has a scalar twin in
 //! `src/reference/STAGE.rs` (feature `reference`). The build script composes and checks all WGSL
 //! and reflects bindings, constants and uniform structs, so that neither is written twice.
-//! Weights are folded (`weights::fold`) where the algebra is exact, then packed into the kernels'
-//! layouts. Only `gpu` talks to wgpu about pipelines and bind groups; a stage plans its dispatches
-//! into a program that is recorded anew for every frame.
+//! Weights are folded where the algebra is exact, then packed into the kernels' layouts. A stage
+//! plans its dispatches into a program; `src/pipeline` composes stages into the two programs of the
+//! diagram, which are recorded anew for every picture and frame. Only `src/gpu` talks to wgpu about
+//! pipelines and bind groups. `src/options` holds every option.
 //!
 //! # Features
 //!

@@ -28,9 +28,9 @@ pub(crate) struct Encoder {
     fusion: Mutex<LazyFusion>,
 }
 
-/// The attention over several sources. Many models never need it, and its working memory is as large
-/// as four sets of planes, so only its weights are loaded with the model. They stay on the host until
-/// it is built: 25 MB at the released sizes, where all weights are 420 MB.
+/// The attention over several sources. Many models never need it, and at the released sizes it takes
+/// 52 MB of the device and seconds of a software adapter, so only its weights are loaded with the model.
+/// They stay on the host until it is built: 25 MB, where a file of f16 has 210 MB.
 enum LazyFusion {
     Weights(FusionWeights),
     Built(Arc<Fusion>),
