@@ -88,8 +88,8 @@ fn directory_of(path: &Path) -> io::Result<&Path> {
     }
 }
 
-/// What makes temporary files and directories. They get the permissions of ordinary ones: `mode`
-/// less the process's mask.
+/// Makes temporary files and directories with the permissions of ordinary ones: `mode` less the
+/// process's mask.
 fn partial(mode: u32) -> Builder<'static, 'static> {
     let mut builder = Builder::new();
     builder.prefix(".gpavatar-").suffix(".partial");

@@ -1,6 +1,6 @@
-//! What a user can rely on: results that do not depend on what else runs, agreement with the scalar
-//! network, and for whatever is wrong with an input an error that says what, where, expected and
-//! found. One file a topic in `tests/behaviour`.
+//! Guarantees to users, one file a topic in `tests/behaviour`: results that do not depend on other
+//! work, agreement with the scalar network, and for bad input an error that says what, where, expected
+//! and found.
 
 mod common;
 

@@ -92,44 +92,31 @@ impl HeadModel {
     fn add_to<'a>(&'a self, writer: &mut TensorWriter<'a>, prefix: &str, format: FloatFormat) {
         let parts = &self.parts;
         let (vertices, joints) = (self.vertex_count(), self.joint_count());
-        for (name, shape, values) in [
-            (
-                "template",
-                &[vertices, 3][..],
-                parts.template.as_flattened(),
-            ),
-            (
-                "shape_basis",
-                &[self.shape_count(), vertices, 3],
-                parts.shape_basis.as_flattened(),
-            ),
-            (
-                "expression_basis",
-                &[self.expression_count(), vertices, 3],
-                parts.expression_basis.as_flattened(),
-            ),
-            (
-                "pose_basis",
-                &[9 * (joints - 1), vertices, 3],
-                parts.pose_basis.as_flattened(),
-            ),
-            (
-                "joint_regressor",
-                &[joints, vertices],
-                &parts.joint_regressor,
-            ),
-            (
-                "skinning_weights",
-                &[vertices, joints],
-                &parts.skinning_weights,
-            ),
-        ] {
+        let mut add = |name: &str, shape: &[usize], values: &'a [f32]| {
             if !values.is_empty() {
-                writer.floats(format!("{prefix}{name}"), shape, format, || {
-                    Ok(values.into())
-                });
+                let name = format!("{prefix}{name}");
+                writer.floats(name, shape, format, || Ok(values.into()));
             }
+        };
+        add("template", &[vertices, 3], parts.template.as_flattened());
+        for (name, basis) in [
+            ("shape_basis", &parts.shape_basis),
+            ("expression_basis", &parts.expression_basis),
+            ("pose_basis", &parts.pose_basis),
+        ] {
+            let shape = [parts.directions(basis), vertices, 3];
+            add(name, &shape, basis.as_flattened());
         }
+        add(
+            "joint_regressor",
+            &[joints, vertices],
+            &parts.joint_regressor,
+        );
+        add(
+            "skinning_weights",
+            &[vertices, joints],
+            &parts.skinning_weights,
+        );
         let header = Header {
             version: VERSION,
             scale: parts.scale,

@@ -81,16 +81,40 @@ impl Checkpoint {
     }
 
     fn parse(what: String, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self> {
-        let found = Found::read((*bytes).as_ref())
-            .map_err(|reason| Error::format(what.as_str(), FORMAT, reason))?;
-        fits(&what, found.problems)?;
-        let config = infer(&found.tensors);
+        let (mut tensors, mut ignored, mut problems) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut read = |bytes: &[u8]| {
+            let archive = TorchArchive::parse(bytes)?;
+            let pickle = archive.pickle(bytes)?;
+            let entries = state_dict(pickle.root())?.entries().into_iter().flatten();
+            let entries = entries.filter_map(|(key, node)| Some((key.text()?, node)));
+            // Collected because a pickle may set an entry several times.
+            for (key, node) in entries.collect::<BTreeMap<_, _>>() {
+                let name = without_wrapper(key);
+                if !is_part(name) {
+                    ignored.push(name.to_owned());
+                    continue;
+                }
+                match Location::find(node, &archive) {
+                    Err(reason) => problems.push(format!("{name}: {reason}")),
+                    Ok(location) => {
+                        if tensors.insert(name.to_owned(), location).is_some() {
+                            problems.push(format!("{name}: expected one tensor, found two"));
+                        }
+                    }
+                }
+            }
+            Ok(archive)
+        };
+        let archive = read((*bytes).as_ref())
+            .map_err(|reason: String| Error::format(what.as_str(), FORMAT, reason))?;
+        fits(&what, problems)?;
+        let config = infer(&tensors);
         let checkpoint = Self {
             what,
             bytes,
-            archive: found.archive,
-            tensors: found.tensors,
-            ignored: found.ignored,
+            archive,
+            tensors,
+            ignored,
             config,
         };
         checkpoint.check()?;
@@ -200,46 +224,6 @@ impl fmt::Debug for Checkpoint {
             .field("ignored", &self.ignored)
             .field("config", &self.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// The content of a file.
-struct Found {
-    archive: TorchArchive,
-    tensors: BTreeMap<String, Location>,
-    ignored: Vec<String>,
-    problems: Vec<String>,
-}
-
-impl Found {
-    fn read(bytes: &[u8]) -> Result<Self, String> {
-        let archive = TorchArchive::parse(bytes)?;
-        let pickle = archive.pickle(bytes)?;
-        let entries = state_dict(pickle.root())?.entries().into_iter().flatten();
-        let entries = entries.filter_map(|(key, node)| Some((key.text()?, node)));
-        let (mut tensors, mut ignored, mut problems) = (BTreeMap::new(), Vec::new(), Vec::new());
-        // Collected because a pickle may set an entry several times.
-        for (key, node) in entries.collect::<BTreeMap<_, _>>() {
-            let name = without_wrapper(key);
-            if !is_part(name) {
-                ignored.push(name.to_owned());
-                continue;
-            }
-            match Location::find(node, &archive) {
-                Err(reason) => problems.push(format!("{name}: {reason}")),
-                Ok(location) => {
-                    if tensors.insert(name.to_owned(), location).is_some() {
-                        problems.push(format!("{name}: expected one tensor, found two"));
-                    }
-                }
-            }
-        }
-        Ok(Self {
-            archive,
-            tensors,
-            ignored,
-            problems,
-        })
     }
 }
 

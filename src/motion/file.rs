@@ -145,13 +145,10 @@ impl Motion {
             .collect();
         let mut writer = TensorWriter::new(BTreeMap::new());
         writer.metadata(KEY, self.header().to_json(CompactFormatter));
+        let [channels, values] = [&expression, &pose].map(|rows| rows.len() / count);
         for (name, shape, values) in [
-            (
-                "expression",
-                &[count, expression.len() / count][..],
-                expression,
-            ),
-            ("pose", &[count, pose.len() / count], pose),
+            ("expression", &[count, channels][..], expression),
+            ("pose", &[count, values], pose),
             ("transform", &[count, 3, 4], transform.concat().concat()),
             ("focal", &[count], focal),
         ] {
@@ -246,13 +243,6 @@ impl<T: Clone + PartialEq> PerFrame<T> {
         }
     }
 
-    fn len(&self) -> Option<usize> {
-        match self {
-            Self::Each(values) => Some(values.len()),
-            Self::All(_) => None,
-        }
-    }
-
     fn at(&self, i: usize) -> T {
         match self {
             Self::Each(values) => values[i].clone(),
@@ -271,19 +261,19 @@ impl Document {
 
     /// The length of the lists; without any, one frame.
     fn frame_count(&self) -> Result<usize, String> {
+        fn length<T>(column: &Option<PerFrame<T>>) -> Option<usize> {
+            match column {
+                Some(PerFrame::Each(values)) => Some(values.len()),
+                _ => None,
+            }
+        }
         let lengths = [
-            (
-                "expression",
-                self.expression.as_ref().and_then(PerFrame::len),
-            ),
-            ("pose", self.pose.as_ref().and_then(PerFrame::len)),
-            ("orbit", self.orbit.as_ref().and_then(PerFrame::len)),
-            ("transform", self.transform.as_ref().and_then(PerFrame::len)),
-            ("focal", self.focal.as_ref().and_then(PerFrame::len)),
-            (
-                "clamp_near",
-                self.clamp_near.as_ref().and_then(PerFrame::len),
-            ),
+            ("expression", length(&self.expression)),
+            ("pose", length(&self.pose)),
+            ("orbit", length(&self.orbit)),
+            ("transform", length(&self.transform)),
+            ("focal", length(&self.focal)),
+            ("clamp_near", length(&self.clamp_near)),
         ];
         let mut lists = (lengths.into_iter()).filter_map(|(key, length)| Some((key, length?)));
         let Some((first, count)) = lists.next() else {

@@ -14,8 +14,8 @@ pub struct ModelOptions {
     pub head: Option<HeadModel>,
     /// How weights and maps are kept on the device.
     pub precision: Precision,
-    /// Keeps every intermediate result of the networks for [`Model::taps`](crate::Model::taps), in memory of its own.
-    /// For tests and debugging.
+    /// Keeps every intermediate result of the networks for
+    /// [`Model::taps`](crate::Model::taps), in memory of its own. For tests and debugging.
     pub trace: bool,
     /// How variants of the kernels are chosen.
     pub tuning: Tuning,
