@@ -3,7 +3,7 @@
 #
 #   benches/all.sh [demo] [--repeat N] [--no-peers] [--cuda]
 #
-# demo      the network that ships with the crate instead of the released sizes
+# demo      the network that ships with the repository instead of the released sizes
 # --cuda    PyTorch on CUDA, too: eager f32, and TF32 with torch.compile
 #
 # Give GPAVATAR_BACKEND, GPAVATAR_ADAPTER and PEAKS="--peak-tflops N --peak-gbs N" to pin the adapter

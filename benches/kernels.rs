@@ -32,11 +32,11 @@ Operations and bytes are what the algorithm needs: every input read and every ou
 Rates are those of the median. The caches are emptied before each dispatch.
 
 Examples, after cargo bench -p gpavatar-benches --bench kernels --
-  --demo --filter conv                        convolutions of the network that ships with the crate
+  --demo --filter conv                        convolutions of the network that ships with the repository
   --every-variant --json kernels.json         released sizes, kernels for GPUs and for CPUs
   --peak-tflops 67 --peak-gbs 3350            against the data sheet instead of measured peaks")]
 struct Args {
-    /// Measure the network that ships with the crate instead of the released sizes
+    /// Measure the network that ships with the repository instead of the released sizes
     #[arg(long, conflicts_with = "weights")]
     demo: bool,
     /// Measure this weights file
@@ -268,7 +268,7 @@ impl Args {
     fn network(&self) -> String {
         match (&self.weights, self.demo) {
             (Some(path), _) => path.display().to_string(),
-            (None, true) => "the network that ships with the crate".into(),
+            (None, true) => "the network that ships with the repository".into(),
             (None, false) => "released sizes, made-up weights".into(),
         }
     }

@@ -24,7 +24,7 @@ use scene::Scene;
 struct Args {
     #[command(subcommand)]
     verb: Verb,
-    /// The network that ships with the crate instead of the released sizes
+    /// The network that ships with the repository instead of the released sizes
     #[arg(long, global = true)]
     demo: bool,
     #[command(flatten)]

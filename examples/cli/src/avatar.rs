@@ -17,7 +17,7 @@ use crate::sheet::Cell;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Network")]
 pub struct ModelArgs {
-    /// Weights file [default: what ships with the crate]
+    /// Weights file [default: what ships with the repository]
     #[arg(long = "model", value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Head model file, if the weights file holds none
@@ -35,10 +35,10 @@ pub struct ModelArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Avatar")]
 pub struct AvatarArgs {
-    /// Person that ships with the crate [default: the first]
+    /// Person that ships with the repository [default: the first]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sources", "avatar"])]
     sample: Option<String>,
-    /// List the people that ship with the crate and do nothing else
+    /// List the people that ship with the repository and do nothing else
     #[arg(long)]
     pub list_samples: bool,
     /// Picture of the person instead of a sample; give several for more sides
@@ -136,13 +136,13 @@ impl AvatarArgs {
     }
 }
 
-/// The avatar of a person that ships with the crate, and the pictures it is made from.
+/// The avatar of a person that ships with the repository, and the pictures it is made from.
 pub fn from_sample(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, Vec<SourceImage>)> {
     let (sources, options) = of_sample(model, sample)?;
     Ok((Avatar::with_options(model, &sources, &options)?, sources))
 }
 
-/// Pictures and options of the avatar of a person who ships with the crate.
+/// Pictures and options of the avatar of a person who ships with the repository.
 pub fn of_sample(
     model: &Model,
     sample: &Sample,
@@ -156,7 +156,7 @@ pub fn of_sample(
     Ok((sources, options))
 }
 
-/// Prints who ships with the crate.
+/// Prints who ships with the repository.
 pub fn list_samples() -> Result<(), Box<dyn Error>> {
     for sample in Sample::all()? {
         let pictures = sample.sources.len();

@@ -15,12 +15,11 @@ use crate::evaluation::{Evaluation, Kind, Rendering, Scores, to_image};
 use crate::report;
 use crate::sheet::{Cell, sheet, width};
 
-/// Measures a network on heads that it never saw: PSNR, SSIM, expression, identity, views, speed.
-/// Writes contact sheets of some.
+/// Measures a network on heads that it never saw, and writes contact sheets of some.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  gpavatar evaluate heads                             the network that ships with the crate
+  gpavatar evaluate heads                             the network that ships with the repository
   gpavatar evaluate heads --identities 5              the first five heads only
   gpavatar evaluate heads --model mine.safetensors --json mine.json -o out/mine")]
 pub struct Args {

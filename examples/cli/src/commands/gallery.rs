@@ -1,4 +1,4 @@
-//! Plays one motion on everyone who ships with the crate. `gpavatar gallery --people 4 --stride 3`
+//! Plays one motion on everyone who ships with the repository. `gpavatar gallery --people 4 --stride 3`
 //! makes the animation that the README opens with.
 
 use std::error::Error;
@@ -14,8 +14,7 @@ use crate::avatar::{self, ModelArgs};
 use crate::demo::{self, Sample};
 use crate::report;
 
-/// Plays one motion on everyone who ships with the crate: numbered PNGs and an animated GIF, the
-/// source pictures above what is made of them.
+/// Plays a motion on several people, below their pictures: PNGs and an animated GIF.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use gpavatar::import::{Contents, ContentsValue};
 
-/// Shows what a file holds: its kind, configuration, licence, and its tensors with their statistics.
+/// Shows what a file holds: kind, configuration, licence, tensors and their statistics.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Reads weights, head models, avatars and motions of this crate, the authors' checkpoints and tracked

@@ -22,7 +22,7 @@ use clap::Parser;
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  gpavatar reenact                    a picture and a motion that ship with the crate, into out/reenact
+  gpavatar reenact                    the defaults: somebody talks, into out/reenact
   gpavatar orbit --sample pink        a walk around somebody else
   gpavatar profile                    where the time of a frame goes
   gpavatar help reenact               all that a command can do"

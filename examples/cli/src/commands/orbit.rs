@@ -11,12 +11,11 @@ use crate::avatar::{self, AvatarArgs};
 use crate::report;
 use crate::sheet::Cell;
 
-/// Walks around a head avatar: numbered PNGs, an animated GIF, and contact sheets of pictures and
-/// of depths.
+/// Walks around a head: PNGs, an animated GIF, contact sheets of pictures and depths.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  gpavatar orbit                              what ships with the crate, into out/orbit
+  gpavatar orbit                              what ships with the repository, into out/orbit
   gpavatar orbit -s me.png --arc 360          another face, all around
   gpavatar orbit --model gpavatar.safetensors --avatar me.safetensors --views 72 \\
         --expression jawOpen=0.5 --background transparent -o me")]

@@ -10,10 +10,11 @@ use gpavatar::reference::parity;
 
 use crate::args::GpuArgs;
 
-/// Compares this crate with the authors' network, tensor by tensor: largest and mean error, PSNR
-/// (peak 1), range, and whether the tolerance holds. Fails if one does not.
+/// Compares every tensor of a golden case with the authors' numbers; fails beyond a tolerance.
 #[derive(clap::Args)]
 #[command(after_help = "\
+The table has the largest and the mean error, PSNR (peak 1), range and tolerance of every tensor.
+
 Examples:
   gpavatar parity tests/golden/small_paper_one_source.safetensors
   gpavatar parity tests/golden/released_three_sources.safetensors --shaders checked

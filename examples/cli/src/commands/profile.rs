@@ -17,8 +17,7 @@ use crate::costs::{Section, Times};
 use crate::demo::{self, Sample};
 use crate::report;
 
-/// Measures where the time of an avatar and of a frame goes: start-up, memory, both as a whole, and
-/// milliseconds, GFLOP/s, GB/s and share of each stage and kernel.
+/// Measures start-up, memory, and the time of an avatar and a frame, by stage and kernel.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Operations and bytes are what the algorithm needs: every input read and every output written once.
@@ -26,7 +25,7 @@ Times of kernels are GPU timestamps where the device has trustworthy ones. Elsew
 is submitted by itself and timed by the wall clock.
 
 Examples:
-  gpavatar profile                                   the network that ships with the crate
+  gpavatar profile                                   the network that ships with the repository
   gpavatar profile --full --repeat 10                the released sizes, with made-up weights
   gpavatar profile --throughput 32                   pictures per second, with and without waiting
   gpavatar profile --model gpavatar.safetensors --json profile.json")]

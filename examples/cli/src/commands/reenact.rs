@@ -12,12 +12,11 @@ use crate::demo;
 use crate::report;
 use crate::sheet::Cell;
 
-/// Makes a head avatar from pictures and plays a motion on it: numbered PNGs, an animated GIF and a
-/// contact sheet.
+/// Plays a motion on a head made from pictures: PNGs, an animated GIF, a contact sheet.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  gpavatar reenact                                  what ships with the crate, into out/reenact
+  gpavatar reenact                                  what ships with the repository, into out/reenact
   gpavatar reenact --sample pink --motion weights/motions/emotions.json
   gpavatar reenact -s me.png --frames 0..24         another face, one second of the motion
   gpavatar reenact --model gpavatar.safetensors -s left.png -s right.png --tracked cameras.json \\

@@ -5,7 +5,7 @@ use gpavatar::{HeadModel, Motion, Weights};
 use super::{Sample, file, weights};
 use crate::testing::files;
 
-/// The motions that ship with the crate, with their names.
+/// The motions that ship with the repository, with their names.
 fn motions() -> Vec<(String, Motion)> {
     let directory = file("weights/motions");
     let names = files(&directory).into_iter();
