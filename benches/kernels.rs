@@ -503,7 +503,7 @@ fn count_tests(gpu: &Gpu, weights: Weights) -> Result<Vec<Count>, Box<dyn Error>
     let points: Vec<Vec3> = points.iter().copied().map(Vec3::from).collect();
     let origin = resolved.camera.origin();
     let taps: HashMap<_, _> = model.taps().collect();
-    let floats = |name: &str| pollster::block_on(taps[name].read::<f32>(gpu));
+    let floats = |name: &str| pollster::block_on(taps[name].read(gpu));
     let directions = floats("ray_dirs")?;
     let mut counts = Vec::new();
     for (pass, depths, neighbours) in [
@@ -512,14 +512,16 @@ fn count_tests(gpu: &Gpu, weights: Weights) -> Result<Vec<Count>, Box<dyn Error>
     ] {
         let samples = taps[depths].shape()[1];
         let depths = floats(depths)?;
-        let rays = directions.chunks_exact(3).zip(depths.chunks_exact(samples));
+        let rays = directions
+            .chunks_exact(taps["ray_dirs"].shape()[2])
+            .zip(depths.chunks_exact(samples));
         let positions: Vec<Vec3> = rays
             .flat_map(|(direction, depths)| {
                 let direction = Vec3::from_slice(direction);
                 depths.iter().map(move |t| origin + *t * direction)
             })
             .collect();
-        let found: Vec<u32> = pollster::block_on(taps[neighbours].read(gpu))?;
+        let found: Vec<u32> = pollster::block_on(taps[neighbours].read_as(gpu))?;
         for (kernel, segment, together) in [
             ("points/nearest", samples.min(8), 1),
             ("points/nearest", samples, 1),

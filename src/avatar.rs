@@ -267,10 +267,7 @@ impl Avatar {
 
     async fn write(&self, format: FloatFormat) -> Result<TensorWriter<'static>> {
         let model = self.model();
-        let count = plane_shape(model).iter().product();
-        let planes = (self.inner.planes)
-            .read_stored(model.gpu(), model.precision().volume().maps(), count)
-            .await?;
+        let planes = self.inner.planes.read(model.gpu()).await?;
         let metadata = BTreeMap::from([
             ("gpavatar.avatar".to_string(), VERSION.to_string()),
             ("config".to_string(), self.model().config().to_json()?),
@@ -326,12 +323,7 @@ impl Avatar {
         }
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
-        let planes = Tensor::stored(
-            model.gpu(),
-            "planes",
-            &values,
-            model.precision().volume().maps(),
-        )?;
+        let planes = model.encoder().planes(model.gpu(), &values)?;
         let shape = file.f32("shape")?.into_owned();
         check_shape(model, &shape)?;
         let mut encoder = model

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Problems, Result};
 
-pub use style_unet::{ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
+pub use style_unet::{
+    ConvConfig, ConvKind, Level, LinearConfig, ResBlock, StyleUnetConfig, StyleUnetLayers,
+};
 pub use tensors::TensorSpec;
 
 /// Weighting of the features of the nearest points.
@@ -178,6 +180,7 @@ impl ModelConfig {
         StyleUnetConfig {
             prefix: "style_tplane",
             input: self.source_size,
+            image: self.source_size,
             output: self.plane_size,
             in_channels: Self::IMAGE_CHANNELS,
             out_channels: Self::PLANES.saturating_mul(self.plane_channels),
@@ -194,6 +197,7 @@ impl ModelConfig {
         StyleUnetConfig {
             prefix: "up_renderer",
             input: self.output_size,
+            image: self.low_res_size,
             output: self.output_size,
             in_channels: self.low_res_channels,
             out_channels: Self::IMAGE_CHANNELS,

@@ -73,10 +73,7 @@ impl Frame {
     /// # Errors
     /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
     pub async fn depth(&self) -> Result<Vec<f32>> {
-        let mut depth: Vec<f32> = self.slot.depth.read(self.model.gpu()).await?;
-        let side = self.model.config().low_res_size as usize;
-        depth.truncate(side * side);
-        Ok(depth)
+        self.slot.depth.read(self.model.gpu()).await
     }
 
     /// Copies the low-resolution image to the host: `[y][x][channel]`, channels as configured.
@@ -84,7 +81,6 @@ impl Frame {
     /// # Errors
     /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
     pub async fn low_res(&self) -> Result<Vec<f32>> {
-        // Configured channels are a multiple of four: nothing is padded.
         self.slot.low_res.read(self.model.gpu()).await
     }
 }

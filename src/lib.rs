@@ -106,8 +106,8 @@ pub use atlas::Atlas;
 pub use avatar::Avatar;
 pub use camera::Camera;
 pub use config::{
-    Attention, ModelConfig, PointWeighting, ResBlockConfig, StyleConvConfig, StyleUnetConfig,
-    TensorSpec, ToRgbConfig,
+    Attention, ConvConfig, ConvKind, Level, LinearConfig, ModelConfig, PointWeighting, ResBlock,
+    StyleUnetConfig, StyleUnetLayers, TensorSpec,
 };
 pub use drive::{Drive, Geometry, ResolvedDrive};
 pub use error::{Error, Result};
@@ -115,7 +115,7 @@ pub use frame::Frame;
 /// Vectors and matrices of this crate's API, in the version it was built with.
 #[doc(no_inline)]
 pub use glam;
-pub use gpu::{Choice, Gpu, KernelTime, Profile, Tap, Tensor};
+pub use gpu::{Choice, Gpu, KernelTime, Profile, Tensor};
 pub use head::{HeadModel, HeadModelParts};
 /// Decoded pictures, in the version this crate was built with.
 #[doc(no_inline)]

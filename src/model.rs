@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::gpu::{Choice, Gpu, Tap, Tuner};
+use crate::gpu::{Choice, Gpu, Program, Tensor, Tuner};
 use crate::head::{HeadModel, check_finite};
 use crate::options::{ModelOptions, Precision};
 use crate::pipeline::{Encoder, Renderer};
@@ -166,13 +166,10 @@ impl Model {
 
     /// Names and intermediates of the last recording, if the model keeps them (see
     /// [`ModelOptions::trace`]). Names follow the network's modules.
-    pub fn taps(&self) -> impl Iterator<Item = (&str, &Tap)> {
+    pub fn taps(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         let inner = &self.inner;
-        let (encoder, renderer) = (&inner.encoder.program.taps, &inner.renderer.program.taps);
-        encoder
-            .iter()
-            .chain(renderer)
-            .map(|(name, tap)| (name.as_str(), tap))
+        let programs = [&inner.encoder.program, &inner.renderer.program];
+        programs.into_iter().flat_map(Program::taps)
     }
 
     /// Runs the super-resolver alone, on a low-resolution image `[y][x][channel]` of the configured
@@ -196,12 +193,7 @@ impl Model {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let image = renderer.super_resolve(gpu, &mut encoder, low_res)?;
         let submission = self.submit(encoder);
-        let pixels: Vec<[f32; 4]> = image.read(gpu, &submission).await?;
-        Ok(pixels
-            .iter()
-            .flat_map(|pixel| &pixel[..3])
-            .copied()
-            .collect())
+        image.read(gpu, &submission).await
     }
 
     /// How weights and maps are kept on the device.

@@ -7,17 +7,11 @@
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays
-#import gpavatar::values::{StoredValues, unpacked_values}
-
-// 1 also composites the coarse colours.
-override COARSE_COLOUR: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> march: Rays;
 @group(0) @binding(1) var<storage, read> depths: array<f32>; // [ray][coarse]
 @group(0) @binding(2) var<storage, read> opacities: array<f32>; // [ray][coarse]
-@group(0) @binding(3) var<storage, read> values: array<StoredValues>; // [ray][coarse][channels]
-@group(0) @binding(4) var<storage, read_write> fine: array<f32>; // [ray][fine]
-@group(0) @binding(5) var<storage, read_write> colours: array<vec4<f32>>; // [ray]
+@group(0) @binding(3) var<storage, read_write> fine: array<f32>; // [ray][fine]
 
 // Added to every weight.
 const FLOOR = 1e-5;
@@ -34,18 +28,10 @@ fn main(thread: Thread) {
 
     var transmittance = 1.0;
     var total = 0.0;
-    var colour = vec4<f32>();
     for (var i = 0u; i < n; i++) {
         let opacity = opacities[first + i];
-        let weight = opacity * transmittance;
-        total += weight + FLOOR;
-        if COARSE_COLOUR == 1u {
-            colour += weight * unpacked_values(values[(first + i) * march.channels]);
-        }
+        total += opacity * transmittance + FLOOR;
         transmittance *= 1.0 - opacity;
-    }
-    if COARSE_COLOUR == 1u {
-        colours[ray] = colour;
     }
 
     transmittance = 1.0;

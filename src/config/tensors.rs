@@ -1,4 +1,4 @@
-use super::{ModelConfig, ResBlockConfig, StyleConvConfig, StyleUnetConfig, ToRgbConfig};
+use super::{ConvConfig, ConvKind, ModelConfig, ResBlock, StyleUnetConfig};
 use crate::error::Result;
 
 /// A tensor of the authors' checkpoint, and of a weights file.
@@ -61,36 +61,33 @@ impl TensorList {
         self.tensor(format!("{name}.bias"), &[out]);
     }
 
-    fn conv(&mut self, name: impl Into<String>, out: u32, input: u32, kernel: u32) {
-        let name = name.into();
-        self.tensor(format!("{name}.weight"), &[out, input, kernel, kernel]);
-        self.tensor(format!("{name}.bias"), &[out]);
-    }
-
-    fn modulated_conv(&mut self, name: &str, out: u32, input: u32, kernel: u32, style: u32) {
+    /// A convolution of a network whose style has `style` numbers.
+    fn conv(&mut self, conv: &ConvConfig, style: u32) {
+        let (name, kernel) = (&conv.name, conv.kernel_size);
+        let (out, input) = (conv.out_channels, conv.in_channels);
+        match conv.kind {
+            ConvKind::Plain => {
+                self.tensor(format!("{name}.weight"), &[out, input, kernel, kernel]);
+                self.tensor(format!("{name}.bias"), &[out]);
+                return;
+            }
+            ConvKind::Skip => {
+                self.tensor(format!("{name}.weight"), &[out, input, kernel, kernel]);
+                return;
+            }
+            ConvKind::Style { .. } => self.tensor(format!("{name}.weight"), &[1]),
+            ConvKind::ToRgb => {}
+        }
+        self.tensor(format!("{name}.bias"), &[1, out, 1, 1]);
         let name = format!("{name}.modulated_conv");
         self.tensor(format!("{name}.weight"), &[1, out, input, kernel, kernel]);
         self.linear(format!("{name}.modulation"), input, style);
     }
 
-    fn res_block(&mut self, block: &ResBlockConfig) {
-        let (name, out, input) = (&block.name, block.out_channels, block.in_channels);
-        self.conv(format!("{name}.conv1"), input, input, 3);
-        self.conv(format!("{name}.conv2"), out, input, 3);
-        self.tensor(format!("{name}.skip.weight"), &[out, input, 1, 1]);
-    }
-
-    fn style_conv(&mut self, conv: &StyleConvConfig, unet: &StyleUnetConfig) {
-        let (name, out) = (&conv.name, conv.out_channels);
-        self.tensor(format!("{name}.weight"), &[1]);
-        self.tensor(format!("{name}.bias"), &[1, out, 1, 1]);
-        self.modulated_conv(name, out, conv.in_channels, 3, unet.style_size);
-    }
-
-    fn rgb_layer(&mut self, rgb: &ToRgbConfig, unet: &StyleUnetConfig) {
-        let (name, out) = (&rgb.name, unet.out_channels);
-        self.tensor(format!("{name}.bias"), &[1, out, 1, 1]);
-        self.modulated_conv(name, out, rgb.in_channels, 1, unet.style_size);
+    fn res_block(&mut self, block: &ResBlock<ConvConfig>) {
+        for conv in [&block.conv1, &block.conv2, &block.skip] {
+            self.conv(conv, 0);
+        }
     }
 
     fn radiance_field(&mut self, config: &ModelConfig) {
@@ -131,65 +128,45 @@ impl TensorList {
     }
 
     fn style_unet(&mut self, unet: &StyleUnetConfig) {
-        let up_blocks = unet.up_blocks();
-        let bottom = unet.channels_at(4);
-
-        self.conv(
-            unet.first_conv(),
-            unet.channels_at(unet.input),
-            unet.in_channels,
-            1,
-        );
-        for block in unet.first_block().iter().chain(&unet.down_blocks()) {
+        let (layers, style) = (unet.layers(), unet.style_size);
+        self.conv(&layers.first, style);
+        for block in layers.first_block.iter().chain(&layers.down) {
             self.res_block(block);
         }
-        self.conv(unet.name("final_conv"), bottom, bottom, 3);
-        for block in &up_blocks {
-            self.res_block(block);
+        self.conv(&layers.bottom, style);
+        for level in &layers.up {
+            self.res_block(&level.block);
         }
         let unused = self.0.len();
-        for (i, block) in up_blocks.iter().enumerate() {
+        for (i, level) in layers.up.iter().enumerate() {
             let name = unet.name(format_args!("toRGB.{i}"));
-            self.conv(name, ModelConfig::IMAGE_CHANNELS, block.out_channels, 1);
+            let channels = level.block.conv2.out_channels;
+            let out = ModelConfig::IMAGE_CHANNELS;
+            self.tensor(format!("{name}.weight"), &[out, channels, 1, 1]);
+            self.tensor(format!("{name}.bias"), &[out]);
         }
         for tensor in &mut self.0[unused..] {
             tensor.required = false;
         }
-        self.linear(unet.name("final_linear"), unet.style_size, bottom * 4 * 4);
+        for linear in unet.style_network() {
+            self.linear(linear.name, linear.outputs, linear.inputs);
+        }
 
-        self.style_decoder(unet);
-        for condition in ["condition_scale", "condition_shift"] {
-            for (i, block) in up_blocks.iter().enumerate() {
-                let name = unet.name(format_args!("{condition}.{i}"));
-                let channels = block.out_channels;
-                let decoder = unet.decoder_channels_at(block.output);
-                self.conv(format!("{name}.0"), channels, channels, 3);
-                self.conv(format!("{name}.2"), decoder, channels, 3);
+        let channels = unet.decoder_channels_at(4);
+        self.tensor(unet.constant_input(), &[1, channels, 4, 4]);
+        self.conv(&layers.style_conv, style);
+        self.conv(&layers.to_rgb, style);
+        for conv in layers.style_convs().skip(1).chain(layers.to_rgbs().skip(1)) {
+            self.conv(conv, style);
+        }
+        for conv in layers.style_convs() {
+            if let ConvKind::Style { noise } = &conv.kind {
+                self.tensor(noise, &[1, 1, conv.size, conv.size]);
             }
         }
-    }
-
-    fn style_decoder(&mut self, unet: &StyleUnetConfig) {
-        let decoder = unet.name("stylegan_decoder");
-        for layer in 0..unet.style_layers {
-            let name = format!("{decoder}.style_mlp.{}", 2 * layer + 1);
-            self.linear(name, unet.style_size, unet.style_size);
-        }
-        self.tensor(
-            format!("{decoder}.constant_input.weight"),
-            &[1, unet.decoder_channels_at(4), 4, 4],
-        );
-        let (convs, rgbs) = (unet.style_convs(), unet.to_rgbs());
-        self.style_conv(&convs[0], unet);
-        self.rgb_layer(&rgbs[0], unet);
-        for conv in &convs[1..] {
-            self.style_conv(conv, unet);
-        }
-        for rgb in &rgbs[1..] {
-            self.rgb_layer(rgb, unet);
-        }
-        for conv in convs {
-            self.tensor(conv.noise, &[1, 1, conv.resolution, conv.resolution]);
+        let scales = layers.up.iter().flat_map(|level| &level.scale);
+        for conv in scales.chain(layers.up.iter().flat_map(|level| &level.shift)) {
+            self.conv(conv, style);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Compute kernels, reflected from their WGSL when the crate was built.
 
-use super::{ShaderChecks, Storage};
-use crate::{Error, Result};
+use super::ShaderChecks;
+use crate::error::{Error, Result};
+use crate::options::Formats;
 
 /// The kernels under `shaders/`, one [`KernelSource`] each, with the constants of each file in a module
 /// of its name, and their uniform structs.
@@ -85,14 +86,14 @@ impl KernelSource {
             .unwrap_or(&self)
     }
 
-    /// The variant for numbers that are kept like this.
-    #[must_use]
-    pub fn stored(&'static self, storage: Storage) -> &'static Self {
-        self.variant(match storage {
-            Storage::Full => kernels::FORMATS[0],
-            Storage::Mixed => kernels::FORMATS[1],
-            Storage::Half => kernels::FORMATS[2],
-        })
+    /// The variant for numeric formats.
+    pub(crate) fn with(&'static self, formats: Formats) -> &'static Self {
+        self.variant(&formats.definitions())
+    }
+
+    /// Workgroups for so many threads along x, y and z.
+    pub(crate) fn workgroups(&self, threads: [u32; 3]) -> [u32; 3] {
+        std::array::from_fn(|axis| threads[axis].div_ceil(self.workgroup_size[axis]))
     }
 
     /// Features that a device has to have enabled to run the kernel. Those that need none are what
@@ -189,7 +190,7 @@ pub(super) type KernelKey = (&'static str, Vec<(&'static str, u32)>);
 
 /// A kernel compiled for a device with its override constants set.
 pub struct Kernel {
-    pub(super) source: &'static KernelSource,
+    pub(crate) source: &'static KernelSource,
     pub(super) pipeline: wgpu::ComputePipeline,
     /// One layout per bind group.
     pub(super) layouts: Vec<wgpu::BindGroupLayout>,
@@ -266,30 +267,11 @@ impl Kernel {
         })
     }
 
-    /// Workgroups for so many threads along x, y and z.
-    pub(crate) fn workgroups(&self, threads: [u32; 3]) -> [u32; 3] {
-        let size = self.source.workgroup_size;
-        std::array::from_fn(|axis| threads[axis].div_ceil(size[axis]))
-    }
-
-    /// Workgroups for so many threads in a row, folded as `shaders/shared/grid.wgsl` unfolds them.
-    pub(crate) fn folded(&self, threads: u32) -> [u32; 3] {
-        linear_grid(threads.div_ceil(self.source.workgroup_size.iter().product()))
-    }
-
     /// Path of the source below `shaders/`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.source.name
     }
-}
-
-/// Workgroups for `count` of them in a row, folded where one dimension would be too long; the
-/// kernel unfolds `y * num_workgroups.x + x`.
-pub(crate) fn linear_grid(count: u32) -> [u32; 3] {
-    // Tests fold early, so that every kernel is seen to unfold.
-    const LONGEST: u32 = if cfg!(test) { 3 } else { 32768 };
-    [count.min(LONGEST), count.div_ceil(LONGEST).max(1), 1]
 }
 
 fn layout(device: &wgpu::Device, source: &KernelSource, group: u32) -> wgpu::BindGroupLayout {

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::{Gpu, Tensor};
-use crate::Result;
+use crate::error::Result;
+use crate::options::Format;
 
 /// Tensors of a program and when they are in use, in steps of planning.
 #[derive(Default)]
@@ -51,7 +52,9 @@ impl Lifetimes {
             let number = buffers.len();
             let named = (0..needs.len()).find(|&i| chosen[i] == number && needs[i].bytes == *bytes);
             let label = named.map_or("working memory", |i| &self.tensors[i].1);
-            buffers.push(Tensor::empty(gpu, label, *bytes)?.buffer().clone());
+            let shape = [1, (bytes / 4) as u32, 1];
+            let memory = Tensor::empty(gpu, label, Format::F32, shape)?;
+            buffers.push(memory.buffer().clone());
         }
         for ((tensor, ..), buffer) in self.tensors.iter().zip(chosen) {
             tensor.place(&buffers[buffer]);

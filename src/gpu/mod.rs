@@ -14,16 +14,16 @@ mod uploads;
 pub(crate) use crate::options::{AdapterKind, ShaderChecks};
 pub use context::Gpu;
 pub(crate) use downloads::{Download, Downloads};
-pub(crate) use kernel::{Kernel, KernelSource, kernels, linear_grid};
+pub(crate) use kernel::{Kernel, KernelSource, kernels};
 pub(crate) use profiler::Timer;
 pub use profiler::{KernelTime, Profile};
-pub use program::Tap;
+#[cfg(test)]
+pub(crate) use program::Splits;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When,
 };
-pub(crate) use tensor::Storage;
+pub(crate) use tensor::Snapshot;
 pub use tensor::Tensor;
-pub(crate) use tensor::{Format, Snapshot};
 pub use tuning::Choice;
 pub(crate) use tuning::Tuner;
 pub(crate) use uploads::Uploads;

@@ -5,59 +5,27 @@ use std::sync::Arc;
 
 use super::kernel::{BindingKind, Kernel};
 use super::memory::Lifetimes;
-use super::{Format, Gpu, KernelSource, KernelTime, Storage, Tensor, Timer};
-use crate::{Error, Result};
+use super::{Gpu, KernelSource, KernelTime, Tensor, Timer};
+use crate::error::{Error, Result};
+use crate::options::{Format, Formats};
 
 /// A fixed list of dispatches with everything that they need bound.
 pub(crate) struct Program {
     steps: Vec<Step>,
-    /// Named results, kept when the program was built for tracing.
-    pub(crate) taps: HashMap<String, Tap>,
-    /// All working memory, also that which another program lent.
+    /// Copies of named results.
+    taps: HashMap<String, Tap>,
+    /// All working memory, with that of [`ProgramBuilder::share`].
     memory: Vec<wgpu::Buffer>,
     /// Bytes of working memory of its own.
     pub(crate) bytes: u64,
 }
 
-/// A named intermediate result of a model that keeps them
-/// ([`ModelOptions::trace`](crate::ModelOptions::trace)).
-#[derive(Clone, Debug)]
-pub struct Tap {
-    tensor: Tensor,
-    format: Format,
-    rows: usize,
-    columns: usize,
-    stride: usize,
-}
-
-impl Tap {
-    /// Rows (pixels, samples) and columns (channels).
-    #[must_use]
-    pub fn shape(&self) -> [usize; 2] {
-        [self.rows, self.columns]
-    }
-
-    /// Copies the values to the host, `[row][column]`: numbers of 32 bits each, also where the model
-    /// stores fewer.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if `T` is of another size, [`Error::Gpu`] if the device failed.
-    pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
-        if size_of::<T>() != 4 {
-            let found = format!("{} bytes", size_of::<T>());
-            return Err(Error::argument("type of a tap's numbers", "4 bytes", found));
-        }
-        let stored: Vec<T> = match self.format {
-            Format::F32 => self.tensor.read(gpu).await?,
-            Format::F16 => {
-                let count = self.rows * self.stride;
-                let values = (self.tensor).read_stored(gpu, Format::F16, count).await?;
-                bytemuck::cast_slice(&values).to_vec()
-            }
-        };
-        let rows = stored.chunks(self.stride).take(self.rows);
-        Ok(rows.flat_map(|row| &row[..self.columns]).copied().collect())
-    }
+/// A named result.
+struct Tap {
+    /// The step that wrote it.
+    step: usize,
+    result: Tensor,
+    copy: Tensor,
 }
 
 struct Step {
@@ -118,6 +86,8 @@ pub(crate) struct Dispatch {
     bound: Vec<(&'static str, Tensor)>,
     uniforms: Vec<(&'static str, Vec<u8>)>,
     grid: [u32; 3],
+    /// Whether the grid is a row, to be folded where it is too long.
+    row: bool,
     when: Option<When>,
     flops: f64,
     bytes: f64,
@@ -131,6 +101,7 @@ impl Dispatch {
             bound: Vec::new(),
             uniforms: Vec::new(),
             grid: [1; 3],
+            row: false,
             when: None,
             flops: 0.0,
             bytes: 0.0,
@@ -156,6 +127,26 @@ impl Dispatch {
         self
     }
 
+    /// Threads along x, y and z.
+    pub(crate) fn threads(self, threads: [u32; 3]) -> Self {
+        let grid = self.kernel.source.workgroups(threads);
+        self.grid(grid)
+    }
+
+    /// Threads in a row. The kernel unfolds `workgroup_id.y * num_workgroups.x + workgroup_id.x`.
+    pub(crate) fn row_of_threads(self, threads: u32) -> Self {
+        let [workgroups, ..] = self.kernel.source.workgroups([threads, 1, 1]);
+        self.row(workgroups)
+    }
+
+    /// Workgroups in a row, likewise.
+    pub(crate) fn row(self, workgroups: u32) -> Self {
+        Self {
+            row: true,
+            ..self.grid([workgroups, 1, 1])
+        }
+    }
+
     pub(crate) fn when(mut self, when: When) -> Self {
         self.when = Some(when);
         self
@@ -168,13 +159,34 @@ impl Dispatch {
     }
 }
 
+/// Sizes above which work is split. Tests choose smaller ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Splits {
+    /// Workgroups of a grid along x.
+    pub row: u32,
+    /// Bytes of the transformed tiles of a convolution by Winograd's algorithm, of which the products
+    /// take as many again: few enough for a cache, enough to occupy a device.
+    pub band: u64,
+}
+
+impl Default for Splits {
+    fn default() -> Self {
+        Self {
+            row: 32768,
+            band: 32 << 20,
+        }
+    }
+}
+
 /// Plans a program: working memory, parameters, bind groups.
 pub(crate) struct ProgramBuilder<'a> {
     gpu: &'a Gpu,
     stage: &'static str,
-    storage: Storage,
-    /// Keeps every tensor and its name instead of reusing memory.
+    formats: Formats,
+    splits: Splits,
     trace: bool,
+    /// Whether kernels leave out space without opacity. Always, but in the test of that.
+    skip_empty: bool,
     lent: Vec<wgpu::Buffer>,
     lifetimes: Lifetimes,
     dispatches: Vec<(&'static str, Dispatch)>,
@@ -182,12 +194,14 @@ pub(crate) struct ProgramBuilder<'a> {
 }
 
 impl<'a> ProgramBuilder<'a> {
-    pub(crate) fn new(gpu: &'a Gpu, storage: Storage, trace: bool) -> Self {
+    pub(crate) fn new(gpu: &'a Gpu, formats: Formats) -> Self {
         Self {
             gpu,
             stage: "",
-            storage,
-            trace,
+            formats,
+            splits: Splits::default(),
+            trace: false,
+            skip_empty: true,
             lent: Vec::new(),
             lifetimes: Lifetimes::default(),
             dispatches: Vec::new(),
@@ -195,40 +209,83 @@ impl<'a> ProgramBuilder<'a> {
         }
     }
 
-    /// Works in the memory of another program, too: neither finds again what it left there. Not where
-    /// tensors are kept for inspection.
-    pub(crate) fn share(&mut self, other: &Program) {
-        if !self.trace {
-            self.lent.extend_from_slice(&other.memory);
+    /// Copies named results, if `trace`.
+    pub(crate) fn trace(self, trace: bool) -> Self {
+        Self { trace, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn split(self, splits: Splits) -> Self {
+        Self { splits, ..self }
+    }
+
+    /// Computes empty space, too.
+    #[cfg(test)]
+    pub(crate) fn whole(self) -> Self {
+        Self {
+            skip_empty: false,
+            ..self
         }
+    }
+
+    pub(crate) fn skips_empty(&self) -> bool {
+        self.skip_empty
+    }
+
+    /// Works in the memory of another program. Each overwrites what the other left there.
+    pub(crate) fn share(&mut self, other: &Program) {
+        self.lent.extend_from_slice(&other.memory);
     }
 
     pub(crate) fn gpu(&self) -> &'a Gpu {
         self.gpu
     }
 
-    /// How the numbers of the stages that follow are stored.
-    pub(crate) fn store(&mut self, storage: Storage) {
-        self.storage = storage;
+    pub(crate) fn splits(&self) -> Splits {
+        self.splits
     }
 
-    /// How the current stage's numbers are stored.
-    pub(crate) fn storage(&self) -> Storage {
-        self.storage
+    /// Numeric formats of the current stage.
+    pub(crate) fn formats(&self) -> Formats {
+        self.formats
     }
 
-    /// The kernel for numbers stored as the current stage's.
+    /// Begins a stage with its numeric formats.
+    pub(crate) fn store(&mut self, formats: Formats) {
+        self.formats = formats;
+    }
+
+    /// The kernel for the formats of the current stage, with arithmetic of 32 bits.
     pub(crate) fn kernel(
         &self,
         source: &'static KernelSource,
         constants: &[(&'static str, u32)],
     ) -> Result<Arc<Kernel>> {
-        self.gpu.kernel(source.stored(self.storage), constants)
+        self.kernel_in(source, Format::F32, constants)
     }
 
-    /// Whether tensors are kept for inspection.
-    pub(crate) fn trace(&self) -> bool {
-        self.trace
+    /// The same with other arithmetic.
+    pub(crate) fn kernel_in(
+        &self,
+        source: &'static KernelSource,
+        arithmetic: Format,
+        constants: &[(&'static str, u32)],
+    ) -> Result<Arc<Kernel>> {
+        let formats = Formats {
+            arithmetic,
+            ..self.formats
+        };
+        self.gpu.kernel(source.with(formats), constants)
+    }
+
+    /// A row of workgroups as a grid, folded where it would be too long.
+    pub(crate) fn folded(&self, workgroups: u32) -> [u32; 3] {
+        let longest = self.splits.row;
+        [
+            workgroups.min(longest),
+            workgroups.div_ceil(longest).max(1),
+            1,
+        ]
     }
 
     /// Names the stage of the dispatches that follow.
@@ -236,69 +293,44 @@ impl<'a> ProgramBuilder<'a> {
         self.stage = stage;
     }
 
-    /// Working memory for `elements` f32, not to be used before the program is finished.
-    pub(crate) fn tensor(&mut self, label: &str, elements: u64) -> Result<Tensor> {
-        self.memory(label, Format::F32.bytes(elements))
-    }
-
-    /// Working memory for `elements` numbers as the stage's maps are stored.
-    pub(crate) fn stored(&mut self, label: &str, elements: u64) -> Result<Tensor> {
-        self.memory(label, self.storage.maps().bytes(elements))
-    }
-
-    /// Working memory for `elements` numbers as samples' values are stored.
-    pub(crate) fn values(&mut self, label: &str, elements: u64) -> Result<Tensor> {
-        self.memory(label, self.storage.values().bytes(elements))
-    }
-
-    fn memory(&mut self, label: &str, bytes: u64) -> Result<Tensor> {
-        let tensor = Tensor::planned(self.gpu, label, bytes)?;
+    /// Working memory, not to be used before the program is finished. [`Tensor::shape`] says how
+    /// elements lie.
+    pub(crate) fn tensor(
+        &mut self,
+        label: &str,
+        format: Format,
+        shape: [u32; 3],
+    ) -> Result<Tensor> {
+        let tensor = Tensor::planned(self.gpu, label, format, shape)?;
         self.lifetimes.begin(label, &tensor);
         Ok(tensor)
     }
 
     /// Gives working memory to the steps that follow.
     pub(crate) fn release(&mut self, tensor: Tensor) {
-        if !self.trace {
-            self.lifetimes.end(&tensor);
-        }
+        self.lifetimes.end(&tensor);
     }
 
-    /// Names a result of `rows` times `columns` numbers for inspection; rows are `stride` apart.
-    pub(crate) fn tap(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
-        self.tap_in(Format::F32, name, tensor, shape);
-    }
-
-    /// Like [`Self::tap`], for numbers as the stage's maps are stored.
-    pub(crate) fn tap_stored(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
-        self.tap_in(self.storage.maps(), name, tensor, shape);
-    }
-
-    /// Like [`Self::tap`], for numbers as samples' values are stored.
-    pub(crate) fn tap_values(&mut self, name: impl Into<String>, tensor: &Tensor, shape: [u32; 3]) {
-        self.tap_in(self.storage.values(), name, tensor, shape);
-    }
-
-    fn tap_in(
-        &mut self,
-        format: Format,
-        name: impl Into<String>,
-        tensor: &Tensor,
-        [rows, columns, stride]: [u32; 3],
-    ) {
+    /// Names a result of the last dispatch for inspection. It is copied behind that dispatch, so a
+    /// trace runs the same kernels in the same memory.
+    pub(crate) fn tap(&mut self, name: impl Into<String>, result: &Tensor) -> Result<()> {
         if self.trace {
+            let name = name.into();
+            let copy = result.twin(self.gpu, &name)?;
             let tap = Tap {
-                tensor: tensor.clone(),
-                format,
-                rows: rows as usize,
-                columns: columns as usize,
-                stride: stride as usize,
+                step: self.dispatches.len() - 1,
+                result: result.clone(),
+                copy,
             };
-            self.taps.insert(name.into(), tap);
+            self.taps.insert(name, tap);
         }
+        Ok(())
     }
 
-    pub(crate) fn dispatch(&mut self, dispatch: Dispatch) {
+    pub(crate) fn dispatch(&mut self, mut dispatch: Dispatch) {
+        if dispatch.row {
+            dispatch.grid = self.folded(dispatch.grid[0]);
+        }
         self.dispatches.push((self.stage, dispatch));
     }
 
@@ -338,14 +370,7 @@ impl<'a> ProgramBuilder<'a> {
             for (name, value) in &dispatch.uniforms {
                 let offset = offsets.next().map_or(0, |offset| offset as u64);
                 let bytes = (value.len() as u64).next_multiple_of(16);
-                bound.push((
-                    name,
-                    Tensor {
-                        offset,
-                        bytes,
-                        ..parameters.clone()
-                    },
-                ));
+                bound.push((name, parameters.part(offset, bytes)));
             }
             let find = |name: &str| {
                 bound
@@ -370,7 +395,7 @@ impl<'a> ProgramBuilder<'a> {
             steps,
             taps: self.taps,
             memory,
-            bytes: bytes + parameters.bytes,
+            bytes: bytes + parameters.bytes(),
         })
     }
 }
@@ -479,32 +504,46 @@ impl Program {
             encoder,
             bindings,
             conditions,
-            timer,
+            mut timer,
         } = recording;
-        let active = self
-            .steps
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| conditions.hold(s));
-        match timer {
-            Some(timer) => {
-                for (index, step) in active {
-                    timer.pass(encoder, step.untimed(), |pass| {
-                        step.dispatch(index, bindings, pass)
-                    })?;
-                }
-            }
-            None => {
+        let active = self.steps.iter().enumerate();
+        let mut active = active.filter(|(_, step)| conditions.hold(step)).peekable();
+        while let Some(&(mut last, step)) = active.peek() {
+            if let Some(timer) = &mut timer {
+                timer.pass(encoder, step.untimed(), |pass| {
+                    step.dispatch(last, bindings, pass)
+                })?;
+                active.next();
+            } else {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some("gpavatar"),
                     timestamp_writes: None,
                 });
-                for (index, step) in active {
+                for (index, step) in active.by_ref() {
                     step.dispatch(index, bindings, &mut pass)?;
+                    last = index;
+                    if self.tapped(index).next().is_some() {
+                        break;
+                    }
                 }
+            }
+            for tap in self.tapped(last) {
+                tap.result.copy_to(encoder, &tap.copy);
             }
         }
         Ok(())
+    }
+
+    /// Results of a step that are copied.
+    fn tapped(&self, step: usize) -> impl Iterator<Item = &Tap> {
+        self.taps.values().filter(move |tap| tap.step == step)
+    }
+
+    /// Named results of the last recording.
+    pub(crate) fn taps(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.taps
+            .iter()
+            .map(|(name, tap)| (name.as_str(), &tap.copy))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Buffers of numbers on the device.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use half::f16;
@@ -7,78 +8,18 @@ use half::slice::HalfFloatSliceExt;
 
 use super::Gpu;
 use super::downloads::{self, Mapping};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::options::Format;
 
-/// How the numbers of a stage are kept on the device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Storage {
-    /// All in 32 bits.
-    #[default]
-    Full,
-    /// The networks' weights as integers of 16 bits, in units of their output channel's largest, and
-    /// the values of the radiance field's samples as halves. All else, which samples' places depend
-    /// on more than on weights, in 32 bits.
-    Mixed,
-    /// As before, and maps, tri-planes and the radiance field's weights as halves: 11 bits of
-    /// precision, up to 65,504.
-    Half,
-}
-
-impl Storage {
-    /// Of maps, planes and the radiance field's weights.
-    pub(crate) fn maps(self) -> Format {
-        match self {
-            Self::Full | Self::Mixed => Format::F32,
-            Self::Half => Format::F16,
-        }
-    }
-
-    /// Of samples' values.
-    pub(crate) fn values(self) -> Format {
-        match self {
-            Self::Full => Format::F32,
-            Self::Mixed | Self::Half => Format::F16,
-        }
-    }
-}
-
-/// How floating-point numbers are kept on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// 32 bits.
-    F32,
-    /// 16 bits: 11 of precision, up to 65,504.
-    F16,
-}
-
-#[cfg(test)]
-impl From<Format> for Storage {
-    /// The one with maps of this format and least else of 16 bits.
-    fn from(maps: Format) -> Self {
-        match maps {
-            Format::F32 => Self::Full,
-            Format::F16 => Self::Half,
-        }
-    }
-}
-
-impl Format {
-    /// Bytes of so many numbers.
-    pub(crate) fn bytes(self, elements: u64) -> u64 {
-        match self {
-            Self::F32 => 4 * elements,
-            Self::F16 => 2 * elements,
-        }
-    }
-}
-
-/// A range of a buffer on the device. Cloning shares the buffer.
+/// A range of a buffer on the device, and what it holds. Cloning shares the buffer.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    /// A program's working memory is planned before it is there.
-    pub(super) buffer: Arc<OnceLock<wgpu::Buffer>>,
-    pub(super) offset: u64,
-    pub(super) bytes: u64,
+    /// Empty until a program's working memory is allocated.
+    buffer: Arc<OnceLock<wgpu::Buffer>>,
+    offset: u64,
+    bytes: u64,
+    format: Format,
+    pub(crate) shape: [u32; 3],
 }
 
 /// Buffers are bound and copied in whole vec4s.
@@ -109,22 +50,41 @@ fn size(gpu: &Gpu, label: &str, bytes: u64) -> Result<u64> {
     Ok(bytes)
 }
 
+/// Elements of a row of `channels` in memory: several are padded to vec4s.
+fn stride(channels: u32) -> u32 {
+    match channels {
+        1 => 1,
+        _ => channels.next_multiple_of(4),
+    }
+}
+
+/// Elements in memory.
+fn elements([height, width, channels]: [u32; 3]) -> u64 {
+    u64::from(height) * u64::from(width) * u64::from(stride(channels))
+}
+
 impl Tensor {
     const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
         .union(wgpu::BufferUsages::COPY_SRC)
         .union(wgpu::BufferUsages::COPY_DST);
 
-    /// Uninitialised storage for `bytes` bytes.
+    /// Uninitialised storage.
     ///
     /// # Errors
     /// [`Error::Limit`] if the device binds no buffer of that size.
-    pub(crate) fn empty(gpu: &Gpu, label: &str, bytes: u64) -> Result<Self> {
+    pub(crate) fn empty(gpu: &Gpu, label: &str, format: Format, shape: [u32; 3]) -> Result<Self> {
         let contents = if gpu.poison() {
             Contents::Poison
         } else {
             Contents::Undefined
         };
-        Self::create(gpu, label, bytes, Self::USAGE, contents)
+        let bytes = format.bytes(elements(shape));
+        let tensor = Self::create(gpu, label, bytes, Self::USAGE, contents)?;
+        Ok(Self {
+            format,
+            shape,
+            ..tensor
+        })
     }
 
     /// Storage holding a copy of `data`.
@@ -133,49 +93,42 @@ impl Tensor {
     /// See [`Tensor::empty`].
     pub(crate) fn from_slice<T: bytemuck::Pod>(gpu: &Gpu, label: &str, data: &[T]) -> Result<Self> {
         let data = bytemuck::cast_slice(data);
-        Self::create(
-            gpu,
-            label,
-            data.len() as u64,
-            Self::USAGE,
-            Contents::Copy(data),
-        )
+        let contents = Contents::Copy(data);
+        Self::create(gpu, label, data.len() as u64, Self::USAGE, contents)
     }
 
-    /// Storage holding `values` in a format. What is larger than the largest half becomes that
-    /// one.
+    /// Storage holding `values` in a format, clamped to its range.
     ///
     /// # Errors
     /// See [`Tensor::empty`].
-    pub(crate) fn stored(gpu: &Gpu, label: &str, values: &[f32], format: Format) -> Result<Self> {
-        if format == Format::F32 {
-            return Self::from_slice(gpu, label, values);
-        }
-        let largest = f16::MAX.to_f32();
-        let values: Vec<f32> = values.iter().map(|v| v.clamp(-largest, largest)).collect();
-        let mut halves = vec![f16::ZERO; values.len()];
-        halves.convert_from_f32_slice(&values);
-        Self::from_slice(gpu, label, &halves)
-    }
-
-    /// Storage holding a network's weights, which are in [-1, 1] unless they are stored in full.
-    ///
-    /// # Errors
-    /// See [`Tensor::empty`].
-    pub(crate) fn weights(
+    pub(crate) fn from_values(
         gpu: &Gpu,
         label: &str,
+        format: Format,
         values: &[f32],
-        storage: Storage,
     ) -> Result<Self> {
-        if storage == Storage::Full {
-            return Self::from_slice(gpu, label, values);
-        }
-        let largest = f32::from(i16::MAX);
-        let integers: Vec<_> = (values.iter())
-            .map(|value| (value * largest).round() as i16)
-            .collect();
-        Self::from_slice(gpu, label, &integers)
+        let tensor = match format {
+            Format::F32 => Self::from_slice(gpu, label, values),
+            Format::F16 => {
+                let largest = f16::MAX.to_f32();
+                let values: Vec<f32> = values.iter().map(|v| v.clamp(-largest, largest)).collect();
+                let mut halves = vec![f16::ZERO; values.len()];
+                halves.convert_from_f32_slice(&values);
+                Self::from_slice(gpu, label, &halves)
+            }
+            Format::Snorm16 => {
+                // A conversion to integers saturates.
+                let integer = |value: &f32| (value * f32::from(i16::MAX)).round() as i16;
+                let integers: Vec<_> = values.iter().map(integer).collect();
+                Self::from_slice(gpu, label, &integers)
+            }
+        };
+        let shape = [1, values.len() as u32, 1];
+        Ok(Self {
+            format,
+            shape,
+            ..tensor?
+        })
     }
 
     /// A uniform buffer holding a copy of `data`.
@@ -219,18 +172,22 @@ impl Tensor {
             buffer: Arc::new(buffer.into()),
             offset: 0,
             bytes,
+            format: Format::F32,
+            shape: [1, (bytes / 4) as u32, 1],
         })
     }
 
-    /// What will be storage for `bytes` bytes.
+    /// Storage in a buffer that is [placed](Self::place) later.
     ///
     /// # Errors
     /// See [`Tensor::empty`].
-    pub(super) fn planned(gpu: &Gpu, label: &str, bytes: u64) -> Result<Self> {
+    pub(super) fn planned(gpu: &Gpu, label: &str, format: Format, shape: [u32; 3]) -> Result<Self> {
         Ok(Self {
             buffer: Arc::default(),
             offset: 0,
-            bytes: size(gpu, label, bytes)?,
+            bytes: size(gpu, label, format.bytes(elements(shape)))?,
+            format,
+            shape,
         })
     }
 
@@ -245,6 +202,40 @@ impl Tensor {
         Arc::ptr_eq(&self.buffer, &other.buffer)
     }
 
+    /// Height, width and channels: elements are in the order `[y][x][channel]`. In memory, several
+    /// channels are padded to a multiple of four.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape.map(|size| size as usize)
+    }
+
+    /// The same elements in another shape.
+    pub(crate) fn shaped(self, shape: [u32; 3]) -> Self {
+        debug_assert!(self.format.bytes(elements(shape)) <= self.bytes);
+        Self { shape, ..self }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    pub(crate) fn height(&self) -> u32 {
+        self.shape[0]
+    }
+
+    pub(crate) fn width(&self) -> u32 {
+        self.shape[1]
+    }
+
+    pub(crate) fn channels(&self) -> u32 {
+        self.shape[2]
+    }
+
+    /// Elements in memory.
+    pub(crate) fn elements(&self) -> u64 {
+        elements(self.shape)
+    }
+
     /// Size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -257,13 +248,27 @@ impl Tensor {
         (self.buffer.get()).expect("programs are finished before their memory is used")
     }
 
-    /// The bytes `offset..offset + bytes`; `offset` is a multiple of 256.
-    pub(crate) fn slice(&self, offset: u64, bytes: u64) -> Self {
-        debug_assert!(offset.is_multiple_of(256) && offset + bytes <= self.bytes);
+    /// Some bytes of a uniform buffer.
+    pub(super) fn part(&self, offset: u64, bytes: u64) -> Self {
+        Self {
+            offset,
+            bytes,
+            ..self.clone()
+        }
+    }
+
+    /// Some rows. The first begins at a multiple of 256 bytes.
+    pub(crate) fn rows(&self, rows: Range<u32>) -> Self {
+        let [height, width, channels] = self.shape;
+        debug_assert!(rows.end <= height);
+        let bytes = |rows| self.format.bytes(elements([rows, width, channels]));
+        debug_assert!(bytes(rows.start).is_multiple_of(256));
         Self {
             buffer: self.buffer.clone(),
-            offset: self.offset + offset,
-            bytes,
+            offset: self.offset + bytes(rows.start),
+            bytes: bytes(rows.len() as u32).next_multiple_of(GRANULE),
+            format: self.format,
+            shape: [rows.len() as u32, width, channels],
         }
     }
 
@@ -273,6 +278,14 @@ impl Tensor {
             offset: self.offset,
             size: wgpu::BufferSize::new(self.bytes),
         })
+    }
+
+    /// Uninitialised storage of the same shape and format.
+    ///
+    /// # Errors
+    /// See [`Tensor::empty`].
+    pub(crate) fn twin(&self, gpu: &Gpu, label: &str) -> Result<Self> {
+        Self::empty(gpu, label, self.format, self.shape)
     }
 
     /// Records a copy of this tensor's bytes into the beginning of `target`.
@@ -287,36 +300,29 @@ impl Tensor {
         );
     }
 
-    /// Reads the tensor back as `T`, waiting for all work submitted before.
+    /// Reads the values back as `[y][x][channel]` without padding, after all work submitted before.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub async fn read<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
+    pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>> {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let snapshot = self.snapshot(gpu, &mut encoder);
         let submission = gpu.queue().submit([encoder.finish()]);
         snapshot.read(gpu, &submission).await
     }
 
-    /// Reads back the first `elements` numbers, which are kept in a format.
+    /// Reads the memory back as `T`, after all work submitted before.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn read_stored(
-        &self,
-        gpu: &Gpu,
-        format: Format,
-        elements: usize,
-    ) -> Result<Vec<f32>> {
-        let mut values = match format {
-            Format::F32 => self.read(gpu).await?,
-            Format::F16 => self.read::<f16>(gpu).await?.to_f32_vec(),
-        };
-        values.truncate(elements);
-        Ok(values)
+    pub async fn read_as<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let snapshot = self.snapshot(gpu, &mut encoder);
+        let submission = gpu.queue().submit([encoder.finish()]);
+        snapshot.read_as(gpu, &submission).await
     }
 
-    /// Records a copy of what the tensor then holds, to be read after the submission.
+    /// Records a copy of the tensor, to be read after the submission.
     pub(crate) fn snapshot(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> Snapshot {
         let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("read-back"),
@@ -325,8 +331,12 @@ impl Tensor {
             mapped_at_creation: false,
         });
         encoder.copy_buffer_to_buffer(self.buffer(), self.offset, &staging, 0, self.bytes);
-        let mapping = Mapping::on_submit(encoder, &staging);
-        Snapshot { staging, mapping }
+        Snapshot {
+            mapping: Mapping::on_submit(encoder, &staging),
+            staging,
+            format: self.format,
+            shape: self.shape,
+        }
     }
 }
 
@@ -334,19 +344,49 @@ impl Tensor {
 pub(crate) struct Snapshot {
     staging: wgpu::Buffer,
     mapping: Mapping,
+    format: Format,
+    shape: [u32; 3],
 }
 
 impl Snapshot {
+    /// The values as `[y][x][channel]` without padding.
+    ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn read<T: bytemuck::Pod>(
+    pub(crate) async fn read(
+        self,
+        gpu: &Gpu,
+        submission: &wgpu::SubmissionIndex,
+    ) -> Result<Vec<f32>> {
+        let (format, [height, width, channels]) = (self.format, self.shape);
+        let mut values: Vec<f32> = match format {
+            Format::F32 => self.read_as(gpu, submission).await?,
+            Format::F16 => self.read_as::<f16>(gpu, submission).await?.to_f32_vec(),
+            Format::Snorm16 => {
+                let integers: Vec<i16> = self.read_as(gpu, submission).await?;
+                let value = |integer: i16| f32::from(integer) / f32::from(i16::MAX);
+                integers.into_iter().map(value).collect()
+            }
+        };
+        let (pixels, channels) = (height as usize * width as usize, channels as usize);
+        let stride = stride(channels as u32) as usize;
+        values.truncate(pixels * stride);
+        if stride != channels {
+            let rows = values.chunks_exact(stride);
+            values = rows.flat_map(|row| &row[..channels]).copied().collect();
+        }
+        Ok(values)
+    }
+
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    async fn read_as<T: bytemuck::Pod>(
         mut self,
         gpu: &Gpu,
         submission: &wgpu::SubmissionIndex,
     ) -> Result<Vec<T>> {
         self.mapping.done(gpu, submission).await?;
-        Ok(bytemuck::pod_collect_to_vec(&downloads::view(
-            &self.staging,
-        )?))
+        let view = downloads::view(&self.staging)?;
+        Ok(bytemuck::pod_collect_to_vec(&view))
     }
 }

@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::kernel::kernels;
-use super::{Gpu, ProgramBuilder, Storage};
+use super::{Gpu, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::options::Tuning;
+use crate::options::{Formats, Tuning};
 
 /// The measurements of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -105,7 +105,7 @@ impl Tuner {
     pub(crate) fn choose<V: Copy + Display>(
         &self,
         gpu: &Gpu,
-        (layer, storage): (&str, Storage),
+        (layer, formats): (&str, Formats),
         candidates: &[V],
         plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
     ) -> Result<V> {
@@ -142,7 +142,7 @@ impl Tuner {
         if candidates.len() == 1 {
             return Ok(estimated);
         }
-        let (best, nanoseconds) = measure(gpu, storage, candidates, plan)?;
+        let (best, nanoseconds) = measure(gpu, formats, candidates, plan)?;
         let choice = Choice {
             variant: best.to_string(),
             nanoseconds,
@@ -261,14 +261,14 @@ fn fnv(texts: impl IntoIterator<Item = impl AsRef<str>>) -> u64 {
 #[cfg(not(target_arch = "wasm32"))]
 fn measure<V: Copy + Display>(
     gpu: &Gpu,
-    storage: Storage,
+    formats: Formats,
     candidates: &[V],
     plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
 ) -> Result<(V, BTreeMap<String, Option<u64>>)> {
     let mut best = (candidates[0], f64::INFINITY);
     let mut all = BTreeMap::new();
     for &variant in candidates {
-        let mut builder = ProgramBuilder::new(gpu, storage, false);
+        let mut builder = ProgramBuilder::new(gpu, formats);
         let program = plan(variant, &mut builder).and_then(|()| builder.finish());
         let milliseconds = match program {
             Ok(program) => duration(gpu, &program)?,
@@ -289,7 +289,7 @@ fn measure<V: Copy + Display>(
 #[cfg(target_arch = "wasm32")]
 fn measure<V: Copy + Display>(
     _: &Gpu,
-    _: Storage,
+    _: Formats,
     candidates: &[V],
     _: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
 ) -> Result<(V, BTreeMap<String, Option<u64>>)> {

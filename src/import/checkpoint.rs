@@ -7,7 +7,7 @@ use std::fmt;
 use super::array::{Array, Layout};
 use super::pickle::Node;
 use super::torch::{self, Storage, TorchArchive};
-use crate::config::{ModelConfig, StyleUnetConfig};
+use crate::config::{ConvConfig, ModelConfig, StyleUnetConfig};
 use crate::error::{Error, Result};
 use crate::weights::{CONFIG, FloatFormat, TensorWriter, fits, misfits};
 
@@ -336,26 +336,23 @@ fn infer(tensors: &BTreeMap<String, Location>) -> ModelConfig {
     // Only the resolutions that a network has, so that small ones do not list those of the released.
     let channels = |unet: &StyleUnetConfig| {
         let mut channels = BTreeMap::new();
-        let mut add = |resolution, name: String, released: u32| {
-            channels.insert(resolution, size(&name, 0).unwrap_or(released));
+        let mut add = |resolution, conv: &ConvConfig| {
+            let found = size(&format!("{}.weight", conv.name), 0);
+            channels.insert(resolution, found.unwrap_or(conv.out_channels));
         };
-        let first = format!("{}.weight", unet.first_conv());
-        add(unet.input, first, unet.channels_at(unet.input));
-        for block in unet.first_block().into_iter().chain(unet.down_blocks()) {
-            add(
-                block.output,
-                format!("{}.conv2.weight", block.name),
-                block.out_channels,
-            );
+        let layers = unet.layers();
+        add(unet.input, &layers.first);
+        for block in layers.first_block.iter().chain(&layers.down) {
+            add(block.conv2.size, &block.conv2);
         }
         channels
     };
     let decoder_channels = |unet: &StyleUnetConfig| {
-        let constant = size(&unet.name("stylegan_decoder.constant_input.weight"), 1);
+        let constant = size(&unet.constant_input(), 1);
         let mut channels = BTreeMap::from([(4, constant.unwrap_or(unet.decoder_channels_at(4)))]);
-        for conv in unet.style_convs() {
+        for conv in unet.layers().style_convs() {
             let found = size(&format!("{}.modulated_conv.weight", conv.name), 1);
-            channels.insert(conv.resolution, found.unwrap_or(conv.out_channels));
+            channels.insert(conv.size, found.unwrap_or(conv.out_channels));
         }
         channels
     };

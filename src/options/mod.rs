@@ -8,6 +8,7 @@ mod render;
 pub use gpu::{AdapterKind, GpuOptions, ShaderChecks};
 pub use model::{ModelOptions, Tuning};
 pub use precision::Precision;
+pub(crate) use precision::{Format, Formats};
 pub use render::{AvatarOptions, Background, Noise, RenderOptions};
 
 #[cfg(test)]

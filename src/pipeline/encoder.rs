@@ -7,13 +7,13 @@ use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::gpu::kernels::params;
 use crate::gpu::{
-    Gpu, Program, ProgramBuilder, Recording, Resource, Storage, Tensor, Timer, Tuner, Uploads,
+    Gpu, Program, ProgramBuilder, Recording, Resource, Tensor, Timer, Tuner, Uploads,
 };
-use crate::options::{ModelOptions, Noise};
+use crate::options::{Format, Formats, ModelOptions, Noise};
 use crate::source::SourceImage;
 use crate::stage::fusion::{Fusion, FusionWeights};
 use crate::stage::source;
-use crate::stage::style_unet::{FeatureMap, StyleUnet};
+use crate::stage::style_unet::StyleUnet;
 use crate::weights::Weights;
 
 /// Warps and encodes a picture at a time, and fuses the planes of several.
@@ -21,10 +21,10 @@ pub(crate) struct Encoder {
     pub program: Program,
     pub weight_bytes: u64,
     config: ModelConfig,
-    storage: Storage,
+    formats: Formats,
     uniform: Uniform,
     /// The planes of the picture that was encoded last.
-    planes: FeatureMap,
+    planes: Tensor,
     fusion: Mutex<LazyFusion>,
 }
 
@@ -45,17 +45,10 @@ impl Encoder {
         renderer: &Program,
     ) -> Result<Self> {
         let config = weights.config();
-        let volume = options.precision.volume();
-        let numbers = options.precision.numbers(volume);
-        let net = StyleUnet::new(
-            (gpu, tuner),
-            weights,
-            config.encoder(),
-            config.source_size,
-            numbers,
-        )?;
+        let formats = options.precision.encoder();
+        let net = StyleUnet::new((gpu, tuner), weights, &config.encoder(), formats)?;
         let uniform = Uniform::new(gpu, &net)?;
-        let mut b = ProgramBuilder::new(gpu, volume, options.trace);
+        let mut b = ProgramBuilder::new(gpu, formats).trace(options.trace);
         b.share(renderer);
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");
@@ -64,7 +57,7 @@ impl Encoder {
             program: b.finish()?,
             weight_bytes: net.bytes(),
             config: config.clone(),
-            storage: volume,
+            formats,
             uniform,
             planes,
             fusion: Mutex::new(LazyFusion::Weights(FusionWeights::load(weights)?)),
@@ -85,11 +78,12 @@ impl Encoder {
             .iter()
             .map(|image| source::upload(gpu, image, self.config.source_size))
             .collect::<Result<Vec<_>>>()?;
-        let planes = Tensor::empty(gpu, "planes", self.planes.tensor.bytes())?;
+        let planes = self.planes.twin(gpu, "planes")?;
         let fusion = if sources.len() > 1 {
             let fusion = self.fusion(gpu)?;
-            let bytes = u64::from(fusion.count) * sources.len() as u64 * 4;
-            Some((fusion, Tensor::empty(gpu, "attention logits", bytes)?))
+            let shape = [sources.len() as u32, fusion.count, 1];
+            let logits = Tensor::empty(gpu, "attention logits", Format::F32, shape)?;
+            Some((fusion, logits))
         } else {
             None
         };
@@ -108,7 +102,7 @@ impl Encoder {
                 timer: timer.as_deref_mut(),
             })?;
             let Some((fusion, logits)) = &fusion else {
-                self.planes.tensor.copy_to(commands, &planes);
+                self.planes.copy_to(commands, &planes);
                 continue;
             };
             let current = params::Source {
@@ -132,12 +126,18 @@ impl Encoder {
         Ok((planes, fusion.map(|(_, logits)| logits)))
     }
 
+    /// Planes with these values.
+    pub(crate) fn planes(&self, gpu: &Gpu, values: &[f32]) -> Result<Tensor> {
+        let planes = Tensor::from_values(gpu, "planes", self.planes.format(), values)?;
+        Ok(planes.shaped(self.planes.shape))
+    }
+
     fn fusion(&self, gpu: &Gpu) -> Result<Arc<Fusion>> {
         let mut fusion = self.fusion.lock().unwrap_or_else(PoisonError::into_inner);
         match &*fusion {
             LazyFusion::Built(built) => Ok(built.clone()),
             LazyFusion::Weights(weights) => {
-                let built = Fusion::new(gpu, &self.config, weights, self.storage, &self.planes)?;
+                let built = Fusion::new(gpu, &self.config, weights, self.formats, &self.planes)?;
                 let built = Arc::new(built);
                 *fusion = LazyFusion::Built(built.clone());
                 Ok(built)

@@ -10,3 +10,6 @@ pub(crate) use renderer::{FrameInput, Renderer};
 pub(crate) use slots::FrameSlot;
 #[cfg(test)]
 pub(crate) use uniforms::camera_uniform;
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,15 @@ use crate::drive::{Drive, Geometry, ResolvedDrive};
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
 use crate::gpu::{
-    Bindings, Downloads, Format, Gpu, Program, ProgramBuilder, Recording, Snapshot, Tensor, Timer,
-    Tuner, Uploads,
+    Bindings, Downloads, Gpu, Program, ProgramBuilder, Recording, Snapshot, Tensor, Timer, Tuner,
+    Uploads,
 };
-use crate::options::{Background, ModelOptions, Noise, RenderOptions};
+use crate::options::{Background, Format, ModelOptions, Noise, Precision, RenderOptions};
 use crate::stage::field::Field;
 use crate::stage::head::Head;
 use crate::stage::points::Points;
 use crate::stage::rays::Rays;
-use crate::stage::style_unet::{FeatureMap, StyleUnet};
+use crate::stage::style_unet::StyleUnet;
 use crate::stage::{output, style_unet};
 use crate::weights::{Weights, pack};
 
@@ -33,8 +33,8 @@ pub(crate) struct Renderer {
     uploads: Uploads,
     pub downloads: Downloads,
     frames: FramePool,
-    image: FeatureMap,
-    low_res: FeatureMap,
+    image: Tensor,
+    low_res: Tensor,
     depth: Tensor,
 }
 
@@ -45,6 +45,19 @@ impl Renderer {
         head: Option<&Head>,
         options: &ModelOptions,
     ) -> Result<Self> {
+        let b = ProgramBuilder::new(gpu, options.precision.field()).trace(options.trace);
+        Self::plan(b, tuner, weights, head, options.precision)
+    }
+
+    /// `b` begins with the formats of the field.
+    pub(super) fn plan(
+        mut b: ProgramBuilder<'_>,
+        tuner: &Tuner,
+        weights: &Weights,
+        head: Option<&Head>,
+        precision: Precision,
+    ) -> Result<Self> {
+        let gpu = b.gpu();
         let config = weights.config();
         let found = gpu.device().limits().max_texture_dimension_2d;
         if config.output_size > found {
@@ -55,22 +68,15 @@ impl Renderer {
                 found: found.into(),
             });
         }
-        let volume = options.precision.volume();
-        let super_resolver = options.precision.super_resolver();
-        let net = StyleUnet::new(
-            (gpu, tuner),
-            weights,
-            config.super_resolver(),
-            config.low_res_size,
-            options.precision.numbers(super_resolver),
-        )?;
-        let field = Field::new(gpu, weights, volume)?;
+        let super_resolver = precision.super_resolver();
+        let sizes = config.super_resolver();
+        let net = StyleUnet::new((gpu, tuner), weights, &sizes, super_resolver)?;
+        let field = Field::new(gpu, weights, b.formats())?;
         let uniform = Uniform::new(gpu, &net)?;
 
-        let mut b = ProgramBuilder::new(gpu, volume, options.trace);
-        let floats = head.map_or(0, Head::coefficients) as u64;
-        let coefficients = b.tensor("coefficients", floats)?;
-        let positions = b.tensor("points", u64::from(config.points) * 4)?;
+        let floats = head.map_or(0, Head::coefficients) as u32;
+        let coefficients = b.tensor("coefficients", Format::F32, [1, floats, 1])?;
+        let positions = b.tensor("points", Format::F32, [1, config.points, 4])?;
         if let Some(head) = head {
             head.skin(&mut b, &coefficients, &positions)?;
         }
@@ -111,10 +117,8 @@ impl Renderer {
         let depth = output::depth(&mut b, &rays, &composite)?;
         b.stage(SUPER_RESOLVER);
         b.store(super_resolver);
-        let mut image = net.plan(&mut b, &composite.low_res, &uniform.tensor, true)?;
-        if super_resolver.maps() != Format::F32 {
-            image = style_unet::restored(&mut b, &image)?;
-        }
+        let image = net.plan(&mut b, &composite.low_res, &uniform.tensor, true)?;
+        let image = style_unet::converted(&mut b, &image, Format::F32)?;
         output::display(&mut b, &uniform.tensor, &image, &composite)?;
 
         let uploads =
@@ -126,7 +130,7 @@ impl Renderer {
             coefficients,
             points: points.positions,
             uploads: Uploads::new(uploads),
-            downloads: Downloads::new(image.size, image.size),
+            downloads: Downloads::new(image.width(), image.height()),
             frames: FramePool::default(),
             image,
             low_res: composite.low_res,
@@ -193,7 +197,7 @@ impl Renderer {
             (self.uniform).with_noise(params::Frame::default(), Noise::Stored);
         let parts = [
             (bytemuck::bytes_of(&frame), &self.uniform.tensor),
-            (bytemuck::cast_slice(low_res), &self.low_res.tensor),
+            (bytemuck::cast_slice(low_res), &self.low_res),
         ];
         Uploads::once(gpu, encoder, &parts)?;
         conditions.stage = Some(SUPER_RESOLVER);
@@ -203,13 +207,13 @@ impl Renderer {
             conditions,
             timer: None,
         })?;
-        Ok(self.image.tensor.snapshot(gpu, encoder))
+        Ok(self.image.snapshot(gpu, encoder))
     }
 
     /// Records copies of a frame's results, which are overwritten when working memory is used again.
     pub(crate) fn keep(&self, encoder: &mut wgpu::CommandEncoder, slot: &FrameSlot) {
-        self.image.tensor.copy_to(encoder, &slot.image);
-        self.low_res.tensor.copy_to(encoder, &slot.low_res);
+        self.image.copy_to(encoder, &slot.image);
+        self.low_res.copy_to(encoder, &slot.low_res);
         self.depth.copy_to(encoder, &slot.depth);
     }
 }

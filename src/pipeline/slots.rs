@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::gpu::{Bindings, Gpu, Program, Resource, Tensor};
-use crate::stage::style_unet::FeatureMap;
 
 /// Memory for the results of one frame.
 pub(crate) struct FrameSlot {
@@ -39,10 +38,10 @@ impl FrameSlot {
     pub(super) fn new(
         gpu: &Gpu,
         program: &Program,
-        [image, low_res]: [&FeatureMap; 2],
+        [image, low_res]: [&Tensor; 2],
         depth: &Tensor,
     ) -> Result<Self> {
-        let size = image.size;
+        let size = image.width();
         let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
             label: Some("picture"),
             size: wgpu::Extent3d {
@@ -61,11 +60,10 @@ impl FrameSlot {
         });
         let view = texture.create_view(&Default::default());
         let bindings = program.bind(gpu, &[("output", Resource::Texture(&view))]);
-        let twin = |label: &str, of: &Tensor| Tensor::empty(gpu, label, of.bytes());
         Ok(Self {
-            image: twin("image", &image.tensor)?,
-            low_res: twin("low-resolution image", &low_res.tensor)?,
-            depth: twin("depth", depth)?,
+            image: image.twin(gpu, "image")?,
+            low_res: low_res.twin(gpu, "low-resolution image")?,
+            depth: depth.twin(gpu, "depth")?,
             texture,
             view,
             bindings,

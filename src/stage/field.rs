@@ -3,9 +3,8 @@
 use super::points::{Neighbours, Points};
 use super::rays::{Pass, Rays, Samples};
 use crate::gpu::kernels::{field as kernels, params};
-use crate::gpu::{
-    AdapterKind, Dispatch, Gpu, KernelSource, ProgramBuilder, Storage, Tensor, linear_grid,
-};
+use crate::gpu::{AdapterKind, Dispatch, Gpu, KernelSource, ProgramBuilder, Tensor};
+use crate::options::{Format, Formats};
 use crate::weights::{fold, pack};
 use crate::{ModelConfig, PointWeighting, Result, Weights};
 
@@ -20,7 +19,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    pub(crate) fn new(gpu: &Gpu, weights: &Weights, storage: Storage) -> Result<Self> {
+    pub(crate) fn new(gpu: &Gpu, weights: &Weights, formats: Formats) -> Result<Self> {
         let config = weights.config();
         let folded = fold::RadianceWeights::new(weights)?;
         let ModelConfig {
@@ -74,7 +73,7 @@ impl Field {
             + (inputs + feature_hidden + 1 + rgb_hidden) * feature_hidden
             + rgb_hidden * low_res_channels;
         Ok(Self {
-            weights: Tensor::stored(gpu, "radiance field", &packed, storage.maps())?,
+            weights: Tensor::from_values(gpu, "radiance field", formats.weights, &packed)?,
             view: Tensor::from_slice(gpu, "view layer", &view)?,
             layout,
             work: f64::from(work),
@@ -104,7 +103,7 @@ impl Field {
                 )
                 .bind("weights", &self.view)
                 .bind("rays", &rays.tensor)
-                .grid(kernel.folded(threads))
+                .row_of_threads(threads)
                 .cost(
                     f64::from(threads) * f64::from(8 * ModelConfig::HARMONICS),
                     f64::from(threads) * 16.0,
@@ -125,9 +124,10 @@ impl Field {
     ) -> Result<Samples> {
         b.stage("field");
         let count = rays.layout.count * pass.samples;
-        let opacities = b.tensor("opacities", count.into())?;
-        let channels = rays.layout.channels * 4;
-        let values = b.values("values", u64::from(count) * u64::from(channels))?;
+        let [height, width] = [rays.layout.count, pass.samples];
+        let opacities = b.tensor("opacities", Format::F32, [height, width, 1])?;
+        let samples = b.formats().samples;
+        let values = b.tensor("values", samples, [height, width, config.low_res_channels])?;
         let parameters = params::Field {
             samples: pass.samples,
             count,
@@ -138,10 +138,9 @@ impl Field {
         let constants = [
             ("NEIGHBOURS", config.neighbours),
             ("GLOBAL_WEIGHTS", global.into()),
-            // A trace has all values.
-            ("SKIP_EMPTY", (!b.trace()).into()),
+            ("SKIP_EMPTY", b.skips_empty().into()),
         ];
-        let (source, owned) = variant(b.gpu(), b.storage(), config);
+        let (source, owned) = variant(b.gpu(), b.formats(), config);
         let kernel = b.kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
@@ -155,25 +154,20 @@ impl Field {
                 .bind("weights", &self.weights)
                 .bind("opacities", &opacities)
                 .bind("values", &values)
-                .grid(linear_grid(count.div_ceil(owned)))
+                .row(count.div_ceil(owned))
                 .cost(
                     2.0 * self.work * f64::from(count),
                     (neighbours.tensor.bytes() + opacities.bytes() + values.bytes()) as f64,
                 ),
         );
-        b.tap(
-            format!("{}.opacities", pass.name),
-            &opacities,
-            [count, 1, 1],
-        );
-        let shape = [count, config.low_res_channels, channels];
-        b.tap_values(format!("{}.values", pass.name), &values, shape);
+        b.tap(format!("{}.opacities", pass.name), &opacities)?;
+        b.tap(format!("{}.values", pass.name), &values)?;
         Ok(Samples { opacities, values })
     }
 }
 
-/// The kernel for a field on a device, and how many samples a workgroup of it owns.
-fn variant(gpu: &Gpu, storage: Storage, config: &ModelConfig) -> (&'static KernelSource, u32) {
+/// The kernel for a field on a device, and how many samples a workgroup of it computes.
+fn variant(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> (&'static KernelSource, u32) {
     let widths = [
         config.plane_channels,
         config.point_hidden,
@@ -183,7 +177,7 @@ fn variant(gpu: &Gpu, storage: Storage, config: &ModelConfig) -> (&'static Kerne
         config.low_res_channels,
     ];
     let matrices = gpu.matrices().filter(|side| {
-        storage == Storage::Half && widths.iter().all(|width| width.is_multiple_of(*side))
+        formats.maps == Format::F16 && widths.iter().all(|width| width.is_multiple_of(*side))
     });
     match (gpu.kind(), matrices) {
         (AdapterKind::Gpu, Some(side)) => {

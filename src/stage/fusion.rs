@@ -1,8 +1,8 @@
 //! Multi tri-planes attention: one set of planes from those of several sources.
 
-use super::style_unet::{FeatureMap, elements};
 use crate::gpu::kernels::{fusion as kernels, params};
-use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Storage, Tensor};
+use crate::gpu::{Dispatch, Gpu, Program, ProgramBuilder, Tensor};
+use crate::options::{Format, Formats};
 use crate::weights::pack;
 use crate::{Attention, ModelConfig, Result, Weights};
 
@@ -40,20 +40,24 @@ impl Fusion {
         gpu: &Gpu,
         config: &ModelConfig,
         weights: &FusionWeights,
-        storage: Storage,
-        source: &FeatureMap,
+        formats: Formats,
+        source: &Tensor,
     ) -> Result<Self> {
         let count = config.plane_size * config.plane_size * 3;
         let channels = config.plane_channels / 4;
-        let elements = elements(config.plane_size, 3 * config.plane_channels);
         let softmax = config.attention == Attention::Softmax;
 
-        let mut b = ProgramBuilder::new(gpu, storage, false);
+        let mut b = ProgramBuilder::new(gpu, formats);
         b.stage("fusion");
         let query = queries(gpu, config, weights)?;
         let planes_of_sums = if softmax { 1 } else { 2 };
-        let sums = b.tensor("fusion sums", planes_of_sums * elements)?;
-        let state = b.tensor("fusion state", u64::from(count) * 2)?;
+        let [height, width, all] = source.shape;
+        let sums = b.tensor(
+            "fusion sums",
+            Format::F32,
+            [planes_of_sums * height, width, all],
+        )?;
+        let state = b.tensor("fusion state", Format::F32, [1, 2 * count, 1])?;
         let projection = Tensor::from_slice(gpu, "key projection", &weights.to_key)?;
         let parameters = params::Fuse {
             count,
@@ -66,12 +70,12 @@ impl Fusion {
             Dispatch::new("fuse", &kernel)
                 .uniform("size", parameters)
                 .bind("projection", &projection)
-                .bind("source", &source.tensor)
+                .bind("source", source)
                 .bind("query", &query)
                 .bind("sums", &sums)
                 .bind("state", &state)
-                .grid(kernel.folded(count))
-                .cost(projection_flops(config), elements as f64 * 16.0),
+                .row_of_threads(count)
+                .cost(projection_flops(config), source.elements() as f64 * 16.0),
         );
         Ok(Self {
             program: b.finish()?,
@@ -91,9 +95,9 @@ fn queries(gpu: &Gpu, config: &ModelConfig, weights: &FusionWeights) -> Result<T
     let count = config.plane_size * config.plane_size * 3;
     let learned = Tensor::from_slice(gpu, "query planes", &weights.learned)?;
     let projection = Tensor::from_slice(gpu, "query projection", &weights.to_query)?;
-    let query = Tensor::empty(gpu, "queries", learned.bytes())?;
+    let query = learned.twin(gpu, "queries")?;
 
-    let mut b = ProgramBuilder::new(gpu, Storage::Full, false);
+    let mut b = ProgramBuilder::new(gpu, Formats::F32);
     b.stage("fusion");
     let kernel = b.kernel(&kernels::QUERY, &[])?;
     let parameters = params::Query {
@@ -107,7 +111,7 @@ fn queries(gpu: &Gpu, config: &ModelConfig, weights: &FusionWeights) -> Result<T
             .bind("projection", &projection)
             .bind("input", &learned)
             .bind("output", &query)
-            .grid(kernel.folded(count))
+            .row_of_threads(count)
             .cost(projection_flops(config), 2.0 * learned.bytes() as f64),
     );
     b.finish()?.run(gpu)?;

@@ -1,10 +1,10 @@
 //! The morphable head: blend shapes and linear blend skinning.
 
-use crate::Result;
+use crate::error::Result;
 use crate::gpu::kernels::{head as kernels, params};
-use crate::gpu::{Conditions, Dispatch, Gpu, ProgramBuilder, Recording, Storage, Tensor, When};
-use crate::head::check_coefficients;
-use crate::head::{HeadModel, PosedJoints};
+use crate::gpu::{Conditions, Dispatch, Gpu, ProgramBuilder, Recording, Tensor, When};
+use crate::head::{HeadModel, PosedJoints, check_coefficients};
+use crate::options::{Format, Formats};
 use crate::weights::pack;
 
 /// The kernel bounds posed points as the host bounds given ones.
@@ -79,8 +79,8 @@ impl Head {
     ) -> Result<Tensor> {
         let vertices = self.model.vertex_count() as u32;
         check_coefficients("shape", shape, self.model.shape_count())?;
-        let output = Tensor::empty(gpu, "identity", u64::from(vertices) * 16)?;
-        let mut b = ProgramBuilder::new(gpu, Storage::Full, false);
+        let output = Tensor::empty(gpu, "identity", Format::F32, [1, vertices, 4])?;
+        let mut b = ProgramBuilder::new(gpu, Formats::F32);
         b.stage("head");
         let kernel = b.kernel(&kernels::BLEND, &[])?;
         let shapes = shape.len() as u32;
@@ -98,7 +98,7 @@ impl Head {
                 .bind("basis", &self.shape_basis)
                 .bind("coefficients", &Tensor::from_slice(gpu, "shape", shape)?)
                 .bind("output", &output)
-                .grid(kernel.folded(vertices)),
+                .row_of_threads(vertices),
         );
         b.finish()?.record(Recording {
             encoder,
@@ -133,7 +133,7 @@ impl Head {
                 .bind("skinning", &self.skinning)
                 .bind("coefficients", coefficients)
                 .bind("points", points)
-                .grid(kernel.folded(vertices))
+                .row_of_threads(vertices)
                 .when(When::HeadModel)
                 .cost(
                     per_vertex * f64::from(vertices),

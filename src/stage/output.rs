@@ -1,10 +1,10 @@
 //! Pictures to look at.
 
 use super::rays::{Composite, Rays};
-use super::style_unet::FeatureMap;
 use crate::Result;
 use crate::gpu::kernels::{output as kernels, params};
 use crate::gpu::{Dispatch, ProgramBuilder, Tensor};
+use crate::options::Format;
 
 /// Plans the depth picture, `[ray]` in 0..=1.
 pub(crate) fn depth(
@@ -14,7 +14,8 @@ pub(crate) fn depth(
 ) -> Result<Tensor> {
     b.stage("output");
     let count = rays.layout.count;
-    let depth = b.tensor("depth", count.into())?;
+    let side = rays.layout.side;
+    let depth = b.tensor("depth", Format::F32, [side, side, 1])?;
     let kernel = b.kernel(&kernels::DEPTH, &[])?;
     b.dispatch(
         Dispatch::new("depth", &kernel)
@@ -23,7 +24,7 @@ pub(crate) fn depth(
             .bind("output", &depth)
             .cost(f64::from(count) * 10.0, f64::from(count) * 52.0),
     );
-    b.tap("depth", &depth, [count, 1, 1]);
+    b.tap("depth", &depth)?;
     Ok(depth)
 }
 
@@ -31,11 +32,11 @@ pub(crate) fn depth(
 pub(crate) fn display(
     b: &mut ProgramBuilder<'_>,
     frame: &Tensor,
-    image: &FeatureMap,
+    image: &Tensor,
     composite: &Composite,
 ) -> Result<()> {
     b.stage("output");
-    let (size, low_res) = (image.size, composite.low_res.size);
+    let (size, low_res) = (image.width(), composite.low_res.width());
     let kernel = b.kernel(&kernels::DISPLAY, &[])?;
     b.dispatch(
         Dispatch::new("display", &kernel)
@@ -48,9 +49,9 @@ pub(crate) fn display(
                 },
             )
             .bind("frame", frame)
-            .bind("image", &image.tensor)
+            .bind("image", image)
             .bind("extent", &composite.extent)
-            .grid(kernel.workgroups([size, size, 1]))
+            .threads([size, size, 1])
             .cost(
                 30.0 * f64::from(size).powi(2),
                 20.0 * f64::from(size).powi(2),

@@ -3,6 +3,7 @@
 use super::rays::{Pass, Rays};
 use crate::gpu::kernels::{params, points as kernels};
 use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor};
+use crate::options::Format;
 use crate::{ModelConfig, PointWeighting, Result};
 
 /// Marks an unused place of a cluster.
@@ -21,6 +22,7 @@ impl Layout {
     const MOST: u32 = 16;
     /// Clusters of a group.
     pub const GROUP: u32 = kernels::layout::GROUP;
+
     pub fn new(points: u32) -> Self {
         let clusters = points.div_ceil(Self::MOST);
         Self {
@@ -100,10 +102,10 @@ impl Points {
     ) -> Result<Self> {
         b.stage("points");
         let layout = Layout::new(config.points);
-        let places = u64::from(layout.clusters * layout.capacity);
-        let clustered = b.tensor("clustered points", places * 4)?;
-        let groups = layout.groups();
-        let bounds = b.tensor("bounds", u64::from(layout.clusters + groups) * 8)?;
+        let [clusters, capacity, groups] = [layout.clusters, layout.capacity, layout.groups()];
+        let places = f64::from(clusters * capacity);
+        let clustered = b.tensor("clustered points", Format::F32, [clusters, capacity, 4])?;
+        let bounds = b.tensor("bounds", Format::F32, [1, clusters + groups, 8])?;
         let kernel = b.kernel(&kernels::CLUSTER, &[])?;
         b.dispatch(
             Dispatch::new("clusters", &kernel)
@@ -118,7 +120,7 @@ impl Points {
                 .bind("clustered", &clustered)
                 .bind("bounds", &bounds)
                 .grid([layout.clusters, 1, 1])
-                .cost(places as f64 * 6.0, places as f64 * 32.0),
+                .cost(places * 6.0, places * 32.0),
         );
         let kernel = b.kernel(&kernels::GROUPS, &[])?;
         b.dispatch(
@@ -131,7 +133,7 @@ impl Points {
                     },
                 )
                 .bind("bounds", &bounds)
-                .grid(kernel.workgroups([groups, 1, 1]))
+                .threads([groups, 1, 1])
                 .cost(f64::from(layout.clusters) * 6.0, bounds.bytes() as f64),
         );
         Ok(Self {
@@ -156,7 +158,8 @@ impl Points {
         let count = layout.count * pass.samples;
         // Bound by itself, so at a multiple of the alignment of storage bindings.
         let sums_at = count.next_multiple_of(16);
-        let tensor = b.tensor("neighbours", u64::from(sums_at) * 4 + 8)?;
+        // Four words a row: eight 16-bit indices.
+        let tensor = b.tensor("neighbours", Format::F32, [sums_at + 2, 1, 4])?;
         let cpu = b.gpu().kind() == AdapterKind::Cpu;
         let source = if cpu && b.gpu().has_subgroups() {
             &kernels::NEAREST_SUBGROUP
@@ -166,7 +169,7 @@ impl Points {
         let released = config.point_weighting == PointWeighting::Released;
         let constants = [
             ("WEIGHT_SUMS", released.into()),
-            ("SKIP_EMPTY", (!released && !b.trace()).into()),
+            ("SKIP_EMPTY", (!released && b.skips_empty()).into()),
         ];
         let kernel = b.kernel(source, &constants)?;
         // Longer walks know more; shorter ones are more threads.
@@ -175,10 +178,12 @@ impl Points {
         } else {
             pass.samples.min(8)
         };
-        let grid = kernel.folded(layout.count * pass.samples.div_ceil(segment));
+        let threads = layout.count * pass.samples.div_ceil(segment);
+        let [workgroups, ..] = kernel.source.workgroups([threads, 1, 1]);
+        let grid = b.folded(workgroups);
         // The last row of workgroups may run over.
         let workgroups = grid.iter().product();
-        let partials = b.tensor("partial weight sums", u64::from(workgroups) * 8)?;
+        let partials = b.tensor("partial weight sums", Format::F32, [1, workgroups, 8])?;
         let parameters = params::Search {
             samples: pass.samples,
             segment,
@@ -204,7 +209,7 @@ impl Points {
         );
         if released {
             let kernel = b.kernel(&kernels::WEIGHT_SUMS, &[])?;
-            let sums = tensor.slice(u64::from(sums_at) * 16, 32);
+            let sums = tensor.rows(sums_at..sums_at + 2);
             b.dispatch(
                 Dispatch::new(format!("weight sums, {}", pass.name), &kernel)
                     .uniform(
@@ -220,7 +225,7 @@ impl Points {
             );
         }
         b.release(partials);
-        b.tap(format!("{}.neighbours", pass.name), &tensor, [count, 4, 4]);
+        b.tap(format!("{}.neighbours", pass.name), &tensor.rows(0..count))?;
         Ok(Neighbours { tensor, sums_at })
     }
 }

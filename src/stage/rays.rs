@@ -1,8 +1,8 @@
 //! Rays through the cube, importance sampling, and compositing.
 
-use super::style_unet::FeatureMap;
 use crate::gpu::kernels::{params, rays as kernels};
 use crate::gpu::{Dispatch, ProgramBuilder, Tensor};
+use crate::options::Format;
 use crate::weights::pack;
 use crate::{ModelConfig, Result};
 
@@ -33,7 +33,7 @@ pub(crate) struct Samples {
 
 /// The composited image.
 pub(crate) struct Composite {
-    pub low_res: FeatureMap,
+    pub low_res: Tensor,
     /// `[ray]`: accumulated opacity, mean depth, largest depth.
     pub extent: Tensor,
 }
@@ -56,8 +56,13 @@ impl Rays {
         };
         b.stage("rays");
         let count = u64::from(layout.count);
-        let tensor = b.tensor("rays", count * u64::from(layout.stride) * 4)?;
-        let depths = b.tensor("coarse depths", count * u64::from(layout.coarse))?;
+        let shape = [layout.side, layout.side, 4 * layout.stride];
+        let tensor = b.tensor("rays", Format::F32, shape)?;
+        let depths = b.tensor(
+            "coarse depths",
+            Format::F32,
+            [layout.count, layout.coarse, 1],
+        )?;
         let kernel = b.kernel(&kernels::GENERATE, &[])?;
         b.dispatch(
             Dispatch::new("rays", &kernel)
@@ -65,15 +70,11 @@ impl Rays {
                 .bind("frame", frame)
                 .bind("rays", &tensor)
                 .bind("depths", &depths)
-                .grid(kernel.folded(layout.count))
+                .row_of_threads(layout.count)
                 .cost(count as f64 * 60.0, (depths.bytes() + count * 16) as f64),
         );
-        b.tap("ray_dirs", &tensor, [layout.count, 3, layout.stride * 4]);
-        b.tap(
-            "coarse.depths",
-            &depths,
-            [layout.count, layout.coarse, layout.coarse],
-        );
+        b.tap("ray_dirs", &tensor)?;
+        b.tap("coarse.depths", &depths)?;
         let pass = Pass {
             name: "coarse",
             samples: layout.coarse,
@@ -90,38 +91,25 @@ impl Rays {
         samples: &Samples,
     ) -> Result<Pass> {
         b.stage("rays");
-        let count = u64::from(self.layout.count);
-        let depths = b.tensor("fine depths", count * u64::from(self.layout.fine))?;
-        // Only looked at in traces.
-        let elements = if b.trace() { count * 4 } else { 4 };
-        let colours = b.tensor("coarse colours", elements)?;
-        let constants = [("COARSE_COLOUR", b.trace().into())];
-        let kernel = b.kernel(&kernels::IMPORTANCE, &constants)?;
+        let (layout, count) = (self.layout, f64::from(self.layout.count));
+        let depths = b.tensor("fine depths", Format::F32, [layout.count, layout.fine, 1])?;
+        let kernel = b.kernel(&kernels::IMPORTANCE, &[])?;
         b.dispatch(
             Dispatch::new("importance sampling", &kernel)
-                .uniform("march", self.layout)
+                .uniform("march", layout)
                 .bind("depths", &coarse.depths)
                 .bind("opacities", &samples.opacities)
-                .bind("values", &samples.values)
                 .bind("fine", &depths)
-                .bind("colours", &colours)
-                .grid(kernel.folded(self.layout.count))
+                .row_of_threads(layout.count)
                 .cost(
-                    count as f64 * f64::from(20 * self.layout.coarse + 20 * self.layout.fine),
+                    count * f64::from(20 * (layout.coarse + layout.fine)),
                     (coarse.depths.bytes() + samples.opacities.bytes() + depths.bytes()) as f64,
                 ),
         );
-        b.tap("coarse_image", &colours, [self.layout.count, 3, 4]);
-        let Rays { layout, .. } = self;
-        b.tap(
-            "fine.depths",
-            &depths,
-            [layout.count, layout.fine, layout.fine],
-        );
-        b.release(colours);
+        b.tap("fine.depths", &depths)?;
         Ok(Pass {
             name: "fine",
-            samples: self.layout.fine,
+            samples: layout.fine,
             depths,
         })
     }
@@ -137,8 +125,10 @@ impl Rays {
         b.stage("rays");
         let layout = self.layout;
         let threads = layout.count * layout.channels;
-        let low_res = b.tensor("low-resolution image", u64::from(threads) * 4)?;
-        let extent = b.tensor("extent", u64::from(layout.count) * 4)?;
+        let side = layout.side;
+        let shape = [side, side, config.low_res_channels];
+        let low_res = b.tensor("low-resolution image", Format::F32, shape)?;
+        let extent = b.tensor("extent", Format::F32, [side, side, 4])?;
         let kernel = b.kernel(&kernels::MERGE, &[])?;
         let samples = f64::from(threads) * f64::from(layout.coarse + layout.fine);
         b.dispatch(
@@ -152,19 +142,10 @@ impl Rays {
                 .bind("fine_values", &fine.1.values)
                 .bind("low_res", &low_res)
                 .bind("extent", &extent)
-                .grid(kernel.folded(threads))
+                .row_of_threads(threads)
                 .cost(samples * 12.0, samples * 16.0),
         );
-        b.tap(
-            "low_res",
-            &low_res,
-            [layout.count, config.low_res_channels, layout.channels * 4],
-        );
-        let low_res = FeatureMap {
-            tensor: low_res,
-            size: config.low_res_size,
-            channels: config.low_res_channels,
-        };
+        b.tap("low_res", &low_res)?;
         Ok(Composite { low_res, extent })
     }
 }

@@ -1,31 +1,27 @@
 //! Source pictures into the encoder's canonical view.
 
-use super::style_unet::{FeatureMap, elements};
 use crate::gpu::kernels::{params, source as kernels};
 use crate::gpu::{Dispatch, Gpu, ProgramBuilder, Tensor};
+use crate::options::Format;
 use crate::{ModelConfig, Result, SourceImage};
 
 /// Plans the warp of a picture that is bound later, as `source` and `warp`.
-pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<FeatureMap> {
+pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<Tensor> {
     b.stage("source");
     let channels = ModelConfig::IMAGE_CHANNELS;
-    let tensor = b.tensor("canonical source", elements(size, channels))?;
+    let tensor = b.tensor("canonical source", Format::F32, [size, size, channels])?;
     let kernel = b.kernel(&kernels::WARP, &[])?;
     b.dispatch(
         Dispatch::new("warp", &kernel)
             .bind("output", &tensor)
-            .grid(kernel.workgroups([size, size, 1]))
+            .threads([size, size, 1])
             .cost(
                 40.0 * f64::from(size) * f64::from(size),
                 2.0 * tensor.bytes() as f64,
             ),
     );
-    b.tap("source", &tensor, [size * size, channels, 4]);
-    Ok(FeatureMap {
-        tensor,
-        size,
-        channels,
-    })
+    b.tap("source", &tensor)?;
+    Ok(tensor)
 }
 
 /// A picture's pixels and the parameters of its warp on the device.

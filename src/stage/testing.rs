@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-use crate::gpu::Storage;
 use crate::gpu::kernels;
 use crate::gpu::{
-    AdapterKind, Conditions, Format, Program, ProgramBuilder, Recording, Resource, Tensor,
+    AdapterKind, Conditions, Program, ProgramBuilder, Recording, Resource, Splits, Tensor,
 };
+use crate::options::{Format, Formats, Precision};
 use crate::reference;
 use crate::weights::{pack, uniform};
 use crate::{Gpu, GpuOptions, ShaderChecks};
@@ -117,14 +117,14 @@ pub(crate) fn input<T: bytemuck::Pod>(gpu: &Gpu, data: &[T]) -> Tensor {
 
 /// A map as kernels read it, channels padded with zeros, then NaN.
 pub(crate) fn input_map(gpu: &Gpu, map: &reference::Tensor) -> Tensor {
-    input(gpu, &pack::rows(&map.data, map.row_length() as u32))
+    stored_map(gpu, Format::F32, map)
 }
 
-/// What a number becomes when it is stored.
+/// A number as floats of a format.
 pub(crate) fn rounded(format: Format, value: f32) -> f32 {
     match format {
-        Format::F32 => value,
         Format::F16 => half::f16::from_f32(value).to_f32(),
+        _ => value,
     }
 }
 
@@ -139,9 +139,9 @@ pub(crate) fn rounded_map(format: Format, mut map: reference::Tensor) -> referen
 /// How far a number of this size may be from what it is stored as: half a unit in the last place.
 pub(crate) fn rounding(format: Format, value: f32) -> f32 {
     match format {
-        Format::F32 => 0.0,
         // The second is that of the subnormal numbers.
         Format::F16 => (value.abs() / 2048.0).max(3e-8),
+        _ => 0.0,
     }
 }
 
@@ -150,17 +150,29 @@ pub(crate) fn formats() -> impl Strategy<Value = Format> {
     proptest::sample::select(vec![Format::F32, Format::F16])
 }
 
-/// All storages.
-pub(crate) const STORAGES: [Storage; 3] = [Storage::Full, Storage::Mixed, Storage::Half];
+/// Formats of a style U-Net, each with more in 16 bits.
+pub(crate) fn network_formats() -> [Formats; 3] {
+    let mixed = Precision::Mixed;
+    [Formats::F32, mixed.encoder(), mixed.super_resolver()]
+}
 
-/// Any storage.
-pub(crate) fn storages() -> impl Strategy<Value = Storage> {
-    proptest::sample::select(&STORAGES[..])
+/// Formats of the field, each with more in 16 bits.
+pub(crate) fn field_formats() -> [Formats; 3] {
+    [Precision::F32, Precision::Mixed, Precision::F16].map(Precision::field)
+}
+
+/// Maps and samples in a format.
+pub(crate) fn stored_in(format: Format) -> Formats {
+    Formats {
+        maps: format,
+        samples: format,
+        ..Formats::F32
+    }
 }
 
 /// Weights, a row of so many for each output, that a network can store without rounding.
-pub(crate) fn rounded_weights(storage: Storage, mut weights: Vec<f32>, columns: usize) -> Vec<f32> {
-    if storage != Storage::Full {
+pub(crate) fn rounded_weights(format: Format, mut weights: Vec<f32>, columns: usize) -> Vec<f32> {
+    if format == Format::Snorm16 {
         for row in weights.chunks_exact_mut(columns) {
             let gain = row
                 .iter()
@@ -175,24 +187,25 @@ pub(crate) fn rounded_weights(storage: Storage, mut weights: Vec<f32>, columns: 
 
 /// A buffer of stored numbers for a kernel to read: `data`, then NaN.
 pub(crate) fn stored_input(gpu: &Gpu, format: Format, data: &[f32]) -> Tensor {
-    match format {
-        Format::F32 => input(gpu, data),
-        Format::F16 => {
-            let halves: Vec<_> = data.iter().map(|v| half::f16::from_f32(*v)).collect();
-            input(gpu, &halves)
-        }
-    }
+    let mut values = data.to_vec();
+    values.resize(data.len() + GUARD / format.bytes(1) as usize, f32::NAN);
+    Tensor::from_values(gpu, "input", format, &values).unwrap()
 }
 
 /// A map as kernels read stored ones, channels padded with zeros, then NaN.
 pub(crate) fn stored_map(gpu: &Gpu, format: Format, map: &reference::Tensor) -> Tensor {
-    stored_input(gpu, format, &pack::rows(&map.data, map.row_length() as u32))
+    let values = pack::rows(&map.data, map.row_length() as u32);
+    let tensor = stored_input(gpu, format, &values);
+    match map.shape[..] {
+        [height, width, channels] => tensor.shaped([height, width, channels].map(|n| n as u32)),
+        _ => tensor,
+    }
 }
 
 /// A buffer for a kernel to write stored numbers: `elements` times NaN, and NaN behind that.
 pub(crate) fn stored_output(gpu: &Gpu, format: Format, elements: usize) -> Tensor {
-    let bytes = format.bytes(elements as u64) + GUARD as u64;
-    Tensor::empty(gpu, "output", bytes).unwrap()
+    let elements = elements as u32 + GUARD as u32 / format.bytes(1) as u32;
+    Tensor::empty(gpu, "output", format, [1, elements, 1]).unwrap()
 }
 
 /// What a kernel wrote to a [`stored_output`] of so many `elements`.
@@ -216,7 +229,7 @@ pub(crate) fn stored_written(
 
 /// A buffer for a kernel to write: `elements` times NaN, and NaN behind that.
 pub(crate) fn output(gpu: &Gpu, elements: usize) -> Tensor {
-    Tensor::empty(gpu, "output", (elements * 4 + GUARD) as u64).unwrap()
+    stored_output(gpu, Format::F32, elements)
 }
 
 /// What a kernel wrote to an [`output`] of so many `elements`.
@@ -232,6 +245,11 @@ pub(crate) fn written(gpu: &Gpu, output: &Tensor, elements: usize) -> Vec<f32> {
 
 /// The whole content of a buffer.
 pub(crate) fn read<T: bytemuck::Pod>(gpu: &Gpu, tensor: &Tensor) -> Vec<T> {
+    pollster::block_on(tensor.read_as(gpu)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The values of a tensor.
+pub(crate) fn read_values(gpu: &Gpu, tensor: &Tensor) -> Vec<f32> {
     pollster::block_on(tensor.read(gpu)).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -248,41 +266,46 @@ pub(crate) fn run<T>(
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    run_in(gpu, Storage::Full, outside, plan)
+    run_in(gpu, Formats::F32, outside, plan)
 }
 
-/// Like [`run`], with numbers stored like this.
+/// Like [`run`], in these formats.
 pub(crate) fn run_in<T>(
     gpu: &Gpu,
-    storage: impl Into<Storage>,
+    formats: Formats,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    let builder = ProgramBuilder::new(gpu, storage.into(), false);
-    plan_and_submit(builder, outside, plan).0
+    let builder = ProgramBuilder::new(gpu, formats);
+    plan_and_submit(builder, outside, plan)
 }
 
-/// Like [`run_in`], with every intermediate result kept.
-pub(crate) fn run_traced<T>(
+/// Like [`run_in`], with empty space computed, too.
+pub(crate) fn run_whole<T>(
     gpu: &Gpu,
-    storage: impl Into<Storage>,
+    formats: Formats,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
-) -> (T, Program) {
-    let builder = ProgramBuilder::new(gpu, storage.into(), true);
+) -> T {
+    let builder = ProgramBuilder::new(gpu, formats).whole();
     plan_and_submit(builder, outside, plan)
 }
 
 fn plan_and_submit<T>(
-    mut builder: ProgramBuilder<'_>,
+    builder: ProgramBuilder<'_>,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
-) -> (T, Program) {
+) -> T {
+    // Small enough that kernels unfold rows of workgroups, and that small maps have several bands.
+    let mut builder = builder.split(Splits {
+        row: 3,
+        band: 64 << 10,
+    });
     let gpu = builder.gpu();
     let planned = plan(&mut builder);
     let program = builder.finish().unwrap_or_else(|error| panic!("{error}"));
     submit(gpu, &program, outside);
-    (planned, program)
+    planned
 }
 
 /// Runs all of a program with what it binds from `outside`.

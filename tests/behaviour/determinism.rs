@@ -63,7 +63,7 @@ fn earlier_points_leave_no_trace() {
 }
 
 #[test]
-fn what_is_left_out_of_empty_space_changes_no_picture() {
+fn a_trace_changes_neither_planes_nor_pictures() {
     let drive = tiny::drive();
     let views = [
         Camera::orbit(10.0, 10.0, 25.0),
@@ -84,8 +84,7 @@ fn what_is_left_out_of_empty_space_changes_no_picture() {
         };
         let gpu = Gpu::with_options(&options).unwrap();
         for config in [tiny::config(), tiny::released()] {
-            // A traced model computes all of space.
-            let [left_out, whole] = [false, true].map(|trace| {
+            let [plain, traced] = [false, true].map(|trace| {
                 let options = ModelOptions {
                     trace,
                     ..ModelOptions::default()
@@ -93,10 +92,11 @@ fn what_is_left_out_of_empty_space_changes_no_picture() {
                 let model = Model::with_options(&gpu, tiny::weights(&config), options).unwrap();
                 tiny::avatar(&model)
             });
+            assert!(planes(&plain) == planes(&traced), "{kind:?}");
             for camera in &views {
                 let drive = drive.clone().camera(*camera);
                 let [found, expected] =
-                    [&left_out, &whole].map(|avatar| Picture::render(avatar, &drive));
+                    [&traced, &plain].map(|avatar| Picture::render(avatar, &drive));
                 assert!(expected.is_finite());
                 assert!(found == expected, "{kind:?}, {camera:?}");
             }

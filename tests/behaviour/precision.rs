@@ -7,14 +7,15 @@ use crate::common::tiny::{self, Picture, gpu};
 #[test]
 fn precisions_are_read() {
     for (text, precision) in [
-        ("full", Precision::Full),
-        ("half", Precision::Half),
-        ("fastest", Precision::Fastest),
+        ("f32", Precision::F32),
+        ("mixed", Precision::Mixed),
+        ("f16", Precision::F16),
     ] {
         assert_eq!(text.parse::<Precision>().unwrap(), precision);
+        assert_eq!(precision.to_string(), text);
     }
-    let error = "Half".parse::<Precision>().unwrap_err().to_string();
-    for part in ["precision", "full, half or fastest", "\"Half\""] {
+    let error = "F16".parse::<Precision>().unwrap_err().to_string();
+    for part in ["precision", "f32, mixed or f16", "\"F16\""] {
         assert!(error.contains(part), "{error}");
     }
 }
@@ -23,7 +24,7 @@ fn precisions_are_read() {
 fn avatars_of_every_precision_are_saved_and_loaded() {
     let config = tiny::config();
     let mut bytes = Vec::new();
-    for precision in [Precision::Full, Precision::Half, Precision::Fastest] {
+    for precision in [Precision::F32, Precision::Mixed, Precision::F16] {
         let options = ModelOptions {
             precision,
             ..ModelOptions::default()

@@ -210,10 +210,9 @@ pub struct Picture {
 
 impl Picture {
     pub fn of(frame: &Frame, gpu: &Gpu) -> Self {
-        let image: Vec<[f32; 4]> = pollster::block_on(frame.image_tensor().read(gpu)).unwrap();
         Self {
             rgba: frame.to_image().unwrap().into_raw(),
-            image: image.iter().flat_map(|p| &p[..3]).copied().collect(),
+            image: pollster::block_on(frame.image_tensor().read(gpu)).unwrap(),
             low_res: pollster::block_on(frame.low_res()).unwrap(),
             depth: pollster::block_on(frame.depth()).unwrap(),
         }

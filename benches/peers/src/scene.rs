@@ -68,18 +68,18 @@ impl Scene {
         let points: Vec<Vec3> = points.iter().copied().map(Vec3::from).collect();
         let camera = *resolved.camera;
         let taps: HashMap<_, _> = model.taps().collect();
-        let floats = |name: &str| pollster::block_on(taps[name].read::<f32>(gpu));
+        let floats = |name: &str| pollster::block_on(taps[name].read(gpu));
 
         let samples = config.coarse_samples as usize;
         let directions: Vec<Vec3> = floats("ray_dirs")?
-            .chunks_exact(3)
+            .chunks_exact(taps["ray_dirs"].shape()[2])
             .flat_map(|d| std::iter::repeat_n(Vec3::from_slice(d), samples))
             .collect();
         let depths = floats("coarse.depths")?;
         let positions: Vec<Vec3> = (directions.iter().zip(&depths))
             .map(|(direction, depth)| camera.origin() + *depth * *direction)
             .collect();
-        let packed: Vec<u32> = pollster::block_on(taps["coarse.neighbours"].read(gpu))?;
+        let packed: Vec<u32> = pollster::block_on(taps["coarse.neighbours"].read_as(gpu))?;
         let count = config.neighbours as usize;
         // Eight 16-bit indices a sample, however many of them are used.
         let nearest: Vec<Neighbour> = (packed.chunks_exact(4).zip(&positions))

@@ -8,7 +8,7 @@ use burn::Tensor;
 use burn::tensor::activation::{leaky_relu, sigmoid};
 use burn::tensor::module::{avg_pool2d, conv2d, interpolate};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions};
-use gpavatar::{Result, StyleUnetConfig};
+use gpavatar::{ConvConfig, ConvKind, Result, StyleUnetConfig};
 
 use crate::parameters::{Linear, Parameters};
 
@@ -70,60 +70,38 @@ impl StyleUnet {
     /// # Errors
     /// If there is no such tensor.
     pub fn new(parameters: &Parameters<'_>, config: &StyleUnetConfig) -> Result<Self> {
-        let block = |name: &str| ResBlock::new(parameters, name);
-        let decoder = config.name("stylegan_decoder");
-        let mut convs = config
-            .style_convs()
-            .into_iter()
-            .map(|conv| StyleConv::new(parameters, &conv.name, &conv.noise, conv.upsample))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter();
-        let mut rgbs = config
-            .to_rgbs()
-            .into_iter()
-            .map(|rgb| ToRgb::new(parameters, &rgb.name))
-            .collect::<Result<Vec<_>>>()?
-            .into_iter();
-        let (Some(start), Some(start_rgb)) = (convs.next(), rgbs.next()) else {
-            unreachable!("every decoder begins at 4x4")
+        let layers = config.layers();
+        let conv = |conv: &ConvConfig| Conv::new(parameters, &conv.name);
+        let block = |block: &gpavatar::ResBlock<_>| ResBlock::new(parameters, &block.name);
+        let pair = |[first, second]: &[ConvConfig; 2]| Ok([conv(first)?, conv(second)?]);
+        let style_conv = |conv| StyleConv::new(parameters, conv);
+        let level = |level: &gpavatar::Level<_>| -> Result<Level> {
+            Ok(Level {
+                block: block(&level.block)?,
+                scale: pair(&level.scale)?,
+                shift: pair(&level.shift)?,
+                convs: [style_conv(&level.style_up)?, style_conv(&level.style_conv)?],
+                rgb: ToRgb::new(parameters, &level.to_rgb.name)?,
+            })
         };
-        let mut up = Vec::new();
-        for (i, part) in config.up_blocks().iter().enumerate() {
-            let conv = |kind: &str, part: u32| {
-                let name = config.name(format_args!("{kind}.{i}.{part}"));
-                Conv::new(parameters, &name)
-            };
-            let (Some(first), Some(second), Some(rgb)) = (convs.next(), convs.next(), rgbs.next())
-            else {
-                unreachable!("every level has two convolutions and an output")
-            };
-            up.push(Level {
-                block: block(&part.name)?,
-                scale: [conv("condition_scale", 0)?, conv("condition_scale", 2)?],
-                shift: [conv("condition_shift", 0)?, conv("condition_shift", 2)?],
-                convs: [first, second],
-                rgb,
-            });
-        }
-        let down = config.down_blocks();
-        let first_block = config.first_block();
+        let mut style = config.style_network().into_iter();
+        let Some(to_style) = style.next() else {
+            unreachable!("the style follows from the 4x4 bottom")
+        };
         Ok(Self {
             output: config.output as usize,
-            first: Conv::new(parameters, &config.first_conv())?,
-            first_block: first_block.map(|part| block(&part.name)).transpose()?,
-            down: down
-                .iter()
-                .map(|part| block(&part.name))
+            first: conv(&layers.first)?,
+            first_block: layers.first_block.as_ref().map(block).transpose()?,
+            down: layers.down.iter().map(block).collect::<Result<_>>()?,
+            bottom: conv(&layers.bottom)?,
+            to_style: parameters.linear(&to_style.name)?,
+            up: layers.up.iter().map(level).collect::<Result<_>>()?,
+            style: style
+                .map(|layer| parameters.linear(&layer.name))
                 .collect::<Result<_>>()?,
-            bottom: Conv::new(parameters, &config.name("final_conv"))?,
-            to_style: parameters.linear(&config.name("final_linear"))?,
-            up,
-            style: (0..config.style_layers)
-                .map(|i| parameters.linear(&format!("{decoder}.style_mlp.{}", 2 * i + 1)))
-                .collect::<Result<_>>()?,
-            constant: parameters.tensor(&format!("{decoder}.constant_input.weight"))?,
-            start,
-            start_rgb,
+            constant: parameters.tensor(&config.constant_input())?,
+            start: style_conv(&layers.style_conv)?,
+            start_rgb: ToRgb::new(parameters, &layers.to_rgb.name)?,
         })
     }
 
@@ -214,7 +192,11 @@ impl ResBlock {
 }
 
 impl StyleConv {
-    fn new(parameters: &Parameters<'_>, name: &str, noise: &str, upsample: bool) -> Result<Self> {
+    fn new(parameters: &Parameters<'_>, config: &ConvConfig) -> Result<Self> {
+        let ConvKind::Style { noise } = &config.kind else {
+            unreachable!("a style convolution")
+        };
+        let name = &config.name;
         let conv = Conv::modulated(parameters, name)?;
         let gain: Tensor<1> = parameters.tensor(&format!("{name}.weight"))?;
         let noise: Tensor<4> = parameters.tensor(noise)?;
@@ -226,7 +208,7 @@ impl StyleConv {
             offset: noise * gain.reshape([1, 1, 1, 1]) + bias,
             modulation: parameters.linear(&format!("{name}.modulated_conv.modulation"))?,
             conv,
-            upsample,
+            upsample: config.upsampled,
         })
     }
 

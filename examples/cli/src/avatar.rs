@@ -23,9 +23,9 @@ pub struct ModelArgs {
     /// Head model file, if the weights file holds none
     #[arg(long, value_name = "FILE", requires = "weights")]
     head: Option<PathBuf>,
-    /// Numbers of 16 bits in the super-resolver (half) or everywhere (fastest)
-    #[arg(long, default_value = "full",
-          value_parser = PossibleValuesParser::new(["full", "half", "fastest"])
+    /// Numeric formats: mixed keeps what decides where samples lie in 32 bits
+    #[arg(long, default_value = "f32",
+          value_parser = PossibleValuesParser::new(["f32", "mixed", "f16"])
               .try_map(|name| name.parse::<Precision>()))]
     precision: Precision,
     #[command(flatten)]

@@ -301,10 +301,9 @@ impl Evaluation {
         let frame = avatar.render(&target.drive(&self.channels))?;
         gpu.wait("rendering")?;
         seconds.push(start.elapsed().as_secs_f64());
-        let colours: Vec<[f32; 4]> = pollster::block_on(frame.image_tensor().read(gpu))?;
-        let clamped = colours
-            .iter()
-            .map(|[rgb @ .., _]| rgb.map(|c| c.clamp(0.0, 1.0)));
+        let colours = pollster::block_on(frame.image_tensor().read(gpu))?;
+        let pixels = colours.as_chunks::<3>().0.iter();
+        let clamped = pixels.map(|rgb| rgb.map(|c| c.clamp(0.0, 1.0)));
         Ok(Picture {
             side: self.image_size,
             colours: clamped.collect(),

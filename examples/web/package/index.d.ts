@@ -79,11 +79,11 @@ export interface LoadOptions {
   /** Device to run on; a new one by default. */
   gpu?: Gpu;
   /**
-   * How weights and maps are kept on the device: in 32 bits (`full`, the default), in 16 where
-   * pictures hardly change (`half`: about half the memory), or in 16 wherever
-   * possible (`fastest`). Arithmetic has 32 bits in all of them.
+   * How weights and maps are kept on the device: in 32 bits (`f32`, the default), in 16 where
+   * pictures hardly change (`mixed`: about half the memory), or in 16 wherever
+   * possible (`f16`). Arithmetic has 32 bits in all of them.
    */
-  precision?: "full" | "half" | "fastest";
+  precision?: "f32" | "mixed" | "f16";
   /** Keep a download in the Cache API; `true` by default. */
   cache?: boolean;
   signal?: AbortSignal;

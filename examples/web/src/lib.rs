@@ -81,7 +81,7 @@ pub struct Precision(gpavatar::Precision);
 
 #[wasm_bindgen]
 impl Precision {
-    /// `full`, `half` or `fastest`.
+    /// `f32`, `mixed` or `f16`.
     #[wasm_bindgen(constructor)]
     pub fn new(name: &str) -> Result<Precision> {
         Ok(Self(name.parse().map_err(js)?))

@@ -136,7 +136,7 @@ test("an avatar is saved and loaded", async () => {
 test("half precision is the same picture in less memory", async () => {
   const found = await page.evaluate(async () => {
     const url = new URL("../dist/weights/demo.safetensors", location.href);
-    const options = { gpu: model.gpu, precision: "half" };
+    const options = { gpu: model.gpu, precision: "mixed" };
     const half = await gpavatar.Model.load(url, undefined, options);
     const same = await gpavatar.Avatar.fromImages(half, pictures, {
       cameras: sample.sources.map(({ transform }) => transform),

@@ -1,7 +1,8 @@
 use super::*;
 use crate::file::Scratch;
+use crate::gpu::Dispatch;
 use crate::gpu::kernels::{params, style_unet};
-use crate::gpu::{Dispatch, linear_grid};
+use crate::options::Format;
 use crate::stage::testing::gpu;
 
 /// Sums as many numbers as it says.
@@ -17,10 +18,8 @@ impl Display for Sum {
 impl Sum {
     fn plan(self, b: &mut ProgramBuilder<'_>) -> Result<()> {
         let Self(count) = self;
-        let [left, right, output] = ["left", "right", "output"].map(|name| {
-            let elements = 4 * u64::from(count);
-            b.tensor(name, elements).unwrap()
-        });
+        let [left, right, output] = ["left", "right", "output"]
+            .map(|name| b.tensor(name, Format::F32, [1, count, 4]).unwrap());
         let kernel = b.kernel(&style_unet::ADD, &[])?;
         let size = params::Add {
             count,
@@ -32,7 +31,7 @@ impl Sum {
                 .bind("left", &left)
                 .bind("right", &right)
                 .bind("output", &output)
-                .grid(linear_grid(count.div_ceil(64))),
+                .row_of_threads(count),
         );
         Ok(())
     }
@@ -54,12 +53,12 @@ fn measured(file: &Path) -> Result<Tuner> {
 }
 
 fn choose(tuner: &Tuner, layer: &str) -> Result<Sum> {
-    let layer = (layer, Storage::Full);
+    let layer = (layer, Formats::F32);
     tuner.choose(gpu(), layer, &CANDIDATES, |sum, b| sum.plan(b))
 }
 
 fn known(tuner: &Tuner, layer: &str) -> Result<Sum> {
-    let layer = (layer, Storage::Full);
+    let layer = (layer, Formats::F32);
     tuner.choose(gpu(), layer, &CANDIDATES, |sum, _| panic!("{sum} is timed"))
 }
 
@@ -106,7 +105,7 @@ fn a_layer_that_can_be_computed_in_one_way_is_not_timed() {
     let tuner = measured(Path::new("is not written")).unwrap();
     let choose = tuner.choose(
         gpu(),
-        ("layer", Storage::Full),
+        ("layer", Formats::F32),
         &CANDIDATES[..1],
         |sum, _| panic!("{sum} is timed"),
     );
@@ -147,7 +146,7 @@ fn variants_that_are_no_more_are_measured_anew() {
 #[test]
 fn what_was_not_compared_with_all_candidates_is_measured_anew() {
     let tuner = measured(Path::new("is not written")).unwrap();
-    let layer = ("layer", Storage::Full);
+    let layer = ("layer", Formats::F32);
     let some = [CANDIDATES[0], Sum(2_000_000)];
     let best = tuner.choose(gpu(), layer, &some, |sum, b| sum.plan(b));
     assert_ne!(best.unwrap(), FASTEST);
@@ -162,7 +161,7 @@ fn what_was_not_compared_with_all_candidates_is_measured_anew() {
 #[test]
 fn a_variant_that_the_limits_forbid_takes_no_part() {
     let tuner = measured(Path::new("is not written")).unwrap();
-    let layer = ("layer", Storage::Full);
+    let layer = ("layer", Formats::F32);
     let best = tuner.choose(gpu(), layer, &CANDIDATES, |sum, b| {
         if sum == FASTEST {
             return Err(Error::Limit {

@@ -4,7 +4,8 @@ use proptest::sample::select;
 
 use super::*;
 use crate::SyntheticRules;
-use crate::gpu::{Format, Resource};
+use crate::gpu::Resource;
+use crate::options::Precision;
 use crate::reference::points::{nearest, weight_sums};
 use crate::reference::{self, field as twin, shared};
 use crate::stage::points::members;
@@ -14,14 +15,14 @@ use crate::weights::tests::tiny_weights;
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     let weights = weights(1, ModelConfig::default());
-    for storage in STORAGES {
-        shine(gpu, storage, &weights, &Scene::new(1, weights.config()));
+    for formats in field_formats() {
+        shine(gpu, formats, &weights, &Scene::new(1, weights.config()));
     }
     // Of no whole number of matrices.
     let weights = self::weights(1, of_widths([4, 16, 4, 8, 8, 4]));
     shine(
         gpu,
-        Storage::Half,
+        Precision::F16.field(),
         &weights,
         &Scene::new(1, weights.config()),
     );
@@ -107,7 +108,7 @@ impl Scene {
 
 /// Runs the view and the radiance kernel and compares both results; returns how many workgroups had
 /// nothing to see.
-fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) -> usize {
+fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize {
     let config = weights.config();
     let (rays, samples) = (scene.directions.len(), scene.samples());
     let (count, channels) = (rays * samples, config.low_res_channels);
@@ -147,9 +148,9 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) -> usize
     packed.push([0, 1, 2, 3].map(sum_bits));
     packed.push([4, 5, 6, 7].map(sum_bits));
 
-    let field = Field::new(gpu, weights, storage).unwrap();
+    let field = Field::new(gpu, weights, formats).unwrap();
     let points: Vec<[f32; 3]> = scene.points.iter().map(|p| p.to_array()).collect();
-    let planes = stored_map(gpu, storage.maps(), &scene.planes);
+    let planes = stored_map(gpu, formats.maps, &scene.planes);
     let members = input(gpu, &members(&points));
     let outside = [
         ("planes", Resource::Tensor(&planes)),
@@ -180,8 +181,8 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) -> usize
             .radiance(b, config, &frame, &rays, &pass, (&points, &neighbours))
             .unwrap()
     };
-    let (traced, _) = run_traced(gpu, storage, &outside, plan);
-    let found = run_in(gpu, storage, &outside, plan);
+    let whole = run_whole(gpu, formats, &outside, plan);
+    let found = run_in(gpu, formats, &outside, plan);
 
     let networks = twin::FieldWeights::load(weights).unwrap();
     let point_features = twin::point_features(
@@ -199,19 +200,14 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) -> usize
         &positions,
         &scene.directions,
     );
-    let what = format!("{config:?}, {storage:?}");
+    let what = format!("{config:?}, {formats:?}");
     let [opacities, of_those_seen] =
-        [&traced, &found].map(|samples| read::<f32>(gpu, &samples.opacities)[..count].to_vec());
-    let numbers = expected.values.data.len();
-    let read_values = |samples: &Samples| {
-        let values = (samples.values).read_stored(gpu, storage.values(), numbers);
-        pollster::block_on(values).unwrap()
-    };
-    let values = read_values(&traced);
+        [&whole, &found].map(|samples| read_values(gpu, &samples.opacities));
+    let values = read_values(gpu, &whole.values);
     assert_eq!(of_those_seen, opacities, "{what}");
     let skipped = compare_skipped(
-        variant(gpu, storage, config).1 as usize * channels as usize,
-        &read_values(&found),
+        variant(gpu, formats, config).1 as usize * channels as usize,
+        &read_values(gpu, &found.values),
         &values,
         &opacities,
     );
@@ -219,15 +215,15 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) -> usize
     // keep the numbers at order one on the way.
     // Halves are off by up to 2^-12 of themselves: in five layers the weights and, where matrices
     // are multiplied, the activations, before them the planes, behind them the values.
-    let error = match storage.maps() {
-        Format::F32 => 4e-6,
+    let error = match formats.maps {
         Format::F16 => 12.0 / 4096.0,
+        _ => 4e-6,
     };
     assert_close(&what, &opacities, &expected.opacity, |_| error);
     let largest = |values: &[f32]| values.iter().fold(1.0f32, |m, v| m.max(v.abs()));
     let tolerance = error * largest(&expected.values.data);
     assert_close(&what, &values, &expected.values.data, |i| {
-        tolerance + rounding(storage.values(), expected.values.data[i])
+        tolerance + rounding(formats.samples, expected.values.data[i])
     });
     let partly = |alpha: &&f32| (0.01..0.99).contains(*alpha);
     let seen = expected.opacity.iter().filter(partly).count();
@@ -236,20 +232,20 @@ fn shine(gpu: &Gpu, storage: Storage, weights: &Weights, scene: &Scene) -> usize
     skipped
 }
 
-/// Fails unless values are those of a trace, or else missing in workgroups of so many numbers where
+/// Fails unless values are those of the whole field, or else missing in workgroups of so many numbers where
 /// no sample has any opacity; returns how many workgroups those are.
 #[track_caller]
-fn compare_skipped(group: usize, found: &[f32], traced: &[f32], opacities: &[f32]) -> usize {
-    let channels = traced.len() / opacities.len();
-    let groups = found.chunks(group).zip(traced.chunks(group));
+fn compare_skipped(group: usize, found: &[f32], whole: &[f32], opacities: &[f32]) -> usize {
+    let channels = whole.len() / opacities.len();
+    let groups = found.chunks(group).zip(whole.chunks(group));
     let groups = groups.zip(opacities.chunks(group / channels));
     let mut skipped = 0;
-    for (i, ((found, traced), opacities)) in groups.enumerate() {
+    for (i, ((found, whole), opacities)) in groups.enumerate() {
         if opacities.iter().all(|opacity| *opacity == 0.0) {
             assert!(found.iter().all(|value| value.is_nan()), "workgroup {i}");
             skipped += 1;
         } else {
-            assert_eq!(found, traced, "workgroup {i}");
+            assert_eq!(found, whole, "workgroup {i}");
         }
     }
     skipped
@@ -293,8 +289,8 @@ fn of_widths(widths: [u32; 6]) -> ModelConfig {
 
 #[test]
 fn the_field_of_every_size() {
-    let cases = (any::<u64>(), sizes(), storages());
-    check(12, cases, |(seed, sizes, storage)| {
+    let cases = (any::<u64>(), sizes(), select(field_formats().to_vec()));
+    check(12, cases, |(seed, sizes, formats)| {
         for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
             let sizes = ModelConfig {
                 point_weighting,
@@ -302,7 +298,7 @@ fn the_field_of_every_size() {
             };
             let weights = weights(seed, sizes);
             for gpu in [gpu(), subgroups()] {
-                shine(gpu, storage, &weights, &Scene::new(seed, weights.config()));
+                shine(gpu, formats, &weights, &Scene::new(seed, weights.config()));
             }
         }
     });
@@ -321,7 +317,7 @@ fn the_field_of_every_number_of_neighbours() {
             for gpu in [gpu(), subgroups()] {
                 shine(
                     gpu,
-                    Storage::Full,
+                    Formats::F32,
                     &weights,
                     &Scene::new(2, weights.config()),
                 );
@@ -353,12 +349,12 @@ fn workgroups_without_any_opacity_are_skipped() {
         // Inside of it there is nothing to see either.
         let empty = weights_of_density(-6.0, 4, sizes);
         for gpu in [gpu(), subgroups()].into_iter().chain(matrices()) {
-            for storage in STORAGES {
-                let owned = variant(gpu, storage, weights.config()).1 as usize;
-                let skipped = shine(gpu, storage, &weights, &scene);
-                assert_eq!(skipped, 64 / owned, "{storage:?}");
-                let skipped = shine(gpu, storage, &empty, &scene);
-                assert_eq!(skipped, scene.depths.len().div_ceil(owned), "{storage:?}");
+            for formats in field_formats() {
+                let owned = variant(gpu, formats, weights.config()).1 as usize;
+                let skipped = shine(gpu, formats, &weights, &scene);
+                assert_eq!(skipped, 64 / owned, "{formats:?}");
+                let skipped = shine(gpu, formats, &empty, &scene);
+                assert_eq!(skipped, scene.depths.len().div_ceil(owned), "{formats:?}");
             }
         }
     }
@@ -377,15 +373,15 @@ fn a_sample_on_a_point_stays_finite() {
             scene.points[2 * sample] = scene.positions()[sample];
         }
         for gpu in [gpu(), subgroups()] {
-            shine(gpu, Storage::Full, &weights, &scene);
+            shine(gpu, Formats::F32, &weights, &scene);
         }
     }
 }
 
 // ---- cooperative matrices ------------------------------------------------------------------
 
-fn uses_matrices(gpu: &Gpu, storage: Storage, sizes: &ModelConfig) -> bool {
-    variant(gpu, storage, sizes).0.matrices.is_some()
+fn uses_matrices(gpu: &Gpu, formats: Formats, sizes: &ModelConfig) -> bool {
+    variant(gpu, formats, sizes).0.matrices.is_some()
 }
 
 #[test]
@@ -407,15 +403,18 @@ fn the_field_of_cooperative_matrices() {
                 point_weighting,
                 ..of_widths(widths)
             };
-            assert!(uses_matrices(gpu, Storage::Half, &sizes), "{sizes:?}");
+            assert!(
+                uses_matrices(gpu, Precision::F16.field(), &sizes),
+                "{sizes:?}"
+            );
             let weights = weights(seed, sizes);
             let mut scene = Scene::new(seed, weights.config());
-            shine(gpu, Storage::Half, &weights, &scene);
+            shine(gpu, Precision::F16.field(), &weights, &scene);
             // Where a sample is on a point, that one weighs almost all of the pass.
             for sample in [0, 17, 100] {
                 scene.points[2 * sample] = scene.positions()[sample];
             }
-            shine(gpu, Storage::Half, &weights, &scene);
+            shine(gpu, Precision::F16.field(), &weights, &scene);
         }
     }
 }
@@ -424,8 +423,16 @@ fn the_field_of_cooperative_matrices() {
 fn fields_of_no_whole_number_of_matrices_fall_back() {
     let Some(gpu) = matrices() else { return };
     let whole = [32, 64, 32, 128, 64, 32];
-    assert!(uses_matrices(gpu, Storage::Half, &of_widths(whole)));
-    assert!(!uses_matrices(gpu, Storage::Mixed, &of_widths(whole)));
+    assert!(uses_matrices(
+        gpu,
+        Precision::F16.field(),
+        &of_widths(whole)
+    ));
+    assert!(!uses_matrices(
+        gpu,
+        Precision::Mixed.field(),
+        &of_widths(whole)
+    ));
     for i in [0, 2, 3, 4, 5] {
         let mut widths = whole;
         // Hidden widths are multiples of eight in any model.
@@ -433,14 +440,14 @@ fn fields_of_no_whole_number_of_matrices_fall_back() {
         let sizes = of_widths(widths);
         let fits = widths[i].is_multiple_of(gpu.matrices().unwrap());
         assert_eq!(
-            uses_matrices(gpu, Storage::Half, &sizes),
+            uses_matrices(gpu, Precision::F16.field(), &sizes),
             fits,
             "{widths:?}"
         );
         let weights = weights(5, sizes);
         shine(
             gpu,
-            Storage::Half,
+            Precision::F16.field(),
             &weights,
             &Scene::new(5, weights.config()),
         );

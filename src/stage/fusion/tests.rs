@@ -3,7 +3,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::SyntheticRules;
-use crate::gpu::{Format, Resource, linear_grid};
+use crate::gpu::Resource;
 use crate::reference::{self, fusion as twin, shared};
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
@@ -115,7 +115,7 @@ impl Scene {
                     .bind("projection", &input(gpu, &self.to_query.packed()))
                     .bind("input", &input(gpu, &self.query.data))
                     .bind("output", &result)
-                    .grid(linear_grid(count.div_ceil(64))),
+                    .row_of_threads(count),
             );
         });
         result
@@ -148,7 +148,7 @@ impl Scene {
                 ("logits", Resource::Tensor(&logits)),
                 ("current", Resource::Tensor(&current)),
             ];
-            run_in(gpu, format, &outside, |b| {
+            run_in(gpu, stored_in(format), &outside, |b| {
                 let kernel = b.kernel(&kernels::FUSE, &[]).unwrap();
                 b.dispatch(
                     Dispatch::new("fuse", &kernel)
@@ -158,7 +158,7 @@ impl Scene {
                         .bind("query", query)
                         .bind("sums", &sums)
                         .bind("state", &state)
-                        .grid(linear_grid((count as u32).div_ceil(64))),
+                        .row_of_threads(count as u32),
                 );
             });
         }
@@ -335,19 +335,15 @@ fn the_stage_plans_what_the_twin_computes() {
             .map(|i| random_map(6, &format!("{i}"), shape))
             .collect();
 
-        let map = FeatureMap {
-            tensor: input_map(gpu(), &sources[0]),
-            size,
-            channels,
-        };
+        let map = input_map(gpu(), &sources[0]);
         let packed = FusionWeights::load(&weights).unwrap();
         let config = weights.config();
-        let fusion = Fusion::new(gpu(), config, &packed, Storage::Full, &map).unwrap();
+        let fusion = Fusion::new(gpu(), config, &packed, Formats::F32, &map).unwrap();
         let planes = output(gpu(), sources[0].data.len());
         let logits = output(gpu(), fusion.count as usize * sources.len());
         for (index, source) in (0u32..).zip(&sources) {
             let values = bytemuck::cast_slice(&source.data);
-            gpu().queue().write_buffer(map.tensor.buffer(), 0, values);
+            gpu().queue().write_buffer(map.buffer(), 0, values);
             let current = params::Source {
                 index,
                 count: sources.len() as u32,

@@ -20,16 +20,12 @@ fn composite(gpu: &Gpu, extents: &[[f32; 4]]) -> (Rays, Composite) {
         count: extents.len() as u32,
         ..Default::default()
     };
-    let nothing = input(gpu, &[0.0f32]);
+    let nothing = input(gpu, &vec![0.0f32; 4 * extents.len()]);
     let rays = Rays {
         layout,
         tensor: nothing.clone(),
     };
-    let low_res = FeatureMap {
-        tensor: nothing,
-        size: side,
-        channels: 4,
-    };
+    let low_res = nothing.shaped([side, side, 4]);
     let extent = input(gpu, extents);
     (rays, Composite { low_res, extent })
 }
@@ -153,11 +149,7 @@ impl Picture {
         let target = Target::new(gpu, self.size() as u32);
         run(gpu, &[("output", Resource::Texture(&target.view))], |b| {
             let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
-            let image = FeatureMap {
-                tensor: input_map(gpu, image),
-                size: self.size() as u32,
-                channels: 3,
-            };
+            let image = input_map(gpu, image);
             display(b, &frame, &image, &composite).unwrap();
         });
         target.read(gpu)
@@ -218,7 +210,7 @@ impl Target {
     fn read(&self, gpu: &Gpu) -> Vec<[u8; 4]> {
         let size = self.texture.width();
         let row = (4 * size).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-        let pixels = Tensor::empty(gpu, "pixels", u64::from(row * size)).unwrap();
+        let pixels = Tensor::empty(gpu, "pixels", Format::F32, [1, row / 4 * size, 1]).unwrap();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         encoder.copy_texture_to_buffer(
             self.texture.as_image_copy(),

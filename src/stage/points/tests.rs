@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::gpu::{Gpu, Resource, Storage};
+use crate::gpu::{Gpu, Resource};
+use crate::options::Formats;
 use crate::reference::points as twin;
 use crate::stage::testing::*;
 use crate::weights::pack;
@@ -269,8 +270,7 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
         let points = Points::cluster(b, &config, positions).unwrap();
         points.nearest(b, &config, &frame, &rays, &pass).unwrap()
     };
-    // What is kept for inspection is searched for everywhere.
-    let (found, _) = run_traced(gpu, Storage::Full, &outside, plan);
+    let found = run_whole(gpu, Formats::F32, &outside, plan);
     let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
     let (samples, rest) = words.split_at(scene.depths.len());
     if weighting == PointWeighting::Paper {

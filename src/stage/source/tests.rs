@@ -24,8 +24,8 @@ fn warp(gpu: &Gpu, (pixels, parameters): &(Tensor, Tensor), size: u32) -> Vec<f3
         ("warp", Resource::Tensor(parameters)),
     ];
     let view = run(gpu, &outside, |b| plan(b, size).unwrap());
-    assert_eq!((view.size, view.channels), (size, 3));
-    let pixels: Vec<[f32; 4]> = read(gpu, &view.tensor);
+    assert_eq!(view.shape, [size, size, 3]);
+    let pixels: Vec<[f32; 4]> = read(gpu, &view);
     assert!(pixels.iter().all(|pixel| pixel[3] == 0.0));
     pixels
         .iter()

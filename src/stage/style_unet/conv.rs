@@ -6,19 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::load::gains;
-use super::plan::flag;
-use super::resize::Resize;
-use crate::Result;
-use crate::gpu::kernels::{FORMATS, params, style_unet as kernels};
-use crate::gpu::{
-    AdapterKind, Dispatch, Format, Gpu, Kernel, ProgramBuilder, Storage, Tensor, Tuner, linear_grid,
+use super::load::quantise;
+use super::resize::resample;
+use crate::error::Result;
+use crate::gpu::kernels::style_unet::{
+    conv_epilogue, conv_register, conv_split, conv_subgroup, conv_tiled, winograd,
 };
+use crate::gpu::kernels::{params, style_unet as kernels};
+use crate::gpu::{AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, Tuner};
+use crate::options::{Format, Formats};
 use crate::weights::{fold, pack};
-
-/// Bytes that the transformed tiles of a band may take at most, and their products as many: little
-/// enough for a cache, enough to occupy a device. Tests see several bands, also of small maps.
-const BAND_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 32 << 20 };
 
 /// What the speed of a convolution depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +28,7 @@ pub(super) struct Shape {
     pub size: [u32; 2],
     /// Whether the input channels are scaled.
     pub modulated: bool,
-    /// Whether the input is the double of the map that is given.
+    /// Whether the input is the 2x-upsampled map.
     pub upsampled: bool,
 }
 
@@ -40,7 +37,7 @@ impl Shape {
         self.kernel_size * self.kernel_size
     }
 
-    /// Height and width of the map that is given.
+    /// Height and width of the map that is read.
     pub fn input_size(self) -> [u32; 2] {
         self.size
             .map(|side| if self.upsampled { side / 2 } else { side })
@@ -51,22 +48,19 @@ impl Shape {
         self.outputs.div_ceil(8)
     }
 
-    /// Rows of tiles that are transformed and multiplied at a time.
-    fn band_rows(self, format: Format) -> u32 {
+    /// Rows of tiles that are transformed and multiplied at a time, in at most so many bytes.
+    fn band_rows(self, format: Format, bytes: u64) -> u32 {
         let [rows, columns] = self.size.map(|side| side.div_ceil(2));
         let channels = pack::padded(self.inputs.max(self.outputs));
         let row_bytes = format.bytes(16 * u64::from(columns) * u64::from(channels));
-        (BAND_BYTES / row_bytes).clamp(1, rows.into()) as u32
+        (bytes / row_bytes).clamp(1, rows.into()) as u32
     }
 
-    /// Room for the tiles of so many rows, as `stride` of `shaders/style_unet/winograd.wgsl`.
+    /// Memory for the tiles of so many rows, as `stride` of `shaders/style_unet/winograd.wgsl`.
     fn band_tiles(self, rows: u32) -> u32 {
-        (rows * self.size[1].div_ceil(2)).next_multiple_of(TILES)
+        (rows * self.size[1].div_ceil(2)).next_multiple_of(winograd::TILES)
     }
 }
-
-/// Tiles come in multiples of what a workgroup of the products' kernels takes.
-const TILES: u32 = 32;
 
 /// `conv 3x3, 512 to 256 channels, 64 x 64, modulated`
 impl fmt::Display for Shape {
@@ -95,43 +89,41 @@ pub(super) enum Structure {
     Register,
     /// Threads of a subgroup hand each other weights.
     Subgroup,
-    /// Workgroups share pixels and weights in their memory: so many threads along the output
-    /// channels and along x, 128 in all.
+    /// Implicit GEMM: workgroups share pixels and weights in their memory. Counts threads along the
+    /// output channels and along x.
     Tiled {
         channel_groups: u32,
         column_groups: u32,
-        /// Of what is stored in half precision.
-        half_arithmetic: bool,
+        arithmetic: Format,
     },
-    /// Threads of a workgroup share the sums of few outputs.
+    /// Split-K: threads of a workgroup share the sums of few outputs.
     Split,
-    /// Subgroups multiply cooperative matrices of so many rows and columns, of numbers stored in half
-    /// precision.
+    /// Subgroups multiply cooperative matrices of so many rows and columns, of `f16`.
     Cooperative { side: u32 },
-    /// The same without any matrices, as if subgroups had so many threads.
+    /// The same with emulated matrices, as if subgroups had so many threads.
     #[cfg(test)]
     Emulated { side: u32, subgroup: u32 },
 }
 
 impl Structure {
-    /// The one that computes in half precision, if there is one.
-    fn in_half(self) -> Option<Self> {
+    /// The same with arithmetic of 16 bits, if there is a kernel for it.
+    fn in_f16(self) -> Option<Self> {
         match self {
             Self::Tiled {
                 channel_groups,
                 column_groups,
-                half_arithmetic: false,
+                ..
             } => Some(Self::Tiled {
                 channel_groups,
                 column_groups,
-                half_arithmetic: true,
+                arithmetic: Format::F16,
             }),
             _ => None,
         }
     }
 
-    /// Whether the double of a map is computed while it is read. Where every thread reads for itself
-    /// that would be nine times as often.
+    /// Whether the kernel upsamples a map while it reads it. Where threads share no pixels, each
+    /// would be upsampled nine times.
     fn upsamples(self) -> bool {
         !matches!(self, Self::Register | Self::Subgroup)
     }
@@ -155,43 +147,45 @@ impl Structure {
         if tap_per_row {
             constants.push(("TAP_PER_ROW", 1));
         }
+        let mut arithmetic = Format::F32;
         let (source, grid) = match self {
             Self::Register => {
-                let [columns, rows, _] = linear_grid((width.div_ceil(8) * height).div_ceil(8));
-                let grid = [columns, eighths.div_ceil(4), rows];
-                (&kernels::CONV_REGISTER, grid)
+                let source = &kernels::CONV_REGISTER;
+                let tiles = width.div_ceil(conv_register::PIXELS) * height;
+                let [columns, eighths, _] = source.workgroups([tiles, eighths, 1]);
+                let [columns, rows, _] = b.folded(columns);
+                (source, [columns, eighths, rows])
             }
             Self::Subgroup => {
-                let [columns, rows, _] = linear_grid((width.div_ceil(4) * height).div_ceil(8));
-                let grid = [columns, eighths.div_ceil(2), rows];
-                (&kernels::CONV_SUBGROUP, grid)
+                let source = &kernels::CONV_SUBGROUP;
+                let tiles = width.div_ceil(conv_subgroup::PIXELS) * height;
+                let [columns, ..] = source.workgroups([tiles, 1, 1]);
+                let [columns, rows, _] = b.folded(columns);
+                (source, [columns, eighths.div_ceil(2), rows])
             }
             Self::Tiled {
                 channel_groups,
                 column_groups,
-                half_arithmetic,
+                arithmetic: of_products,
             } => {
+                arithmetic = of_products;
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
                 if shape.kernel_size == 1 {
-                    // What fits in the memory that 3x3 needs.
+                    // As many as fit in the memory that 3x3 needs.
                     constants.push(("CHUNK", (channel_groups / 2).min(4)));
                 }
-                let lines = 128 / (channel_groups * column_groups);
+                let lines = conv_tiled::THREADS / (channel_groups * column_groups);
                 let grid = [
-                    width.div_ceil(8 * column_groups),
+                    width.div_ceil(conv_tiled::PIXELS * column_groups),
                     height.div_ceil(lines),
                     eighths.div_ceil(channel_groups),
                 ];
-                let source = match half_arithmetic {
-                    true => kernels::CONV_TILED.variant(FORMATS[3]),
-                    false => &kernels::CONV_TILED,
-                };
-                (source, grid)
+                (&kernels::CONV_TILED, grid)
             }
             Self::Split => {
-                let grid = [(width * height).div_ceil(8), eighths, 1];
-                (&kernels::CONV_SPLIT, grid)
+                let pixels = (width * height).div_ceil(conv_split::PIXELS);
+                (&kernels::CONV_SPLIT, [pixels, eighths, 1])
             }
             Self::Cooperative { side } => {
                 let (channel_groups, grid) = cooperative(shape, side);
@@ -212,7 +206,7 @@ impl Structure {
                 }
             }
         };
-        Ok((b.kernel(source, &constants)?, grid))
+        Ok((b.kernel_in(source, arithmetic, &constants)?, grid))
     }
 }
 
@@ -259,14 +253,13 @@ impl fmt::Display for Variant {
             Structure::Tiled {
                 channel_groups,
                 column_groups,
-                half_arithmetic,
+                arithmetic,
             } => {
-                let half = if *half_arithmetic {
-                    ", half arithmetic"
-                } else {
-                    ""
+                let f16 = match arithmetic {
+                    Format::F16 => ", f16 arithmetic",
+                    _ => "",
                 };
-                write!(f, "tiled {channel_groups}x{column_groups}{half}")
+                write!(f, "tiled {channel_groups}x{column_groups}{f16}")
             }
             Structure::Split => f.write_str("split"),
             Structure::Cooperative { side } => write!(f, "cooperative {side}x{side}"),
@@ -282,21 +275,13 @@ pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure 
     Structure::Tiled {
         channel_groups,
         column_groups,
-        half_arithmetic: false,
+        arithmetic: Format::F32,
     }
 }
 
-/// The precision of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Numbers {
-    pub storage: Storage,
-    /// Whether maps that are stored in 16 bits may also be multiplied in them.
-    pub half_arithmetic: bool,
-}
-
 impl Variant {
-    /// Those that this adapter may compute a layer by, the one that is usually the fastest first.
-    pub(super) fn candidates(gpu: &Gpu, shape: Shape, numbers: Numbers) -> Vec<Self> {
+    /// Variants by which this adapter may compute a layer. The first is usually the fastest.
+    pub(super) fn candidates(gpu: &Gpu, shape: Shape, formats: Formats) -> Vec<Self> {
         /// With fewer channels the transforms cost more than the products that they save.
         const FEWEST_CHANNELS: u32 = 32;
         /// Smaller maps are mostly border.
@@ -318,21 +303,22 @@ impl Variant {
                     3..=4 => vec![tiled(4, 4), tiled(2, 4)],
                     _ => vec![tiled(8, 2), tiled(4, 4), tiled(4, 2)],
                 };
-                // Below, a tile is mostly empty or the device is.
+                // Tiles of small maps leave most of a workgroup or of the device idle.
                 match size {
                     0..=16 => structures.insert(0, Structure::Split),
                     17..=32 => structures.push(Structure::Split),
                     _ => {}
                 }
                 structures.push(Structure::Register);
-                // 1x1 layers are a few per cent of the work, and what the networks return is theirs.
-                if numbers.half_arithmetic && shape.kernel_size == 3 && gpu.has_half_arithmetic() {
-                    let in_half: Vec<_> = structures.iter().filter_map(|s| s.in_half()).collect();
-                    let tiled = structures.iter().position(|s| s.in_half().is_some());
+                // 1x1 layers are a few per cent of the work, and their sums are the networks' outputs.
+                let f16 = formats.arithmetic == Format::F16 && gpu.has_half_arithmetic();
+                if f16 && shape.kernel_size == 3 {
+                    let in_f16: Vec<_> = structures.iter().filter_map(|s| s.in_f16()).collect();
+                    let tiled = structures.iter().position(|s| s.in_f16().is_some());
                     let at = tiled.unwrap_or(structures.len());
-                    structures.splice(at..at, in_half);
+                    structures.splice(at..at, in_f16);
                 }
-                let matrices = (gpu.matrices()).filter(|_| numbers.storage == Storage::Half);
+                let matrices = gpu.matrices().filter(|_| formats.maps == Format::F16);
                 structures.splice(0..0, matrices.map(|side| Structure::Cooperative { side }));
                 (structures, vec![tiled(8, 16), tiled(16, 8)])
             }
@@ -340,7 +326,7 @@ impl Variant {
         let mut candidates: Vec<_> = direct.into_iter().map(Self::Direct).collect();
         if winograd {
             let products = products.into_iter().map(Self::Winograd);
-            // On CPU implementations it pays from here on; see benches/LADDER.md.
+            // Measured on CPU implementations: see benches/LADDER.md.
             let pays = shape.inputs >= 256 && shape.outputs >= 128 && size >= 16;
             let first = gpu.kind() == AdapterKind::Cpu && gpu.has_subgroups() && pays;
             let at = if first { 0 } else { candidates.len() };
@@ -349,23 +335,23 @@ impl Variant {
         candidates
     }
 
-    /// The one for a layer: what was measured on this adapter, or what is usually the fastest.
-    pub(super) fn choose(gpu: &Gpu, tuner: &Tuner, shape: Shape, numbers: Numbers) -> Result<Self> {
-        let Numbers {
-            storage,
-            half_arithmetic,
-        } = numbers;
-        let key = match (storage, half_arithmetic) {
-            (Storage::Full, _) => shape.to_string(),
-            (Storage::Mixed, _) => format!("{shape}, mixed"),
-            (Storage::Half, false) => format!("{shape}, half"),
-            (Storage::Half, true) => format!("{shape}, fastest"),
+    /// The variant of a layer: the one that was measured on this adapter, or the first candidate.
+    pub(super) fn choose(gpu: &Gpu, tuner: &Tuner, shape: Shape, formats: Formats) -> Result<Self> {
+        let Formats {
+            weights,
+            maps,
+            arithmetic,
+            ..
+        } = formats;
+        let key = match formats {
+            Formats::F32 => shape.to_string(),
+            _ => format!("{shape}, {weights} x {maps} in {arithmetic}"),
         };
         tuner.choose(
             gpu,
-            (&key, storage),
-            &Self::candidates(gpu, shape, numbers),
-            |variant, builder| Conv::example(gpu, shape, variant, storage)?.plan_example(builder),
+            (&key, formats),
+            &Self::candidates(gpu, shape, formats),
+            |variant, builder| Conv::example(gpu, shape, variant, formats)?.plan_example(builder),
         )
     }
 }
@@ -375,23 +361,23 @@ pub(super) struct Conv {
     pub shape: Shape,
     variant: Variant,
     weights: Tensor,
-    /// Of what finishes the outputs.
+    /// Quantisation scales and biases of the outputs.
     channels: Tensor,
-    /// Of Winograd's products.
+    /// The same for the products of Winograd's algorithm.
     product_channels: Option<Tensor>,
 }
 
-/// Gain and bias of output channels, in fours.
-fn channels(gpu: &Gpu, name: &str, gain: &[f32], bias: &[f32]) -> Result<Tensor> {
-    let (gain, bias) = (pack::vector(gain), pack::vector(bias));
-    let fours = gain.chunks_exact(4).zip(bias.chunks_exact(4));
+/// Quantisation scales and biases of output channels, in fours.
+fn channels(gpu: &Gpu, name: &str, scales: &[f32], bias: &[f32]) -> Result<Tensor> {
+    let (scales, bias) = (pack::vector(scales), pack::vector(bias));
+    let fours = scales.chunks_exact(4).zip(bias.chunks_exact(4));
     let packed: Vec<f32> = fours
-        .flat_map(|(gain, bias)| [gain, bias].concat())
+        .flat_map(|(scales, bias)| [scales, bias].concat())
         .collect();
     Tensor::from_slice(gpu, name, &packed)
 }
 
-/// What a convolution reads and writes besides its weights.
+/// Tensors that a convolution reads and writes besides its weights.
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'a> {
     pub frame: &'a Tensor,
@@ -410,7 +396,7 @@ impl Conv {
         name: &str,
         shape: Shape,
         variant: Variant,
-        (filters, storage): (&[f32], Storage),
+        (filters, format): (&[f32], Format),
         bias: &[f32],
     ) -> Result<Self> {
         let outputs = shape.outputs as usize;
@@ -418,12 +404,12 @@ impl Conv {
             Variant::Direct(_) => (filters.to_vec(), shape.taps()),
             Variant::Winograd(_) => (fold::winograd(filters), 16),
         };
-        let gains = gains(&mut filters, outputs, storage);
+        let scales = quantise(&mut filters, outputs, format);
         let packed = pack::convolution(&filters, shape.outputs, shape.inputs, taps);
         let (channels, product_channels) = match variant {
-            Variant::Direct(_) => (channels(gpu, name, &gains, bias)?, None),
+            Variant::Direct(_) => (channels(gpu, name, &scales, bias)?, None),
             Variant::Winograd(_) => {
-                let products = channels(gpu, name, &gains, &vec![0.0; outputs])?;
+                let products = channels(gpu, name, &scales, &vec![0.0; outputs])?;
                 (
                     channels(gpu, name, &vec![1.0; outputs], bias)?,
                     Some(products),
@@ -433,7 +419,7 @@ impl Conv {
         Ok(Self {
             shape,
             variant,
-            weights: Tensor::weights(gpu, name, &packed, storage)?,
+            weights: Tensor::from_values(gpu, name, format, &packed)?,
             channels,
             product_channels,
         })
@@ -463,33 +449,21 @@ impl Conv {
         };
         match self.variant {
             Variant::Direct(structure) => {
-                let double = if self.shape.upsampled && !structure.upsamples() {
-                    let resize = Resize {
-                        from: self.shape.input_size(),
-                        to: self.shape.size,
-                        channels: self.shape.inputs,
-                        activate: false,
-                    };
-                    Some(resize.plan(b, name, operands.input)?)
+                let mut operands = operands;
+                let upsampled = if self.shape.upsampled && !structure.upsamples() {
+                    Some(resample(b, name, operands.input, self.shape.size, false)?)
                 } else {
                     None
                 };
-                let operands = Operands {
-                    input: double.as_ref().unwrap_or(operands.input),
-                    ..operands
-                };
+                if let Some(map) = &upsampled {
+                    operands.input = map;
+                }
                 let (kernel, grid) = structure.kernel(b, self.shape, false)?;
-                let read = if double.is_some() {
-                    self.shape.size
-                } else {
-                    self.shape.input_size()
-                };
-                let sizes = [read, self.shape.size];
-                let products = self.products(b.storage(), sizes, self.shape.taps());
+                let products = self.products(&operands, width * height, self.shape.taps());
                 let dispatch = Dispatch::new(name, &kernel).grid(grid);
                 b.dispatch(self.bound(dispatch, parameters, operands, &self.channels, products));
-                if let Some(double) = double {
-                    b.release(double);
+                if let Some(map) = upsampled {
+                    b.release(map);
                 }
                 Ok(())
             }
@@ -509,13 +483,11 @@ impl Conv {
     ) -> Result<()> {
         let shape = self.shape;
         let [rows, columns] = shape.size.map(|side| side.div_ceil(2));
-        let most_rows = shape.band_rows(b.storage().maps());
-        let elements = |band_rows, channels| {
-            let tiles = u64::from(shape.band_tiles(band_rows));
-            16 * tiles * u64::from(pack::padded(channels))
-        };
-        let tiles = b.stored(name, elements(most_rows, shape.inputs))?;
-        let products = b.stored(name, elements(most_rows, shape.outputs))?;
+        let format = b.formats().maps;
+        let most_rows = shape.band_rows(format, b.splits().band);
+        let map = |channels| [16, shape.band_tiles(most_rows), pack::padded(channels)];
+        let tiles = b.tensor(name, format, map(shape.inputs))?;
+        let products = b.tensor(name, format, map(shape.outputs))?;
         let transform = b.kernel(
             &kernels::WINOGRAD_INPUT,
             &[
@@ -542,26 +514,21 @@ impl Conv {
                 ..parameters
             };
             // One thread for each tile and four channels.
-            let grid = |channels: u32| {
-                let threads = columns * channels;
-                [threads.div_ceil(64), parameters.band_rows, 1]
-            };
-            let moved = |map: &Tensor, tiles: &Tensor| {
-                let share = f64::from(parameters.band_rows) / f64::from(rows);
-                map.bytes() as f64 * share + tiles.bytes() as f64
-            };
+            let threads = |channels: u32| [columns * channels, band_rows, 1];
+            let share = f64::from(band_rows) / f64::from(rows);
+            let moved =
+                |map: &Tensor, tiles: &Tensor| map.bytes() as f64 * share + tiles.bytes() as f64;
+            // Elements of the band's tiles.
+            let elements = |map: &Tensor| f64::from(16 * band_tiles) * f64::from(map.channels());
             b.dispatch(
                 Dispatch::new(format!("{name} (transform)"), &transform)
                     .uniform("conv", parameters)
                     .bind("input", operands.input)
                     .bind("modulation", operands.modulation)
                     .bind("output", &tiles)
-                    .grid(grid(parameters.input_channels))
+                    .threads(threads(parameters.input_channels))
                     // Two additions for each element and direction.
-                    .cost(
-                        2.0 * elements(band_rows, shape.inputs) as f64,
-                        moved(operands.input, &tiles),
-                    ),
+                    .cost(2.0 * elements(&tiles), moved(operands.input, &tiles)),
             );
             let multiplied = params::Conv {
                 width: band_tiles,
@@ -571,24 +538,21 @@ impl Conv {
                 ..Default::default()
             };
             let (kernel, product_grid) = structure.kernel(b, band, true)?;
-            let cost = self.products(b.storage(), [band.size; 2], 1);
             let dispatch = Dispatch::new(format!("{name} (products)"), &kernel).grid(product_grid);
             let of_tiles = Operands {
                 input: &tiles,
                 output: &products,
                 ..operands
             };
+            let cost = self.products(&of_tiles, 16 * band_tiles, 1);
             b.dispatch(self.bound(dispatch, multiplied, of_tiles, of_products, cost));
             let dispatch = Dispatch::new(format!("{name} (finish)"), &finish)
-                .grid(grid(parameters.output_channels));
+                .threads(threads(parameters.output_channels));
             let finished = Operands {
                 input: &products,
                 ..operands
             };
-            let cost = (
-                1.5 * elements(band_rows, shape.outputs) as f64,
-                moved(operands.output, &products),
-            );
+            let cost = (1.5 * elements(&products), moved(operands.output, &products));
             b.dispatch(self.bound(dispatch, parameters, finished, &self.channels, cost));
         }
         b.release(tiles);
@@ -596,15 +560,12 @@ impl Conv {
         Ok(())
     }
 
-    /// Operations and bytes of products from a map of one size to one of another.
-    fn products(&self, storage: Storage, sizes: [[u32; 2]; 2], taps: u32) -> (f64, f64) {
+    /// Operations and bytes of the products for so many pixels.
+    fn products(&self, operands: &Operands<'_>, pixels: u32, taps: u32) -> (f64, f64) {
         let [inputs, outputs] = [self.shape.inputs, self.shape.outputs].map(f64::from);
-        let [read, written] = sizes.map(|[height, width]| f64::from(height) * f64::from(width));
-        let maps = storage.maps().bytes(1) as f64 * (read * inputs + written * outputs);
-        (
-            2.0 * f64::from(taps) * inputs * outputs * written,
-            maps + self.weights.bytes() as f64,
-        )
+        let bytes = operands.input.bytes() + operands.output.bytes() + self.weights.bytes();
+        let flops = 2.0 * f64::from(taps) * inputs * outputs * f64::from(pixels);
+        (flops, bytes as f64)
     }
 
     fn bound(
@@ -629,38 +590,40 @@ impl Conv {
             .cost(flops, bytes)
     }
 
-    /// A layer of this shape to be timed: all weights are zero, which takes as long as others.
-    fn example(gpu: &Gpu, shape: Shape, variant: Variant, storage: Storage) -> Result<Self> {
+    /// A layer of this shape to be timed. Its weights are zero, which takes as long as others.
+    fn example(gpu: &Gpu, shape: Shape, variant: Variant, formats: Formats) -> Result<Self> {
         let filters = vec![0.0; (shape.outputs * shape.inputs * shape.taps()) as usize];
         let bias = vec![0.0; shape.outputs as usize];
-        Self::new(gpu, "timed", shape, variant, (&filters, storage), &bias)
+        let filters = (&filters[..], formats.weights);
+        Self::new(gpu, "timed", shape, variant, filters, &bias)
     }
 
     fn plan_example(&self, b: &mut ProgramBuilder<'_>) -> Result<()> {
-        let elements = |[height, width]: [u32; 2], channels| {
-            u64::from(height) * u64::from(width) * u64::from(pack::padded(channels))
+        let maps = b.formats().maps;
+        let mut map = |[height, width]: [u32; 2], channels| {
+            b.tensor("timed", maps, [height, width, channels])
         };
-        let input = elements(self.shape.input_size(), self.shape.inputs);
-        let input = b.stored("timed", input)?;
-        let output = b.stored("timed", elements(self.shape.size, self.shape.outputs))?;
-        let modulation = b.tensor("timed", pack::padded(self.shape.inputs).into())?;
-        let nothing = b.tensor("timed", 4)?;
-        let frame = Tensor::uniform(
-            b.gpu(),
+        let input = map(self.shape.input_size(), self.shape.inputs)?;
+        let output = map(self.shape.size, self.shape.outputs)?;
+        let modulation = b.tensor(
             "timed",
-            bytemuck::bytes_of(&params::Frame::default()),
+            Format::F32,
+            [1, pack::padded(self.shape.inputs), 1],
         )?;
+        let dummy = b.tensor("timed", Format::F32, [1, 4, 1])?;
+        let frame = params::Frame::default();
+        let frame = Tensor::uniform(b.gpu(), "timed", bytemuck::bytes_of(&frame))?;
         let operands = Operands {
             frame: &frame,
             input: &input,
             modulation: &modulation,
-            demodulation: &nothing,
-            noise: &nothing,
-            operand: &nothing,
+            demodulation: &dummy,
+            noise: &dummy,
+            operand: &dummy,
             output: &output,
         };
         let parameters = params::Conv {
-            flags: flag::LRELU,
+            flags: conv_epilogue::LRELU,
             ..Default::default()
         };
         self.plan(b, "timed", parameters, operands)

@@ -1,42 +1,154 @@
 //! Weights of the network: folded, packed and uploaded.
 
-use std::collections::HashMap;
+use super::conv::{Conv, Shape, Variant};
+use super::{Layer, Linear, StyleOffsets, StyleUnet};
+use crate::config::{ConvConfig, ConvKind, StyleUnetConfig};
+use crate::error::Result;
+use crate::gpu::{Gpu, Tensor, Tuner};
+use crate::options::{Format, Formats};
+use crate::weights::{Weights, fold, pack};
 
-use super::conv::{Conv, Numbers, Shape, Variant};
-use super::{FeatureMap, Layer, Linear, StyleOffsets, StyleUnet};
-use crate::config::StyleUnetConfig;
-use crate::gpu::{Gpu, Storage, Tensor, Tuner};
-use crate::weights::{fold, pack};
-use crate::{Result, Weights};
+impl StyleUnet {
+    /// Folds, packs and uploads the weights of the network `config`.
+    pub(crate) fn new(
+        (gpu, tuner): (&Gpu, &Tuner),
+        weights: &Weights,
+        config: &StyleUnetConfig,
+        formats: Formats,
+    ) -> Result<Self> {
+        let format = formats.weights;
+        let label = config.prefix;
+        let mut styles = Styles::default();
+        let mut bytes = 0;
+        let layers = config.layers().try_map(|conv| {
+            let style = styles.add(weights, &conv, format)?;
+            let layer = Layer::load((gpu, tuner), weights, conv, style, formats)?;
+            bytes += layer.conv.bytes();
+            Ok(layer)
+        })?;
+
+        let bottom = config.channels_at(4);
+        let mut style = Vec::new();
+        for (i, linear) in config.style_network().into_iter().enumerate() {
+            let mut matrix = weights
+                .f32(&format!("{}.weight", linear.name))?
+                .into_owned();
+            if i == 0 {
+                // Columns `[channel][pixel]` become `[pixel][channel]`.
+                let rows = matrix.chunks_exact(linear.inputs as usize);
+                matrix = rows.flat_map(|row| pack::pixels(row, bottom)).collect();
+            }
+            let bias = weights.f32(&format!("{}.bias", linear.name))?;
+            style.push(Linear {
+                activate: i > 0,
+                normalise: i == 1,
+                ..Linear::new(gpu, linear.name, (matrix, format), &bias)?
+            });
+        }
+        let modulation = (styles.modulation, format);
+        let name = config.name("stylegan_decoder.modulation");
+        style.push(Linear::new(gpu, name, modulation, &styles.modulation_bias)?);
+
+        let channels = config.decoder_channels_at(4);
+        let constant = pack::pixels(&weights.f32(&config.constant_input())?, channels);
+        let noise_elements = styles.noise.len() as u32;
+        styles.noise.resize(2 * styles.noise.len(), 0.0);
+        let mut net = Self {
+            name: label.into(),
+            size: config.output,
+            layers,
+            style,
+            demodulation_rows: Tensor::from_slice(gpu, label, &styles.rows)?,
+            squares: Tensor::from_values(gpu, label, format, &styles.squares)?,
+            constant: Tensor::from_values(gpu, label, formats.maps, &constant)?
+                .shaped([4, 4, channels]),
+            noise: Tensor::from_slice(gpu, label, &styles.noise)?,
+            noise_elements,
+            dummy: Tensor::from_slice(gpu, "dummy binding", &[0.0f32; 4])?,
+            bytes,
+        };
+        let linears = net
+            .style
+            .iter()
+            .flat_map(|linear| [&linear.weights, &linear.rows]);
+        let others = [
+            &net.demodulation_rows,
+            &net.squares,
+            &net.constant,
+            &net.noise,
+        ];
+        net.bytes += linears.chain(others).map(Tensor::bytes).sum::<u64>();
+        Ok(net)
+    }
+}
 
 impl Linear {
+    /// Uploads a matrix `[row][column]` and a bias.
     pub(super) fn new(
         gpu: &Gpu,
-        label: &str,
-        (mut weights, storage): (Vec<f32>, Storage),
+        name: String,
+        (mut weights, format): (Vec<f32>, Format),
         bias: &[f32],
-        columns: u32,
     ) -> Result<Self> {
-        let gains = gains(&mut weights, bias.len(), storage);
-        let rows: Vec<_> = gains.into_iter().zip(bias.iter().copied()).collect();
-        let rows: Vec<_> = rows.into_iter().map(<[f32; 2]>::from).collect();
+        let columns = weights.len() / bias.len();
+        let scales = quantise(&mut weights, bias.len(), format);
+        let rows: Vec<_> = scales
+            .into_iter()
+            .zip(bias)
+            .map(|(scale, bias)| [scale, *bias])
+            .collect();
         Ok(Self {
-            weights: Tensor::weights(gpu, label, &weights, storage)?,
-            rows: Tensor::from_slice(gpu, label, &rows)?,
+            weights: Tensor::from_values(gpu, &name, format, &weights)?,
+            rows: Tensor::from_slice(gpu, &name, &rows)?,
             row_count: bias.len() as u32,
-            columns,
+            columns: columns as u32,
+            activate: false,
+            normalise: false,
+            name,
         })
     }
 }
 
-/// Divides rows of weights by what they are stored in units of, and returns that for each row: the
-/// largest of its weights, or 1 where they are stored in full.
-pub(super) fn gains(weights: &mut [f32], rows: usize, storage: Storage) -> Vec<f32> {
-    if storage == Storage::Full {
+impl Layer {
+    fn load(
+        (gpu, tuner): (&Gpu, &Tuner),
+        weights: &Weights,
+        config: ConvConfig,
+        style: Option<StyleOffsets>,
+        formats: Formats,
+    ) -> Result<Self> {
+        let name = config.name;
+        let shape = Shape {
+            kernel_size: config.kernel_size,
+            inputs: config.in_channels,
+            outputs: config.out_channels,
+            size: [config.size; 2],
+            modulated: style.is_some(),
+            upsampled: config.upsampled,
+        };
+        let filters = weights.f32(&match style {
+            None => format!("{name}.weight"),
+            Some(_) => format!("{name}.modulated_conv.weight"),
+        })?;
+        let bias = match config.kind {
+            ConvKind::Skip => vec![0.0; shape.outputs as usize],
+            _ => weights.f32(&format!("{name}.bias"))?.into_owned(),
+        };
+        let variant = Variant::choose(gpu, tuner, shape, formats)?;
+        let filters = (&*filters, formats.weights);
+        let conv = Conv::new(gpu, &name, shape, variant, filters, &bias)?;
+        Ok(Self { name, conv, style })
+    }
+}
+
+/// Divides each row of weights by its quantisation scale, the largest magnitude in it, and returns
+/// the scales. They are 1 in formats without one.
+pub(super) fn quantise(weights: &mut [f32], rows: usize, format: Format) -> Vec<f32> {
+    if format != Format::Snorm16 {
         return vec![1.0; rows];
     }
     let columns = weights.len() / rows;
-    let gain = |row: &mut [f32]| {
+    let scale = |row: &mut [f32]| {
         let largest = row
             .iter()
             .fold(0.0f32, |most, weight| most.max(weight.abs()));
@@ -46,268 +158,77 @@ pub(super) fn gains(weights: &mut [f32], rows: usize, storage: Storage) -> Vec<f
         row.iter_mut().for_each(|weight| *weight /= largest);
         largest
     };
-    weights.chunks_exact_mut(columns).map(gain).collect()
+    weights.chunks_exact_mut(columns).map(scale).collect()
 }
 
-impl StyleUnet {
-    /// Folds, packs and uploads the weights of the network `config` for inputs of `input_size`.
-    pub(crate) fn new(
-        (gpu, tuner): (&Gpu, &Tuner),
-        weights: &Weights,
-        config: StyleUnetConfig,
-        input_size: u32,
-        numbers: Numbers,
-    ) -> Result<Self> {
-        let storage = numbers.storage;
-        let mut layers = HashMap::new();
-        let mut load = |name: String, on: On, style: Option<StyleOffsets>| -> Result<()> {
-            let layer = Layer::load((gpu, tuner), weights, &name, on, style, numbers)?;
-            layers.insert(name, layer);
-            Ok(())
-        };
-        load(config.first_conv(), On::map(input_size), None)?;
-        let blocks = (config.first_block().into_iter())
-            .chain(config.down_blocks())
-            .chain(config.up_blocks());
-        for block in blocks {
-            // Resizes come before `conv2`, and on the way down before `skip`.
-            let skip = block.input.min(block.output);
-            let conv2 = On {
-                size: block.output,
-                upsampled: block.output > block.input,
-            };
-            for (part, on) in [
-                ("conv1", On::map(block.input)),
-                ("conv2", conv2),
-                ("skip", On::map(skip)),
-            ] {
-                load(format!("{}.{part}", block.name), on, None)?;
-            }
-        }
-        load(config.name("final_conv"), On::map(4), None)?;
-        for (level, block) in config.up_blocks().iter().enumerate() {
-            for condition in ["condition_scale", "condition_shift"] {
-                for part in [0, 2] {
-                    let name = config.name(format_args!("{condition}.{level}.{part}"));
-                    load(name, On::map(block.output), None)?;
-                }
-            }
-        }
-
-        let mut styles = Styles::new(storage);
-        for (i, conv) in config.style_convs().into_iter().enumerate() {
-            let map = weights.f32(&conv.noise)?;
-            let gain = weights.f32(&format!("{}.weight", conv.name))?[0];
-            let offsets = styles.add_demodulated(weights, &conv.name, &map, gain)?;
-            // The first of each level's two.
-            let on = On {
-                size: conv.resolution,
-                upsampled: i % 2 == 1,
-            };
-            load(conv.name, on, Some(offsets))?;
-        }
-        for to_rgb in config.to_rgbs() {
-            let offsets = styles.add(weights, &to_rgb.name)?;
-            load(to_rgb.name, On::map(to_rgb.resolution), Some(offsets))?;
-        }
-
-        let style_layers = (0..config.style_layers)
-            .map(|layer| {
-                let name =
-                    config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * layer + 1));
-                let matrix = weights.f32(&format!("{name}.weight"))?.into_owned();
-                let bias = weights.f32(&format!("{name}.bias"))?;
-                Linear::new(gpu, &name, (matrix, storage), &bias, config.style_size)
-            })
-            .collect::<Result<_>>()?;
-        let constant = weights.f32(&config.name("stylegan_decoder.constant_input.weight"))?;
-        let channels = config.decoder_channels_at(4);
-        let label = config.prefix;
-        let noise_elements = styles.noise.len() as u32;
-        styles.noise.resize(2 * styles.noise.len(), 0.0);
-        Ok(Self {
-            final_linear: Self::final_linear(gpu, weights, &config, storage)?,
-            style_layers,
-            modulation: Linear::new(
-                gpu,
-                label,
-                (styles.modulation, storage),
-                &styles.modulation_bias,
-                config.style_size,
-            )?,
-            demodulation_rows: Tensor::from_slice(gpu, label, &styles.rows)?,
-            squares: Tensor::weights(gpu, label, &styles.squares, storage)?,
-            squares_count: styles.squares.len(),
-            constant: FeatureMap {
-                tensor: Tensor::stored(
-                    gpu,
-                    label,
-                    &pack::pixels(&constant, channels),
-                    storage.maps(),
-                )?,
-                size: 4,
-                channels,
-            },
-            noise: Tensor::from_slice(gpu, label, &styles.noise)?,
-            noise_elements,
-            nothing: Tensor::from_slice(gpu, "nothing", &[0.0f32; 4])?,
-            layers,
-            config,
-        })
-    }
-
-    /// The layer from the 4x4 bottom to the style, its columns reordered from `[channel][pixel]`
-    /// to `[pixel][channel]`.
-    fn final_linear(
-        gpu: &Gpu,
-        weights: &Weights,
-        config: &StyleUnetConfig,
-        storage: Storage,
-    ) -> Result<Linear> {
-        let name = config.name("final_linear");
-        let channels = config.channels_at(4);
-        let matrix: Vec<f32> = weights
-            .f32(&format!("{name}.weight"))?
-            .chunks_exact(channels as usize * 16)
-            .flat_map(|row| pack::pixels(row, channels))
-            .collect();
-        let bias = weights.f32(&format!("{name}.bias"))?;
-        let columns = pack::padded(channels) * 16;
-        Linear::new(gpu, &name, (matrix, storage), &bias, columns)
-    }
-}
-
-/// What a layer reads.
-#[derive(Clone, Copy)]
-struct On {
-    /// Of the square map that is convolved.
-    size: u32,
-    /// Whether that is the double of what is given.
-    upsampled: bool,
-}
-
-impl On {
-    fn map(size: u32) -> Self {
-        Self {
-            size,
-            upsampled: false,
-        }
-    }
-}
-
-impl Layer {
-    fn load(
-        (gpu, tuner): (&Gpu, &Tuner),
-        weights: &Weights,
-        name: &str,
-        on: On,
-        style: Option<StyleOffsets>,
-        numbers: Numbers,
-    ) -> Result<Self> {
-        let tensor = match style {
-            None => format!("{name}.weight"),
-            Some(_) => format!("{name}.modulated_conv.weight"),
-        };
-        // A modulated layer's shape begins with a 1.
-        let shape = weights.shape(&tensor)?;
-        let [outputs, inputs, kernel_size, _] =
-            [4, 3, 2, 1].map(|back| shape[shape.len() - back] as u32);
-        let shape = Shape {
-            kernel_size,
-            inputs,
-            outputs,
-            size: [on.size; 2],
-            modulated: style.is_some(),
-            upsampled: on.upsampled,
-        };
-        let filters = weights.f32(&tensor)?;
-        let bias = if name.ends_with(".skip") {
-            vec![0.0; outputs as usize]
-        } else {
-            weights.f32(&format!("{name}.bias"))?.into_owned()
-        };
-        let variant = Variant::choose(gpu, tuner, shape, numbers)?;
-        let filters = (&*filters, numbers.storage);
-        let conv = Conv::new(gpu, name, shape, variant, filters, &bias)?;
-        Ok(Self { conv, style })
-    }
-}
-
-/// What all modulated layers share, while it is collected.
+/// What all modulated convolutions share, while it is collected.
+#[derive(Default)]
 struct Styles {
-    storage: Storage,
-    /// `[layer][channel][style]`, channels padded.
+    /// `[conv][channel][style]`, channels padded.
     modulation: Vec<f32>,
     modulation_bias: Vec<f32>,
-    /// One for each demodulated output channel.
+    /// One for each demodulated output channel: where its squares and its modulation begin, how many
+    /// vec4s they are, and the quantisation scale.
     rows: Vec<[u32; 4]>,
-    /// `[layer][output][input]`, inputs padded; in units of the row's gain.
+    /// `[conv][output][input]`, inputs padded, divided by the row's quantisation scale.
     squares: Vec<f32>,
-    /// `[layer][y][x]`
+    /// `[conv][y][x]`
     noise: Vec<f32>,
 }
 
 impl Styles {
-    fn new(storage: Storage) -> Self {
-        Self {
-            storage,
-            modulation: Vec::new(),
-            modulation_bias: Vec::new(),
-            rows: Vec::new(),
-            squares: Vec::new(),
-            noise: Vec::new(),
+    /// Adds a convolution, if it is modulated.
+    fn add(
+        &mut self,
+        weights: &Weights,
+        conv: &ConvConfig,
+        format: Format,
+    ) -> Result<Option<StyleOffsets>> {
+        let mut offsets = StyleOffsets {
+            modulation: self.modulation_bias.len() as u32 / 4,
+            ..Default::default()
+        };
+        match &conv.kind {
+            ConvKind::Plain | ConvKind::Skip => return Ok(None),
+            ConvKind::ToRgb => {}
+            ConvKind::Style { noise } => {
+                offsets.demodulation = Some(self.rows.len() as u32 / 4);
+                offsets.noise = self.noise.len() as u32;
+                offsets.noise_gain = weights.f32(&format!("{}.weight", conv.name))?[0];
+                self.noise.extend_from_slice(&weights.f32(noise)?);
+                self.add_squares(weights, conv, offsets.modulation, format)?;
+            }
         }
-    }
-
-    fn add(&mut self, weights: &Weights, name: &str) -> Result<StyleOffsets> {
-        let name = format!("{name}.modulated_conv.modulation");
-        let offset = self.modulation_bias.len() as u32 / 4;
+        let name = format!("{}.modulated_conv.modulation", conv.name);
         let bias = weights.f32(&format!("{name}.bias"))?;
         let matrix = weights.f32(&format!("{name}.weight"))?;
         let columns = matrix.len() / bias.len();
         self.modulation.extend_from_slice(&matrix);
         self.modulation_bias.extend(pack::vector(&bias));
-        self.modulation
-            .resize(self.modulation_bias.len() * columns, 0.0);
-        Ok(StyleOffsets {
-            modulation: offset,
-            ..Default::default()
-        })
+        let rows = self.modulation_bias.len();
+        self.modulation.resize(rows * columns, 0.0);
+        Ok(Some(offsets))
     }
 
-    fn add_demodulated(
+    fn add_squares(
         &mut self,
         weights: &Weights,
-        name: &str,
-        noise: &[f32],
-        noise_gain: f32,
-    ) -> Result<StyleOffsets> {
-        let offsets = self.add(weights, name)?;
-        let tensor = format!("{name}.modulated_conv.weight");
-        let inputs = weights.shape(&tensor)?[2] as u32;
-        let mut squares = pack::rows(&fold::squared_sums(weights, &tensor)?, inputs);
-        let channels = pack::padded(inputs) / 4;
-        let demodulation = self.rows.len() as u32 / 4;
+        conv: &ConvConfig,
+        modulation: u32,
+        format: Format,
+    ) -> Result<()> {
+        let tensor = format!("{}.modulated_conv.weight", conv.name);
+        let sums = fold::squared_sums(weights, &tensor)?;
+        let mut squares = pack::rows(&sums, conv.in_channels);
+        let vec4s = pack::padded(conv.in_channels) / 4;
         let first = self.squares.len() as u32 / 4;
-        let outputs = squares.len() / (channels as usize * 4);
-        let gains = gains(&mut squares, outputs, self.storage);
-        let row = |(o, gain): (u32, f32)| {
-            let squares = first + o * channels;
-            [squares, offsets.modulation, channels, gain.to_bits()]
-        };
-        self.rows.extend((0..).zip(gains).map(row));
-        // A row of no channels: padding keeps layers at whole vec4s.
-        self.rows
-            .resize(self.rows.len().next_multiple_of(4), [0; 4]);
+        let scales = quantise(&mut squares, conv.out_channels as usize, format);
+        let row = |(o, scale): (u32, f32)| [first + o * vec4s, modulation, vec4s, scale.to_bits()];
+        self.rows.extend((0..).zip(scales).map(row));
+        // Rows without channels pad each convolution to whole vec4s.
+        let rows = self.rows.len().next_multiple_of(4);
+        self.rows.resize(rows, [0; 4]);
         self.squares.extend(squares);
-        let map = self.noise.len() as u32;
-        self.noise.extend_from_slice(noise);
-        let demodulation = Some(demodulation);
-        Ok(StyleOffsets {
-            demodulation,
-            noise: map,
-            noise_gain,
-            ..offsets
-        })
+        Ok(())
     }
 }

@@ -1,67 +1,39 @@
 //! The network's dispatches.
 
-use std::sync::Arc;
-
 use super::conv::Operands;
-use super::resize::{resample, restored, stored};
-use super::{FeatureMap, Layer, Linear, StyleUnet, elements};
-use crate::Result;
-use crate::config::{ResBlockConfig, StyleConvConfig, ToRgbConfig};
+use super::resize::{converted, resample};
+use super::{Layer, Linear, StyleUnet};
+use crate::config::{Level, ResBlock};
+use crate::error::Result;
+use crate::gpu::kernels::style_unet::conv_epilogue as flag;
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Format, Kernel, ProgramBuilder, Tensor, When, linear_grid};
+use crate::gpu::{Dispatch, ProgramBuilder, Tensor, When};
+use crate::options::Format;
 
-/// Values that epilogue flags have in `shaders/style_unet/conv_epilogue.wgsl`.
-pub(super) mod flag {
-    pub const DEMODULATE: u32 = 1;
-    pub const NOISE: u32 = 2;
-    pub const LRELU: u32 = 4;
-    pub const SCALE_SHIFT: u32 = 8;
-    pub const RESIDUAL: u32 = 16;
-    pub const RESIDUAL_UPSAMPLED: u32 = 32;
-    pub const SIGMOID: u32 = 64;
-}
+/// Threads that share a row of a matrix in `linear` and `demodulation`.
+const THREADS_OF_A_ROW: u32 = 8;
+
 impl StyleUnet {
-    /// Plans the network on `input`; `frame` is the uniform with the noise's settings. The final
-    /// activation is that of the super-resolver if `sigmoid`, else none. The input stays the
-    /// caller's; the result becomes it, as the program stores maps.
+    /// Plans the network on `input`, which stays in use. `frame` is the uniform with the noise's
+    /// settings. The activation of the super-resolver ends the network, if `sigmoid`.
     pub(crate) fn plan(
         &self,
-        builder: &mut ProgramBuilder<'_>,
-        input: &FeatureMap,
+        b: &mut ProgramBuilder<'_>,
+        input: &Tensor,
         frame: &Tensor,
         sigmoid: bool,
-    ) -> Result<FeatureMap> {
-        let plan = Plan {
+    ) -> Result<Tensor> {
+        let map = converted(b, input, b.formats().maps)?;
+        let mut plan = Plan {
             net: self,
+            b,
             frame,
-            kernels: Kernels::new(builder)?,
         };
-        if builder.storage().maps() == Format::F32 {
-            return plan.network(builder, input, sigmoid);
+        let output = plan.network(&map, sigmoid)?;
+        if map.format() != input.format() {
+            b.release(map);
         }
-        let stored = stored(builder, input)?;
-        let output = plan.network(builder, &stored, sigmoid)?;
-        builder.release(stored.tensor);
         Ok(output)
-    }
-}
-
-/// The kernels that do not depend on a layer's size.
-struct Kernels {
-    add: Arc<Kernel>,
-    linear: Arc<Kernel>,
-    demodulation: Arc<Kernel>,
-    noise: Arc<Kernel>,
-}
-
-impl Kernels {
-    fn new(b: &ProgramBuilder<'_>) -> Result<Self> {
-        Ok(Self {
-            add: b.kernel(&kernels::ADD, &[])?,
-            linear: b.kernel(&kernels::LINEAR, &[])?,
-            demodulation: b.kernel(&kernels::DEMODULATION, &[])?,
-            noise: b.kernel(&kernels::NOISE, &[])?,
-        })
     }
 }
 
@@ -103,210 +75,194 @@ struct Style {
     demodulation: Tensor,
 }
 
-struct Plan<'a> {
+struct Plan<'a, 'b> {
     net: &'a StyleUnet,
+    b: &'a mut ProgramBuilder<'b>,
     frame: &'a Tensor,
-    kernels: Kernels,
 }
 
-impl Plan<'_> {
-    fn network(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        input: &FeatureMap,
-        sigmoid: bool,
-    ) -> Result<FeatureMap> {
-        let config = &self.net.config;
-        let mut x = self.first(b, input)?;
-        if let Some(block) = config.first_block() {
-            let y = self.down_block(b, &block, &x)?;
-            b.release(std::mem::replace(&mut x, y).tensor);
+impl Plan<'_, '_> {
+    fn network(&mut self, input: &Tensor, sigmoid: bool) -> Result<Tensor> {
+        let layers = &self.net.layers;
+        let mut x = self.first(input)?;
+        if let Some(block) = &layers.first_block {
+            let y = self.down_block(block, &x)?;
+            self.b.release(std::mem::replace(&mut x, y));
         }
         let mut skips = Vec::new();
-        for block in config.down_blocks() {
-            let y = self.down_block(b, &block, &x)?;
+        for block in &layers.down {
+            let y = self.down_block(block, &x)?;
             if skips.is_empty() {
-                b.release(x.tensor);
+                self.b.release(x);
             }
             skips.push(y.clone());
             x = y;
         }
-        let bottom = self.conv(b, &config.name("final_conv"), &x, None, Epilogue::lrelu())?;
-        let style = self.style(b, &bottom)?;
+        x = self.conv(&layers.bottom, &x, None, Epilogue::lrelu())?;
+        let style = self.style(&x)?;
 
-        let mut x = bottom;
-        let mut decoder = Decoder {
-            plan: self,
-            style,
-            convs: config.style_convs(),
-            rgbs: config.to_rgbs(),
-        };
-        let (mut y, mut rgb) = decoder.first(b)?;
-        let last_level = config.levels() - 1;
-        for (level, block) in (0u32..).zip(config.up_blocks()) {
-            let sum = match skips.pop() {
-                Some(skip) => self.add(b, &block.name, x, skip)?,
-                None => x,
-            };
-            x = self.up_block(b, &block, &sum)?;
-            b.release(sum.tensor);
-            let condition = self.condition(b, level, &x)?;
-            (y, rgb) =
-                decoder.level(b, level, y, rgb, condition, sigmoid && level == last_level)?;
+        let constant = &self.net.constant;
+        let mut y = self.conv(
+            &layers.style_conv,
+            constant,
+            Some(&style),
+            Epilogue::lrelu(),
+        )?;
+        let mut rgb = self.conv(&layers.to_rgb, &y, Some(&style), Epilogue::LINEAR)?;
+        let skips = skips.into_iter().rev();
+        for (i, (level, skip)) in layers.up.iter().zip(skips).enumerate() {
+            let sum = self.add(&level.block.name, x, skip)?;
+            x = self.up_block(&level.block, &sum)?;
+            self.b.release(sum);
+            let condition = self.condition(level, &x)?;
+            let sigmoid = sigmoid && i + 1 == layers.up.len();
+            (y, rgb) = self.decode(level, [y, rgb], &style, condition, sigmoid)?;
         }
-        b.release(x.tensor);
-        b.release(y.tensor);
-        b.release(decoder.style.modulation);
-        b.release(decoder.style.demodulation);
-        b.tap_stored(config.prefix, &rgb.tensor, rgb.shape());
+        self.b.release(x);
+        self.b.release(y);
+        self.b.release(style.modulation);
+        self.b.release(style.demodulation);
+        self.b.tap(&self.net.name, &rgb)?;
         Ok(rgb)
     }
 
     /// The 1x1 convolution in front. It commutes with the resize of an input that is smaller than
     /// the output, so it runs at the smaller size.
-    fn first(&self, b: &mut ProgramBuilder<'_>, input: &FeatureMap) -> Result<FeatureMap> {
-        let config = &self.net.config;
-        let name = config.first_conv();
-        if input.size >= config.output {
-            return self.conv(b, &name, input, None, Epilogue::lrelu());
+    fn first(&mut self, input: &Tensor) -> Result<Tensor> {
+        let (first, size) = (&self.net.layers.first, self.net.size);
+        if input.width() >= size {
+            return self.conv(first, input, None, Epilogue::lrelu());
         }
-        let small = self.conv(b, &name, input, None, Epilogue::LINEAR)?;
-        let resized = resample(b, &name, &small, config.output, true)?;
-        b.release(small.tensor);
-        b.tap(name, &resized.tensor, resized.shape());
+        let small = self.conv(first, input, None, Epilogue::LINEAR)?;
+        let resized = resample(self.b, &first.name, &small, [size; 2], true)?;
+        self.b.release(small);
+        self.b.tap(&first.name, &resized)?;
         Ok(resized)
     }
 
-    fn down_block(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        block: &ResBlockConfig,
-        x: &FeatureMap,
-    ) -> Result<FeatureMap> {
-        let name = |part: &str| format!("{}.{part}", block.name);
-        let full = self.conv(b, &name("conv1"), x, None, Epilogue::lrelu())?;
-        let half = resample(b, &name("conv1"), &full, block.output, false)?;
-        b.release(full.tensor);
-        let small = resample(b, &name("skip"), x, block.output, false)?;
-        let skip = self.conv(b, &name("skip"), &small, None, Epilogue::LINEAR)?;
-        b.release(small.tensor);
-        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL, &skip.tensor);
-        let y = self.conv(b, &name("conv2"), &half, None, epilogue)?;
-        b.release(half.tensor);
-        b.release(skip.tensor);
-        b.tap_stored(&block.name, &y.tensor, y.shape());
+    fn down_block(&mut self, block: &ResBlock<Layer>, x: &Tensor) -> Result<Tensor> {
+        let size = [x.height() / 2, x.width() / 2];
+        let full = self.conv(&block.conv1, x, None, Epilogue::lrelu())?;
+        let half = resample(self.b, &block.conv1.name, &full, size, false)?;
+        self.b.release(full);
+        let small = resample(self.b, &block.skip.name, x, size, false)?;
+        let skip = self.conv(&block.skip, &small, None, Epilogue::LINEAR)?;
+        self.b.release(small);
+        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL, &skip);
+        let y = self.conv(&block.conv2, &half, None, epilogue)?;
+        self.b.release(half);
+        self.b.release(skip);
+        self.b.tap(&block.name, &y)?;
         Ok(y)
     }
 
-    /// As the 1x1 convolution commutes with the resize here, too, it runs at the smaller size.
-    fn up_block(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        block: &ResBlockConfig,
-        x: &FeatureMap,
-    ) -> Result<FeatureMap> {
-        let name = |part: &str| format!("{}.{part}", block.name);
-        let small = self.conv(b, &name("conv1"), x, None, Epilogue::lrelu())?;
-        let skip = self.conv(b, &name("skip"), x, None, Epilogue::LINEAR)?;
-        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL_UPSAMPLED, &skip.tensor);
-        let y = self.conv(b, &name("conv2"), &small, None, epilogue)?;
-        b.release(small.tensor);
-        b.release(skip.tensor);
-        b.tap_stored(&block.name, &y.tensor, y.shape());
+    /// The 1x1 convolution commutes with the resize here, too, and runs at the smaller size.
+    fn up_block(&mut self, block: &ResBlock<Layer>, x: &Tensor) -> Result<Tensor> {
+        let small = self.conv(&block.conv1, x, None, Epilogue::lrelu())?;
+        let skip = self.conv(&block.skip, x, None, Epilogue::LINEAR)?;
+        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL_UPSAMPLED, &skip);
+        let y = self.conv(&block.conv2, &small, None, epilogue)?;
+        self.b.release(small);
+        self.b.release(skip);
+        self.b.tap(&block.name, &y)?;
         Ok(y)
     }
 
     /// Scale and shift of a level, one behind the other.
-    fn condition(&self, b: &mut ProgramBuilder<'_>, level: u32, x: &FeatureMap) -> Result<Tensor> {
-        let config = &self.net.config;
-        let name = |kind, part| config.name(format_args!("{kind}.{level}.{part}"));
-        let channels = self.net.layers[&name("condition_scale", 2)]
-            .conv
-            .shape
-            .outputs;
-        let elements = elements(x.size, channels);
-        let both = b.stored(&name("condition_scale", 2), 2 * elements)?;
-        let bytes = b.storage().maps().bytes(elements);
-        for (kind, offset) in [("condition_scale", 0), ("condition_shift", bytes)] {
-            let hidden = self.conv(b, &name(kind, 0), x, None, Epilogue::lrelu())?;
-            let output = Some(both.slice(offset, bytes));
-            self.conv(
-                b,
-                &name(kind, 2),
-                &hidden,
-                None,
-                Epilogue {
-                    output,
-                    ..Epilogue::LINEAR
-                },
-            )?;
-            b.release(hidden.tensor);
+    fn condition(&mut self, level: &Level<Layer>, x: &Tensor) -> Result<Tensor> {
+        let [_, last] = &level.scale;
+        let (height, format) = (x.height(), x.format());
+        let shape = [2 * height, x.width(), last.conv.shape.outputs];
+        let both = self.b.tensor(&last.name, format, shape)?;
+        for ([first, last], start) in [(&level.scale, 0), (&level.shift, height)] {
+            let hidden = self.conv(first, x, None, Epilogue::lrelu())?;
+            let epilogue = Epilogue {
+                output: Some(both.rows(start..start + height)),
+                ..Epilogue::LINEAR
+            };
+            self.conv(last, &hidden, None, epilogue)?;
+            self.b.release(hidden);
         }
         Ok(both)
     }
 
-    /// The style, and from it the modulation and demodulation of all layers.
-    fn style(&self, b: &mut ProgramBuilder<'_>, bottom: &FeatureMap) -> Result<Style> {
-        let (net, config) = (self.net, &self.net.config);
-        let label = config.name("final_linear");
-        let layer = &net.final_linear;
-        let mut x = if b.storage().maps() == Format::F32 {
-            self.linear(b, label, layer, &bottom.tensor, false, false)?
-        } else {
-            let full = restored(b, bottom)?.tensor;
-            let x = self.linear(b, label, layer, &full, false, false)?;
-            b.release(full);
-            x
-        };
-        for (i, layer) in net.style_layers.iter().enumerate() {
-            let label = config.name(format_args!("stylegan_decoder.style_mlp.{}", 2 * i + 1));
-            let y = self.linear(b, label, layer, &x, true, i == 0)?;
-            b.release(x);
-            x = y;
-        }
-        let label = config.name("stylegan_decoder.modulation");
-        let modulation = self.linear(b, label, &net.modulation, &x, false, false)?;
-        b.release(x);
+    /// The decoder's map and the output at twice the resolution.
+    fn decode(
+        &mut self,
+        level: &Level<Layer>,
+        [y, rgb]: [Tensor; 2],
+        style: &Style,
+        condition: Tensor,
+        sigmoid: bool,
+    ) -> Result<(Tensor, Tensor)> {
+        let style = Some(style);
+        let epilogue = Epilogue::lrelu().with(flag::SCALE_SHIFT, &condition);
+        let steered = self.conv(&level.style_up, &y, style, epilogue)?;
+        self.b.release(y);
+        self.b.release(condition);
+        let y = self.conv(&level.style_conv, &steered, style, Epilogue::lrelu())?;
+        self.b.release(steered);
 
-        let rows = (net.demodulation_rows.bytes() / 16) as u32;
-        let demodulation = b.tensor("demodulation", rows.into())?;
-        let multiplied = net.squares_count as f64;
+        let mut epilogue = Epilogue::LINEAR.with(flag::RESIDUAL_UPSAMPLED, &rgb);
+        if sigmoid {
+            epilogue.flags |= flag::SIGMOID;
+        }
+        let next = self.conv(&level.to_rgb, &y, style, epilogue)?;
+        self.b.release(rgb);
+        Ok((y, next))
+    }
+
+    /// The style, and from it the modulation and demodulation of all layers.
+    fn style(&mut self, bottom: &Tensor) -> Result<Style> {
+        let (net, frame) = (self.net, self.frame);
+        let mut modulation = converted(self.b, bottom, Format::F32)?;
+        for (i, layer) in net.style.iter().enumerate() {
+            let y = self.linear(layer, &modulation)?;
+            if i > 0 || bottom.format() != Format::F32 {
+                self.b.release(modulation);
+            }
+            modulation = y;
+        }
+
+        let b = &mut *self.b;
+        let rows = (net.demodulation_rows.elements() / 4) as u32;
+        let demodulation = b.tensor("demodulation", Format::F32, [1, rows, 1])?;
+        let squares = &net.squares;
+        let kernel = b.kernel(&kernels::DEMODULATION, &[])?;
+        let size = params::Demodulation {
+            rows,
+            ..Default::default()
+        };
         b.dispatch(
             Dispatch::new(
-                config.name("stylegan_decoder.demodulation"),
-                &self.kernels.demodulation,
+                format!("{}.stylegan_decoder.demodulation", net.name),
+                &kernel,
             )
-            .uniform(
-                "size",
-                params::Demodulation {
-                    rows,
-                    ..Default::default()
-                },
-            )
+            .uniform("size", size)
             .bind("rows", &net.demodulation_rows)
-            .bind("squares", &net.squares)
+            .bind("squares", squares)
             .bind("modulation", &modulation)
             .bind("output", &demodulation)
-            .grid([rows.div_ceil(8), 1, 1])
-            .cost(3.0 * multiplied, net.squares.bytes() as f64),
+            .threads([THREADS_OF_A_ROW * rows, 1, 1])
+            .cost(3.0 * squares.elements() as f64, squares.bytes() as f64),
         );
-        if net.noise_elements > 0 {
-            b.dispatch(
-                Dispatch::new(config.name("stylegan_decoder.noises"), &self.kernels.noise)
-                    .uniform(
-                        "size",
-                        params::Noise {
-                            count: net.noise_elements,
-                            ..Default::default()
-                        },
-                    )
-                    .bind("frame", self.frame)
-                    .bind("noise", &net.noise)
-                    .grid(linear_grid(net.noise_elements.div_ceil(64)))
-                    .when(When::GeneratedNoise)
-                    .cost(0.0, 4.0 * f64::from(net.noise_elements)),
-            );
-        }
+        let count = net.noise_elements;
+        let kernel = b.kernel(&kernels::NOISE, &[])?;
+        b.dispatch(
+            Dispatch::new(format!("{}.stylegan_decoder.noises", net.name), &kernel)
+                .uniform(
+                    "size",
+                    params::Noise {
+                        count,
+                        ..Default::default()
+                    },
+                )
+                .bind("frame", frame)
+                .bind("noise", &net.noise)
+                .row_of_threads(count)
+                .when(When::GeneratedNoise)
+                .cost(0.0, 4.0 * f64::from(count)),
+        );
         Ok(Style {
             modulation,
             demodulation,
@@ -314,22 +270,29 @@ impl Plan<'_> {
     }
 
     fn conv(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        name: &str,
-        input: &FeatureMap,
+        &mut self,
+        layer: &Layer,
+        input: &Tensor,
         style: Option<&Style>,
         epilogue: Epilogue<'_>,
-    ) -> Result<FeatureMap> {
-        let net = self.net;
-        let Layer { conv, style: share } = &net.layers[name];
-        debug_assert_eq!(conv.shape.input_size(), [input.size; 2], "{name}");
-        let [size, _] = conv.shape.size;
+    ) -> Result<Tensor> {
+        let (net, b) = (self.net, &mut *self.b);
+        let Layer {
+            name,
+            conv,
+            style: offsets,
+        } = layer;
+        debug_assert_eq!(
+            conv.shape.input_size(),
+            [input.height(), input.width()],
+            "{name}"
+        );
+        let [height, width] = conv.shape.size;
         let output = match epilogue.output {
             Some(output) => output,
-            None => b.stored(name, elements(size, conv.shape.outputs))?,
+            None => b.tensor(name, b.formats().maps, [height, width, conv.shape.outputs])?,
         };
-        let offsets = share.unwrap_or_default();
+        let offsets = offsets.unwrap_or_default();
         let mut flags = epilogue.flags;
         if offsets.demodulation.is_some() {
             flags |= flag::DEMODULATE | flag::NOISE;
@@ -342,142 +305,68 @@ impl Plan<'_> {
             flags,
             ..Default::default()
         };
-        let nothing = &net.nothing;
+        let dummy = &net.dummy;
         let operands = Operands {
             frame: self.frame,
-            input: &input.tensor,
-            modulation: style.map_or(nothing, |style| &style.modulation),
-            demodulation: style.map_or(nothing, |style| &style.demodulation),
+            input,
+            modulation: style.map_or(dummy, |style| &style.modulation),
+            demodulation: style.map_or(dummy, |style| &style.demodulation),
             noise: &net.noise,
-            operand: epilogue.operand.unwrap_or(nothing),
+            operand: epilogue.operand.unwrap_or(dummy),
             output: &output,
         };
         conv.plan(b, name, parameters, operands)?;
-        let output = FeatureMap {
-            tensor: output,
-            size,
-            channels: conv.shape.outputs,
-        };
-        b.tap_stored(name, &output.tensor, output.shape());
+        b.tap(name, &output)?;
         Ok(output)
     }
 
     /// Adds two maps and releases them.
-    fn add(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        label: &str,
-        left: FeatureMap,
-        right: FeatureMap,
-    ) -> Result<FeatureMap> {
-        let elements = elements(left.size, left.channels);
-        let output = b.stored(label, elements)?;
-        let count = (elements / 4) as u32;
+    fn add(&mut self, label: &str, left: Tensor, right: Tensor) -> Result<Tensor> {
+        let b = &mut *self.b;
+        let output = b.tensor(label, left.format(), left.shape)?;
+        let count = (output.elements() / 4) as u32;
+        let kernel = b.kernel(&kernels::ADD, &[])?;
+        let size = params::Add {
+            count,
+            ..Default::default()
+        };
         b.dispatch(
-            Dispatch::new(format!("{label} (add)"), &self.kernels.add)
-                .uniform(
-                    "size",
-                    params::Add {
-                        count,
-                        ..Default::default()
-                    },
-                )
-                .bind("left", &left.tensor)
-                .bind("right", &right.tensor)
+            Dispatch::new(format!("{label} (add)"), &kernel)
+                .uniform("size", size)
+                .bind("left", &left)
+                .bind("right", &right)
                 .bind("output", &output)
-                .grid(linear_grid(count.div_ceil(64)))
-                .cost(elements as f64, 3.0 * output.bytes() as f64),
+                .row_of_threads(count)
+                .cost(output.elements() as f64, 3.0 * output.bytes() as f64),
         );
-        b.release(left.tensor);
-        b.release(right.tensor);
-        Ok(FeatureMap {
-            tensor: output,
-            ..left
-        })
+        b.release(left);
+        b.release(right);
+        Ok(output)
     }
 
-    fn linear(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        label: String,
-        layer: &Linear,
-        input: &Tensor,
-        activate: bool,
-        normalise: bool,
-    ) -> Result<Tensor> {
-        let output = b.tensor(&label, layer.row_count.into())?;
+    fn linear(&mut self, layer: &Linear, input: &Tensor) -> Result<Tensor> {
+        let b = &mut *self.b;
+        let (rows, columns) = (layer.row_count, layer.columns);
+        let output = b.tensor(&layer.name, Format::F32, [1, rows, 1])?;
         let parameters = params::Linear {
-            rows: layer.row_count,
-            columns: layer.columns / 4,
-            activate: activate.into(),
-            normalise: normalise.into(),
+            rows,
+            columns: columns / 4,
+            activate: layer.activate.into(),
+            normalise: layer.normalise.into(),
         };
-        let weights = f64::from(layer.row_count) * f64::from(layer.columns);
-        b.tap(&label, &output, [1, layer.row_count, layer.row_count]);
+        let kernel = b.kernel(&kernels::LINEAR, &[])?;
+        let flops = 2.0 * f64::from(rows) * f64::from(columns);
         b.dispatch(
-            Dispatch::new(label, &self.kernels.linear)
+            Dispatch::new(&layer.name, &kernel)
                 .uniform("size", parameters)
                 .bind("input", input)
                 .bind("weights", &layer.weights)
                 .bind("rows", &layer.rows)
                 .bind("output", &output)
-                .grid([layer.row_count.div_ceil(8), 1, 1])
-                .cost(2.0 * weights, layer.weights.bytes() as f64),
+                .threads([THREADS_OF_A_ROW * rows, 1, 1])
+                .cost(flops, layer.weights.bytes() as f64),
         );
+        b.tap(&layer.name, &output)?;
         Ok(output)
-    }
-}
-
-/// The style-based decoder, level by level as the U-Net's way up delivers scales and shifts.
-struct Decoder<'a> {
-    plan: &'a Plan<'a>,
-    style: Style,
-    convs: Vec<StyleConvConfig>,
-    rgbs: Vec<ToRgbConfig>,
-}
-
-impl Decoder<'_> {
-    /// Features and output at 4x4.
-    fn first(&mut self, b: &mut ProgramBuilder<'_>) -> Result<(FeatureMap, FeatureMap)> {
-        let style = Some(&self.style);
-        let constant = &self.plan.net.constant;
-        let y = self
-            .plan
-            .conv(b, &self.convs[0].name, constant, style, Epilogue::lrelu())?;
-        let rgb = self
-            .plan
-            .conv(b, &self.rgbs[0].name, &y, style, Epilogue::LINEAR)?;
-        Ok((y, rgb))
-    }
-
-    /// Features and output at twice the resolution of `y` and `rgb`.
-    fn level(
-        &mut self,
-        b: &mut ProgramBuilder<'_>,
-        level: u32,
-        y: FeatureMap,
-        rgb: FeatureMap,
-        condition: Tensor,
-        sigmoid: bool,
-    ) -> Result<(FeatureMap, FeatureMap)> {
-        let (plan, style) = (self.plan, Some(&self.style));
-        let index = 2 * level as usize + 1;
-        let [up, same] = &self.convs[index..index + 2] else {
-            unreachable!("two per level")
-        };
-        let epilogue = Epilogue::lrelu().with(flag::SCALE_SHIFT, &condition);
-        let steered = plan.conv(b, &up.name, &y, style, epilogue)?;
-        b.release(y.tensor);
-        b.release(condition);
-        let y = plan.conv(b, &same.name, &steered, style, Epilogue::lrelu())?;
-        b.release(steered.tensor);
-
-        let mut epilogue = Epilogue::LINEAR.with(flag::RESIDUAL_UPSAMPLED, &rgb.tensor);
-        if sigmoid {
-            epilogue.flags |= flag::SIGMOID;
-        }
-        let next = plan.conv(b, &self.rgbs[level as usize + 1].name, &y, style, epilogue)?;
-        b.release(rgb.tensor);
-        Ok((y, next))
     }
 }

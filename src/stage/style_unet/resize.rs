@@ -1,107 +1,61 @@
 //! Maps in other sizes and formats.
 
-use super::{FeatureMap, elements};
-use crate::Result;
+use crate::error::Result;
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, ProgramBuilder, Tensor, linear_grid};
+use crate::gpu::{Dispatch, ProgramBuilder, Tensor};
+use crate::options::Format;
 
-/// A bilinear resize.
-pub(super) struct Resize {
-    /// Height and width.
-    pub from: [u32; 2],
-    pub to: [u32; 2],
-    pub channels: u32,
-    /// Whether a leaky ReLU follows.
-    pub activate: bool,
-}
-
-impl Resize {
-    pub(super) fn plan(
-        &self,
-        b: &mut ProgramBuilder<'_>,
-        label: &str,
-        input: &Tensor,
-    ) -> Result<Tensor> {
-        let channels = self.channels.div_ceil(4);
-        let [height, width] = self.to;
-        let elements = u64::from(height) * u64::from(width) * u64::from(4 * channels);
-        let output = b.stored(label, elements)?;
-        let parameters = params::Resample {
-            input_width: self.from[1],
-            input_height: self.from[0],
-            width,
-            height,
-            channels,
-            activate: self.activate.into(),
-            ..Default::default()
-        };
-        let kernel = b.kernel(&kernels::RESAMPLE, &[])?;
-        b.dispatch(
-            Dispatch::new(format!("{label} (resize)"), &kernel)
-                .uniform("size", parameters)
-                .bind("input", input)
-                .bind("output", &output)
-                .grid([(width * channels).div_ceil(64), height, 1])
-                .cost(
-                    7.0 * elements as f64,
-                    (input.bytes() + output.bytes()) as f64,
-                ),
-        );
-        Ok(output)
-    }
-}
-
-/// Resizes a map to `size`.
+/// Resizes a map bilinearly to a height and width. A leaky ReLU follows, if `activate`.
 pub(super) fn resample(
     b: &mut ProgramBuilder<'_>,
     label: &str,
-    input: &FeatureMap,
-    size: u32,
+    input: &Tensor,
+    [height, width]: [u32; 2],
     activate: bool,
-) -> Result<FeatureMap> {
-    let resize = Resize {
-        from: [input.size; 2],
-        to: [size; 2],
-        channels: input.channels,
-        activate,
+) -> Result<Tensor> {
+    let output = b.tensor(label, b.formats().maps, [height, width, input.channels()])?;
+    let channels = input.channels().div_ceil(4);
+    let parameters = params::Resample {
+        input_width: input.width(),
+        input_height: input.height(),
+        width,
+        height,
+        channels,
+        activate: activate.into(),
+        ..Default::default()
     };
-    Ok(FeatureMap {
-        tensor: resize.plan(b, label, &input.tensor)?,
-        size,
-        channels: input.channels,
-    })
+    let kernel = b.kernel(&kernels::RESAMPLE, &[])?;
+    b.dispatch(
+        Dispatch::new(format!("{label} (resize)"), &kernel)
+            .uniform("size", parameters)
+            .bind("input", input)
+            .bind("output", &output)
+            .threads([width * channels, height, 1])
+            .cost(
+                7.0 * output.elements() as f64,
+                (input.bytes() + output.bytes()) as f64,
+            ),
+    );
+    Ok(output)
 }
 
-/// A map of full numbers as the program stores it.
-pub(super) fn stored(b: &mut ProgramBuilder<'_>, full: &FeatureMap) -> Result<FeatureMap> {
-    let elements = elements(full.size, full.channels);
-    let tensor = b.stored("stored map", elements)?;
-    convert(b, elements, &full.tensor, &tensor, true)?;
-    Ok(FeatureMap {
-        tensor,
-        ..full.clone()
-    })
-}
-
-/// A map of the program's in full numbers.
-pub(crate) fn restored(b: &mut ProgramBuilder<'_>, stored: &FeatureMap) -> Result<FeatureMap> {
-    let elements = elements(stored.size, stored.channels);
-    let tensor = b.tensor("full map", elements)?;
-    convert(b, elements, &tensor, &stored.tensor, false)?;
-    Ok(FeatureMap {
-        tensor,
-        ..stored.clone()
-    })
-}
-
-fn convert(
+/// A map in a format: the same tensor, if that is its own.
+pub(crate) fn converted(
     b: &mut ProgramBuilder<'_>,
-    elements: u64,
-    full: &Tensor,
-    stored: &Tensor,
-    store: bool,
-) -> Result<()> {
-    let count = (elements / 4) as u32;
+    map: &Tensor,
+    format: Format,
+) -> Result<Tensor> {
+    if map.format() == format {
+        return Ok(map.clone());
+    }
+    let output = b.tensor("converted map", format, map.shape)?;
+    let store = format != Format::F32;
+    let (full, stored) = if store {
+        (map, &output)
+    } else {
+        (&output, map)
+    };
+    let count = (map.elements() / 4) as u32;
     let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store.into())])?;
     b.dispatch(
         Dispatch::new("format", &kernel)
@@ -114,8 +68,8 @@ fn convert(
             )
             .bind("full", full)
             .bind("stored", stored)
-            .grid(linear_grid(count.div_ceil(64)))
+            .row_of_threads(count)
             .cost(0.0, (full.bytes() + stored.bytes()) as f64),
     );
-    Ok(())
+    Ok(output)
 }

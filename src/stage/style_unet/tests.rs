@@ -10,12 +10,10 @@ use maps::{convert_and_back, resize, sum};
 use noise::generate_noise;
 use style::{demodulate, multiply};
 
-use super::conv::Numbers;
 use super::*;
-use crate::Gpu;
 use crate::gpu::kernels::params;
-use crate::gpu::{Format, Storage, Tuner};
-use crate::options::Tuning;
+use crate::gpu::{Gpu, Tuner};
+use crate::options::{Format, Formats, Precision, Tuning};
 use crate::reference::style_unet as twin;
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
@@ -29,21 +27,21 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
         outputs: 20,
         kernel_size: 3,
         upsampled: false,
-        storage: Storage::Full,
+        formats: Formats::F32,
     };
-    for storage in STORAGES {
-        for variant in variants(gpu, storage) {
+    for formats in network_formats() {
+        for variant in variants(gpu, formats) {
             for upsampled in [false, true] {
                 let case = ConvCase {
                     upsampled,
-                    storage,
+                    formats,
                     ..case
                 };
                 convolve(gpu, case, LAYERS[5], variant);
             }
         }
-        multiply(gpu, storage, 4, [13, 36], true, true);
-        demodulate(gpu, storage, 5, &[(6, 20), (5, 3)]);
+        multiply(gpu, formats.weights, 4, [13, 36], true, true);
+        demodulate(gpu, formats.weights, 5, &[(6, 20), (5, 3)]);
     }
     for format in [Format::F32, Format::F16] {
         resize(gpu, format, 2, [[5, 9], [12, 7]], 6, true);
@@ -68,17 +66,13 @@ fn the_stage_plans_what_the_twin_computes() {
         let (input, output) = (network.input as usize, network.output as usize);
         let prefix = network.prefix;
         let runs = [
-            (twin::Noise::Stored, Storage::Full, false),
-            (twin::Noise::Zero, Storage::Full, false),
-            (twin::Noise::Stored, Storage::Mixed, false),
-            (twin::Noise::Stored, Storage::Half, false),
-            (twin::Noise::Stored, Storage::Half, true),
+            (twin::Noise::Stored, Formats::F32),
+            (twin::Noise::Zero, Formats::F32),
+            (twin::Noise::Stored, Precision::Mixed.encoder()),
+            (twin::Noise::Stored, Precision::Mixed.super_resolver()),
+            (twin::Noise::Stored, Precision::F16.super_resolver()),
         ];
-        for (noise, storage, half_arithmetic) in runs {
-            let numbers = Numbers {
-                storage,
-                half_arithmetic,
-            };
+        for (noise, formats) in runs {
             let expected =
                 twin::style_unet(&weights, prefix, &picture, input, output, noise).unwrap();
             let gain = if let twin::Noise::Stored = noise {
@@ -89,34 +83,24 @@ fn the_stage_plans_what_the_twin_computes() {
             let devices = [gpu(), software(), subgroups()];
             for gpu in devices.into_iter().chain(matrices()) {
                 let tuner = Tuner::new(gpu, &Tuning::Estimate).unwrap();
-                let net = StyleUnet::new((gpu, &tuner), &weights, network.clone(), size, numbers)
-                    .unwrap();
+                let net = StyleUnet::new((gpu, &tuner), &weights, &network, formats).unwrap();
                 let frame = params::Frame {
                     noise_gain: gain,
                     ..Default::default()
                 };
                 let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
-                let found = run_in(gpu, storage, &[], |b| {
-                    let input = FeatureMap {
-                        tensor: input_map(gpu, &picture),
-                        size,
-                        channels: network.in_channels,
-                    };
+                let found = run_in(gpu, formats, &[], |b| {
+                    let input = input_map(gpu, &picture);
                     net.plan(b, &input, &frame, false).unwrap()
                 });
-                assert_eq!(
-                    (found.size, found.channels),
-                    (network.output, network.out_channels)
-                );
-                let count = elements(found.size, found.channels) as usize;
-                let values = found.tensor.read_stored(gpu, storage.maps(), count);
-                let values = pollster::block_on(values).unwrap();
-                let values = unpadded(&values, found.channels);
+                let size = network.output;
+                assert_eq!(found.shape, [size, size, network.out_channels]);
+                let values = read_values(gpu, &found);
                 // Some thirty layers of numbers of order one.
-                let tolerance = match storage {
-                    Storage::Full => 3e-5,
-                    Storage::Mixed => 1e-3,
-                    Storage::Half => 3e-2,
+                let tolerance = match (formats.weights, formats.maps) {
+                    (Format::F32, _) => 3e-5,
+                    (_, Format::F32) => 1e-3,
+                    _ => 3e-2,
                 };
                 assert_close(prefix, &values, &expected.data, |_| tolerance);
             }

@@ -1,11 +1,12 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::gpu::kernels::style_unet::conv_epilogue as flag;
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Format, Gpu, Storage, Tensor};
+use crate::gpu::{Dispatch, Gpu, Tensor};
+use crate::options::{Format, Formats, Precision};
 use crate::reference::{self, shared, style_unet as twin};
-use crate::stage::style_unet::conv::{Conv, Numbers, Operands, Shape, Structure, Variant, tiled};
-use crate::stage::style_unet::plan::flag;
+use crate::stage::style_unet::conv::{Conv, Operands, Shape, Structure, Variant, tiled};
 use crate::stage::testing::*;
 use crate::weights::pack;
 
@@ -19,7 +20,7 @@ pub(super) struct ConvCase {
     pub kernel_size: u32,
     /// Whether the map that is given has half the size.
     pub upsampled: bool,
-    pub storage: Storage,
+    pub formats: Formats,
 }
 
 /// What the network ever does to a convolution: whether it is modulated, and the flags of its
@@ -41,17 +42,17 @@ pub(super) const LAYERS: [LayerKind; 9] = [
     (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
 ];
 
-/// What computes in half precision.
-const fn tiled_in_half(channel_groups: u32, column_groups: u32) -> Structure {
+/// With arithmetic of 16 bits.
+const fn tiled_in_f16(channel_groups: u32, column_groups: u32) -> Structure {
     Structure::Tiled {
         channel_groups,
         column_groups,
-        half_arithmetic: true,
+        arithmetic: Format::F16,
     }
 }
 
 /// All that a device can compute any 3x3 convolution by.
-pub(super) fn variants(gpu: &Gpu, storage: Storage) -> Vec<Variant> {
+pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
     let mut structures = vec![
         Structure::Register,
         Structure::Split,
@@ -65,11 +66,11 @@ pub(super) fn variants(gpu: &Gpu, storage: Storage) -> Vec<Variant> {
         structures.push(Structure::Subgroup);
         products.push(Structure::Subgroup);
     }
-    if let (Some(side), Storage::Half) = (gpu.matrices(), storage) {
+    if let (Some(side), Format::F16) = (gpu.matrices(), formats.maps) {
         structures.push(Structure::Cooperative { side });
     }
-    if gpu.has_half_arithmetic() && storage == Storage::Half {
-        structures.push(tiled_in_half(4, 4));
+    if gpu.has_half_arithmetic() && formats.maps == Format::F16 {
+        structures.push(tiled_in_f16(4, 4));
     }
     let direct = structures.into_iter().map(Variant::Direct);
     direct
@@ -113,7 +114,7 @@ impl ConvData {
                 map("input", [height, width, inputs])
             },
             weight: rounded_weights(
-                case.storage,
+                case.formats.weights,
                 weight.iter().map(|w| w * scale).collect(),
                 inputs * taps,
             ),
@@ -211,7 +212,7 @@ impl Variant {
 impl ConvCase {
     /// Of maps.
     fn format(self) -> Format {
-        self.storage.maps()
+        self.formats.maps
     }
 
     fn shape(self, modulated: bool) -> Shape {
@@ -232,7 +233,7 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
     let [height, width] = case.size;
     let mut data = ConvData::new(case, layer);
     let shape = case.shape(modulated);
-    let weights = (data.weight.as_slice(), case.storage);
+    let weights = (data.weight.as_slice(), case.formats.weights);
     let conv = Conv::new(gpu, "convolution", shape, variant, weights, &data.bias).unwrap();
     let parameters = params::Conv {
         modulation_offset: 3,
@@ -261,7 +262,7 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
         operand: &stored_input(gpu, case.format(), &both.concat()),
         output: &result,
     };
-    run_in(gpu, case.storage, &[], |b| {
+    run_in(gpu, case.formats, &[], |b| {
         conv.plan(b, "convolution", parameters, operands).unwrap();
     });
 
@@ -286,9 +287,9 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
         data.input = neighbourhoods(&data.read(case).map(f32::abs));
         case.upsampled = false;
         // The sums over the filter are off by up to 1/65534 of their output's largest, on average nothing.
-        let weights = match case.storage {
-            Storage::Full => 0.0,
-            Storage::Mixed | Storage::Half => 2.0 / 65534.0,
+        let weights = match case.formats.weights {
+            Format::Snorm16 => 2.0 / 65534.0,
+            _ => 0.0,
         };
         4.0 * f32::EPSILON + 2.0 * rounding(case.format(), 1.0) + weights
     } else if variant.is_of_matrices() {
@@ -298,7 +299,7 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
     } else if matches!(
         variant,
         Variant::Direct(Structure::Tiled {
-            half_arithmetic: true,
+            arithmetic: Format::F16,
             ..
         })
     ) {
@@ -335,11 +336,11 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
         channels(),
         channels(),
         (select(vec![1, 3]), any::<bool>()),
-        storages(),
+        select(network_formats().to_vec()),
     );
     cases.prop_map(
-        |(seed, size, inputs, outputs, (kernel_size, upsampled), storage)| ConvCase {
-            storage,
+        |(seed, size, inputs, outputs, (kernel_size, upsampled), formats)| ConvCase {
+            formats,
             seed,
             size: even_if(upsampled, size),
             upsampled,
@@ -377,7 +378,7 @@ fn check_cases(gpu: &Gpu, count: u32, cases: impl Strategy<Value = ConvCase>, va
 
 #[test]
 fn direct_convolutions() {
-    for variant in variants(gpu(), Storage::Full) {
+    for variant in variants(gpu(), Formats::F32) {
         if let Variant::Direct(_) = variant {
             check_variant(gpu(), 4, variant);
         }
@@ -386,7 +387,7 @@ fn direct_convolutions() {
 
 #[test]
 fn convolutions_by_winograd() {
-    for variant in variants(gpu(), Storage::Full) {
+    for variant in variants(gpu(), Formats::F32) {
         if let Variant::Winograd(_) = variant {
             check_variant(gpu(), 3, variant);
         }
@@ -417,7 +418,7 @@ fn convolutions_of_cooperative_matrices() {
     for (lines, outputs) in shapes {
         let cases =
             (conv_cases(3..=40), lines, outputs).prop_map(|(case, height, outputs)| ConvCase {
-                storage: Storage::Half,
+                formats: Precision::Mixed.super_resolver(),
                 size: even_if(case.upsampled, [height, case.size[1]]),
                 outputs,
                 ..case
@@ -453,7 +454,7 @@ fn convolutions_of_emulated_matrices() {
             outputs,
             kernel_size,
             upsampled: size[1] % 2 == 0 && size[0] % 2 == 0,
-            storage: Storage::Half,
+            formats: Precision::Mixed.super_resolver(),
         };
         let variant = Variant::Direct(Structure::Emulated { side, subgroup });
         convolve(gpu, case, LAYERS[5], variant);
@@ -467,13 +468,9 @@ fn convolutions_in_half_arithmetic() {
         println!("skipped: {} has no numbers of 16 bits", gpu.description());
         return;
     }
-    for structure in [
-        tiled_in_half(2, 4),
-        tiled_in_half(4, 4),
-        tiled_in_half(8, 2),
-    ] {
+    for structure in [tiled_in_f16(2, 4), tiled_in_f16(4, 4), tiled_in_f16(8, 2)] {
         let cases = conv_cases(4..=40).prop_map(|case| ConvCase {
-            storage: Storage::Half,
+            formats: Precision::Mixed.super_resolver(),
             ..case
         });
         check_cases(gpu, 4, cases, Variant::Direct(structure));
@@ -488,11 +485,11 @@ fn every_candidate_of_a_device_covers_every_square_map() {
         for gpu in devices.into_iter().chain(matrices()) {
             for kernel_size in [1, 3] {
                 case.kernel_size = kernel_size;
-                let numbers = Numbers {
-                    storage: case.storage,
-                    half_arithmetic: case.storage == Storage::Half,
-                };
-                for variant in Variant::candidates(gpu, case.shape(false), numbers) {
+                let mut formats = case.formats;
+                if formats.maps == Format::F16 {
+                    formats = Precision::F16.super_resolver();
+                }
+                for variant in Variant::candidates(gpu, case.shape(false), formats) {
                     convolve(gpu, case, LAYERS[1], variant);
                 }
             }
@@ -523,7 +520,7 @@ fn maps_become_the_tiles_of_winograd() {
             let tiles = (band_rows * columns) as usize;
             let stride = tiles.next_multiple_of(32);
             let result = stored_output(gpu(), case.format(), 16 * stride * channels);
-            run_in(gpu(), case.storage, &[], |b| {
+            run_in(gpu(), case.formats, &[], |b| {
                 let constants = [
                     ("MODULATED", modulated.into()),
                     ("UPSAMPLED", case.upsampled.into()),
@@ -535,7 +532,7 @@ fn maps_become_the_tiles_of_winograd() {
                         .bind("input", &stored_map(gpu(), case.format(), &data.input))
                         .bind("modulation", &input(gpu(), &behind(3, &data.modulation)))
                         .bind("output", &result)
-                        .grid([(columns * channels as u32 / 4).div_ceil(64), band_rows, 1]),
+                        .threads([columns * channels as u32 / 4, band_rows, 1]),
                 );
             });
             let found = stored_written(gpu(), case.format(), &result, 16 * stride * channels);

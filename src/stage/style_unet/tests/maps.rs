@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Format, Gpu, linear_grid};
+use crate::gpu::{Dispatch, Gpu};
+use crate::options::Format;
 use crate::reference::style_unet as twin;
 use crate::stage::testing::*;
 
@@ -28,14 +29,14 @@ pub(super) fn resize(
     };
     let elements = (to[0] * to[1] * vec4s * 4) as usize;
     let result = stored_output(gpu, format, elements);
-    run_in(gpu, format, &[], |b| {
+    run_in(gpu, stored_in(format), &[], |b| {
         let kernel = b.kernel(&kernels::RESAMPLE, &[]).unwrap();
         b.dispatch(
             Dispatch::new("resize", &kernel)
                 .uniform("size", parameters)
                 .bind("input", &stored_map(gpu, format, &map))
                 .bind("output", &result)
-                .grid([(to[1] * vec4s).div_ceil(64), to[0], 1]),
+                .threads([to[1] * vec4s, to[0], 1]),
         );
     });
     let found = stored_written(gpu, format, &result, elements);
@@ -72,7 +73,7 @@ pub(super) fn sum(gpu: &Gpu, format: Format, seed: u64, vec4s: u32, grid: [u32; 
         ..Default::default()
     };
     let result = stored_output(gpu, format, left.data.len());
-    run_in(gpu, format, &[], |b| {
+    run_in(gpu, stored_in(format), &[], |b| {
         let kernel = b.kernel(&kernels::ADD, &[]).unwrap();
         b.dispatch(
             Dispatch::new("add", &kernel)
@@ -115,7 +116,7 @@ pub(super) fn convert_and_back(gpu: &Gpu, format: Format, seed: u64, vec4s: u32)
     };
     let (map, given) = (stored_output(gpu, format, count), input(gpu, &values));
     let restored = output(gpu, count);
-    run_in(gpu, format, &[], |b| {
+    run_in(gpu, stored_in(format), &[], |b| {
         for (store, full) in [(1, &given), (0, &restored)] {
             let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store)]).unwrap();
             b.dispatch(
@@ -123,15 +124,15 @@ pub(super) fn convert_and_back(gpu: &Gpu, format: Format, seed: u64, vec4s: u32)
                     .uniform("size", size)
                     .bind("full", full)
                     .bind("stored", &map)
-                    .grid(linear_grid(vec4s.div_ceil(64))),
+                    .row_of_threads(vec4s),
             );
         }
     });
     let found = written(gpu, &restored, count);
     assert_eq!(found, stored_written(gpu, format, &map, count));
     let largest = match format {
-        Format::F32 => f32::MAX,
         Format::F16 => 65504.0,
+        _ => f32::MAX,
     };
     let expected: Vec<f32> = (values.iter().map(|v| v.clamp(-largest, largest))).collect();
     assert_close("restored map", &found, &expected, |i| {

@@ -1,5 +1,5 @@
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Gpu, Tensor, linear_grid};
+use crate::gpu::{Dispatch, Gpu, Tensor};
 use crate::stage::testing::*;
 
 pub(super) fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32> {
@@ -20,7 +20,7 @@ pub(super) fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32
                 .uniform("size", parameters)
                 .bind("frame", &frame)
                 .bind("noise", &maps)
-                .grid(linear_grid((count as u32).div_ceil(64))),
+                .row_of_threads(count as u32),
         );
     });
     let mut noise = written(gpu, &maps, 2 * count);

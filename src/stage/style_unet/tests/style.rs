@@ -1,16 +1,29 @@
 use proptest::prelude::*;
 
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Gpu, Storage, Tensor};
+use crate::gpu::{Dispatch, Gpu, Tensor};
+use crate::options::{Format, Formats};
 use crate::reference::style_unet as twin;
 use crate::stage::style_unet::Linear;
-use crate::stage::style_unet::load::gains;
+use crate::stage::style_unet::load::quantise;
 use crate::stage::testing::*;
 use crate::weights::pack;
 
+/// Weights in a format.
+fn weights_in(format: Format) -> Formats {
+    Formats {
+        weights: format,
+        ..Formats::F32
+    }
+}
+
+fn weight_formats() -> impl Strategy<Value = Format> {
+    proptest::sample::select(vec![Format::F32, Format::Snorm16])
+}
+
 pub(super) fn multiply(
     gpu: &Gpu,
-    storage: Storage,
+    format: Format,
     seed: u64,
     [rows, columns]: [u32; 2],
     activate: bool,
@@ -19,10 +32,10 @@ pub(super) fn multiply(
     let random = |name: &str, count: u32| random(seed, name, count as usize);
     let x = random("input", columns);
     let weights = random("weights", rows * columns);
-    let weights = rounded_weights(storage, weights, columns as usize);
+    let weights = rounded_weights(format, weights, columns as usize);
     let bias = random("bias", rows);
-    let layer = (weights.clone(), storage);
-    let layer = Linear::new(gpu, "linear", layer, &bias, columns).unwrap();
+    let layer = (weights.clone(), format);
+    let layer = Linear::new(gpu, "linear".into(), layer, &bias).unwrap();
     let parameters = params::Linear {
         rows,
         columns: columns / 4,
@@ -30,7 +43,7 @@ pub(super) fn multiply(
         normalise: normalise.into(),
     };
     let result = output(gpu, rows as usize);
-    run_in(gpu, storage, &[], |b| {
+    run_in(gpu, weights_in(format), &[], |b| {
         let kernel = b.kernel(&kernels::LINEAR, &[]).unwrap();
         b.dispatch(
             Dispatch::new("linear", &kernel)
@@ -39,7 +52,7 @@ pub(super) fn multiply(
                 .bind("weights", &layer.weights)
                 .bind("rows", &layer.rows)
                 .bind("output", &result)
-                .grid([rows.div_ceil(8), 1, 1]),
+                .threads([8 * rows, 1, 1]),
         );
     });
     let found = written(gpu, &result, rows as usize);
@@ -61,11 +74,11 @@ pub(super) fn multiply(
 
 #[test]
 fn matrices_multiply_vectors() {
-    let how = (storages(), any::<[bool; 2]>());
+    let how = (weight_formats(), any::<[bool; 2]>());
     let cases = (any::<u64>(), 1u32..=70, 1u32..=160, how);
     check(24, cases, |(seed, rows, vec4s, how)| {
-        let (storage, [activate, normalise]) = how;
-        multiply(gpu(), storage, seed, [rows, 4 * vec4s], activate, normalise);
+        let (format, [activate, normalise]) = how;
+        multiply(gpu(), format, seed, [rows, 4 * vec4s], activate, normalise);
     });
 }
 
@@ -94,7 +107,7 @@ fn a_style_of_zeros_stays_finite_when_normalised() {
 
 /// Demodulates 3x3 layers of these outputs and inputs, each followed by rows without channels up to
 /// a whole vec4.
-pub(super) fn demodulate(gpu: &Gpu, storage: Storage, seed: u64, layers: &[(usize, usize)]) {
+pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize, usize)]) {
     let (mut rows, mut squares, mut modulation, mut expected) = (vec![], vec![], vec![], vec![]);
     for (layer, &(outputs, inputs)) in layers.iter().enumerate() {
         let weight = random(seed, &format!("weight {layer}"), outputs * inputs * 9);
@@ -105,10 +118,10 @@ pub(super) fn demodulate(gpu: &Gpu, storage: Storage, seed: u64, layers: &[(usiz
             .map(|kernel| kernel.iter().map(|w| w * w).sum())
             .collect();
         let mut sums = pack::rows(&sums, inputs as u32);
-        for (output, gain) in gains(&mut sums, outputs, storage).into_iter().enumerate() {
+        for (output, scale) in quantise(&mut sums, outputs, format).into_iter().enumerate() {
             let first = squares.len() / 4 + output * vec4s;
             let row = [first, modulation.len() / 4, vec4s].map(|value| value as u32);
-            rows.push([row[0], row[1], row[2], gain.to_bits()]);
+            rows.push([row[0], row[1], row[2], scale.to_bits()]);
         }
         rows.resize(rows.len().next_multiple_of(4), [0; 4]);
         squares.extend(sums);
@@ -118,13 +131,13 @@ pub(super) fn demodulate(gpu: &Gpu, storage: Storage, seed: u64, layers: &[(usiz
         // √2 / √1e-8
         expected.resize(rows.len(), 14_142.136);
     }
-    let squares = Tensor::weights(gpu, "squares", &squares, storage).unwrap();
+    let squares = Tensor::from_values(gpu, "squares", format, &squares).unwrap();
     let parameters = params::Demodulation {
         rows: rows.len() as u32,
         ..Default::default()
     };
     let result = output(gpu, rows.len());
-    run_in(gpu, storage, &[], |b| {
+    run_in(gpu, weights_in(format), &[], |b| {
         let kernel = b.kernel(&kernels::DEMODULATION, &[]).unwrap();
         b.dispatch(
             Dispatch::new("demodulation", &kernel)
@@ -133,23 +146,20 @@ pub(super) fn demodulate(gpu: &Gpu, storage: Storage, seed: u64, layers: &[(usiz
                 .bind("squares", &squares)
                 .bind("modulation", &input(gpu, &modulation))
                 .bind("output", &result)
-                .grid([(rows.len() as u32).div_ceil(8), 1, 1]),
+                .threads([8 * rows.len() as u32, 1, 1]),
         );
     });
     let found = written(gpu, &result, rows.len());
     // All terms are positive, so the sums are good to a few units in the last place of both twins,
     // and the root halves that, also what rounding moves squares by: at most 1/65534 of the largest,
     // where sums over random filters are all of one order and styles differ more.
-    let rounded = match storage {
-        Storage::Full => 0.0,
-        Storage::Mixed | Storage::Half => 1e-4,
+    let rounded = match format {
+        Format::Snorm16 => 1e-4,
+        _ => 0.0,
     };
-    assert_close(
-        &format!("{layers:?}, {storage:?}"),
-        &found,
-        &expected,
-        |i| (4.0 * f32::EPSILON + rounded) * expected[i],
-    );
+    assert_close(&format!("{layers:?}, {format:?}"), &found, &expected, |i| {
+        (4.0 * f32::EPSILON + rounded) * expected[i]
+    });
 }
 
 #[test]
@@ -158,9 +168,9 @@ fn demodulation_of_several_layers() {
     let layers = prop::collection::vec(layer(), 1..=4);
     check(
         12,
-        (any::<u64>(), storages(), layers),
-        |(seed, storage, layers)| {
-            demodulate(gpu(), storage, seed, &layers);
+        (any::<u64>(), weight_formats(), layers),
+        |(seed, format, layers)| {
+            demodulate(gpu(), format, seed, &layers);
         },
     );
 }
