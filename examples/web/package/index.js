@@ -119,7 +119,7 @@ export class Model {
   static async load(
     source,
     onProgress,
-    { gpu, precision = "full", cache = true, signal } = {},
+    { gpu, precision = "f32", cache = true, signal } = {},
   ) {
     gpu ??= await Gpu.request();
     const stored = await on(gpu, () => new bindings.Precision(String(precision)));
