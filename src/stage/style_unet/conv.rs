@@ -6,7 +6,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::load::quantise;
 use super::resize::resample;
 use crate::error::Result;
 use crate::gpu::kernels::style_unet::{
@@ -354,6 +353,26 @@ impl Variant {
             |variant, builder| Conv::example(gpu, shape, variant, formats)?.plan_example(builder),
         )
     }
+}
+
+/// Divides each row of weights by its quantisation scale, the largest magnitude in it, and returns
+/// the scales. They are 1 in formats without one.
+pub(super) fn quantise(weights: &mut [f32], rows: usize, format: Format) -> Vec<f32> {
+    if format != Format::Snorm16 {
+        return vec![1.0; rows];
+    }
+    let columns = weights.len() / rows;
+    let scale = |row: &mut [f32]| {
+        let largest = row
+            .iter()
+            .fold(0.0f32, |most, weight| most.max(weight.abs()));
+        if largest == 0.0 {
+            return 1.0;
+        }
+        row.iter_mut().for_each(|weight| *weight /= largest);
+        largest
+    };
+    weights.chunks_exact_mut(columns).map(scale).collect()
 }
 
 /// A layer's weights on the device.

@@ -1,6 +1,6 @@
 //! Weights of the network: folded, packed and uploaded.
 
-use super::conv::{Conv, Shape, Variant};
+use super::conv::{Conv, Shape, Variant, quantise};
 use super::{Layer, Linear, StyleOffsets, StyleUnet};
 use crate::config::{ConvConfig, ConvKind, StyleUnetConfig};
 use crate::error::Result;
@@ -139,26 +139,6 @@ impl Layer {
         let conv = Conv::new(gpu, &name, shape, variant, filters, &bias)?;
         Ok(Self { name, conv, style })
     }
-}
-
-/// Divides each row of weights by its quantisation scale, the largest magnitude in it, and returns
-/// the scales. They are 1 in formats without one.
-pub(super) fn quantise(weights: &mut [f32], rows: usize, format: Format) -> Vec<f32> {
-    if format != Format::Snorm16 {
-        return vec![1.0; rows];
-    }
-    let columns = weights.len() / rows;
-    let scale = |row: &mut [f32]| {
-        let largest = row
-            .iter()
-            .fold(0.0f32, |most, weight| most.max(weight.abs()));
-        if largest == 0.0 {
-            return 1.0;
-        }
-        row.iter_mut().for_each(|weight| *weight /= largest);
-        largest
-    };
-    weights.chunks_exact_mut(columns).map(scale).collect()
 }
 
 /// What all modulated convolutions share, while it is collected.

@@ -5,7 +5,7 @@ use crate::gpu::{Dispatch, Gpu, Tensor};
 use crate::options::{Format, Formats};
 use crate::reference::style_unet as twin;
 use crate::stage::style_unet::Linear;
-use crate::stage::style_unet::load::quantise;
+use crate::stage::style_unet::conv::quantise;
 use crate::stage::testing::*;
 use crate::weights::pack;
 
