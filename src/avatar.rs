@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::drive::Geometry;
 use crate::error::{Error, Result};
-use crate::gpu::{Bindings, Profile, Resource, Tensor, Timer};
+use crate::gpu::{Bindings, Resource, Tensor, Timer};
 use crate::head::{check_coefficients, check_finite};
 use crate::model::Model;
 use crate::options::AvatarOptions;
@@ -130,7 +130,7 @@ impl Avatar {
         model: &Model,
         sources: &[SourceImage],
         options: &AvatarOptions,
-    ) -> Result<(Self, Profile)> {
+    ) -> Result<(Self, crate::gpu::Profile)> {
         Self::check(model, sources, options)?;
         let gpu = model.gpu();
         let mut timer = Timer::new(gpu)?;
