@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use crate::clusters;
 use crate::drive::Geometry;
 use crate::error::{Error, Result};
 use crate::gpu::{Bindings, Resource, Tensor, Timer};
@@ -10,7 +11,6 @@ use crate::head::{check_coefficients, check_finite};
 use crate::model::Model;
 use crate::options::AvatarOptions;
 use crate::source::SourceImage;
-use crate::stage::points;
 use crate::weights::{FloatFormat, TensorFile, TensorWriter};
 
 /// A head built from one or more pictures of a person. Cloning gives another handle.
@@ -230,8 +230,8 @@ impl Avatar {
         let model = self.model();
         let gpu = model.gpu();
         let members = match (geometry, model.head()) {
-            (_, Some(head)) => points::members(&head.parts().template),
-            (Geometry::Points(given), None) => points::members(given),
+            (_, Some(head)) => clusters::members(&head.parts().template),
+            (Geometry::Points(given), None) => clusters::members(given),
             (Geometry::Coefficients { .. }, None) => Vec::new(),
         };
         let members = Tensor::from_slice(gpu, "cluster members", &members)?;

@@ -79,6 +79,7 @@ mod build {
     mod compose;
 }
 mod camera;
+mod clusters;
 mod config;
 mod drive;
 mod error;

@@ -1,10 +1,10 @@
 use super::{FrameInput, Renderer};
 use crate::camera::Camera;
+use crate::clusters::members;
 use crate::config::{ModelConfig, PointWeighting};
 use crate::drive::Drive;
 use crate::gpu::{Gpu, ProgramBuilder, Resource, Tuner};
 use crate::options::{Precision, RenderOptions, Tuning};
-use crate::stage::points::members;
 use crate::stage::testing::{gpu, input, random, read, read_values, software, subgroups};
 use crate::weights::tests::tiny_weights;
 use crate::weights::{SyntheticRules, Weights};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use glam::Vec3;
 
 use super::parallel_rows;
-use crate::stage::points::{Layout, NOBODY, members};
+use crate::clusters::{Layout, NOBODY, members};
 
 /// One of the points nearest to a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -73,7 +73,9 @@ impl StyleUnet {
         let layers = config.layers();
         let conv = |conv: &ConvConfig| Conv::new(parameters, &conv.name);
         let block = |block: &gpavatar::ResBlock<_>| ResBlock::new(parameters, &block.name);
-        let pair = |[first, second]: &[ConvConfig; 2]| Ok([conv(first)?, conv(second)?]);
+        let pair = |[first, second]: &[ConvConfig; 2]| -> Result<[Conv; 2]> {
+            Ok([conv(first)?, conv(second)?])
+        };
         let style_conv = |conv| StyleConv::new(parameters, conv);
         let level = |level: &gpavatar::Level<_>| -> Result<Level> {
             Ok(Level {

@@ -4,11 +4,11 @@ use proptest::sample::select;
 
 use super::*;
 use crate::SyntheticRules;
+use crate::clusters::members;
 use crate::gpu::Resource;
 use crate::options::Precision;
 use crate::reference::points::{nearest, weight_sums};
 use crate::reference::{self, field as twin, shared};
-use crate::stage::points::members;
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
 

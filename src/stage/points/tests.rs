@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::clusters::{NOBODY, members};
 use crate::gpu::{Gpu, Resource};
 use crate::options::Formats;
 use crate::reference::points as twin;
