@@ -9,7 +9,7 @@ use crate::frame::{Checked, RENDERING};
 use crate::gpu::Downloads;
 use crate::model::Model;
 use crate::options::RenderOptions;
-use crate::pipeline::FrameSlot;
+use crate::pipeline::Slot;
 
 /// A grid of pictures in one texture, for a host that draws several avatars at once.
 ///
@@ -35,7 +35,7 @@ pub struct Atlas {
     downloads: Downloads,
     /// Every tile is rendered into this slot, then copied to its place. The slot belongs to the atlas
     /// alone, so that no other recording writes to it in between.
-    slot: Arc<FrameSlot>,
+    slot: Arc<Slot>,
 }
 
 impl Atlas {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Profile, Tensor, Timer};
 use crate::model::Model;
 use crate::options::RenderOptions;
-use crate::pipeline::{FrameInput, FrameSlot};
+use crate::pipeline::{RenderInput, Slot};
 
 /// The activity that errors of the device name.
 pub(crate) const RENDERING: &str = "rendering";
@@ -19,7 +19,7 @@ pub(crate) const RENDERING: &str = "rendering";
 /// frames that are kept keep theirs.
 pub struct Frame {
     model: Model,
-    slot: Arc<FrameSlot>,
+    slot: Arc<Slot>,
 }
 
 impl Frame {
@@ -206,7 +206,7 @@ impl Model {
 /// A drive that was found to fit its avatar.
 pub(crate) struct Checked<'a> {
     avatar: &'a Avatar,
-    input: FrameInput<'a>,
+    input: RenderInput<'a>,
 }
 
 impl<'a> Checked<'a> {
@@ -215,7 +215,7 @@ impl<'a> Checked<'a> {
     fn new(avatar: &'a Avatar, drive: &'a Drive) -> Result<Self> {
         let model = avatar.model();
         let points = model.config().points;
-        let input = FrameInput::new(drive, points, model.head_stage(), avatar.shape())?;
+        let input = RenderInput::new(drive, points, model.head_stage(), avatar.shape())?;
         Ok(Self { avatar, input })
     }
 
@@ -270,7 +270,7 @@ impl<'a> Checked<'a> {
     /// Records the picture alone, into the slot's texture.
     pub(crate) fn record_into(
         &self,
-        slot: &FrameSlot,
+        slot: &Slot,
         encoder: &mut wgpu::CommandEncoder,
         options: &RenderOptions,
         timer: Option<&mut Timer>,

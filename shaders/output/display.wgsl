@@ -3,7 +3,7 @@
 // One thread per pixel.
 
 #import gpavatar::bilinear::{corners, between}
-#import gpavatar::frame::Frame
+#import gpavatar::globals::Globals
 
 struct Display {
     // Width and height of the picture, and of the low-resolution image behind it.
@@ -12,7 +12,7 @@ struct Display {
 }
 
 @group(0) @binding(0) var<uniform> display: Display;
-@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(1) var<uniform> globals: Globals;
 @group(0) @binding(2) var<storage, read> image: array<vec4<f32>>; // [y][x]: R, G, B
 // Accumulated opacity in x.
 @group(0) @binding(3) var<storage, read> extent: array<vec4<f32>>; // [ray]
@@ -25,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let colour = clamp(image[id.y * display.size + id.x].rgb, vec3<f32>(), vec3<f32>(1.0));
     var pixel = vec4<f32>(colour, 1.0);
-    if frame.transparent == 1u {
+    if globals.transparent == 1u {
         let opacity = clamp(upsampled(id.xy).x, 0.0, 1.0);
         // Below half a step of alpha the colour does not matter.
         pixel = vec4<f32>();

@@ -3,12 +3,12 @@
 // One thread per ray; row 0 is the top of the image. The outermost rays are the outermost pixels'
 // centres: x and y run linearly over [1, -1] / focal.
 
-#import gpavatar::frame::Frame
+#import gpavatar::globals::Globals
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays
 
 @group(0) @binding(0) var<uniform> march: Rays;
-@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(1) var<uniform> globals: Globals;
 @group(0) @binding(2) var<storage, read_write> rays: array<vec4<f32>>; // [ray][stride]
 @group(0) @binding(3) var<storage, read_write> depths: array<f32>; // [ray][coarse]
 
@@ -41,19 +41,19 @@ fn main(thread: Thread) {
     if ray >= march.count {
         return;
     }
-    let x = grid(ray % march.side, march.side) / frame.focal;
-    let y = grid(ray / march.side, march.side) / frame.focal;
+    let x = grid(ray % march.side, march.side) / globals.focal;
+    let y = grid(ray / march.side, march.side) / globals.focal;
     let camera = vec3<f32>(x, y, 1.0);
     let world = vec3<f32>(
-        dot(frame.rotation[0].xyz, camera),
-        dot(frame.rotation[1].xyz, camera),
-        dot(frame.rotation[2].xyz, camera),
+        dot(globals.rotation[0].xyz, camera),
+        dot(globals.rotation[1].xyz, camera),
+        dot(globals.rotation[2].xyz, camera),
     );
     // Not `normalize`, which may go through a coarser reciprocal square root.
     let direction = world / sqrt(dot(world, world));
     rays[ray * march.stride] = vec4<f32>(direction, 0.0);
 
-    let origin = frame.origin.xyz;
+    let origin = globals.origin.xyz;
     let sx = slab(origin.x, direction.x);
     let sy = slab(origin.y, direction.y);
     let sz = slab(origin.z, direction.z);
@@ -63,7 +63,7 @@ fn main(thread: Thread) {
         // A miss: all samples behind the camera.
         near = -1.0;
         far = -1.0;
-    } else if frame.clamp_near == 1u {
+    } else if globals.clamp_near == 1u {
         near = max(near, 0.0);
     }
     let count = f32(march.coarse);

@@ -5,7 +5,7 @@
 
 #import gpavatar::activation::{lrelu, sigmoid_wide}
 #import gpavatar::bilinear::{corners, between}
-#import gpavatar::frame::Frame
+#import gpavatar::globals::Globals
 #import gpavatar::stored::{Stored, packed, unpacked}
 
 struct Conv {
@@ -45,7 +45,7 @@ const RESIDUAL_UPSAMPLED = 32u;
 const SIGMOID = 64u;
 
 @group(0) @binding(0) var<uniform> conv: Conv;
-@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(1) var<uniform> globals: Globals;
 @group(0) @binding(2) var<storage, read> input: array<Stored>; // [y][x][c]
 @group(0) @binding(4) var<storage, read> channels: array<Channels>; // [o]
 @group(0) @binding(5) var<storage, read> modulation: array<vec4<f32>>; // [layer][c]
@@ -70,7 +70,7 @@ fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
         value *= demodulation[conv.demodulation_offset + o];
     }
     if has(NOISE) {
-        value += noise[frame.noise_base + conv.noise_offset + pixel] * frame.noise_gain * conv.noise_gain;
+        value += noise[globals.noise_base + conv.noise_offset + pixel] * globals.noise_gain * conv.noise_gain;
     }
     value += channels[o].bias;
     if has(LRELU) {

@@ -2,7 +2,7 @@
 //
 // One thread per element; the same seed gives the same numbers.
 
-#import gpavatar::frame::Frame
+#import gpavatar::globals::Globals
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::random::gaussian
 
@@ -12,13 +12,13 @@ struct Noise {
 }
 
 @group(0) @binding(0) var<uniform> size: Noise;
-@group(0) @binding(1) var<uniform> frame: Frame;
+@group(0) @binding(1) var<uniform> globals: Globals;
 @group(0) @binding(2) var<storage, read_write> noise: array<f32>; // [stored|generated][count]
 
 @compute @workgroup_size(GROUP_SIZE)
 fn main(thread: Thread) {
     let i = thread_index(thread);
     if i < size.count {
-        noise[size.count + i] = gaussian(i, frame.seed);
+        noise[size.count + i] = gaussian(i, globals.seed);
     }
 }

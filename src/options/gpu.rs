@@ -103,11 +103,11 @@ impl GpuOptions {
         let default = Self::default();
         Ok(Self {
             adapter: get("GPAVATAR_ADAPTER"),
-            backends: one_of(&backends, "GPAVATAR_BACKEND", &get)?.unwrap_or(default.backends),
-            shaders: one_of(&shaders, "GPAVATAR_SHADERS", &get)?.unwrap_or(default.shaders),
-            kernels: one_of(&kernels, "GPAVATAR_KERNELS", &get)?,
-            subgroups: one_of(&switch, "GPAVATAR_SUBGROUPS", &get)?.unwrap_or(default.subgroups),
-            matrices: one_of(&switch, "GPAVATAR_MATRICES", &get)?.unwrap_or(default.matrices),
+            backends: one_of(&backends, "GPAVATAR_BACKEND", get)?.unwrap_or(default.backends),
+            shaders: one_of(&shaders, "GPAVATAR_SHADERS", get)?.unwrap_or(default.shaders),
+            kernels: one_of(&kernels, "GPAVATAR_KERNELS", get)?,
+            subgroups: one_of(&switch, "GPAVATAR_SUBGROUPS", get)?.unwrap_or(default.subgroups),
+            matrices: one_of(&switch, "GPAVATAR_MATRICES", get)?.unwrap_or(default.matrices),
             ..default
         })
     }

@@ -87,8 +87,8 @@ impl Encoder {
         } else {
             None
         };
-        let (frame, conditions) = self.uniform.with_noise(params::Frame::default(), noise);
-        let parts = [(bytemuck::bytes_of(&frame), &self.uniform.tensor)];
+        let (globals, conditions) = self.uniform.with_noise(params::Globals::default(), noise);
+        let parts = [(bytemuck::bytes_of(&globals), &self.uniform.tensor)];
         Uploads::once(gpu, commands, &parts)?;
         for (index, (pixels, warp)) in (0u32..).zip(&uploads) {
             let resources = [

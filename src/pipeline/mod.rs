@@ -6,8 +6,8 @@ mod slots;
 mod uniforms;
 
 pub(crate) use encoder::Encoder;
-pub(crate) use renderer::{FrameInput, Renderer};
-pub(crate) use slots::FrameSlot;
+pub(crate) use renderer::{RenderInput, Renderer};
+pub(crate) use slots::Slot;
 #[cfg(test)]
 pub(crate) use uniforms::camera_uniform;
 

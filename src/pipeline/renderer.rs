@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::slots::{FramePool, FrameSlot};
+use super::slots::{Slot, SlotPool};
 use super::uniforms::{Uniform, camera_uniform};
 use crate::drive::{Drive, Geometry, ResolvedDrive};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub(crate) struct Renderer {
     points: Tensor,
     uploads: Uploads,
     pub downloads: Downloads,
-    frames: FramePool,
+    frames: SlotPool,
     image: Tensor,
     low_res: Tensor,
     depth: Tensor,
@@ -122,7 +122,7 @@ impl Renderer {
         output::display(&mut b, &uniform.tensor, &image, &composite)?;
 
         let uploads =
-            size_of::<params::Frame>() as u64 + coefficients.bytes() + points.positions.bytes();
+            size_of::<params::Globals>() as u64 + coefficients.bytes() + points.positions.bytes();
         Ok(Self {
             program: b.finish()?,
             weight_bytes: net.bytes() + field.bytes(),
@@ -131,7 +131,7 @@ impl Renderer {
             points: points.positions,
             uploads: Uploads::new(uploads),
             downloads: Downloads::new(image.width(), image.height()),
-            frames: FramePool::default(),
+            frames: SlotPool::default(),
             image,
             low_res: composite.low_res,
             depth,
@@ -139,10 +139,10 @@ impl Renderer {
     }
 
     /// Memory for a frame's results.
-    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<Arc<FrameSlot>> {
+    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<Arc<Slot>> {
         let maps = [&self.image, &self.low_res];
         self.frames
-            .take(|| FrameSlot::new(gpu, &self.program, maps, &self.depth))
+            .take(|| Slot::new(gpu, &self.program, maps, &self.depth))
     }
 
     /// Records a frame, to the slot's texture. Its other results stay in working memory: see
@@ -151,14 +151,14 @@ impl Renderer {
         &self,
         gpu: &Gpu,
         encoder: &mut wgpu::CommandEncoder,
-        input: &FrameInput<'_>,
-        (avatar, slot): (&Bindings, &FrameSlot),
+        input: &RenderInput<'_>,
+        (avatar, slot): (&Bindings, &Slot),
         options: &RenderOptions,
         timer: Option<&mut Timer>,
     ) -> Result<()> {
-        let mut frame = camera_uniform(input.drive.camera);
-        frame.transparent = (options.background == Background::Transparent).into();
-        let (frame, mut conditions) = self.uniform.with_noise(frame, options.noise);
+        let mut globals = camera_uniform(input.drive.camera);
+        globals.transparent = (options.background == Background::Transparent).into();
+        let (globals, mut conditions) = self.uniform.with_noise(globals, options.noise);
         let given = match &input.drive.geometry {
             Geometry::Points(points) => pack::vec4s(points),
             Geometry::Coefficients { .. } => {
@@ -170,7 +170,7 @@ impl Renderer {
             gpu,
             encoder,
             &[
-                (bytemuck::bytes_of(&frame), &self.uniform.tensor),
+                (bytemuck::bytes_of(&globals), &self.uniform.tensor),
                 (
                     bytemuck::cast_slice(&input.coefficients),
                     &self.coefficients,
@@ -193,10 +193,10 @@ impl Renderer {
         encoder: &mut wgpu::CommandEncoder,
         low_res: &[f32],
     ) -> Result<Snapshot> {
-        let (frame, mut conditions) =
-            (self.uniform).with_noise(params::Frame::default(), Noise::Stored);
+        let (globals, mut conditions) =
+            (self.uniform).with_noise(params::Globals::default(), Noise::Stored);
         let parts = [
-            (bytemuck::bytes_of(&frame), &self.uniform.tensor),
+            (bytemuck::bytes_of(&globals), &self.uniform.tensor),
             (bytemuck::cast_slice(low_res), &self.low_res),
         ];
         Uploads::once(gpu, encoder, &parts)?;
@@ -211,7 +211,7 @@ impl Renderer {
     }
 
     /// Records copies of a frame's results, which are overwritten when working memory is used again.
-    pub(crate) fn keep(&self, encoder: &mut wgpu::CommandEncoder, slot: &FrameSlot) {
+    pub(crate) fn keep(&self, encoder: &mut wgpu::CommandEncoder, slot: &Slot) {
         self.image.copy_to(encoder, &slot.image);
         self.low_res.copy_to(encoder, &slot.low_res);
         self.depth.copy_to(encoder, &slot.depth);
@@ -219,13 +219,13 @@ impl Renderer {
 }
 
 /// A drive that fits its model, and the coefficients to upload for it.
-pub(crate) struct FrameInput<'a> {
+pub(crate) struct RenderInput<'a> {
     pub drive: ResolvedDrive<'a>,
     /// Packed for the head model; empty where points are given.
     coefficients: Vec<f32>,
 }
 
-impl<'a> FrameInput<'a> {
+impl<'a> RenderInput<'a> {
     /// `points` is the network's number of points, `shape` the identity's coefficients.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::gpu::{Bindings, Gpu, Program, Resource, Tensor};
 
 /// Memory for the results of one frame.
-pub(crate) struct FrameSlot {
+pub(crate) struct Slot {
     pub(crate) texture: wgpu::Texture,
     pub(crate) view: wgpu::TextureView,
     pub(crate) image: Tensor,
@@ -18,10 +18,10 @@ pub(crate) struct FrameSlot {
 
 /// All slots there are, of which those are free that nothing but the pool holds.
 #[derive(Default)]
-pub(crate) struct FramePool(Mutex<Vec<Arc<FrameSlot>>>);
+pub(crate) struct SlotPool(Mutex<Vec<Arc<Slot>>>);
 
-impl FramePool {
-    pub(super) fn take(&self, new: impl FnOnce() -> Result<FrameSlot>) -> Result<Arc<FrameSlot>> {
+impl SlotPool {
+    pub(super) fn take(&self, new: impl FnOnce() -> Result<Slot>) -> Result<Arc<Slot>> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let free = slots.iter().find(|slot| Arc::strong_count(slot) == 1);
         if let Some(slot) = free {
@@ -33,7 +33,7 @@ impl FramePool {
     }
 }
 
-impl FrameSlot {
+impl Slot {
     /// A slot for results that are as large as the working memory's.
     pub(super) fn new(
         gpu: &Gpu,

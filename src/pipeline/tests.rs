@@ -1,4 +1,4 @@
-use super::{FrameInput, Renderer};
+use super::{RenderInput, Renderer};
 use crate::camera::Camera;
 use crate::clusters::members;
 use crate::config::{ModelConfig, PointWeighting};
@@ -40,7 +40,7 @@ fn render(b: ProgramBuilder<'_>, weights: &Weights, cameras: &[Camera]) -> Vec<V
     let slot = renderer.slot(gpu).unwrap();
     let picture = |camera: &Camera| {
         let drive = Drive::points(points.clone()).camera(*camera);
-        let frame = FrameInput::new(&drive, config.points, None, &[]).unwrap();
+        let frame = RenderInput::new(&drive, config.points, None, &[]).unwrap();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let options = RenderOptions::default();
         let bindings = (&avatar, &*slot);

@@ -16,8 +16,8 @@ pub(super) struct Uniform {
 
 impl Uniform {
     pub(super) fn new(gpu: &Gpu, net: &StyleUnet) -> Result<Self> {
-        let zero = params::Frame::default();
-        let tensor = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&zero))?;
+        let zero = params::Globals::default();
+        let tensor = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&zero))?;
         Ok(Self {
             tensor,
             noise_elements: net.noise_elements(),
@@ -27,28 +27,28 @@ impl Uniform {
     /// `frame` with the noise of a recording, and the conditions of that noise.
     pub(super) fn with_noise(
         &self,
-        mut frame: params::Frame,
+        mut globals: params::Globals,
         noise: Noise,
-    ) -> (params::Frame, Conditions) {
+    ) -> (params::Globals, Conditions) {
         let mut conditions = Conditions::default();
         match noise {
-            Noise::Stored => frame.noise_gain = 1.0,
-            Noise::Zero => frame.noise_gain = 0.0,
+            Noise::Stored => globals.noise_gain = 1.0,
+            Noise::Zero => globals.noise_gain = 0.0,
             Noise::Seeded(seed) => {
-                frame.noise_gain = 1.0;
-                frame.noise_base = self.noise_elements;
-                frame.seed = [seed as u32, (seed >> 32) as u32];
+                globals.noise_gain = 1.0;
+                globals.noise_base = self.noise_elements;
+                globals.seed = [seed as u32, (seed >> 32) as u32];
                 conditions.generated_noise = true;
             }
         }
-        (frame, conditions)
+        (globals, conditions)
     }
 }
 
-pub(crate) fn camera_uniform(camera: &Camera) -> params::Frame {
+pub(crate) fn camera_uniform(camera: &Camera) -> params::Globals {
     let origin = camera.origin();
     let transform = camera.transform;
-    params::Frame {
+    params::Globals {
         rotation: transform.map(|row| [row[0], row[1], row[2], 0.0]),
         origin: [origin.x, origin.y, origin.z, 0.0],
         focal: camera.focal,

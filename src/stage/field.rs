@@ -117,7 +117,7 @@ impl Field {
         &self,
         b: &mut ProgramBuilder<'_>,
         config: &ModelConfig,
-        frame: &Tensor,
+        globals: &Tensor,
         rays: &Rays,
         pass: &Pass,
         (points, neighbours): (&Points, &Neighbours),
@@ -146,7 +146,7 @@ impl Field {
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
                 .uniform("march", rays.layout)
                 .uniform("field", parameters)
-                .bind("frame", frame)
+                .bind("globals", globals)
                 .bind("rays", &rays.tensor)
                 .bind("depths", &pass.depths)
                 .bind("points", &points.positions)

@@ -31,7 +31,7 @@ pub(crate) fn depth(
 /// Plans the 8-bit picture; the frame's texture is bound later as `output`.
 pub(crate) fn display(
     b: &mut ProgramBuilder<'_>,
-    frame: &Tensor,
+    globals: &Tensor,
     image: &Tensor,
     composite: &Composite,
 ) -> Result<()> {
@@ -48,7 +48,7 @@ pub(crate) fn display(
                     ..Default::default()
                 },
             )
-            .bind("frame", frame)
+            .bind("globals", globals)
             .bind("image", image)
             .bind("extent", &composite.extent)
             .threads([size, size, 1])

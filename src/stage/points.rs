@@ -72,7 +72,7 @@ impl Points {
         &self,
         b: &mut ProgramBuilder<'_>,
         config: &ModelConfig,
-        frame: &Tensor,
+        globals: &Tensor,
         rays: &Rays,
         pass: &Pass,
     ) -> Result<Neighbours> {
@@ -119,7 +119,7 @@ impl Points {
             Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
                 .uniform("march", layout)
                 .uniform("search", parameters)
-                .bind("frame", frame)
+                .bind("globals", globals)
                 .bind("rays", &rays.tensor)
                 .bind("depths", &pass.depths)
                 .bind("points", &self.positions)

@@ -43,7 +43,7 @@ impl Rays {
     pub(crate) fn generate(
         b: &mut ProgramBuilder<'_>,
         config: &ModelConfig,
-        frame: &Tensor,
+        globals: &Tensor,
     ) -> Result<(Self, Pass)> {
         let layout = params::Rays {
             side: config.low_res_size,
@@ -67,7 +67,7 @@ impl Rays {
         b.dispatch(
             Dispatch::new("rays", &kernel)
                 .uniform("march", layout)
-                .bind("frame", frame)
+                .bind("globals", globals)
                 .bind("rays", &tensor)
                 .bind("depths", &depths)
                 .row_of_threads(layout.count)

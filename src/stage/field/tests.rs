@@ -157,11 +157,11 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         ("members", Resource::Tensor(&members)),
     ];
     let plan = |b: &mut ProgramBuilder<'_>| {
-        let frame = params::Frame {
+        let globals = params::Globals {
             origin: scene.origin.extend(f32::NAN).to_array(),
             ..Default::default()
         };
-        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+        let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
         let rays = Rays {
             layout,
             tensor: input(gpu, &records.concat()),
@@ -178,7 +178,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         };
         field.view(b, &rays).unwrap();
         field
-            .radiance(b, config, &frame, &rays, &pass, (&points, &neighbours))
+            .radiance(b, config, &globals, &rays, &pass, (&points, &neighbours))
             .unwrap()
     };
     let whole = run_whole(gpu, formats, &outside, plan);

@@ -142,15 +142,15 @@ impl Picture {
             .map(|a| [*a, f32::NAN, f32::NAN, f32::NAN])
             .collect();
         let (_, composite) = composite(gpu, &extents);
-        let frame = params::Frame {
+        let globals = params::Globals {
             transparent: transparent.into(),
             ..Default::default()
         };
         let target = Target::new(gpu, self.size() as u32);
         run(gpu, &[("output", Resource::Texture(&target.view))], |b| {
-            let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+            let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
             let image = input_map(gpu, image);
-            display(b, &frame, &image, &composite).unwrap();
+            display(b, &globals, &image, &composite).unwrap();
         });
         target.read(gpu)
     }

@@ -247,7 +247,7 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
         stride: 3,
         ..Default::default()
     };
-    let frame = params::Frame {
+    let globals = params::Globals {
         origin: scene.origin.extend(f32::NAN).to_array(),
         ..Default::default()
     };
@@ -255,7 +255,7 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
     let members = input(gpu, &members(&triples));
     let outside = [("members", Resource::Tensor(&members))];
     let plan = |b: &mut ProgramBuilder<'_>| {
-        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+        let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
         let record = |d: &Vec3| [d.extend(f32::NAN).to_array(), [f32::NAN; 4], [f32::NAN; 4]];
         let records: Vec<_> = scene.directions.iter().map(record).collect();
         let rays = Rays {
@@ -269,7 +269,7 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
         };
         let positions = input(gpu, &pack::vec4s(&triples));
         let points = Points::cluster(b, &config, positions).unwrap();
-        points.nearest(b, &config, &frame, &rays, &pass).unwrap()
+        points.nearest(b, &config, &globals, &rays, &pass).unwrap()
     };
     let found = run_whole(gpu, Formats::F32, &outside, plan);
     let words: Vec<[u32; 4]> = read(gpu, &found.tensor);

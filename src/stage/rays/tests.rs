@@ -51,13 +51,13 @@ fn generate(gpu: &Gpu, camera: &Camera, side: usize, coarse: usize) -> Generated
 
 /// With the camera moved to just this origin.
 fn generate_at(gpu: &Gpu, camera: &Camera, origin: Vec3, side: usize, coarse: usize) -> Generated {
-    let frame = params::Frame {
+    let globals = params::Globals {
         origin: origin.extend(f32::NAN).to_array(),
         ..camera_uniform(camera)
     };
     let (rays, pass) = run(gpu, &[], |b| {
-        let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
-        Rays::generate(b, &config(side, coarse, 2, 4), &frame).unwrap()
+        let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
+        Rays::generate(b, &config(side, coarse, 2, 4), &globals).unwrap()
     });
     let records: Vec<[f32; 4]> = read(gpu, &rays.tensor);
     let direction = |record: &[[f32; 4]]| {

@@ -399,7 +399,7 @@ fn channels(gpu: &Gpu, name: &str, scales: &[f32], bias: &[f32]) -> Result<Tenso
 /// Tensors that a convolution reads and writes besides its weights.
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'a> {
-    pub frame: &'a Tensor,
+    pub globals: &'a Tensor,
     pub input: &'a Tensor,
     pub modulation: &'a Tensor,
     pub demodulation: &'a Tensor,
@@ -597,7 +597,7 @@ impl Conv {
     ) -> Dispatch {
         dispatch
             .uniform("conv", parameters)
-            .bind("frame", operands.frame)
+            .bind("globals", operands.globals)
             .bind("input", operands.input)
             .bind("weights", &self.weights)
             .bind("channels", channels)
@@ -630,10 +630,10 @@ impl Conv {
             [1, pack::padded(self.shape.inputs), 1],
         )?;
         let dummy = b.tensor("timed", Format::F32, [1, 4, 1])?;
-        let frame = params::Frame::default();
-        let frame = Tensor::uniform(b.gpu(), "timed", bytemuck::bytes_of(&frame))?;
+        let globals = params::Globals::default();
+        let globals = Tensor::uniform(b.gpu(), "timed", bytemuck::bytes_of(&globals))?;
         let operands = Operands {
-            frame: &frame,
+            globals: &globals,
             input: &input,
             modulation: &modulation,
             demodulation: &dummy,

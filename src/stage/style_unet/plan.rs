@@ -20,14 +20,14 @@ impl StyleUnet {
         &self,
         b: &mut ProgramBuilder<'_>,
         input: &Tensor,
-        frame: &Tensor,
+        globals: &Tensor,
         sigmoid: bool,
     ) -> Result<Tensor> {
         let map = converted(b, input, b.formats().maps)?;
         let mut plan = Plan {
             net: self,
             b,
-            frame,
+            globals,
         };
         let output = plan.network(&map, sigmoid)?;
         if map.format() != input.format() {
@@ -78,7 +78,7 @@ struct Style {
 struct Plan<'a, 'b> {
     net: &'a StyleUnet,
     b: &'a mut ProgramBuilder<'b>,
-    frame: &'a Tensor,
+    globals: &'a Tensor,
 }
 
 impl Plan<'_, '_> {
@@ -214,7 +214,7 @@ impl Plan<'_, '_> {
 
     /// The style, and from it the modulation and demodulation of all layers.
     fn style(&mut self, bottom: &Tensor) -> Result<Style> {
-        let (net, frame) = (self.net, self.frame);
+        let (net, globals) = (self.net, self.globals);
         let mut modulation = converted(self.b, bottom, Format::F32)?;
         for (i, layer) in net.style.iter().enumerate() {
             let y = self.linear(layer, &modulation)?;
@@ -257,7 +257,7 @@ impl Plan<'_, '_> {
                         ..Default::default()
                     },
                 )
-                .bind("frame", frame)
+                .bind("globals", globals)
                 .bind("noise", &net.noise)
                 .row_of_threads(count)
                 .when(When::GeneratedNoise)
@@ -307,7 +307,7 @@ impl Plan<'_, '_> {
         };
         let dummy = &net.dummy;
         let operands = Operands {
-            frame: self.frame,
+            globals: self.globals,
             input,
             modulation: style.map_or(dummy, |style| &style.modulation),
             demodulation: style.map_or(dummy, |style| &style.demodulation),

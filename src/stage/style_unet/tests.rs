@@ -84,14 +84,15 @@ fn the_stage_plans_what_the_twin_computes() {
             for gpu in devices.into_iter().chain(matrices()) {
                 let tuner = Tuner::new(gpu, &Tuning::Estimate).unwrap();
                 let net = StyleUnet::new((gpu, &tuner), &weights, &network, formats).unwrap();
-                let frame = params::Frame {
+                let globals = params::Globals {
                     noise_gain: gain,
                     ..Default::default()
                 };
-                let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+                let globals =
+                    Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
                 let found = run_in(gpu, formats, &[], |b| {
                     let input = input_map(gpu, &picture);
-                    net.plan(b, &input, &frame, false).unwrap()
+                    net.plan(b, &input, &globals, false).unwrap()
                 });
                 let size = network.output;
                 assert_eq!(found.shape, [size, size, network.out_channels]);

@@ -243,18 +243,18 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
         flags,
         ..Default::default()
     };
-    let frame = params::Frame {
+    let globals = params::Globals {
         noise_base: 8,
         noise_gain: data.noise_gain / parameters.noise_gain,
         ..Default::default()
     };
-    let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+    let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
     let [operand, shift] = &data.operands;
     let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
     let elements = (width * height * pack::padded(case.outputs)) as usize;
     let result = stored_output(gpu, case.format(), elements);
     let operands = Operands {
-        frame: &frame,
+        globals: &globals,
         input: &stored_map(gpu, case.format(), &data.input),
         modulation: &input(gpu, &behind(3, &data.modulation)),
         demodulation: &input(gpu, &behind(2, &data.demodulation)),

@@ -3,11 +3,11 @@ use crate::gpu::{Dispatch, Gpu, Tensor};
 use crate::stage::testing::*;
 
 pub(super) fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32> {
-    let frame = params::Frame {
+    let globals = params::Globals {
         seed,
         ..Default::default()
     };
-    let frame = Tensor::uniform(gpu, "frame", bytemuck::bytes_of(&frame)).unwrap();
+    let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
     let kernel = gpu.kernel(&kernels::NOISE, &[]).unwrap();
     let parameters = params::Noise {
         count: count as u32,
@@ -18,7 +18,7 @@ pub(super) fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32
         b.dispatch(
             Dispatch::new("noise", &kernel)
                 .uniform("size", parameters)
-                .bind("frame", &frame)
+                .bind("globals", &globals)
                 .bind("noise", &maps)
                 .row_of_threads(count as u32),
         );

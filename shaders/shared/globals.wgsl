@@ -1,7 +1,7 @@
-#define_import_path gpavatar::frame
+#define_import_path gpavatar::globals
 
 // The values that change from frame to frame, except for the head's coefficients.
-struct Frame {
+struct Globals {
     // Rows of the world-to-camera rotation R (row vectors: x_cam = x R + T); w unused.
     rotation: array<vec4<f32>, 3>,
     // Camera centre -R T; w unused.
