@@ -7,13 +7,13 @@ pub(crate) const NOBODY: u32 = u32::MAX;
 
 /// How points are spread over clusters.
 #[derive(Clone, Copy)]
-pub(crate) struct Layout {
+pub(crate) struct ClusterLayout {
     pub clusters: u32,
     /// Places of a cluster.
     pub capacity: u32,
 }
 
-impl Layout {
+impl ClusterLayout {
     /// Few enough places that a cluster is small in space.
     const MOST: u32 = 16;
     /// Clusters of a group.
@@ -37,7 +37,7 @@ impl Layout {
 /// The points are halved again and again along their longest extent, into parts in proportion to
 /// the clusters that they are to fill: consecutive clusters are neighbours.
 pub(crate) fn members(points: &[[f32; 3]]) -> Vec<u32> {
-    let layout = Layout::new(points.len() as u32);
+    let layout = ClusterLayout::new(points.len() as u32);
     let mut order: Vec<u32> = (0..points.len() as u32).collect();
     let mut members = Vec::with_capacity((layout.clusters * layout.capacity) as usize);
     split(points, &mut order, layout.clusters, &mut |cluster| {

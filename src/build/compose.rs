@@ -1,9 +1,10 @@
-//! Composes a kernel with everything that it imports into one text, all names in one scope.
+//! Composes a kernel and everything that it imports into one text with one scope.
 //!
-//! The preprocessor knows `#import path::item` and `#import path::{item, item}`, also over lines, and
-//! `#ifdef`, `#ifndef`, `#else` and `#endif`, also around imports. A module is added once, behind
-//! what it imports; directives such as `enable` come first. A file uses only what it declares or
-//! imports. Every line remembers where it comes from, so that errors name the file and the line.
+//! The preprocessor handles `#import path::item` and `#import path::{item, item}`, also over
+//! several lines, and `#ifdef`, `#ifndef`, `#else` and `#endif`, also around imports. Each module
+//! is added once, after its own imports; directives such as `enable` come first. A file uses only
+//! names that it declares or imports. Every line keeps its origin, so that errors name the file and
+//! the line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -48,14 +49,14 @@ struct Part<'a> {
 
 /// A kernel's self-contained text.
 pub struct Composed<'a> {
-    /// One line each of `lines`.
+    /// Its lines correspond to `lines`.
     pub text: String,
     lines: Vec<Line<'a>>,
-    /// The definitions that its files ask for.
+    /// Definitions that its files test.
     pub asked: BTreeSet<&'a str>,
 }
 
-/// All files, and what they may be composed under.
+/// All files, and the definitions that they may test.
 pub struct Composer<'a> {
     files: &'a Files,
     /// Import path -> file.
@@ -111,7 +112,7 @@ impl<'a> Composer<'a> {
         Ok(Composed { text, lines, asked })
     }
 
-    /// Adds a file behind everything that it imports.
+    /// Adds a file after everything that it imports.
     fn add(
         &self,
         file: &'a str,
@@ -140,7 +141,7 @@ impl<'a> Composer<'a> {
         asked: &mut BTreeSet<&'a str>,
     ) -> Result<Part<'a>, String> {
         let mut part = Part::default();
-        // The lines of the conditions that a line is in, and whether their branch is taken.
+        // The enclosing conditionals, and whether each one's branch is taken.
         let mut branches: Vec<(Line<'a>, bool)> = Vec::new();
         let mut depth = 0;
         let texts = self.files[file]
@@ -240,7 +241,7 @@ fn check(parts: &BTreeMap<&str, Part<'_>>) -> Result<(), String> {
                 .iter()
                 .flat_map(|line| words(line.text).map(move |word| (line, word)))
         };
-        // Locals, parameters and members may be called as something elsewhere.
+        // Locals, parameters and members may share a name with another file's item.
         let own = words()
             .filter(|(_, word)| word.labels)
             .map(|(_, word)| word.name);
@@ -265,9 +266,9 @@ fn check(parts: &BTreeMap<&str, Part<'_>>) -> Result<(), String> {
 
 struct Word<'a> {
     name: &'a str,
-    /// It follows a dot.
+    /// Whether it follows a dot.
     member: bool,
-    /// A colon follows: the name is a parameter's or a member's.
+    /// Whether a colon follows: the name of a parameter or member.
     labels: bool,
 }
 
@@ -286,7 +287,7 @@ fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
-/// The name that a line declares first.
+/// The first name that a line declares.
 fn declared(text: &str) -> Option<&str> {
     let mut words = words(text);
     let keyword = words.find(|word| {
@@ -303,7 +304,7 @@ fn declared(text: &str) -> Option<&str> {
 }
 
 impl Composed<'_> {
-    /// File of the line that a byte of the text is in.
+    /// The file that a position of the text comes from.
     pub fn file(&self, span: naga::Span) -> Option<&str> {
         self.line(span).map(|line| line.file)
     }
@@ -320,7 +321,7 @@ impl Composed<'_> {
         format!("{what}{}", places.collect::<String>())
     }
 
-    /// The text's module, with nothing that it does not use.
+    /// Parses the text.
     pub fn parse(&self) -> Result<naga::Module, String> {
         naga::front::wgsl::parse_str(&self.text).map_err(|error| {
             let labels = error
@@ -330,7 +331,7 @@ impl Composed<'_> {
         })
     }
 
-    /// Checks a module of the text for a device with `capabilities`.
+    /// Validates a module of the text for a device with `capabilities`.
     pub fn validate(
         &self,
         module: &naga::Module,

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::compose::{Composer, Files};
 use super::reflect::{BindingKind, Kernel, Scalar, Struct};
 
-/// The definitions of the numeric formats in which the library runs, each with more in 16 bits.
+/// Definitions of the library's numeric formats, each with more in 16 bits than the one before.
 const FORMATS: [&[&str]; 4] = [
     &[],
     &["WEIGHTS_SNORM16", "SAMPLES_F16"],
@@ -18,25 +18,25 @@ const FORMATS: [&[&str]; 4] = [
         "ARITHMETIC_F16",
     ],
 ];
-/// Cooperative matrices of 16 x 16 in place of 8 x 8. Kernels that ask for it multiply maps in 16 bits.
+/// Cooperative matrices of 16x16 instead of 8x8. Kernels that test it multiply 16-bit maps.
 const MATRIX_16: &str = "MATRIX_16";
-/// Products of matrices that any device can compute, for tests.
+/// Emulates cooperative matrices on any device, for tests.
 const EMULATED_MATRICES: &str = "EMULATED_MATRICES";
 
-/// The kernels that are written besides those that every WebGPU device runs.
+/// Kernels that are written in addition to those for every WebGPU device.
 #[derive(Clone, Copy)]
 pub struct Options {
     /// Kernels that need features.
     pub special: bool,
-    /// Kernels of emulated matrices.
+    /// Kernels with emulated matrices.
     pub emulated: bool,
 }
 
-/// A static: a kernel, and the same for other numeric formats.
+/// A kernel that becomes a static, with its variants for other numeric formats.
 struct Entry<'a> {
     /// `folder/file` below `shaders/`.
     file: &'a str,
-    /// Distinguishes the static from others of the file.
+    /// Distinguishes several statics of one file.
     suffix: &'static str,
     kernel: Kernel,
     variants: Vec<Kernel>,
@@ -114,7 +114,7 @@ pub fn kernels(files: &Files, options: Options) -> Result<String, String> {
     Ok(text)
 }
 
-/// The statics of a file. Definitions that its texts do not ask for make no variant.
+/// The statics of a file. Definitions that it does not test make no variant.
 fn compose<'a>(
     composer: &Composer<'a>,
     file: &'a str,
@@ -203,8 +203,7 @@ fn source(file: &str, kernel: &Kernel, variants: &str, options: Options) -> Stri
     )
 }
 
-/// File -> its scalar constants. Those that depend on the definitions are left out: such a name is no
-/// constant of the file.
+/// Scalar constants by file, without constants whose values depend on the definitions.
 fn constants<'a>(kernels: impl Iterator<Item = &'a Kernel>) -> BTreeMap<&'a str, String> {
     let mut values: BTreeMap<_, Option<&Scalar>> = BTreeMap::new();
     for (place, value) in kernels.flat_map(|kernel| &kernel.constants) {

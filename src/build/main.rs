@@ -1,9 +1,9 @@
 //! Build script: turns `shaders/` into `$OUT_DIR/kernels.rs`.
 //!
-//! Every WGSL file that no other one imports is a kernel. It is composed with its imports, checked,
-//! and written as one self-contained text, together with what the host must know of it: bindings,
-//! workgroup size, overrides, constants and the Rust twins of its uniform structs. Shader errors are
-//! build errors, and neither the crate nor a browser build carries a preprocessor.
+//! Every WGSL file that no other file imports is a kernel. It is composed with its imports,
+//! validated, and written as one self-contained text with its reflection: bindings, workgroup size,
+//! overrides, constants and the Rust twins of its uniform structs. Shader errors are build errors,
+//! and neither the crate nor a browser build carries a preprocessor.
 
 mod compose;
 mod emit;
@@ -20,7 +20,7 @@ fn main() {
     let mut files = compose::Files::new();
     read_shaders(&root.join("shaders"), "", &mut files);
     let options = emit::Options {
-        // A page is the better for every kilobyte that it lacks.
+        // Browsers run none of these kernels. Without them the page is smaller.
         special: std::env::var("CARGO_CFG_TARGET_ARCH").unwrap() != "wasm32",
         emulated: std::env::var("CARGO_FEATURE_REFERENCE").is_ok(),
     };

@@ -16,9 +16,9 @@ pub struct Kernel {
     pub workgroup_size: [u32; 3],
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
-    /// It has subgroup operations.
+    /// Whether it uses subgroup operations.
     pub subgroups: bool,
-    /// It has variables of 16 bits.
+    /// Whether it has 16-bit variables.
     pub half_arithmetic: bool,
     /// Rows and columns of its cooperative matrices.
     pub matrices: Option<u32>,
@@ -75,7 +75,7 @@ pub struct Field {
 impl Kernel {
     pub fn new(composed: &Composed<'_>, definitions: Vec<&'static str>) -> Result<Self, String> {
         let mut module = composed.parse()?;
-        // Adapters without a capability are given other kernels.
+        // Adapters without a capability run other kernels.
         composed.validate(&module, Capabilities::all())?;
         let constants = constants(&module, composed);
         naga::compact::compact(&mut module, naga::compact::KeepUnused::No);

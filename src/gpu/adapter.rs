@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::options::GpuOptions;
 
-/// Rows and columns of the largest cooperative matrices that take numbers of 16 bits and sum in 32.
+/// Side of the largest cooperative matrices with `f16` factors and `f32` sums.
 pub(super) fn matrix_size(adapter: &wgpu::Adapter) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
@@ -50,12 +50,12 @@ pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter
             let found = adapter.get_info().name.to_lowercase();
             found.contains(&name)
         };
-        // Among equals the first is chosen: a primary backend before GL.
+        // The first of equal adapters wins: primary backends before GL.
         best = best
             .into_iter()
             .chain(found.into_iter().filter(named))
             .min_by_key(rank);
-        // GL is only opened where no other backend has a GPU.
+        // GL is opened only if no other backend has a GPU.
         if best.as_ref().is_some_and(|best| rank(best) < SOFTWARE) {
             break;
         }
@@ -80,7 +80,7 @@ fn rank(adapter: &wgpu::Adapter) -> u32 {
     }
 }
 
-/// The error that says what was asked for, and what there is on any backend.
+/// The error with the request and the adapters of all backends.
 #[cfg(not(target_arch = "wasm32"))]
 async fn no_adapter(options: &GpuOptions) -> Error {
     let mut reason = if options.backends == wgpu::Backends::all() {

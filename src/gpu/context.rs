@@ -26,7 +26,7 @@ struct Inner {
     info: wgpu::AdapterInfo,
     shaders: ShaderChecks,
     kind: AdapterKind,
-    /// Rows and columns of the cooperative matrices that kernels may use.
+    /// Side of the cooperative matrices that kernels may use.
     matrices: Option<u32>,
     poison: bool,
     evictor: Option<Evictor>,
@@ -34,15 +34,15 @@ struct Inner {
     failure: Arc<Mutex<Failure>>,
 }
 
-/// Copying one to the other fills the caches with unrelated data.
+/// Copying one buffer to the other fills the caches with unrelated data.
 struct Evictor([wgpu::Buffer; 2]);
 
-/// What the device reported between two checks.
+/// A failure that the device has reported.
 #[derive(Default)]
 struct Failure {
-    /// The first reason: later ones follow from it.
+    /// The first reason; later failures follow from it.
     reason: Option<String>,
-    /// A lost device stays lost, whoever has been told.
+    /// A lost device stays lost, even after a check has reported it.
     lost: bool,
 }
 
@@ -80,8 +80,8 @@ impl Gpu {
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
         if options.matrices && matrix_size(&adapter).is_some() {
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            // SAFETY: this acknowledges that the feature may have bugs. The user, who was told so,
-            // has asked for it.
+            // SAFETY: this acknowledges that the feature may have bugs. It is off by default, and
+            // the documentation of `GpuOptions::matrices` warns of them.
             experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let (device, queue) = adapter
@@ -108,8 +108,8 @@ impl Gpu {
         gpu.inner
             .device
             .set_device_lost_callback(move |reason, message| {
-                // Dropping the device is not a failure, but natively only: a browser destroys devices
-                // of its own accord.
+                // Dropping the device is not a failure natively. A browser destroys devices of its
+                // own accord.
                 let dropped = cfg!(not(target_arch = "wasm32"))
                     && reason == wgpu::DeviceLostReason::Destroyed;
                 if !dropped {
@@ -119,12 +119,12 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Runs on a device of the host application, which keeps its own error handlers.
+    /// Uses a device of the host application, which keeps its own error handlers.
     ///
-    /// [`Gpu::required_limits`] are enough, and less where no kernel needs it. No feature is needed:
-    /// [`Gpu::optional_features`] and
-    /// [`EXPERIMENTAL_COOPERATIVE_MATRIX`](wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) are used
-    /// if the device has them, and other kernels run if it has not.
+    /// [`Gpu::required_limits`] suffice; lower limits are accepted if every kernel fits. No feature
+    /// is required: [`Gpu::optional_features`] and
+    /// [`EXPERIMENTAL_COOPERATIVE_MATRIX`](wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) are
+    /// used if the device has them.
     ///
     /// # Errors
     /// [`Error::Limit`] if a limit is too small for a kernel.
@@ -216,25 +216,24 @@ impl Gpu {
         )
     }
 
-    /// Kind of processor that the kernels are chosen for.
+    /// The kind of processor that kernels are chosen for.
     #[must_use]
     pub fn kind(&self) -> AdapterKind {
         self.inner.kind
     }
 
-    /// Whether the kernels that need subgroups can run: eight threads hand each other values
-    /// without memory.
+    /// Whether kernels that need subgroups of at least eight threads can run.
     pub(crate) fn has_subgroups(&self) -> bool {
         self.inner.info.subgroup_min_size >= 8 && self.runs_all(wgpu::Features::SUBGROUP)
     }
 
-    /// Whether kernels can compute with numbers of 16 bits.
+    /// Whether kernels can compute in `f16`.
     pub(crate) fn has_half_arithmetic(&self) -> bool {
         self.runs_all(wgpu::Features::SHADER_F16)
     }
 
-    /// Rows and columns of the cooperative matrices that kernels can multiply, if the user asked for
-    /// them and the device has any that fit.
+    /// Side of the cooperative matrices that kernels may use, if they were asked for and the device
+    /// supports a suitable size.
     pub(crate) fn matrices(&self) -> Option<u32> {
         let limits = self.inner.device.limits();
         let features = self.inner.device.features();
@@ -246,8 +245,8 @@ impl Gpu {
         })
     }
 
-    /// Whether all kernels that need exactly these features can run. Not in browsers: there the
-    /// kernels without features are nearly as fast, and the others are left out to make the page small.
+    /// Whether all kernels that need exactly these features can run. Never in browsers: kernels
+    /// without features are nearly as fast there, and leaving out the others keeps the page small.
     fn runs_all(&self, features: wgpu::Features) -> bool {
         if cfg!(target_arch = "wasm32") {
             return false;
@@ -272,13 +271,13 @@ impl Gpu {
         &self.inner.queue
     }
 
-    /// Whether profiles are made of GPU timestamps: the feature `profiler` is on, and the device
-    /// has timestamp queries that can be trusted. In a browser nothing else can time a kernel.
+    /// Whether profiles use GPU timestamps: the feature `profiler` is on, and the device has
+    /// reliable timestamp queries. Without them a browser cannot time kernels.
     #[must_use]
     pub fn has_timestamps(&self) -> bool {
         let features = self.inner.device.features();
-        // Mesa's llvmpipe takes them late, once a texture is in use: natively the wall clock is the
-        // better one on CPU implementations.
+        // Mesa's llvmpipe takes timestamps late once a texture is in use. Natively the wall clock
+        // is more accurate on CPU implementations.
         let trusted =
             cfg!(target_arch = "wasm32") || self.inner.info.device_type != wgpu::DeviceType::Cpu;
         cfg!(feature = "profiler") && features.contains(wgpu::Features::TIMESTAMP_QUERY) && trusted
@@ -292,7 +291,7 @@ impl Gpu {
         self.inner.poison
     }
 
-    /// Records what empties the caches, if the options ask for it. Says whether they do.
+    /// Records copies that evict the caches, if the options ask for it. Returns whether they do.
     pub(super) fn evict(&self, encoder: &mut wgpu::CommandEncoder) -> bool {
         let Some(Evictor([from, to])) = &self.inner.evictor else {
             return false;
@@ -311,7 +310,7 @@ impl Gpu {
         constants: &[(&'static str, u32)],
     ) -> Result<Arc<Kernel>> {
         let key = (source.name, constants.to_vec());
-        // Held while compiling: two threads that want one kernel get one kernel.
+        // Held while compiling, so that two threads do not compile the same kernel.
         let mut kernels = self
             .inner
             .kernels
@@ -340,8 +339,8 @@ impl Gpu {
 
     /// Completes when the device has executed all that was submitted so far.
     ///
-    /// In a browser this is how to learn whether work that was only submitted (setting a model up,
-    /// building an avatar, rendering) has failed. Natively it [waits](Gpu::wait).
+    /// In a browser this reports whether submitted work (setting a model up, building an avatar,
+    /// rendering) has failed. Natively it [waits](Gpu::wait).
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed; `what` is what was being done.
@@ -351,9 +350,9 @@ impl Gpu {
             // The receiver is gone only if this future was dropped.
             let _ = sender.send(());
         });
-        // A browser calls back by itself; natively somebody has to poll.
+        // Browsers poll by themselves; a native device has to be polled.
         self.wait(what)?;
-        // A sender that was dropped says that the device is gone, which the check tells better.
+        // A dropped sender means that the device is gone. The check has the better message.
         let _ = receiver.await;
         self.check(what)
     }
@@ -373,8 +372,7 @@ impl Gpu {
         self.check(what)
     }
 
-    /// Waits until a submission is done, whatever was submitted after it. In a browser this returns
-    /// at once.
+    /// Waits until a submission is done, but not for later ones. In a browser this returns at once.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
@@ -385,14 +383,14 @@ impl Gpu {
         };
         match self.inner.device.poll(until) {
             Ok(_) => self.check(what),
-            // A refused submission, for one. Waiting for all of them gets the device's reason.
+            // A refused submission, for example. Waiting for all work reports the device's reason.
             Err(_) => self.wait(what),
         }
     }
 
-    /// Whether the device was lost: nothing runs on it any more, and a new one has to be requested.
+    /// Whether the device was lost and a new one has to be requested.
     ///
-    /// Known for devices of [`Gpu::request`]; a host keeps watch over its own.
+    /// Known only for devices of [`Gpu::request`]; a host watches its own device.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         let failure = self.inner.failure.lock();
@@ -428,7 +426,7 @@ impl std::fmt::Debug for Gpu {
 }
 
 impl Evictor {
-    /// Several times what the last level of a cache holds.
+    /// Several times the size of a last-level cache.
     const BYTES: u64 = 128 << 20;
 
     fn new(device: &wgpu::Device) -> Self {

@@ -10,21 +10,21 @@ use crate::{Error, Result};
 
 const WHAT: &str = "reading back";
 
-/// Notice of a staging buffer that is mapped for reading once its submission is done.
+/// Signals that a staging buffer is mapped for reading, once its submission is done.
 pub(crate) struct Mapping(oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>);
 
 impl Mapping {
-    /// Asks for `staging` to be mapped after the submission of what is being recorded.
+    /// Requests that `staging` is mapped once the encoder's submission is done.
     pub(super) fn on_submit(encoder: &mut wgpu::CommandEncoder, staging: &wgpu::Buffer) -> Self {
         let (sender, receiver) = oneshot::channel();
         encoder.map_buffer_on_submit(staging, wgpu::MapMode::Read, .., move |result| {
-            // The receiver is gone only if nobody wants the result any more.
+            // The receiver is gone only if the result is not wanted any more.
             let _ = sender.send(result);
         });
         Self(receiver)
     }
 
-    /// Completes when the buffer is mapped. Work that was submitted later is not waited for.
+    /// Completes when the buffer is mapped. It does not wait for work submitted later.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
@@ -33,7 +33,7 @@ impl Mapping {
         gpu: &Gpu,
         submission: &wgpu::SubmissionIndex,
     ) -> Result<()> {
-        // A browser completes the mapping by itself; natively somebody has to poll.
+        // Browsers poll by themselves; a native device has to be polled.
         gpu.wait_for(WHAT, submission)?;
         (&mut self.0)
             .await
@@ -61,8 +61,8 @@ fn failed(reason: String) -> Error {
 
 /// Staging buffers for pictures of one size. Cloning shares them.
 ///
-/// A buffer comes back when its picture has been read, so that once there are as many as pictures
-/// on their way, nothing is allocated.
+/// A buffer returns when its picture has been read, so nothing is allocated once there are as many
+/// buffers as pictures in flight.
 #[derive(Clone)]
 pub(crate) struct Downloads {
     width: u32,
@@ -78,7 +78,7 @@ pub(crate) struct Download {
 }
 
 impl Downloads {
-    /// Free buffers that are kept; a host rarely has that many pictures on their way.
+    /// Most free buffers to keep; hosts rarely have more pictures in flight.
     const KEPT: usize = 8;
 
     /// For `rgba8unorm` textures of this size.
@@ -90,12 +90,12 @@ impl Downloads {
         }
     }
 
-    /// Bytes from row to row in a staging buffer.
+    /// Bytes between rows of a staging buffer.
     fn stride(&self) -> u32 {
         (4 * self.width).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT)
     }
 
-    /// Records a copy of what the texture then holds.
+    /// Records a copy of the texture.
     pub(crate) fn record(
         &self,
         gpu: &Gpu,
@@ -152,7 +152,7 @@ impl Downloads {
 }
 
 impl Download {
-    /// Completes when the picture has arrived. Work that was submitted after it is not waited for.
+    /// Completes when the picture has arrived. It does not wait for work submitted later.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
@@ -164,7 +164,7 @@ impl Download {
         self.mapping.done(gpu, submission).await
     }
 
-    /// The picture, which has arrived.
+    /// The picture, once it has arrived.
     ///
     /// # Errors
     /// [`Error::Gpu`] if it has not.

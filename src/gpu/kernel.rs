@@ -4,8 +4,8 @@ use super::ShaderChecks;
 use crate::error::{Error, Result};
 use crate::options::Formats;
 
-/// The kernels under `shaders/`, one [`KernelSource`] each, with the constants of each file in a module
-/// of its name, and their uniform structs.
+/// The kernels under `shaders/`, one [`KernelSource`] each, with a module of constants for each
+/// file, and the uniform structs.
 #[allow(
     dead_code,
     reason = "all constants are reflected, and not all are needed here"
@@ -19,27 +19,27 @@ pub mod kernels {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct KernelSource {
-    /// Path below `shaders/`, without the extension, and which variant it is.
+    /// Path below `shaders/` without the extension, and the variant.
     pub name: &'static str,
-    /// WGSL with all imports resolved. In browsers empty for kernels that need a
-    /// [feature](Self::features): none of them runs there.
+    /// WGSL with all imports resolved. In browsers it is empty for kernels that need a
+    /// [feature](Self::features), which never run there.
     pub wgsl: &'static str,
     /// Threads of a workgroup along x, y and z.
     pub workgroup_size: [u32; 3],
     /// Workgroup memory in bytes.
     pub workgroup_bytes: u32,
-    /// Whether threads hand each other values by subgroup operations.
+    /// Whether it uses subgroup operations.
     pub subgroups: bool,
-    /// Whether it computes with numbers of 16 bits, rather than only storing them.
+    /// Whether it computes in `f16` rather than only storing it.
     pub half_arithmetic: bool,
-    /// Rows and columns of the cooperative matrices that it multiplies, if it does.
+    /// Side of its cooperative matrices, if it has any.
     pub matrices: Option<u32>,
-    /// All bindings, by group and index. Group 0 belongs to the model; group 1, where a kernel has
-    /// one, to what changes between frames: an avatar's planes or a frame's target.
+    /// All bindings, by group and index. Group 0 belongs to the model; group 1, if any, holds what
+    /// changes between frames: an avatar's planes or a frame's target.
     pub bindings: &'static [BindingInfo],
     /// Override constants.
     pub constants: &'static [&'static str],
-    /// Shader definitions that it is composed under.
+    /// Shader definitions that it was composed with.
     pub definitions: &'static [&'static str],
     /// The same kernel under other definitions.
     pub variants: &'static [&'static KernelSource],
@@ -54,11 +54,11 @@ pub struct BindingInfo {
     pub index: u32,
     /// Name in the WGSL.
     pub name: &'static str,
-    /// What it is.
+    /// Kind of resource.
     pub kind: BindingKind,
 }
 
-/// What a binding is.
+/// Kind of a binding's resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindingKind {
     /// A uniform struct.
@@ -76,7 +76,7 @@ pub enum BindingKind {
 }
 
 impl KernelSource {
-    /// The variant for shader definitions, as far as they matter for it.
+    /// The variant with the most of these shader definitions.
     #[must_use]
     pub fn variant(&'static self, definitions: &[&str]) -> &'static Self {
         let fits = |of: &&&Self| of.definitions.iter().all(|name| definitions.contains(name));
@@ -91,13 +91,13 @@ impl KernelSource {
         self.variant(&formats.definitions())
     }
 
-    /// Workgroups for so many threads along x, y and z.
+    /// Workgroups that cover these threads along x, y and z.
     pub(crate) fn workgroups(&self, threads: [u32; 3]) -> [u32; 3] {
         std::array::from_fn(|axis| threads[axis].div_ceil(self.workgroup_size[axis]))
     }
 
-    /// Features that a device has to have enabled to run the kernel. Those that need none are what
-    /// the others' work falls back on.
+    /// Features that the device must have enabled to run the kernel. Every kernel that needs a
+    /// feature has a fallback that needs none.
     #[must_use]
     pub fn features(&self) -> wgpu::Features {
         let mut features = wgpu::Features::empty();

@@ -1,4 +1,4 @@
-//! Working memory: which tensors of a program are in the same buffer.
+//! The workspace: which tensors of a program share a buffer.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::{Gpu, Tensor};
 use crate::error::Result;
 use crate::options::Format;
 
-/// Tensors of a program and when they are in use, in steps of planning.
+/// Tensors of a program and their lifetimes, in steps of planning.
 #[derive(Default)]
 pub(super) struct Lifetimes {
     now: u32,
@@ -14,7 +14,7 @@ pub(super) struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// A tensor is in use from now on, unless it is released to the end.
+    /// Begins a tensor's lifetime. It lasts to the end unless the tensor is released.
     pub(super) fn begin(&mut self, label: &str, tensor: &Tensor) {
         self.now += 1;
         let lifetime = self.now..u32::MAX;
@@ -22,7 +22,7 @@ impl Lifetimes {
             .push((tensor.clone(), label.to_string(), lifetime));
     }
 
-    /// A tensor, or one that it is a slice of, has been in use till now.
+    /// Ends the lifetime of a tensor, or of the one that it is a slice of.
     pub(super) fn end(&mut self, tensor: &Tensor) {
         self.now += 1;
         let mut tensors = self.tensors.iter_mut();
@@ -31,7 +31,7 @@ impl Lifetimes {
         }
     }
 
-    /// Puts all tensors into buffers, of which `lent` are there already. Returns all buffers and the
+    /// Places all tensors in buffers and reuses those that are `lent`. Returns all buffers and the
     /// bytes of the new ones.
     pub(super) fn allocate(
         self,
@@ -48,7 +48,7 @@ impl Lifetimes {
         let (chosen, new) = assign(&needs, &sizes);
         let mut buffers = lent;
         for bytes in &new {
-            // Named after the first of those that it is as large as.
+            // Named after the first tensor of its size.
             let number = buffers.len();
             let named = (0..needs.len()).find(|&i| chosen[i] == number && needs[i].bytes == *bytes);
             let label = named.map_or("working memory", |i| &self.tensors[i].1);
@@ -63,19 +63,19 @@ impl Lifetimes {
     }
 }
 
-/// What is to be in a buffer.
+/// A tensor's demand for memory.
 #[derive(Clone, Debug, PartialEq)]
 struct Need {
     bytes: u64,
     lifetime: Range<u32>,
 }
 
-/// Puts everything into a buffer whose size is at least its own and that holds nothing else
-/// meanwhile: one of those of sizes `lent`, or else one of those that are returned. Also returns the
-/// number of the buffer for each need, first the lent ones, then the others.
+/// Assigns to each need a buffer that is large enough and otherwise free during its lifetime,
+/// either one of sizes `lent` or a new one. Returns each need's buffer number, where lent buffers
+/// come first, and the sizes of the new buffers.
 ///
-/// The largest choose first, and the smallest buffer that will do (Pisarchyk and Lee 2020, "Greedy by
-/// Size for Shared Objects").
+/// Larger needs choose first, and take the smallest buffer that fits (Pisarchyk and Lee 2020,
+/// "Greedy by Size for Shared Objects").
 fn assign(needs: &[Need], lent: &[u64]) -> (Vec<usize>, Vec<u64>) {
     let mut buffers: Vec<(u64, Vec<&Range<u32>>)> =
         lent.iter().map(|bytes| (*bytes, Vec::new())).collect();
@@ -122,9 +122,9 @@ mod tests {
             need(4, 4..5),
             need(8, 8..9),
         ];
-        // The second is over when the third and the fourth begin; the last has room beside the third.
+        // The second ends when the third and fourth begin; the last fits beside the third.
         assert_eq!(assign(&needs, &[]), (vec![1, 0, 0, 1, 1], vec![64, 8]));
-        // What is lent is taken where it is large enough.
+        // A lent buffer is used where it is large enough.
         assert_eq!(assign(&needs, &[16, 40]), (vec![0, 2, 1, 0, 0], vec![64]));
         assert_eq!(assign(&[], &[16]), (vec![], vec![]));
     }
@@ -147,7 +147,7 @@ mod tests {
                     assert!(!(together && chosen[i] == chosen[j]), "{i} and {j}");
                 }
             }
-            // Never more than a buffer for each, and never less than what is in use at a time.
+            // At most one buffer per need, and at least the peak of what is in use at a time.
             let all: u64 = needs.iter().map(|need| need.bytes).sum();
             assert!(new.iter().sum::<u64>() <= all);
         });

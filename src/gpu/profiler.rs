@@ -10,8 +10,8 @@ use crate::Result;
 pub struct Profile {
     /// In order of execution.
     pub kernels: Vec<KernelTime>,
-    /// Whether times are GPU timestamps. Otherwise every dispatch was submitted by itself and the
-    /// wall clock includes that.
+    /// Whether times are GPU timestamps. Otherwise they are wall-clock times of one submission per
+    /// dispatch.
     pub timestamps: bool,
 }
 
@@ -24,8 +24,7 @@ pub struct KernelTime {
     pub label: String,
     /// Kernel that ran.
     pub kernel: &'static str,
-    /// Duration. From GPU timestamps, or with the cost of a submission in it (see
-    /// [`Profile::timestamps`]).
+    /// Duration. Without GPU timestamps it includes a submission (see [`Profile::timestamps`]).
     pub milliseconds: f64,
     /// Floating-point operations of the algorithm (a multiply-add counts as two).
     pub flops: f64,
@@ -50,13 +49,13 @@ enum Clock {
 
 const WHAT: &str = "profiling";
 
-/// How often a browser is asked again for timestamps.
+/// How often a browser is polled for timestamps.
 #[cfg(feature = "profiler")]
 const PATIENCE: u32 = 100;
 
 impl Timer {
     /// # Errors
-    /// [`Error::Gpu`] in a browser without timestamps: nothing there can wait.
+    /// [`Error::Gpu`] in a browser without timestamps, where nothing can wait.
     pub(crate) fn new(gpu: &Gpu) -> Result<Self> {
         Ok(Self {
             gpu: gpu.clone(),
@@ -75,7 +74,7 @@ impl Timer {
         }
     }
 
-    /// Runs `dispatch` in a pass of its own. `step` says what it is.
+    /// Runs `dispatch` in a pass of its own. `step` describes it.
     pub(super) fn pass(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -83,7 +82,7 @@ impl Timer {
         dispatch: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>,
     ) -> Result<()> {
         if self.gpu.evict(encoder) {
-            // In a submission of its own: within one, nothing keeps it from overlapping.
+            // Submitted separately: within one submission the copy could overlap the dispatch.
             submit(&self.gpu, encoder);
         }
         let milliseconds = match self.clock {
@@ -102,7 +101,7 @@ impl Timer {
             }
             #[cfg(not(target_arch = "wasm32"))]
             Clock::Wall => {
-                // Earlier commands must not count.
+                // Earlier commands are submitted first, so that they do not count.
                 submit(&self.gpu, encoder);
                 self.gpu.wait(WHAT)?;
                 let start = std::time::Instant::now();
@@ -119,7 +118,7 @@ impl Timer {
         Ok(())
     }
 
-    /// Submits the recording, whose times [`Timer::profile`] reads.
+    /// Submits the recording. [`Timer::profile`] reads its times.
     pub(crate) fn submit(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<()> {
         match self.clock {
             #[cfg(feature = "profiler")]
@@ -155,7 +154,7 @@ impl Timer {
             Clock::Timestamps(mut profiler) => {
                 let period = self.gpu.queue().get_timestamp_period();
                 let mut results = profiler.process_finished_frame(period);
-                // A browser maps their buffers when it likes, though soon after the work is done.
+                // A browser maps the query buffers some time after the work is done.
                 for _ in 0..PATIENCE {
                     if results.is_some() {
                         break;

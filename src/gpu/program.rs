@@ -9,14 +9,14 @@ use super::{Gpu, KernelSource, KernelTime, Tensor, Timer};
 use crate::error::{Error, Result};
 use crate::options::{Format, Formats};
 
-/// A fixed list of dispatches with everything that they need bound.
+/// A fixed list of dispatches and their bind groups.
 pub(crate) struct Program {
     steps: Vec<Step>,
     /// Copies of named results.
     taps: HashMap<String, Tap>,
-    /// All working memory, with that of [`ProgramBuilder::share`].
+    /// The workspace, including that of [`ProgramBuilder::share`].
     memory: Vec<wgpu::Buffer>,
-    /// Bytes of working memory of its own.
+    /// Bytes of its own workspace.
     pub(crate) bytes: u64,
 }
 
@@ -39,7 +39,7 @@ struct Step {
     bytes: f64,
 }
 
-/// Circumstances under which a step runs at all.
+/// Conditions under which a step runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     /// Noise is generated rather than stored.
@@ -48,7 +48,7 @@ pub(crate) enum When {
     HeadModel,
 }
 
-/// Which circumstances hold for a recording.
+/// The conditions that hold for a recording.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Conditions {
     pub generated_noise: bool,
@@ -68,12 +68,12 @@ impl Conditions {
     }
 }
 
-/// Bind groups (group 1) of the steps that use what an avatar or a frame owns.
+/// Bind groups (group 1) by step, for resources of an avatar or a frame.
 pub(crate) struct Bindings {
     groups: HashMap<usize, wgpu::BindGroup>,
 }
 
-/// Something to bind by name.
+/// A resource to bind by name.
 pub(crate) enum Resource<'a> {
     Tensor(&'a Tensor),
     Texture(&'a wgpu::TextureView),
@@ -86,7 +86,7 @@ pub(crate) struct Dispatch {
     bound: Vec<(&'static str, Tensor)>,
     uniforms: Vec<(&'static str, Vec<u8>)>,
     grid: [u32; 3],
-    /// Whether the grid is a row, to be folded where it is too long.
+    /// Whether the grid is a row, to be folded if it is too long.
     row: bool,
     when: Option<When>,
     flops: f64,
@@ -139,7 +139,7 @@ impl Dispatch {
         self.row(workgroups)
     }
 
-    /// Workgroups in a row, likewise.
+    /// Workgroups in a row, unfolded likewise.
     pub(crate) fn row(self, workgroups: u32) -> Self {
         Self {
             row: true,
@@ -152,7 +152,7 @@ impl Dispatch {
         self
     }
 
-    /// Floating-point operations and bytes moved at least, for profiles.
+    /// Floating-point operations and the fewest bytes moved, for profiles.
     pub(crate) fn cost(mut self, flops: f64, bytes: f64) -> Self {
         (self.flops, self.bytes) = (flops, bytes);
         self
@@ -164,8 +164,8 @@ impl Dispatch {
 pub(crate) struct Splits {
     /// Workgroups of a grid along x.
     pub row: u32,
-    /// Bytes of the transformed tiles of a convolution by Winograd's algorithm, of which the products
-    /// take as many again: few enough for a cache, enough to occupy a device.
+    /// Bytes of a band of Winograd's transformed tiles (the products take as many again): small
+    /// enough for a cache, large enough to occupy a device.
     pub band: u64,
 }
 
@@ -178,14 +178,14 @@ impl Default for Splits {
     }
 }
 
-/// Plans a program: working memory, parameters, bind groups.
+/// Plans a program: workspace, parameters, bind groups.
 pub(crate) struct ProgramBuilder<'a> {
     gpu: &'a Gpu,
     stage: &'static str,
     formats: Formats,
     splits: Splits,
     trace: bool,
-    /// Whether kernels leave out space without opacity. Always, but in the test of that.
+    /// Whether kernels skip space without opacity. Only a test turns this off.
     skip_empty: bool,
     lent: Vec<wgpu::Buffer>,
     lifetimes: Lifetimes,
@@ -219,7 +219,7 @@ impl<'a> ProgramBuilder<'a> {
         Self { splits, ..self }
     }
 
-    /// Computes empty space, too.
+    /// Computes empty space as well.
     #[cfg(test)]
     pub(crate) fn whole(self) -> Self {
         Self {
@@ -232,7 +232,7 @@ impl<'a> ProgramBuilder<'a> {
         self.skip_empty
     }
 
-    /// Works in the memory of another program. Each overwrites what the other left there.
+    /// Uses the workspace of another program. Each overwrites the other's results.
     pub(crate) fn share(&mut self, other: &Program) {
         self.lent.extend_from_slice(&other.memory);
     }
@@ -255,7 +255,7 @@ impl<'a> ProgramBuilder<'a> {
         self.formats = formats;
     }
 
-    /// The kernel for the formats of the current stage, with arithmetic of 32 bits.
+    /// The kernel for the formats of the current stage, with 32-bit arithmetic.
     pub(crate) fn kernel(
         &self,
         source: &'static KernelSource,
@@ -264,7 +264,7 @@ impl<'a> ProgramBuilder<'a> {
         self.kernel_in(source, Format::F32, constants)
     }
 
-    /// The same with other arithmetic.
+    /// The same with another arithmetic format.
     pub(crate) fn kernel_in(
         &self,
         source: &'static KernelSource,
@@ -278,7 +278,7 @@ impl<'a> ProgramBuilder<'a> {
         self.gpu.kernel(source.with(formats), constants)
     }
 
-    /// A row of workgroups as a grid, folded where it would be too long.
+    /// A row of workgroups as a grid, folded if it is too long.
     pub(crate) fn folded(&self, workgroups: u32) -> [u32; 3] {
         let longest = self.splits.row;
         [
@@ -293,8 +293,8 @@ impl<'a> ProgramBuilder<'a> {
         self.stage = stage;
     }
 
-    /// Working memory, not to be used before the program is finished. [`Tensor::shape`] says how
-    /// elements lie.
+    /// A tensor in the workspace, usable once the program is finished. See [`Tensor::shape`] for
+    /// the layout.
     pub(crate) fn tensor(
         &mut self,
         label: &str,
@@ -306,12 +306,12 @@ impl<'a> ProgramBuilder<'a> {
         Ok(tensor)
     }
 
-    /// Gives working memory to the steps that follow.
+    /// Frees a tensor's memory for the steps that follow.
     pub(crate) fn release(&mut self, tensor: Tensor) {
         self.lifetimes.end(&tensor);
     }
 
-    /// Names a result of the last dispatch for inspection. It is copied behind that dispatch, so a
+    /// Names a result of the last dispatch for inspection. It is copied after that dispatch, so a
     /// trace runs the same kernels in the same memory.
     pub(crate) fn tap(&mut self, name: impl Into<String>, result: &Tensor) -> Result<()> {
         if self.trace {
@@ -334,7 +334,7 @@ impl<'a> ProgramBuilder<'a> {
         self.dispatches.push((self.stage, dispatch));
     }
 
-    /// Allocates working memory, uploads all parameters and creates all bind groups.
+    /// Allocates the workspace, uploads all parameters and creates all bind groups.
     ///
     /// # Errors
     /// [`Error::Limit`] if a dispatch or the parameters are too large for the device.
@@ -400,7 +400,7 @@ impl<'a> ProgramBuilder<'a> {
     }
 }
 
-/// The bind group of a kernel, or nothing if `find` does not know all of its names.
+/// The bind group of a kernel, or `None` if `find` lacks one of its names.
 fn bind_group<'r>(
     gpu: &Gpu,
     kernel: &Kernel,
@@ -448,7 +448,7 @@ fn unbound(kernel: &Kernel, group: u32) -> Error {
     )
 }
 
-/// Where and under which circumstances a program is recorded.
+/// Target and conditions of a recording.
 pub(crate) struct Recording<'a> {
     pub encoder: &'a mut wgpu::CommandEncoder,
     /// Bindings of group 1, from an avatar and from a frame.
@@ -485,7 +485,7 @@ impl Program {
         self.steps.iter().map(|step| step.kernel.name())
     }
 
-    /// Submits a program that needs nothing from outside.
+    /// Submits a program that binds nothing from outside.
     pub(crate) fn run(&self, gpu: &Gpu) -> Result<()> {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         self.record(Recording {
@@ -498,7 +498,7 @@ impl Program {
         Ok(())
     }
 
-    /// Records all steps whose circumstances hold.
+    /// Records all steps whose conditions hold.
     pub(crate) fn record(&self, recording: Recording<'_>) -> Result<()> {
         let Recording {
             encoder,
@@ -534,7 +534,7 @@ impl Program {
         Ok(())
     }
 
-    /// Results of a step that are copied.
+    /// The taps of a step.
     fn tapped(&self, step: usize) -> impl Iterator<Item = &Tap> {
         self.taps.values().filter(move |tap| tap.step == step)
     }

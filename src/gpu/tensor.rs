@@ -11,10 +11,10 @@ use super::downloads::{self, Mapping};
 use crate::error::{Error, Result};
 use crate::options::Format;
 
-/// A range of a buffer on the device, and what it holds. Cloning shares the buffer.
+/// A range of a device buffer, with a format and a shape. Cloning shares the buffer.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    /// Empty until a program's working memory is allocated.
+    /// Empty until a program's workspace is allocated.
     buffer: Arc<OnceLock<wgpu::Buffer>>,
     offset: u64,
     bytes: u64,
@@ -32,7 +32,7 @@ enum Contents<'a> {
     Copy(&'a [u8]),
 }
 
-/// Bytes of a buffer for so many, if the device binds one of that size.
+/// Rounds a size up to whole vec4s and checks it against the device's limits.
 fn size(gpu: &Gpu, label: &str, bytes: u64) -> Result<u64> {
     let bytes = bytes.max(1).next_multiple_of(GRANULE);
     let limits = gpu.device().limits();
@@ -50,7 +50,7 @@ fn size(gpu: &Gpu, label: &str, bytes: u64) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Elements of a row of `channels` in memory: several are padded to vec4s.
+/// Elements of a pixel in memory: more than one channel is padded to whole vec4s.
 fn stride(channels: u32) -> u32 {
     match channels {
         1 => 1,
@@ -117,7 +117,7 @@ impl Tensor {
                 Self::from_slice(gpu, label, &halves)
             }
             Format::Snorm16 => {
-                // A conversion to integers saturates.
+                // Conversions to integers saturate.
                 let integer = |value: &f32| (value * f32::from(i16::MAX)).round() as i16;
                 let integers: Vec<_> = values.iter().map(integer).collect();
                 Self::from_slice(gpu, label, &integers)
@@ -197,13 +197,13 @@ impl Tensor {
         self.buffer.get_or_init(|| buffer.clone());
     }
 
-    /// Whether both are parts of the same, or will be.
+    /// Whether both share a buffer, or will.
     pub(super) fn shares(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.buffer, &other.buffer)
     }
 
-    /// Height, width and channels: elements are in the order `[y][x][channel]`. In memory, several
-    /// channels are padded to a multiple of four.
+    /// Height, width and channels of `[y][x][channel]`. In memory, more than one channel is padded
+    /// to a multiple of four.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         self.shape.map(|size| size as usize)
@@ -248,7 +248,7 @@ impl Tensor {
         (self.buffer.get()).expect("programs are finished before their memory is used")
     }
 
-    /// Some bytes of a uniform buffer.
+    /// A byte range of a uniform buffer.
     pub(super) fn part(&self, offset: u64, bytes: u64) -> Self {
         Self {
             offset,
@@ -257,7 +257,7 @@ impl Tensor {
         }
     }
 
-    /// Some rows. The first begins at a multiple of 256 bytes.
+    /// A range of rows. The first begins at a multiple of 256 bytes.
     pub(crate) fn rows(&self, rows: Range<u32>) -> Self {
         let [height, width, channels] = self.shape;
         debug_assert!(rows.end <= height);

@@ -1,4 +1,4 @@
-//! Choice of the fastest among kernel variants that compute the same.
+//! Choice of the fastest of several equivalent kernel variants.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,11 +18,11 @@ use crate::options::{Formats, Tuning};
 pub struct Choice {
     /// The variant that is used.
     pub variant: String,
-    /// Duration of each variant; none of one that the device's limits forbid.
+    /// Duration of each variant; `None` if the device's limits forbid it.
     pub nanoseconds: BTreeMap<String, Option<u64>>,
 }
 
-/// Contents of a file.
+/// Contents of a tuning file.
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
@@ -37,12 +37,12 @@ struct Record {
 /// Chooses the variants of one model's layers and remembers them.
 pub(crate) struct Tuner {
     tuning: Tuning,
-    /// The file that keeps measurements; none where no folder is known.
+    /// The file that keeps measurements, if a folder for it is known.
     file: Option<PathBuf>,
     record: Mutex<Record>,
 }
 
-/// Variants that are no faster than this times the first one are not worth it.
+/// A variant replaces the first one only if it takes less than this fraction of its time.
 #[cfg(not(target_arch = "wasm32"))]
 const GAIN: f64 = 0.97;
 
@@ -65,7 +65,7 @@ impl Tuner {
             }
             Tuning::Measure { file: None } => {
                 let file = record.default_file();
-                // A file that cannot be read is measured anew.
+                // An unreadable file is measured again.
                 record.adopt(file.as_deref().and_then(|file| read(file).ok()));
                 file
             }
@@ -96,8 +96,8 @@ impl Tuner {
         self.record().choices.clone()
     }
 
-    /// The variant of a layer. `candidates` has at least one; the first is the one that is usually
-    /// the fastest. `plan` plans a layer to be timed.
+    /// The variant of a layer. `candidates` is not empty, and its first is usually the fastest.
+    /// `plan` plans a layer to be timed.
     ///
     /// # Errors
     /// [`Error::Format`] if a pinned variant is none of the candidates; [`Error::Gpu`] if the
@@ -114,7 +114,7 @@ impl Tuner {
             return Ok(estimated);
         }
         let named = |name: &str| candidates.iter().find(|v| v.to_string() == name).copied();
-        // Held while measuring: nothing else is to keep the device busy.
+        // Held while measuring, so that no other measurement keeps the device busy.
         let mut record = self.record();
         let kept = record.choices.get(layer);
         if let Tuning::Pinned(file) = &self.tuning {
@@ -151,7 +151,7 @@ impl Tuner {
         Ok(best)
     }
 
-    /// Keeps what was measured for the next time.
+    /// Writes the measurements to the file.
     ///
     /// # Errors
     /// [`Error::Io`] if the user's own file cannot be written.
@@ -168,7 +168,7 @@ impl Tuner {
 }
 
 impl Record {
-    /// Nothing measured so far on this adapter.
+    /// An empty record for this adapter.
     fn new(info: &wgpu::AdapterInfo) -> Self {
         Self {
             adapter: format!(
@@ -194,7 +194,7 @@ impl Record {
         None
     }
 
-    /// Takes over what was measured on this adapter, with these kernels.
+    /// Adopts measurements of this adapter with these kernels.
     fn adopt(&mut self, kept: Option<Self>) {
         if let Some(kept) = kept
             && kept.adapter == self.adapter
@@ -204,7 +204,7 @@ impl Record {
         }
     }
 
-    /// Writes the file, unless it says the same already.
+    /// Writes the file, unless it is up to date.
     #[cfg(not(target_arch = "wasm32"))]
     fn write(&self, file: &Path) -> Result<()> {
         if self.choices.is_empty() || read(file).is_ok_and(|kept| kept == *self) {
@@ -257,7 +257,7 @@ fn fnv(texts: impl IntoIterator<Item = impl AsRef<str>>) -> u64 {
     hash
 }
 
-/// The fastest candidate, and what each took.
+/// The fastest candidate, and the time of each one.
 #[cfg(not(target_arch = "wasm32"))]
 fn measure<V: Copy + Display>(
     gpu: &Gpu,
@@ -296,8 +296,8 @@ fn measure<V: Copy + Display>(
     Ok((candidates[0], BTreeMap::new()))
 }
 
-/// Milliseconds of a program: the best of three runs, each of as many repetitions as drown the cost
-/// of a submission.
+/// Milliseconds of a program: the best of three runs, each repeated until the cost of a submission
+/// is negligible.
 #[cfg(not(target_arch = "wasm32"))]
 fn duration(gpu: &Gpu, program: &super::Program) -> Result<f64> {
     const WHAT: &str = "timing variants";
@@ -321,7 +321,7 @@ fn duration(gpu: &Gpu, program: &super::Program) -> Result<f64> {
         gpu.wait(WHAT)?;
         Ok(start.elapsed().as_secs_f64() * 1e3 / f64::from(times))
     };
-    // Memory is first touched, caches and clocks are warm.
+    // Warm-up: first touch of the memory, caches, clocks.
     run(1)?;
     let times = (RUN_MILLISECONDS / run(1)?).clamp(1.0, MOST_REPETITIONS) as u32;
     let mut best = f64::INFINITY;

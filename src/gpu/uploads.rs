@@ -7,17 +7,17 @@ use crate::{Error, Result};
 
 /// Staging buffers of one size.
 ///
-/// Every recording copies from a buffer of its own, which comes back, mapped, when the device has
-/// executed it. So any number of recordings may be pending, to be submitted in any order, and
-/// once there are as many buffers as recordings in flight nothing is allocated.
+/// Every recording copies from its own buffer, which returns, mapped, when the device has executed
+/// it. Any number of recordings may be pending and be submitted in any order. Nothing is allocated
+/// once there are as many buffers as recordings in flight.
 pub(crate) struct Uploads {
     bytes: u64,
-    /// Mapped, and of no use to any recording.
+    /// Mapped buffers that no recording uses.
     free: Arc<Mutex<Vec<wgpu::Buffer>>>,
 }
 
 impl Uploads {
-    /// Free buffers that are kept; a host rarely has that many frames in flight.
+    /// Most free buffers to keep; hosts rarely have more frames in flight.
     const KEPT: usize = 8;
 
     pub(crate) fn new(bytes: u64) -> Self {

@@ -15,7 +15,7 @@ const FREE_ELEMENTS: usize = 1 << 16;
 
 /// The order of an array's elements in memory.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Layout {
+pub(super) struct StridedLayout {
     pub dtype: Dtype,
     pub big_endian: bool,
     /// Dimensions, outermost first.
@@ -26,7 +26,7 @@ pub(super) struct Layout {
     pub offset: usize,
 }
 
-impl Layout {
+impl StridedLayout {
     /// Row-major, as in C, or column-major, as in Fortran.
     pub fn dense(dtype: Dtype, shape: Vec<usize>, fortran: bool) -> Result<Self, String> {
         let mut strides = vec![0; shape.len()];
@@ -99,7 +99,7 @@ impl Layout {
 /// Numbers of some type and layout.
 #[derive(Clone, Debug)]
 pub(super) struct Array<'a> {
-    layout: Layout,
+    layout: StridedLayout,
     count: usize,
     bytes: Cow<'a, [u8]>,
 }
@@ -107,7 +107,7 @@ pub(super) struct Array<'a> {
 impl<'a> Array<'a> {
     /// # Errors
     /// If not all elements lie within `bytes`.
-    pub fn new(mut layout: Layout, bytes: Cow<'a, [u8]>) -> Result<Self, String> {
+    pub fn new(mut layout: StridedLayout, bytes: Cow<'a, [u8]>) -> Result<Self, String> {
         let count = layout.checked_count(bytes.len())?;
         // The stride of an axis of one element is not used and may be any number.
         for (stride, size) in layout.strides.iter_mut().zip(&layout.shape) {
@@ -128,7 +128,10 @@ impl<'a> Array<'a> {
             .iter()
             .flat_map(|value| value.to_le_bytes())
             .collect();
-        Self::new(Layout::dense(Dtype::F64, shape, false)?, bytes.into())
+        Self::new(
+            StridedLayout::dense(Dtype::F64, shape, false)?,
+            bytes.into(),
+        )
     }
 
     /// A tensor of a safetensors file, if it has one of that name.
@@ -136,7 +139,7 @@ impl<'a> Array<'a> {
         let Ok((info, bytes)) = file.tensor(name) else {
             return Ok(None);
         };
-        let layout = Layout::dense(info.dtype, info.shape.clone(), false)?;
+        let layout = StridedLayout::dense(info.dtype, info.shape.clone(), false)?;
         Self::new(layout, bytes.into()).map(Some)
     }
 
@@ -202,7 +205,7 @@ impl<'a> Array<'a> {
 
     /// The same values as [`f32`](Self::f32), borrowed where the bytes are native, dense floats.
     pub fn into_f32(self) -> Result<Cow<'a, [f32]>, String> {
-        let Layout {
+        let StridedLayout {
             dtype,
             big_endian,
             offset,
@@ -253,7 +256,7 @@ impl<'a> Array<'a> {
             }
             element(cell)
         };
-        let Layout {
+        let StridedLayout {
             shape,
             strides,
             offset,

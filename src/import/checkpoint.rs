@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 
-use super::array::{Array, Layout};
+use super::array::{Array, StridedLayout};
 use super::pickle::Node;
 use super::torch::{self, Storage, TorchArchive};
 use crate::config::{ConvConfig, ModelConfig, StyleUnetConfig};
@@ -53,7 +53,7 @@ pub struct Checkpoint {
 
 /// The place of a tensor's elements.
 struct Location {
-    layout: Layout,
+    layout: StridedLayout,
     /// Key of its storage in the archive.
     key: String,
 }

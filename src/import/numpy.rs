@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 
-use super::array::{Array, Layout};
+use super::array::{Array, StridedLayout};
 use super::pickle::{Class, Node, Pickle};
 
 /// Largest number of wrappers around an array.
@@ -88,7 +88,7 @@ fn dense<'a>(
 ) -> Result<Array<'a>, String> {
     let bytes = (data.bytes())
         .ok_or_else(|| format!("expected the bytes of an array, found {}", data.describe()))?;
-    let mut layout = Layout::dense(Dtype::U8, shape, fortran)?;
+    let mut layout = StridedLayout::dense(Dtype::U8, shape, fortran)?;
     (layout.dtype, layout.big_endian) = element_type(dtype)?;
     Array::new(layout, bytes)
 }
@@ -212,7 +212,7 @@ pub(super) fn npy(bytes: &[u8]) -> Result<Array<'_>, String> {
             array.ok_or_else(|| format!("expected an array, found {}", object.describe()))?;
         return Ok(array.into_owned());
     }
-    let mut layout = Layout::dense(of_code(code)?, shape, fortran)?;
+    let mut layout = StridedLayout::dense(of_code(code)?, shape, fortran)?;
     layout.big_endian = order == ">";
     Array::new(layout, data.into())
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use safetensors::Dtype;
 
 use super::archive::{Archive, Entry};
-use super::array::{Array, Layout};
+use super::array::{Array, StridedLayout};
 use super::pickle::{Class, Node, Pickle};
 
 /// Largest number of wrappers around a tensor, such as parameters.
@@ -97,7 +97,7 @@ fn root(archive: &Archive) -> Option<&str> {
 #[derive(Debug)]
 pub(super) struct Tensor<'a> {
     /// The order of its elements in the storage.
-    pub layout: Layout,
+    pub layout: StridedLayout,
     pub storage: Storage<'a>,
 }
 
@@ -185,7 +185,7 @@ fn strided<'p, 'a: 'p>(
         (_, None) => return Err("expected the element type of a tensor, found none".into()),
     };
     Ok(Tensor {
-        layout: Layout {
+        layout: StridedLayout {
             dtype,
             big_endian: stored.big_endian,
             shape,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use glam::Vec3;
 
 use super::parallel_rows;
-use crate::clusters::{Layout, NOBODY, members};
+use crate::clusters::{ClusterLayout, NOBODY, members};
 
 /// One of the points nearest to a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +75,7 @@ pub fn nearest_in_clusters(
 ) -> (Vec<Neighbour>, DistanceTests) {
     let clusters = Cluster::all(points);
     let groups: Vec<Bounds> = clusters
-        .chunks(Layout::GROUP as usize)
+        .chunks(ClusterLayout::GROUP as usize)
         .map(|clusters| Bounds {
             low: clusters
                 .iter()
@@ -141,7 +141,7 @@ struct Cluster {
 impl Cluster {
     fn all(points: &[Vec3]) -> Vec<Self> {
         let coordinates: Vec<[f32; 3]> = points.iter().map(|p| p.to_array()).collect();
-        let capacity = Layout::new(points.len() as u32).capacity as usize;
+        let capacity = ClusterLayout::new(points.len() as u32).capacity as usize;
         let cluster = |places: &[u32]| {
             let used = places.iter().filter(|&&member| member != NOBODY);
             let members: Vec<usize> = used.map(|&member| member as usize).collect();
@@ -182,7 +182,7 @@ impl Threads<'_> {
         let at_once = if shared { 32 } else { 1 };
         let (clusters, groups) = (self.clusters, self.groups);
         let members = |group: usize| {
-            let size = Layout::GROUP as usize;
+            let size = ClusterLayout::GROUP as usize;
             group * size..((group + 1) * size).min(clusters.len())
         };
         let mut seed = 0;

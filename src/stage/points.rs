@@ -1,7 +1,7 @@
 //! The nearest points of every sample.
 
 use super::rays::{Pass, Rays};
-use crate::clusters::Layout;
+use crate::clusters::ClusterLayout;
 use crate::gpu::kernels::{params, points as kernels};
 use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor};
 use crate::options::Format;
@@ -9,7 +9,7 @@ use crate::{ModelConfig, PointWeighting, Result};
 
 /// The head's points in clusters.
 pub(crate) struct Points {
-    layout: Layout,
+    layout: ClusterLayout,
     /// `[point]`.
     pub positions: Tensor,
     clustered: Tensor,
@@ -24,7 +24,7 @@ impl Points {
         positions: Tensor,
     ) -> Result<Self> {
         b.stage("points");
-        let layout = Layout::new(config.points);
+        let layout = ClusterLayout::new(config.points);
         let [clusters, capacity, groups] = [layout.clusters, layout.capacity, layout.groups()];
         let places = f64::from(clusters * capacity);
         let clustered = b.tensor("clustered points", Format::F32, [clusters, capacity, 4])?;

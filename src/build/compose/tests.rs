@@ -61,7 +61,7 @@ fn definitions_choose_lines_imports_and_directives() {
     };
     let one = "enable f16;\nconst ONE = 1u;\nfn one() -> u32 {\nreturn ONE;\n}\n";
     let expected = |line: &str| format!("{one}{line}\n");
-    // A condition within a branch that is not taken asks for nothing.
+    // A condition inside a branch that is not taken is not tested.
     assert_eq!(
         compose(&[]),
         ("const C = 0u;\n".into(), vec!["WIDE".into()])
@@ -128,7 +128,7 @@ fn names_of_members_and_locals_are_free() {
     compose([ONE, ("a/kernel", kernel)], &[]).unwrap();
     let kernel = "#import x::one::one\nfn f() -> u32 {\n    let ONE = one();\n    return ONE;\n}\n";
     compose([ONE, ("a/kernel", kernel)], &[]).unwrap();
-    // A case is no label of a type.
+    // A `case` selector declares no name.
     let kernel = "#import x::one::one\nfn f() {\n    switch one() {\n        case ONE: {}\n        default: {}\n    }\n}\n";
     assert!(error([ONE, ("a/kernel", kernel)]).contains("kernel.wgsl:4: case ONE: {}"));
 }
@@ -154,13 +154,13 @@ fn errors_of_the_language_name_file_and_line() {
     let kernel =
         "#import x::one::one\n\n@compute @workgroup_size(1)\nfn main() {\n    _ = one();\n}\n";
     validated(ONE.1, kernel).unwrap();
-    // The parser's, in a module.
+    // An error of the parser, in a module.
     let error = validated(&ONE.1.replace("return ONE", "return TWO"), kernel).unwrap_err();
     assert!(
         error.contains("shaders/a/one.wgsl:6: return TWO;"),
         "{error}"
     );
-    // The validator's, in the kernel.
+    // An error of the validator, in the kernel.
     let kernel = kernel.replace("_ = one();", "a[0] = one();");
     let read_only = "@group(0) @binding(0) var<storage, read> a: array<u32>;";
     let error = validated(ONE.1, &kernel.replace("\n\n", &format!("\n{read_only}\n")));

@@ -1,4 +1,4 @@
-//! The text that devices and browsers are given, read again by naga.
+//! The emitted WGSL, parsed again by naga.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
@@ -7,8 +7,8 @@ use super::*;
 use crate::gpu::Gpu;
 use crate::stage::testing::gpu;
 
-/// A kernel's emitted WGSL, parsed and validated with nothing that WebGPU calls optional but what
-/// it says that it needs, and without what its entry point does not reach.
+/// A kernel's emitted WGSL, parsed, and validated with only the optional capabilities that it
+/// declares. Anything that its entry point does not reach is removed.
 struct Parsed {
     source: &'static KernelSource,
     module: naga::Module,
@@ -20,7 +20,7 @@ fn all() -> impl Iterator<Item = Parsed> {
         let name = source.name;
         let mut module = naga::front::wgsl::parse_str(source.wgsl)
             .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source.wgsl)));
-        // Packed halves are no option in WebGPU, though naga counts them as one.
+        // Naga counts packed halves as optional; WebGPU requires them.
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         capabilities.set(Capabilities::SUBGROUP, source.subgroups);
         capabilities.set(Capabilities::SHADER_FLOAT16, source.half_arithmetic);
@@ -66,7 +66,7 @@ fn kernels_stay_within_the_default_limits_of_webgpu() {
     assert_eq!(limits.max_storage_buffers_per_shader_stage, 8);
     assert_eq!(limits.max_compute_workgroup_storage_size, 16384);
     assert_eq!(limits.max_compute_invocations_per_workgroup, 256);
-    // Kernels that need a feature have others to fall back on.
+    // Kernels that need a feature have a fallback.
     for kernel in all().filter(|kernel| kernel.source.features().is_empty()) {
         let name = kernel.source.name;
         let [x, y, z] = kernel.source.workgroup_size;
@@ -128,7 +128,7 @@ fn kernels_ask_for_the_extensions_that_they_are_known_to_need() {
             ["enable", "requires", "diagnostic"].contains(&word)
         });
         let directives: Vec<_> = directives.collect();
-        // Naga knows no directive for subgroups, though browsers ask for one.
+        // Naga has no directive for subgroups, though browsers ask for one.
         let expected = [
             (source.half_arithmetic, "enable f16;"),
             (source.matrices.is_some(), "enable wgpu_cooperative_matrix;"),
@@ -139,7 +139,7 @@ fn kernels_ask_for_the_extensions_that_they_are_known_to_need() {
     }
 }
 
-/// What drivers are given where the device has no matrices to try it on.
+/// Checks SPIR-V output, for machines whose device has no cooperative matrices.
 #[test]
 fn kernels_of_matrices_become_programs_of_vulkan() {
     use naga::back::spv;
@@ -260,7 +260,7 @@ fn constants_have_a_default_and_a_comment() {
     }
 }
 
-/// Each of the library's numeric formats finds the variant that is composed for it.
+/// Each of the library's numeric formats selects the variant that was composed for it.
 #[test]
 fn variants_are_of_the_definitions_that_they_are_asked_for() {
     for source in kernels::ALL
@@ -272,7 +272,7 @@ fn variants_are_of_the_definitions_that_they_are_asked_for() {
         for format in kernels::FORMATS {
             let variant = source.variant(format);
             assert!(variant.definitions.iter().all(|name| format.contains(name)));
-            // No other has more of what the format asks for.
+            // No other variant has more of the format's definitions.
             for other in &definitions {
                 let fits = other.iter().all(|name| format.contains(name));
                 assert!(

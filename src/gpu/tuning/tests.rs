@@ -5,7 +5,7 @@ use crate::gpu::kernels::{params, style_unet};
 use crate::options::Format;
 use crate::stage::testing::gpu;
 
-/// Sums as many numbers as it says.
+/// A variant that sums this many numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Sum(u32);
 
@@ -37,7 +37,7 @@ impl Sum {
     }
 }
 
-/// A thousand times apart: nothing else that the machine does hides that.
+/// The factor of a thousand exceeds any noise of the machine.
 const CANDIDATES: [Sum; 3] = [Sum(1_000_000), Sum(1000), Sum(1_000_000)];
 
 const FASTEST: Sum = CANDIDATES[1];
@@ -94,7 +94,7 @@ fn the_fastest_is_found_once_and_remembered() {
     assert_eq!(choice.variant, FASTEST.to_string());
     assert_eq!(choice.nanoseconds.len(), 2, "the third is the first");
     assert!(choice.nanoseconds.values().all(|time| *time > Some(0)));
-    // What is new is added.
+    // Further layers are added.
     choose(&second, "another layer").unwrap();
     second.save().unwrap();
     assert_eq!(measured(&file).unwrap().choices().len(), 2);
@@ -151,7 +151,7 @@ fn what_was_not_compared_with_all_candidates_is_measured_anew() {
     let best = tuner.choose(gpu(), layer, &some, |sum, b| sum.plan(b));
     assert_ne!(best.unwrap(), FASTEST);
     assert_eq!(choose(&tuner, "layer").unwrap(), FASTEST);
-    // Fewer are no reason.
+    // Fewer candidates do not make a choice outdated.
     let best = tuner.choose(gpu(), layer, &CANDIDATES[1..], |sum, _| {
         panic!("{sum} is timed")
     });
@@ -185,7 +185,7 @@ fn a_pinned_file_decides() {
     let measured = measured(&file).unwrap();
     choose(&measured, "layer").unwrap();
     measured.save().unwrap();
-    // Also on other adapters.
+    // Pinned choices also apply to other adapters.
     changed(&file, "\"adapter\": \"", "\"adapter\": \"other ");
     let text = std::fs::read(&file).unwrap();
 
@@ -234,7 +234,7 @@ fn files_that_cannot_be_used_are_refused_and_kept() {
         }
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     }
-    // A folder that cannot be made: what was found is not lost without a word.
+    // The folder cannot be made: saving reports an error.
     let tuner = measured(&file.join("below a file.json")).unwrap();
     choose(&tuner, "layer").unwrap();
     assert!(matches!(tuner.save(), Err(Error::Io { .. })));

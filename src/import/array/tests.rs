@@ -1,7 +1,7 @@
 use super::*;
 
-fn layout(shape: &[usize], strides: &[usize], offset: usize) -> Layout {
-    Layout {
+fn layout(shape: &[usize], strides: &[usize], offset: usize) -> StridedLayout {
+    StridedLayout {
         dtype: Dtype::I16,
         big_endian: false,
         shape: shape.to_vec(),
@@ -69,7 +69,7 @@ fn elements_outside_of_the_bytes_are_refused() {
         assert!(array.is_err(), "{shape:?} {strides:?} {offset}");
     }
     assert!(Array::new(layout(&[FREE_ELEMENTS], &[0], 0), (&bytes).into()).is_ok());
-    assert!(Layout::dense(Dtype::U8, vec![usize::MAX, 2], false).is_err());
+    assert!(StridedLayout::dense(Dtype::U8, vec![usize::MAX, 2], false).is_err());
 }
 
 fn floats<'a>(
@@ -78,7 +78,7 @@ fn floats<'a>(
     strides: &[usize],
     offset: usize,
 ) -> Cow<'a, [f32]> {
-    let layout = Layout {
+    let layout = StridedLayout {
         dtype: Dtype::F32,
         ..layout(shape, strides, offset)
     };
@@ -107,7 +107,7 @@ fn only_dense_aligned_floats_are_borrowed() {
 #[test]
 fn integers_that_are_none_or_too_large_are_refused() {
     let array = |dtype, bytes: &[u8]| {
-        let layout = Layout::dense(dtype, vec![1], false).unwrap();
+        let layout = StridedLayout::dense(dtype, vec![1], false).unwrap();
         Array::new(layout, bytes.to_vec().into()).unwrap()
     };
     assert_eq!(

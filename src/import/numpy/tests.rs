@@ -56,7 +56,7 @@ fn integers(values: &[i64]) -> Array<'static> {
         .iter()
         .flat_map(|value| value.to_le_bytes())
         .collect();
-    let layout = Layout::dense(Dtype::I64, vec![values.len()], false).unwrap();
+    let layout = StridedLayout::dense(Dtype::I64, vec![values.len()], false).unwrap();
     Array::new(layout, bytes.into()).unwrap()
 }
 

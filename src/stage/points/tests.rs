@@ -24,7 +24,7 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
 
 /// The members of all clusters, those that a cluster has no place for left out.
 fn clusters(points: &[[f32; 3]]) -> Vec<Vec<u32>> {
-    let layout = Layout::new(points.len() as u32);
+    let layout = ClusterLayout::new(points.len() as u32);
     let members = members(points);
     assert_eq!(members.len() as u32, layout.clusters * layout.capacity);
     let clusters = members.chunks_exact(layout.capacity as usize);
@@ -152,7 +152,7 @@ fn bounds_are_those_of_the_moved_points() {
         assert_eq!(of_groups.len() as u32, planned.layout.groups());
         for (group, clusters) in of_groups
             .iter()
-            .zip(of_clusters.chunks(Layout::GROUP as usize))
+            .zip(of_clusters.chunks(ClusterLayout::GROUP as usize))
         {
             let corner = |corner: usize, pick: fn(f32, f32) -> f32| {
                 let corners = clusters.iter().map(|bounds| bounds[corner]);
