@@ -13,9 +13,9 @@ use crate::pipeline::Slot;
 
 /// A grid of pictures in one texture, for a host that draws several avatars at once.
 ///
-/// Tiles are as large as a picture of the model and lie side by side, without a border, in rows
-/// from the upper left corner on. An atlas is made once and rendered into for every frame, which
-/// then allocates nothing; only the grid grows with the number of tiles.
+/// Tiles have the model's picture size and lie side by side, without borders, in rows from the
+/// upper left corner. An atlas is made once and rendered into for every frame without allocating;
+/// only the grid grows with the number of tiles.
 ///
 /// ```no_run
 /// # use gpavatar::{Atlas, Avatar, Drive, Model, RenderOptions};
@@ -105,8 +105,8 @@ impl Atlas {
         self.model.config().output_size
     }
 
-    /// The upper left pixel `[x, y]` of a tile, if there are so many: `index % columns` tiles from
-    /// the left, `index / columns` from above.
+    /// The upper left pixel `[x, y]` of a tile, if it exists: `index % columns` tiles from the
+    /// left, `index / columns` from the top.
     #[must_use]
     pub fn tile(&self, index: usize) -> Option<[u32; 2]> {
         let [columns, rows] = self.grid;
@@ -117,7 +117,7 @@ impl Atlas {
     }
 
     /// The pictures as an `rgba8unorm` texture, sRGB-encoded as the network was trained, row 0 on
-    /// top. It stays the same.
+    /// top. Every frame uses the same texture.
     #[must_use]
     pub fn texture(&self) -> &wgpu::Texture {
         &self.texture
@@ -130,7 +130,7 @@ impl Atlas {
     }
 
     /// Renders every `(avatar, drive)` into the tile of its index: the same pictures as
-    /// [`Avatar::render_with`]. Tiles beyond keep what they show.
+    /// [`Avatar::render_with`]. Other tiles keep their content.
     ///
     /// All of them are checked before the first is rendered. Up to eight share a submission, and
     /// none is waited for.

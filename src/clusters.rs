@@ -1,4 +1,4 @@
-//! Points in clusters of neighbours, as the kernels search them and as the reference counts.
+//! Clusters of neighbouring points, for the search kernels and their reference.
 
 use crate::gpu::kernels::points::layout;
 
@@ -14,7 +14,7 @@ pub(crate) struct ClusterLayout {
 }
 
 impl ClusterLayout {
-    /// Few enough places that a cluster is small in space.
+    /// Most places per cluster, so that clusters are small in space.
     const MOST: u32 = 16;
     /// Clusters of a group.
     pub const GROUP: u32 = layout::GROUP;
@@ -34,8 +34,8 @@ impl ClusterLayout {
 
 /// Distributes points over clusters of neighbours: `[cluster][place]`, for the kernel `cluster`.
 ///
-/// The points are halved again and again along their longest extent, into parts in proportion to
-/// the clusters that they are to fill: consecutive clusters are neighbours.
+/// The points are halved repeatedly along their longest extent, in proportion to the clusters on
+/// either side, so consecutive clusters are neighbours.
 pub(crate) fn members(points: &[[f32; 3]]) -> Vec<u32> {
     let layout = ClusterLayout::new(points.len() as u32);
     let mut order: Vec<u32> = (0..points.len() as u32).collect();

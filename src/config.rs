@@ -259,7 +259,7 @@ impl ModelConfig {
         ] {
             expect_multiple(&mut problems, field, value, step, most);
         }
-        // The radiance kernel gathers both into 32 rows of four channels, one of them taken.
+        // The radiance kernel gathers both into 32 rows of four channels; one row is reserved.
         let gathered = self.plane_channels.saturating_add(self.point_hidden);
         problems.expect(
             gathered <= 124,

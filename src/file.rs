@@ -13,12 +13,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(failed("read", path))
 }
 
-/// Maps a file into memory. The caller's callers are asked to leave the file as it is while the map
-/// is in use.
+/// Maps a file into memory. Public callers document that it must not change while mapped.
 pub(crate) fn map(path: &Path) -> Result<Box<dyn AsRef<[u8]> + Send + Sync>> {
     let file = fs::File::open(path).map_err(failed("open", path))?;
-    // SAFETY: the map is only ever read, and as plain bytes, all of whose values are valid. That
-    // nobody changes the file meanwhile is the caller's part.
+    // SAFETY: the map is only read, as bytes, and every byte is valid. Public functions document
+    // that the file must not be changed meanwhile.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map", path))?;
     Ok(Box::new(map))
 }
@@ -53,8 +52,8 @@ pub(crate) fn replace(
 /// Makes the directory at `path`, which must not hold anything yet, with what `content` puts into
 /// the directory that it is given.
 ///
-/// That one is a temporary directory beside it, which takes its place when complete: whatever
-/// fails, no half-filled directory stays.
+/// It is filled as a temporary directory beside its place and moved when complete, so that a
+/// failure leaves no half-filled directory.
 #[cfg(feature = "import")]
 pub(crate) fn create_directory(
     path: &Path,

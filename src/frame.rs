@@ -10,13 +10,12 @@ use crate::model::Model;
 use crate::options::RenderOptions;
 use crate::pipeline::{RenderInput, Slot};
 
-/// The activity that errors of the device name.
+/// The activity that device errors name.
 pub(crate) const RENDERING: &str = "rendering";
 
 /// A rendered picture on the device, with its low-resolution image and depth.
 ///
-/// Its memory goes back to the model when it is dropped, for a later frame to be rendered into;
-/// frames that are kept keep theirs.
+/// When it is dropped, its memory returns to the model for later frames.
 pub struct Frame {
     model: Model,
     slot: Arc<Slot>,
@@ -203,7 +202,7 @@ impl Model {
     }
 }
 
-/// A drive that was found to fit its avatar.
+/// A drive that fits its avatar.
 pub(crate) struct Checked<'a> {
     avatar: &'a Avatar,
     input: RenderInput<'a>,

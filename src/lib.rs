@@ -39,23 +39,22 @@
 //! command encoder, and [`Frame::view`] is a texture to draw with: nothing polls, blocks or leaves
 //! the device. A frame is one command buffer, and after the first one nothing is allocated or
 //! compiled. Reading back is async ([`Frame::read`], [`Tensor::read`]); functions that block
-//! ([`Gpu::new`], [`Frame::to_image`]) exist natively only. Nothing reads the environment but
-//! [`GpuOptions::from_env`], and nothing is measured or cached unless [`ModelOptions::tuning`] asks
-//! for it.
+//! ([`Gpu::new`], [`Frame::to_image`]) exist natively only. Only [`GpuOptions::from_env`] reads the
+//! environment, and nothing is measured or cached unless [`ModelOptions::tuning`] asks for it.
 //!
 //! # Many at a time
 //!
 //! [`Model::render_many`] and [`Avatar::build_many`] record several frames or avatars into one
 //! command buffer and wait for none of them. [`Avatar::play`] renders a sequence while its pictures
 //! are read back, with a bounded number of frames in flight and in the memory of as many.
-//! [`Atlas`] renders several avatars into the tiles of one texture. Results are byte for byte those
-//! of one at a time.
+//! [`Atlas`] renders several avatars into the tiles of one texture. Results are byte for byte the
+//! same as one at a time.
 //!
 //! # Where things live
 //!
 //! A kernel `shaders/STAGE/NAME.wgsl` is dispatched by `src/stage/STAGE.rs` and has a scalar twin in
 //! `src/reference/STAGE.rs` (feature `reference`). The build script composes and checks all WGSL
-//! and reflects bindings, constants and uniform structs, so that neither is written twice.
+//! and reflects bindings, constants and uniform structs, so that nothing is written twice.
 //! Weights are folded where the algebra is exact, then packed into the kernels' layouts. A stage
 //! plans its dispatches into a program; `src/pipeline` composes stages into the two programs of the
 //! diagram, which are recorded anew for every picture and frame. Only `src/gpu` talks to wgpu about
@@ -73,7 +72,7 @@
 
 mod atlas;
 mod avatar;
-/// The build script's parts that have tests, which cargo runs in libraries only.
+/// Parts of the build script whose tests run here: cargo runs none for build scripts.
 #[cfg(test)]
 mod build {
     mod compose;

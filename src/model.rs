@@ -51,8 +51,8 @@ impl Model {
     /// Uploads weights and compiles all kernels. A head model in the weights file is used.
     ///
     /// # Errors
-    /// [`Error::Limit`] if the device is too small, [`Error::Gpu`] if it failed, and those of a
-    /// head model that is not valid.
+    /// [`Error::Limit`] if the device is too small, [`Error::Gpu`] if it failed, and the errors of
+    /// an invalid head model.
     pub fn new(gpu: &Gpu, weights: Weights) -> Result<Self> {
         Self::with_options(gpu, weights, ModelOptions::default())
     }
@@ -146,7 +146,7 @@ impl Model {
         report
     }
 
-    /// The variants of the kernels that were measured or pinned, by layer; none where they are
+    /// The variants of the kernels that were measured or pinned, by layer; empty if they are
     /// estimated.
     #[must_use]
     pub fn choices(&self) -> &BTreeMap<String, Choice> {

@@ -16,10 +16,10 @@ use crate::options::RenderOptions;
 /// Frames in order, each with its picture on the host: while one is waited for or looked at, the
 /// device renders the next ones.
 ///
-/// It is an iterator, or [`Playback::next_frame`] in a browser. Drives are taken when there is room
-/// in flight for them, so a sequence may be endless, or live: it then lags behind by the frames
-/// that are [in flight](Playback::in_flight), less one. An error comes in the place of its frame,
-/// after the pictures before it, and ends the sequence.
+/// It is an iterator; browsers use [`Playback::next_frame`]. Drives are taken only when there is
+/// room in flight, so a sequence may be endless or live; it then lags behind by the frames [in
+/// flight](Playback::in_flight), less one. An error takes the place of its frame and ends the
+/// sequence.
 ///
 /// ```no_run
 /// # use gpavatar::{Avatar, Motion};
@@ -34,11 +34,11 @@ use crate::options::RenderOptions;
 #[must_use = "nothing is rendered before the first frame is asked for"]
 pub struct Playback<I> {
     model: Model,
-    /// Gone once it has ended.
+    /// `None` once the sequence has ended.
     frames: Option<I>,
     options: RenderOptions,
     in_flight: usize,
-    /// How many were taken from `frames`.
+    /// Number of items taken from `frames`.
     taken: usize,
     /// Submitted and not handed out yet.
     pending: VecDeque<Pending>,

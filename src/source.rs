@@ -22,7 +22,7 @@ const FORMAT: &str = "picture (PNG, JPEG, GIF, WebP, BMP or TIFF)";
 /// A picture is either *canonical* (the default) or *tracked*:
 /// - A canonical picture shows the head upright and frontal, filling most of it, as after
 ///   GPAvatar's own preparation. It is only resized, keeping its aspect ratio, centred on black;
-///   where that shrinks it, every pixel counts.
+///   where that shrinks it, every pixel contributes.
 /// - A [tracked](SourceImage::tracked) picture comes with the camera a face tracker found for it,
 ///   and is warped to the canonical view: the homography that brings the square
 ///   `(±1, ±1, 0)` of the head's space to the whole output.
@@ -136,7 +136,7 @@ impl SourceImage {
     /// The input of the warp to a canonical view of `size` pixels a side: a canonical picture
     /// resized to that view, a tracked one as it is.
     ///
-    /// The warp reads four pixels for each of its output, so it would skip most of a large picture,
+    /// The warp reads four pixels for each output pixel, so it would skip most of a large picture,
     /// and it fades the border of one that it enlarges. A fitted picture passes unchanged.
     pub(crate) fn fitted(&self, size: u32) -> Cow<'_, Self> {
         if self.camera.is_some() || (self.width, self.height) == (size, size) {

@@ -9,7 +9,7 @@ pub struct TensorSpec {
     /// Its dimensions, outermost first, in PyTorch's order: `[out, in, height, width]` for
     /// convolutions, `[out, in]` for linear layers.
     pub shape: Vec<usize>,
-    /// The model needs it. The others are parameters of the checkpoint that no computation reads.
+    /// Whether the model needs it. Other tensors are parameters that no computation reads.
     pub required: bool,
 }
 

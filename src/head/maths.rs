@@ -79,8 +79,8 @@ impl HeadModel {
         parts.complete();
         fits(what, parts.problems())?;
         let vertices = parts.template.len();
-        // Joints are linear in the vertices and those are in the coefficients, so the regressor
-        // meets each direction once, here, instead of the shaped head in every frame.
+        // Joints are linear in the vertices, and vertices in the coefficients. So the regressor is
+        // applied to each direction once, here, and not to the shaped head in every frame.
         let mut joints = Vec::new();
         let mut joint_basis = Vec::new();
         for row in parts.joint_regressor.chunks_exact(vertices) {

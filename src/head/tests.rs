@@ -215,7 +215,7 @@ fn a_model_inside_a_weights_file_is_found() {
     let error = HeadModel::from_file(without.file().unwrap()).unwrap_err();
     assert!(matches!(error, Error::Format { .. }), "{error}");
 
-    // One that has parts which the next one lacks, so that none of its may be left over.
+    // This one has parts that the next one lacks. None of them may remain.
     let earlier = golden_model();
     let head = HeadModel::new(HeadModelParts {
         pose_basis: Vec::new(),

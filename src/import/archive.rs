@@ -115,7 +115,7 @@ impl Entry {
         let mut content = Vec::new();
         let mut zip = open(archive)?;
         let file = zip.by_index(self.index).map_err(|e| e.to_string())?;
-        // One byte more than there should be: the checksum is looked at where the data end.
+        // Reads one byte more than expected: the checksum is verified at the end of the data.
         (file
             .take(self.size.saturating_add(1))
             .read_to_end(&mut content))

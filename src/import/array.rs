@@ -10,7 +10,7 @@ use crate::weights::{TensorFile, expect_shape};
 /// Largest number of axes.
 const MAX_RANK: usize = 32;
 
-/// Number of elements that an array may have however few bytes it has.
+/// Number of elements that even an array of few bytes may have.
 const FREE_ELEMENTS: usize = 1 << 16;
 
 /// The order of an array's elements in memory.
@@ -73,8 +73,8 @@ impl StridedLayout {
                 .and_then(|distance| last.checked_add(distance))
                 .ok_or_else(misfit)?;
         }
-        // Elements may be shared, as in an expanded tensor, but not without limit: a few bytes
-        // would become any number of elements.
+        // Elements may be shared, as in an expanded tensor, but not without limit: otherwise a few
+        // bytes could become any number of elements.
         if last >= available || count > available.max(FREE_ELEMENTS) {
             return Err(misfit());
         }
@@ -273,7 +273,7 @@ impl<'a> Array<'a> {
         let mut position = *offset;
         while values.len() < self.count {
             values.push(element(&cells[position]));
-            // To the next element: the innermost axis that has not come to its end.
+            // Advances the innermost axis that is not at its end.
             for axis in (0..shape.len()).rev() {
                 index[axis] += 1;
                 position += strides[axis];

@@ -295,7 +295,7 @@ impl Listing {
         };
         *visits = left;
         let depth = name.matches('.').count();
-        // A number by itself is shown as that.
+        // A single number is shown as itself.
         if node.float().is_none() {
             match document.array(node) {
                 Ok(Some(array)) => return self.array(name, Ok(array)),

@@ -126,8 +126,8 @@ pub fn head_model_from_bytes(
     HeadModel::build(&what, parts.map_err(invalid)?)
 }
 
-/// The options with what the metadata of a safetensors file says instead, and its number of
-/// expression directions.
+/// The options, overridden by a safetensors file's metadata, and its number of expression
+/// directions.
 fn said_by(
     file: &TensorFile,
     options: &HeadOptions,
@@ -174,7 +174,7 @@ fn parts(
     let joints = tree.shape().last().copied().unwrap_or(0);
     // The second row of a table numbers the joints.
     let parents = (tree.i64()?.into_iter().take(joints)).map(|parent| match parent {
-        // The root's in files of unsigned integers.
+        // The root's parent in files of unsigned integers.
         0xFFFF_FFFF => Ok(-1),
         parent => i32::try_from(parent)
             .map_err(|_| format!("parents: expected a joint or -1, found {parent}")),

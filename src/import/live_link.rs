@@ -7,7 +7,7 @@ pub(super) const FORMAT: &str = "recording of a face";
 /// Twice the number of ARKit's columns. It bounds the memory of rows without values.
 const MAX_COLUMNS: usize = 128;
 
-/// Frames per second of a recording that is too short to tell: Live Link Face's.
+/// Frames per second of a recording that is too short to measure: Live Link Face's.
 const USUAL_FPS: f32 = 60.0;
 
 /// Columns that are angles, not expressions.
@@ -155,8 +155,8 @@ fn seconds(field: &str) -> Option<Time> {
         .then_some(Time::Code((hours * 60 + minutes) * 60 + seconds))
 }
 
-/// Counted from the rows of each second. The frames of time codes do not help: the file does not tell
-/// their rate, and the recording may have another.
+/// Counted from the rows of each second. Frame numbers of time codes do not help: the file lacks
+/// their rate, and the recording's may differ.
 fn frames_per_second(times: &[Time]) -> Option<f32> {
     match (times.first()?, times.last()?) {
         (Time::Seconds(first), Time::Seconds(last)) => {

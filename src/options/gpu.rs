@@ -16,14 +16,14 @@ pub struct GpuOptions {
     pub kernels: Option<AdapterKind>,
     /// Whether kernels may use subgroup operations, where they are faster. Default: yes.
     pub subgroups: bool,
-    /// Whether kernels may use cooperative matrices (tensor cores), for networks that are stored in
-    /// half precision ([`Precision`](crate::Precision)). Experimental: drivers and wgpu's support of
-    /// them are young, and wgpu warns of undefined behaviour. Default: no.
+    /// Whether kernels may use cooperative matrices (tensor cores), for networks stored in half
+    /// precision ([`Precision`](crate::Precision)). Experimental: drivers and wgpu's support are
+    /// young, and wgpu warns of undefined behaviour. Default: no.
     pub matrices: bool,
-    /// Fills every working buffer with NaN first, so that a kernel which reads what nobody wrote
-    /// shows. For tests.
+    /// Fills uninitialised buffers with NaN, to expose kernels that read memory before it is
+    /// written. For tests.
     pub poison: bool,
-    /// Empties the caches before every dispatch that a profile times. For benchmarks.
+    /// Evicts the caches before every dispatch that a profile times. For benchmarks.
     pub cold: bool,
 }
 
@@ -38,7 +38,7 @@ pub enum ShaderChecks {
     Checked,
 }
 
-/// What kind of processor executes the kernels; some kernels differ.
+/// The kind of processor that executes the kernels; some kernels differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterKind {
     /// A graphics processor: workgroup memory is fast.
@@ -63,7 +63,7 @@ impl Default for GpuOptions {
 }
 
 impl GpuOptions {
-    /// The defaults, but for what these environment variables say. Empty ones count as unset.
+    /// The defaults, overridden by these environment variables. Empty ones count as unset.
     ///
     /// | variable | values |
     /// | --- | --- |
@@ -113,7 +113,7 @@ impl GpuOptions {
     }
 }
 
-/// What the variable `name` stands for, regardless of case.
+/// The value that the variable `name` stands for, regardless of case.
 fn one_of<T: Copy>(
     known: &[(&str, T)],
     name: &str,

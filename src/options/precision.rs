@@ -25,15 +25,15 @@ use crate::error::{Error, Result};
 ///   [`SHADER_F16`](wgpu::Features::SHADER_F16) and adds up to 36 products in 16 bits. All other
 ///   arithmetic has 32 bits.
 ///
-/// With [cooperative matrices](crate::GpuOptions::matrices), convolutions of `f16` maps round what
-/// they multiply to `f16`, and so does a field of `f16` maps.
+/// With [cooperative matrices](crate::GpuOptions::matrices), convolutions and fields of `f16` maps
+/// round both factors of a product to `f16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// All numbers have 32 bits. The golden data are compared in this precision.
     #[default]
     F32,
-    /// Maps that decide where samples lie keep 32 bits. Pictures are within 62 dB or more of those
-    /// in `F32` on the golden cases, in little more than half the memory.
+    /// Maps that decide where samples lie keep 32 bits. On the golden cases pictures agree with
+    /// those in `F32` to 62 dB or more, in little more than half the memory.
     Mixed,
     /// Planes have half the size. Rounded planes move fine samples a little, which shows where the
     /// field is steep: 50 to 71 dB on the golden cases.
@@ -136,7 +136,7 @@ impl fmt::Display for Format {
 }
 
 impl Format {
-    /// Bytes of so many elements.
+    /// Bytes of this many elements.
     pub(crate) fn bytes(self, elements: u64) -> u64 {
         match self {
             Self::F32 => 4 * elements,

@@ -23,21 +23,22 @@ pub(crate) struct Encoder {
     config: ModelConfig,
     formats: Formats,
     uniform: Uniform,
-    /// The planes of the picture that was encoded last.
+    /// The planes of the picture encoded last.
     planes: Tensor,
     fusion: Mutex<LazyFusion>,
 }
 
-/// The attention over several sources. Many models never need it, and at the released sizes it takes
-/// 52 MB of the device and seconds of a software adapter, so only its weights are loaded with the model.
-/// They stay on the host until it is built: 25 MB, where a file of f16 has 210 MB.
+/// The attention over several sources, built on first use: many models never need it, and at the
+/// released sizes it takes 52 MB on the device and seconds on a software adapter. Until then its
+/// weights stay on the host: 25 MB, where a file of f16 has 210 MB.
 enum LazyFusion {
     Weights(FusionWeights),
     Built(Arc<Fusion>),
 }
 
 impl Encoder {
-    /// An avatar and a frame are each recorded as a whole, so that both work in the same memory.
+    /// The encoder shares the renderer's workspace: avatars and frames are each recorded as a
+    /// whole.
     pub(crate) fn new(
         (gpu, tuner): (&Gpu, &Tuner),
         weights: &Weights,
@@ -64,8 +65,8 @@ impl Encoder {
         })
     }
 
-    /// Records what turns `sources` into an avatar's planes. The logits of the attention are
-    /// returned if there are several: `[source][texel][plane]`.
+    /// Records the encoding of `sources` into an avatar's planes. Returns the attention's logits
+    /// `[source][texel][plane]` if there are several sources.
     pub(crate) fn record(
         &self,
         gpu: &Gpu,

@@ -1,4 +1,4 @@
-//! The programs that the crate's diagram shows: pictures to planes, and a drive to a picture.
+//! The programs of the crate's diagram: pictures to planes, and a drive to a picture.
 
 mod encoder;
 mod renderer;

@@ -23,7 +23,7 @@ use crate::weights::{Weights, pack};
 /// Name of the stage from the low-resolution image to the picture.
 const SUPER_RESOLVER: &str = "super-resolver";
 
-/// A drive to a picture.
+/// Renders a drive to a picture.
 pub(crate) struct Renderer {
     pub program: Program,
     pub weight_bytes: u64,
@@ -145,8 +145,8 @@ impl Renderer {
             .take(|| Slot::new(gpu, &self.program, maps, &self.depth))
     }
 
-    /// Records a frame, to the slot's texture. Its other results stay in working memory: see
-    /// [`Renderer::keep`]. `avatar` binds what the avatar owns.
+    /// Records a frame into the slot's texture. Its other results stay in the workspace: see
+    /// [`Renderer::keep`]. `avatar` holds the avatar's bindings.
     pub(crate) fn record(
         &self,
         gpu: &Gpu,
@@ -210,7 +210,7 @@ impl Renderer {
         Ok(self.image.snapshot(gpu, encoder))
     }
 
-    /// Records copies of a frame's results, which are overwritten when working memory is used again.
+    /// Records copies of a frame's results, before the workspace is overwritten.
     pub(crate) fn keep(&self, encoder: &mut wgpu::CommandEncoder, slot: &Slot) {
         self.image.copy_to(encoder, &slot.image);
         self.low_res.copy_to(encoder, &slot.low_res);

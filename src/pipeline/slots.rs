@@ -16,7 +16,7 @@ pub(crate) struct Slot {
     pub(crate) bindings: Bindings,
 }
 
-/// All slots there are, of which those are free that nothing but the pool holds.
+/// All slots. A slot is free if only the pool holds it.
 #[derive(Default)]
 pub(crate) struct SlotPool(Mutex<Vec<Arc<Slot>>>);
 
@@ -34,7 +34,7 @@ impl SlotPool {
 }
 
 impl Slot {
-    /// A slot for results that are as large as the working memory's.
+    /// A slot for results of the workspace's sizes.
     pub(super) fn new(
         gpu: &Gpu,
         program: &Program,

@@ -119,7 +119,7 @@ fn point_weights(weighting: PointWeighting, nearest: &[Neighbour], sums: &[f32])
     }
 }
 
-/// What the field holds at the samples of one pass.
+/// Opacity and values at the samples of a pass.
 #[derive(Clone, Debug)]
 pub struct Radiance {
     /// α in [0, 1], `[samples]`.

@@ -12,7 +12,7 @@ use crate::{
     Weights,
 };
 
-/// Dimensions of a tensor that has to have `N` of them.
+/// Dimensions of a tensor that must have `N` of them.
 ///
 /// # Errors
 /// [`Error::Argument`] if it has another number of them, and those of [`TensorFile::shape`].
@@ -32,7 +32,7 @@ pub(super) fn misfit(what: &str, expected: impl Into<String>, found: impl Into<S
     }
 }
 
-/// A golden case: what the network was given and all that it computed.
+/// A golden case: the inputs of the network and all its results.
 pub struct Case {
     /// The tensors that the network computed.
     pub golden: TensorFile,
@@ -46,7 +46,7 @@ pub struct Case {
     pub camera: Camera,
 }
 
-/// Sizes of a case that is not of the released network's, in its metadata under `config`.
+/// Sizes of a case other than the released network's: its metadata entry `config`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sizes {

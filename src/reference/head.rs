@@ -26,7 +26,7 @@ pub fn joints(regressor: &[f32], vertices: &[Vec3]) -> Vec<Vec3> {
         .collect()
 }
 
-/// What drives the pose correctives: R_1 - I, R_2 - I, … row by row, without the root's R_0.
+/// Coefficients of the pose correctives: R_1 - I, R_2 - I, … row by row, without the root's R_0.
 pub fn pose_feature(rotations: &[Mat3]) -> Vec<f32> {
     rotations[1..]
         .iter()
@@ -83,7 +83,7 @@ pub fn skin(
 }
 
 /// Rotation by |r| radians about r: I + sin|r| K + (1 - cos|r|) K². As in SMPL, 1e-8 is added to
-/// every component inside the norm, so that no rotation needs no special case.
+/// every component inside the norm, so that a rotation by zero needs no special case.
 pub fn rodrigues(r: Vec3) -> Mat3 {
     let angle = (r + 1e-8).length();
     let axis = r / angle;

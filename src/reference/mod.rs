@@ -1,10 +1,10 @@
 //! The network in plain scalar Rust: the oracle of the GPU kernels.
 //!
-//! Every file mirrors one folder of `shaders/` and every public function one kernel, under the
-//! same name. The code follows the equations, unfolded and from the checkpoint's own weights, and
-//! trades speed for being checkable by eye; only the innermost loops are arranged so that the
-//! compiler can vectorise them. [`pipeline`] strings the functions together into the whole model; [`golden`] and [`parity`] hold the GPU pipeline
-//! against what the authors' network computed.
+//! Every file mirrors one folder of `shaders/` and every public function one kernel, under the same
+//! name. The code follows the equations, unfolded and from the checkpoint's own weights. It is slow
+//! but can be checked by eye; only the innermost loops are arranged for vectorisation. [`pipeline`]
+//! is the whole model; [`golden`] and [`parity`] compare the GPU pipeline with the authors'
+//! network.
 //!
 //! Images and feature maps are `[height, width, channels]`, tri-planes one map with
 //! `3 * plane_channels` channels (plane `p`, channel `c` at `p * plane_channels + c`). Per-sample

@@ -1,4 +1,4 @@
-//! What a frame looks like to its user: depth map and 8-bit pixels.
+//! A frame's depth map and 8-bit pixels.
 
 use super::Tensor;
 use super::shared::{add_bilinear_clamped, resized};

@@ -58,14 +58,14 @@ impl fmt::Display for Table {
     }
 }
 
-/// How much of a tensor has to be how close.
+/// How close a tensor has to be, and how much of it.
 #[derive(Clone, Copy)]
 enum Tolerance {
     /// All elements, absolutely.
     Absolute(f32),
     /// All elements, as a share of the golden range.
     Range(f32),
-    /// All but a share of the elements (second), absolutely, and those within the third.
+    /// All but a share of the elements (second), absolutely, and the others within the third.
     Most(f32, f32, f32),
     /// All but a share of the elements (second), as a share of the golden range.
     MostOfRange(f32, f32),
@@ -151,7 +151,7 @@ struct Run<'a> {
     golden: &'a TensorFile,
     points: &'a [Vec3],
     camera: Camera,
-    /// How many there are.
+    /// Number of source images.
     sources: usize,
     model: &'a Model,
     config: &'a ModelConfig,
@@ -159,7 +159,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Small cases hold whole tensors, full-size ones every so many elements.
+    /// Small cases hold whole tensors, full-size cases samples of them at a stride.
     fn small(&self) -> bool {
         self.golden.contains("sources")
     }
@@ -233,7 +233,7 @@ impl Run<'_> {
 
     /// Compares a low-resolution image ray by ray. Where a sample lies almost on a point, its
     /// weight 1/d² magnifies the last bits of its position and rules the whole pixel; everywhere
-    /// else nothing does.
+    /// else nothing is magnified.
     fn check_rays(&mut self, name: &str, image: &Tensor) -> Result<()> {
         const ALMOST: f32 = 1e-4;
         let passes = [
@@ -328,7 +328,7 @@ impl Run<'_> {
         self.check("attention", &found, Tolerance::Absolute(1e-4))
     }
 
-    /// Single modules, where our kernels' boundaries are the authors'.
+    /// Single modules whose boundaries our kernels share with the authors' code.
     async fn taps(&mut self, network: &str) -> Result<()> {
         let prefix = format!("taps.{network}.");
         let names = self.golden.tensor_names();
@@ -342,7 +342,7 @@ impl Run<'_> {
             let layers = self.config.super_resolver().layers();
             let last = layers.up.last();
             let fused = name.ends_with(".conv2")
-                // Ends with the activation of the whole.
+                // Ends with the network's activation.
                 || last.is_some_and(|last| last.to_rgb.name == name)
                 // Runs at half the size.
                 || (name.contains(".conv_body_up.") && name.ends_with(".skip"))
@@ -399,7 +399,8 @@ impl Run<'_> {
             let neighbours: Vec<u32> = tap.read_as(self.model.gpu()).await?;
             let mut coordinates = Vec::new();
             let mut distances = Vec::new();
-            // Without sums over all samples, nothing is searched for outside of the cube.
+            // Unless sums over all samples are needed, samples outside the cube are not searched
+            // for.
             let mut searched = Vec::new();
             for &ray in &rays {
                 let direction = Vec3::from_slice(directions.row(ray));
@@ -456,7 +457,8 @@ impl Run<'_> {
                 (true, true, true) | (false, false, _) => Tolerance::MostOfRange(3e-4, 1e-3),
                 (false, true, _) => Tolerance::MostOfRange(3e-3, 1e-3),
             };
-            // The field computes no values where a whole workgroup has no opacity. No weight is theirs.
+            // The field computes no values where a whole workgroup has no opacity. Their weight is
+            // 0.
             let seen = rays.iter().take(kept);
             let seen = seen.flat_map(|r| &opacities.data[r * samples..][..samples]);
             let seen: Vec<bool> = seen.map(|opacity| *opacity > 0.0).collect();
@@ -465,7 +467,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the coarse pass alone shows. No kernel composites that.
+    /// The coarse pass alone, composited here because no kernel does it.
     async fn coarse_image(&self) -> Result<Tensor> {
         let opacities = self.tap("coarse.opacities").await?;
         let mut values = self.tap("coarse.values").await?;
@@ -542,8 +544,7 @@ impl Run<'_> {
     }
 }
 
-/// How far apart the elements are, along channels, rows and columns, that are `kept` of a map
-/// `[y][x][channel]`.
+/// Strides of the `kept` elements of a map `[y][x][channel]`, along channels, rows and columns.
 fn strides(name: &str, map: &Tensor, kept: [usize; 3]) -> Result<[usize; 3]> {
     let [height, width, channels] = map.image();
     let all = [channels, height, width];

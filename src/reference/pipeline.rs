@@ -34,7 +34,7 @@ pub fn prepare(config: &ModelConfig, source: &SourceImage) -> Result<Tensor> {
 /// The tri-planes of an avatar, `[plane_size, plane_size, 3 * plane_channels]` each.
 #[derive(Clone, Debug)]
 pub struct Planes {
-    /// What the encoder makes of each source image.
+    /// The encoder's planes of each source image.
     pub per_source: Vec<Tensor>,
     /// The weight of each source image at each texel, `[plane_size, plane_size, 3, sources]`; a
     /// single source image is not fused.

@@ -51,22 +51,22 @@ pub struct DistanceTests {
 /// How a kernel walks along the rays.
 #[derive(Clone, Copy, Debug)]
 pub struct Walk {
-    /// Positions of a ray.
+    /// Positions per ray.
     pub samples: usize,
-    /// Positions that a thread follows.
+    /// Positions per thread.
     pub segment: usize,
-    /// Neighbouring rays whose threads all look at what one of them wants to look at. The number of
-    /// rays is a multiple of it.
+    /// Neighbouring rays whose threads search together: all scan what any of them needs. The number
+    /// of rays is a multiple of it.
     pub together: usize,
 }
 
-/// What [`nearest`] finds, searched for as the kernels do, and what that took. `positions` are
+/// The result of [`nearest`], searched for as the kernels do, and the cost. `positions` are
 /// `[ray][sample]`.
 ///
-/// A walk begins in the nearest cluster of the group that is nearest to its first position. From then
-/// on the farthest neighbour is known to be no farther than the farthest of those just found, and
-/// groups and clusters whose box is farther than that are skipped. One thread by itself is kernel `nearest`, eight together
-/// are `nearest_subgroup`.
+/// A walk begins in the nearest cluster of the group that is nearest to its first position. From
+/// then on the farthest of the last neighbours bounds the search: groups and clusters whose box is
+/// farther are skipped. One thread alone is kernel `nearest`, eight together are
+/// `nearest_subgroup`.
 pub fn nearest_in_clusters(
     positions: &[Vec3],
     walk: Walk,
@@ -176,8 +176,8 @@ struct Threads<'a> {
 
 impl Threads<'_> {
     fn follow(&mut self, segment: Range<usize>) {
-        // Those that share what they load decide for several boxes at once, and begin each time where
-        // the last search ended.
+        // Threads that share loads decide for several boxes at once, and begin where the last
+        // search ended.
         let shared = self.walk.together > 1;
         let at_once = if shared { 32 } else { 1 };
         let (clusters, groups) = (self.clusters, self.groups);
@@ -234,7 +234,7 @@ impl Threads<'_> {
                         .filter(|&cluster| self.wants(&clusters[cluster].bounds, sample))
                         .collect();
                     for cluster in wanted {
-                        // What has been found since may have brought the limit nearer.
+                        // Points found since may have lowered the limit.
                         if self.wants(&clusters[cluster].bounds, sample) {
                             self.scan(cluster, sample);
                             seed = cluster;
@@ -275,7 +275,7 @@ impl Threads<'_> {
         wanted
     }
 
-    /// Lets all threads look at the points of a cluster.
+    /// Lets all threads scan the points of a cluster.
     fn scan(&mut self, cluster: usize, sample: usize) {
         let (clusters, points) = (self.clusters, self.points);
         for thread in 0..self.walk.together {

@@ -32,11 +32,11 @@ pub struct Conv<'a> {
     pub lrelu: bool,
     /// Scale and shift, `[height, width, outputs]` each.
     pub affine: Option<(&'a Tensor, &'a Tensor)>,
-    /// What is added last.
+    /// The last term.
     pub residual: Residual<'a>,
 }
 
-/// What a convolution adds to its result.
+/// The residual of a convolution.
 #[derive(Clone, Copy, Default)]
 pub enum Residual<'a> {
     /// Nothing.
@@ -91,7 +91,7 @@ pub fn conv(x: &Tensor, conv: &Conv) -> Tensor {
 }
 
 impl Conv<'_> {
-    /// All that follows the sum, for one pixel.
+    /// The epilogue of one pixel.
     fn finish(&self, row: usize, column: usize, [height, width]: [usize; 2], y: &mut [f32]) {
         let noise = self
             .noise
@@ -214,7 +214,7 @@ pub fn style_normalise(style: &[f32]) -> Vec<f32> {
     style.iter().map(|z| z * scale).collect()
 }
 
-/// What the style convolutions add as noise.
+/// The noise of the style convolutions.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Noise<'a> {
     /// The maps that the checkpoint carries.

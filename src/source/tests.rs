@@ -282,7 +282,7 @@ fn a_corrupt_picture_is_an_error_that_names_the_file() {
     let scratch = Scratch::new("source-corrupt");
     let mut bad = vec![Vec::new(), b"not a picture at all, just some text".to_vec()];
     for (_, bytes) in encoded() {
-        // Cut inside the header: what decoders do with half the pixels is their affair.
+        // Cut inside the header; decoders differ in their treatment of half the pixels.
         bad.push(bytes[..12].to_vec());
     }
     let (_, mut png) = encoded().swap_remove(0);

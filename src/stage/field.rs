@@ -85,7 +85,7 @@ impl Field {
         self.weights.bytes() + self.view.bytes()
     }
 
-    /// Plans what depends on the viewing direction alone, once per ray.
+    /// Plans the terms that depend only on the viewing direction, once per ray.
     pub(crate) fn view(&self, b: &mut ProgramBuilder<'_>, rays: &Rays) -> Result<()> {
         b.stage("field");
         let channels = self.layout.rgb_hidden;
@@ -166,7 +166,7 @@ impl Field {
     }
 }
 
-/// The kernel for a field on a device, and how many samples a workgroup of it computes.
+/// The kernel for a field on a device, and its samples per workgroup.
 fn variant(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> (&'static KernelSource, u32) {
     let widths = [
         config.plane_channels,

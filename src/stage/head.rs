@@ -56,7 +56,7 @@ impl Head {
         self.shapes() + 12 * self.model.joint_count()
     }
 
-    /// What the kernel reads of a frame.
+    /// The kernel's per-frame input.
     pub(crate) fn pack(&self, expression: &[f32], posed: &PosedJoints) -> Vec<f32> {
         let mut packed = expression.to_vec();
         if !self.model.parts().pose_basis.is_empty() {
@@ -66,7 +66,7 @@ impl Head {
         packed
     }
 
-    /// The template of an identity, `[vertex]`, once what is recorded here has run.
+    /// The template of an identity, `[vertex]`, valid once the recording has run.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) if the count of coefficients does not fit or one

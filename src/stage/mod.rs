@@ -1,7 +1,6 @@
 //! The stages of the pipeline, one file for each folder of `shaders/`, under the same name.
 //!
-//! A stage owns its weights and knows which kernels it dispatches on what; `model` strings the
-//! stages together.
+//! A stage owns its weights and plans its dispatches; `pipeline` composes the stages.
 
 pub(crate) mod field;
 pub(crate) mod fusion;

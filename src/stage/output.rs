@@ -1,4 +1,4 @@
-//! Pictures to look at.
+//! The depth picture and the 8-bit picture.
 
 use super::rays::{Composite, Rays};
 use crate::Result;

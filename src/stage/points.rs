@@ -79,7 +79,7 @@ impl Points {
         b.stage("points");
         let layout = rays.layout;
         let count = layout.count * pass.samples;
-        // Bound by itself, so at a multiple of the alignment of storage bindings.
+        // Bound separately, hence at a multiple of the alignment of storage bindings.
         let sums_at = count.next_multiple_of(16);
         // Four words a row: eight 16-bit indices.
         let tensor = b.tensor("neighbours", Format::F32, [sums_at + 2, 1, 4])?;
@@ -95,7 +95,7 @@ impl Points {
             ("SKIP_EMPTY", (!released && b.skips_empty()).into()),
         ];
         let kernel = b.kernel(source, &constants)?;
-        // Longer walks know more; shorter ones are more threads.
+        // Longer walks reuse more; shorter ones give more threads.
         let segment = if cpu {
             pass.samples
         } else {

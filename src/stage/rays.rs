@@ -9,11 +9,11 @@ use crate::{ModelConfig, Result};
 /// The rays of a low-resolution image and how their samples are counted.
 pub(crate) struct Rays {
     pub layout: params::Rays,
-    /// `[ray][stride]`: direction, then room for what depends on the ray alone.
+    /// `[ray][stride]`: direction, then room for terms that depend only on the ray.
     pub tensor: Tensor,
 }
 
-/// One pass over all rays: where its samples lie and what the field gave there.
+/// A pass over all rays, and the depths of its samples.
 pub(crate) struct Pass {
     pub name: &'static str,
     /// Samples per ray.
@@ -22,12 +22,11 @@ pub(crate) struct Pass {
     pub depths: Tensor,
 }
 
-/// The field's answer for a pass.
+/// The field's results for a pass.
 pub(crate) struct Samples {
     /// `[ray][sample]`.
     pub opacities: Tensor,
-    /// `[ray][sample][channel]`. Those of samples without any opacity may be missing: whatever was in
-    /// memory before.
+    /// `[ray][sample][channel]`. Values of samples without opacity may be undefined.
     pub values: Tensor,
 }
 

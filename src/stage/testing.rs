@@ -1,8 +1,8 @@
-//! What the tests of the stages share: devices, data, guarded buffers, comparison.
+//! Shared by the stages' tests: devices, data, guarded buffers, comparison.
 //!
-//! Every kernel runs here against its twin in `reference`. Buffers that a kernel writes are filled
-//! with NaN before, and whatever a test hands to a kernel is followed by NaN: what is left out,
-//! and what lies beyond the end, shows.
+//! Every kernel is compared with its twin in `reference`. Buffers that a kernel writes are filled
+//! with NaN before, and its inputs are followed by NaN: this exposes missing writes and reads
+//! beyond the end.
 
 use std::sync::OnceLock;
 
@@ -33,7 +33,7 @@ pub(crate) fn software() -> &'static Gpu {
     GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, false))
 }
 
-/// The device with those of them that use subgroups, as far as it has any.
+/// The device with the subgroup variants of the same kernels, if it has subgroups.
 pub(crate) fn subgroups() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, true))
@@ -139,7 +139,7 @@ pub(crate) fn rounded_map(format: Format, mut map: reference::Tensor) -> referen
 /// How far a number of this size may be from what it is stored as: half a unit in the last place.
 pub(crate) fn rounding(format: Format, value: f32) -> f32 {
     match format {
-        // The second is that of the subnormal numbers.
+        // The lower bound is that of subnormal numbers.
         Format::F16 => (value.abs() / 2048.0).max(3e-8),
         _ => 0.0,
     }
@@ -170,7 +170,7 @@ pub(crate) fn stored_in(format: Format) -> Formats {
     }
 }
 
-/// Weights, a row of so many for each output, that a network can store without rounding.
+/// Weights that a network can store without rounding, in rows of `columns` for each output.
 pub(crate) fn rounded_weights(format: Format, mut weights: Vec<f32>, columns: usize) -> Vec<f32> {
     if format == Format::Snorm16 {
         for row in weights.chunks_exact_mut(columns) {
@@ -202,13 +202,13 @@ pub(crate) fn stored_map(gpu: &Gpu, format: Format, map: &reference::Tensor) -> 
     }
 }
 
-/// A buffer for a kernel to write stored numbers: `elements` times NaN, and NaN behind that.
+/// A buffer for a kernel to write stored numbers: `elements` times NaN, then more NaN.
 pub(crate) fn stored_output(gpu: &Gpu, format: Format, elements: usize) -> Tensor {
     let elements = elements as u32 + GUARD as u32 / format.bytes(1) as u32;
     Tensor::empty(gpu, "output", format, [1, elements, 1]).unwrap()
 }
 
-/// What a kernel wrote to a [`stored_output`] of so many `elements`.
+/// The values that a kernel wrote to a [`stored_output`] of `elements`.
 #[track_caller]
 pub(crate) fn stored_written(
     gpu: &Gpu,
@@ -227,12 +227,12 @@ pub(crate) fn stored_written(
     halves.iter().map(|half| half.to_f32()).collect()
 }
 
-/// A buffer for a kernel to write: `elements` times NaN, and NaN behind that.
+/// A buffer for a kernel to write: `elements` times NaN, then more NaN.
 pub(crate) fn output(gpu: &Gpu, elements: usize) -> Tensor {
     stored_output(gpu, Format::F32, elements)
 }
 
-/// What a kernel wrote to an [`output`] of so many `elements`.
+/// The values that a kernel wrote to an [`output`] of `elements`.
 #[track_caller]
 pub(crate) fn written(gpu: &Gpu, output: &Tensor, elements: usize) -> Vec<f32> {
     let mut words: Vec<u32> = read(gpu, output);
@@ -253,14 +253,14 @@ pub(crate) fn read_values(gpu: &Gpu, tensor: &Tensor) -> Vec<f32> {
     pollster::block_on(tensor.read(gpu)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Rows of so many channels, without what pads them to vec4s.
+/// Rows of `channels` values, without the padding to vec4s.
 pub(crate) fn unpadded(values: &[f32], channels: u32) -> Vec<f32> {
     let rows = values.chunks_exact(pack::padded(channels) as usize);
     let rows = rows.flat_map(|row| &row[..channels as usize]);
     rows.copied().collect()
 }
 
-/// Plans a program, and runs all of it with what it binds from `outside`.
+/// Plans a program and runs it with bindings from `outside`.
 pub(crate) fn run<T>(
     gpu: &Gpu,
     outside: &[(&str, Resource<'_>)],
@@ -280,7 +280,7 @@ pub(crate) fn run_in<T>(
     plan_and_submit(builder, outside, plan)
 }
 
-/// Like [`run_in`], with empty space computed, too.
+/// Like [`run_in`], and computes empty space as well.
 pub(crate) fn run_whole<T>(
     gpu: &Gpu,
     formats: Formats,
@@ -308,7 +308,7 @@ fn plan_and_submit<T>(
     planned
 }
 
-/// Runs all of a program with what it binds from `outside`.
+/// Runs all of a program with bindings from `outside`.
 pub(crate) fn submit(gpu: &Gpu, program: &Program, outside: &[(&str, Resource<'_>)]) {
     let bindings = program.bind(gpu, outside);
     let mut encoder = gpu.device().create_command_encoder(&Default::default());

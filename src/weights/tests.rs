@@ -59,7 +59,7 @@ fn a_file_holds_the_weights_it_was_written_from() {
             let values = read.f32(name).unwrap();
             assert_eq!(values, rounded, "{name} as {format:?}");
             assert_eq!(read.shape(name).unwrap(), spec.shape);
-            // Allocators align more than bytes need.
+            // Allocators align more than bytes need it.
             let borrowed = matches!(values, Cow::Borrowed(_));
             assert_eq!(borrowed, format == FloatFormat::F32, "{name} as {format:?}");
         }

@@ -20,7 +20,7 @@ pub fn stored(files: &[(&str, &[u8])]) -> Vec<u8> {
     written(files, CompressionMethod::Stored)
 }
 
-/// The archive with its entries as `change` makes them, by name, and their checksums right.
+/// The archive with its entries edited by `change`, and their checksums updated.
 pub fn rewritten(archive: &[u8], change: impl Fn(&str, &mut Vec<u8>)) -> Vec<u8> {
     let parsed = Archive::parse(archive).unwrap();
     let files: Vec<(&str, Vec<u8>)> = (parsed.names())

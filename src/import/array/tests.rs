@@ -61,7 +61,7 @@ fn elements_outside_of_the_bytes_are_refused() {
         (&[], &[], usize::MAX),
         (&[2, 2], &[1], 0),
         (&[1; 33], &[1; 33], 0),
-        // Elements may be repeated, but not a few bytes fill all memory.
+        // Elements may be repeated, but a few bytes must not fill all memory.
         (&[FREE_ELEMENTS + 1], &[0], 0),
         (&[usize::MAX, usize::MAX], &[0, 0], 0),
     ] {

@@ -58,7 +58,7 @@ fn missing_and_unknown_tensors_are_listed_at_once() {
 
 #[test]
 fn misshapen_tensors_are_listed() {
-    // Two names that are equally long and tensors that are not.
+    // Two names of equal length whose tensors differ in length.
     let swapped = patched(
         VIEWS,
         &[
@@ -100,7 +100,7 @@ fn tensors_that_are_not_in_the_file_as_a_whole_are_listed() {
 
 #[test]
 fn a_tensor_under_two_names_is_refused() {
-    // With the wrapper's prefix and without it; before the names are their lengths.
+    // With and without the wrapper's prefix. Each name is preceded by its length.
     let first = b"\x21\0\0\0module.attn_module.to_q_.0.weight";
     let doubled = patched(NESTED, &[(first, b"\x1A\0\0\0attn_module.to_k_.0.weight")]);
     assert_eq!(

@@ -231,7 +231,7 @@ impl<'a> Machine<'a> {
     }
 
     fn length_u32(&mut self) -> Result<usize, String> {
-        // Lengths that do not fit are longer than the rest, too.
+        // A length that does not fit is longer than the rest, too.
         let length = u32::from_le_bytes(self.take_array()?);
         Ok(usize::try_from(length).unwrap_or(usize::MAX))
     }
@@ -288,7 +288,7 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    /// The items above the last mark, which goes.
+    /// Pops the last mark and returns the items above it.
     fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
         let mark = self
             .marks

@@ -5,8 +5,8 @@
 //! or an instance becomes a record of a name and arguments. [`Class::named`] lists the names that
 //! have a meaning here; records of others are kept but never read.
 //!
-//! It is written here because crates for pickles neither refuse the rest nor know PyTorch's
-//! persistent references.
+//! It is written here because crates for pickles neither refuse the other opcodes nor know
+//! PyTorch's persistent references.
 //!
 //! Values live in one arena and refer to each other by index. A pickle may nest them as deeply as
 //! it likes, share them and put one inside itself, without recursion or copies here. Each opcode
@@ -87,7 +87,7 @@ pub(super) struct Node<'p, 'a> {
 
 impl<'p, 'a> Node<'p, 'a> {
     fn value(self) -> &'p Value<'a> {
-        // Ids are made where values are, and no value is ever removed.
+        // Ids are made together with values, and no value is ever removed.
         &self.pickle.values[self.id.0 as usize]
     }
 

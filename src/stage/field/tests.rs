@@ -18,7 +18,7 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
     for formats in field_formats() {
         shine(gpu, formats, &weights, &Scene::new(1, weights.config()));
     }
-    // Of no whole number of matrices.
+    // The widths are not multiples of the matrices' side.
     let weights = self::weights(1, of_widths([4, 16, 4, 8, 8, 4]));
     shine(
         gpu,
@@ -106,8 +106,8 @@ impl Scene {
     }
 }
 
-/// Runs the view and the radiance kernel and compares both results; returns how many workgroups had
-/// nothing to see.
+/// Runs the view and the radiance kernel and compares both results. Returns the number of
+/// workgroups without any opacity.
 fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize {
     let config = weights.config();
     let (rays, samples) = (scene.directions.len(), scene.samples());
@@ -135,7 +135,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
             record
         })
         .collect();
-    // Ranks that do not count are nobody's, and their sums no numbers.
+    // Unused ranks name no point, and their sums are NaN.
     let mut packed: Vec<[u32; 4]> = neighbours
         .chunks_exact(ranks)
         .map(|nearest| {
@@ -212,9 +212,9 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         &opacities,
     );
     // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
-    // keep the numbers at order one on the way.
-    // Halves are off by up to 2^-12 of themselves: in five layers the weights and, where matrices
-    // are multiplied, the activations, before them the planes, behind them the values.
+    // keep the numbers at order one. Rounding to `f16` is off by up to 2^-12 of a number: the
+    // weights of five layers and, with cooperative matrices, their activations, the planes before,
+    // and the values after.
     let error = match formats.maps {
         Format::F16 => 12.0 / 4096.0,
         _ => 4e-6,
@@ -232,8 +232,8 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
     skipped
 }
 
-/// Fails unless values are those of the whole field, or else missing in workgroups of so many numbers where
-/// no sample has any opacity; returns how many workgroups those are.
+/// Fails unless each workgroup's values are the whole field's, or are missing because no sample has
+/// opacity. Returns the number of workgroups without values.
 #[track_caller]
 fn compare_skipped(group: usize, found: &[f32], whole: &[f32], opacities: &[f32]) -> usize {
     let channels = whole.len() / opacities.len();
@@ -336,7 +336,7 @@ fn workgroups_without_any_opacity_are_skipped() {
         let weights = weights(4, sizes.clone());
         let mut scene = Scene::new(4, weights.config());
         let samples = scene.samples();
-        // So many rays in a row miss the cube that samples 63 to 140 are outside.
+        // Enough consecutive rays miss the cube to put samples 63 to 140 outside.
         for ray in 9..20 {
             scene.directions[ray] = Vec3::new(0.0, 0.0, 1.0);
             for (i, depth) in scene.depths[ray * samples..][..samples]
@@ -346,7 +346,7 @@ fn workgroups_without_any_opacity_are_skipped() {
                 *depth = 2.0 + i as f32 / 4.0;
             }
         }
-        // Inside of it there is nothing to see either.
+        // The inside of the cube is empty, too.
         let empty = weights_of_density(-6.0, 4, sizes);
         for gpu in [gpu(), subgroups()].into_iter().chain(matrices()) {
             for formats in field_formats() {
@@ -388,7 +388,7 @@ fn uses_matrices(gpu: &Gpu, formats: Formats, sizes: &ModelConfig) -> bool {
 fn the_field_of_cooperative_matrices() {
     let Some(gpu) = matrices() else { return };
     let side = gpu.matrices().unwrap();
-    // The released network and the small one, as narrow and as wide as can be, and odd multiples.
+    // The released network and the small one, the narrowest and the widest, and odd multiples.
     let cases = [
         (8, [32, 64, 32, 128, 64, 32]),
         (5, [16, 32, 32, 64, 32, 16]),
@@ -410,7 +410,7 @@ fn the_field_of_cooperative_matrices() {
             let weights = weights(seed, sizes);
             let mut scene = Scene::new(seed, weights.config());
             shine(gpu, Precision::F16.field(), &weights, &scene);
-            // Where a sample is on a point, that one weighs almost all of the pass.
+            // A sample on a point has almost all the weight of the pass.
             for sample in [0, 17, 100] {
                 scene.points[2 * sample] = scene.positions()[sample];
             }
@@ -458,7 +458,7 @@ fn fields_of_no_whole_number_of_matrices_fall_back() {
 
 #[test]
 fn harmonic_embeddings_keep_single_precision() {
-    // A layer that hands every embedded number on, and one zero.
+    // A layer that passes every embedded number on, and one zero.
     const OUTPUTS: usize = 28;
     let harmonics = ModelConfig::HARMONICS as usize;
     let mut layer = vec![0.0f32; harmonics * OUTPUTS];

@@ -26,7 +26,7 @@ impl Projection {
     fn new(seed: u64, name: &str, channels: usize) -> Self {
         let random = |part: &str, count| random(seed, &format!("{name} {part}"), count);
         let layer = |index: usize| {
-            // Keeps the variance of what goes in.
+            // Keeps the variance of the input.
             let gain = (3.0 / channels as f32).sqrt();
             let weight = random(&format!("weight {index}"), channels * channels);
             [
@@ -61,7 +61,7 @@ impl Projection {
     }
 }
 
-/// Planes of several sources, and what weighs them.
+/// Planes of several sources, and the attention's inputs.
 struct Scene {
     channels: u32,
     sources: Vec<reference::Tensor>,
@@ -69,7 +69,7 @@ struct Scene {
     to_query: Projection,
     to_key: Projection,
     scale: f32,
-    /// Of sources and fused planes.
+    /// Format of sources and fused planes.
     format: Format,
 }
 
@@ -226,7 +226,7 @@ impl Scene {
                 + match attention {
                     // Weights change by no more than the logits do.
                     Attention::Softmax => 2.0 * error(texel),
-                    // Where products nearly cancel, their errors are divided by what is left.
+                    // Where products nearly cancel, their errors are divided by a small sum.
                     Attention::Ratio => {
                         let sum: f32 = products(texel, false).iter().sum();
                         let most = weights
@@ -266,7 +266,7 @@ fn large_products_overflow_no_exponential() {
             .max_by(|a, b| logit(*a).total_cmp(&logit(*b)))
             .unwrap();
         let alone = (0..3).all(|s| s == largest || logit(s) < logit(largest) - 20.0);
-        // One source takes it all, but for e⁻²⁰.
+        // One source has all the weight except for e⁻²⁰.
         let expected = scene.sources[largest].data[i];
         assert!(found.is_finite() && (!alone || (found - expected).abs() < 1e-6));
     }

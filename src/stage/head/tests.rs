@@ -70,7 +70,7 @@ fn the_authors_heads_are_posed_as_they_did() {
     }
 }
 
-/// A made-up model, and its data as the twin wants it.
+/// A made-up model, and its data in the twin's layout.
 struct Random {
     parts: HeadModelParts,
     pose: Vec<f32>,

@@ -88,7 +88,7 @@ fn a_picture_of_one_depth_is_zero() {
 fn opacities_a_rounding_beyond_one_leave_no_background() {
     let mut extents = vec![[1.0, 9.0, 1e6, 0.0]; 9];
     extents[3] = [1.0 + 1e-6, 9.0, 0.0, 0.0];
-    // A hundred millionth more than opaque, before a background a million away.
+    // The opacity exceeds 1 by rounding, before a background at a depth of 1e6.
     assert_eq!(depth_of(gpu(), &extents), [0.0; 9]);
 }
 
@@ -101,12 +101,12 @@ struct Picture {
 }
 
 impl Picture {
-    /// Colours a little beyond [0, 1], never close to where rounding to 8 bits turns.
+    /// Colours slightly beyond [0, 1], never close to a rounding boundary of 8 bits.
     fn new(seed: u64, size: usize, low_res: usize) -> Self {
         let colours = random_map(seed, "colours", [size, size, 3]);
         let offsets = random(seed, "offsets", colours.data.len());
         let opacity = random_map(seed, "opacity", [low_res, low_res, 1]);
-        // Empty and solid regions, and what is between.
+        // Empty, solid and translucent regions.
         let opacity = opacity.map(|v| (2.0 * v).clamp(0.0, 1.0));
         let mut image = colours.map(|v| (127.5 + 135.0 * v).round());
         for (value, offset) in image.data.iter_mut().zip(offsets) {

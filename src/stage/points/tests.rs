@@ -22,7 +22,7 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
 
 // ---- clusters ------------------------------------------------------------------------------
 
-/// The members of all clusters, those that a cluster has no place for left out.
+/// The members of all clusters, without unused places.
 fn clusters(points: &[[f32; 3]]) -> Vec<Vec<u32>> {
     let layout = ClusterLayout::new(points.len() as u32);
     let members = members(points);
@@ -223,7 +223,7 @@ fn lattice_points(seed: u64, count: usize, steps: u32) -> Vec<Vec3> {
         .collect()
 }
 
-/// What the kernels found.
+/// Results of the kernels.
 struct Found {
     /// `[sample][rank]`
     indices: Vec<[u32; 8]>,
@@ -231,8 +231,8 @@ struct Found {
     sums: Option<[f32; 8]>,
 }
 
-/// Where the sums do not need them all, also checks that the search leaves out what is outside of the
-/// cube, and nothing else.
+/// Unless the sums need all samples, also checks that the search skips exactly the samples outside
+/// the cube.
 fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) -> Found {
     let rays = scene.directions.len();
     let side = rays.isqrt() as u32;
@@ -317,7 +317,7 @@ impl Found {
             let expected = twin::weight_sums(&expected, count);
             // Up to a few hundred positive terms after each other.
             assert_close("sums", &sums[..count], &expected, |k| 1e-5 * expected[k]);
-            // Places that no point takes are at a distance of 1e18.
+            // Unused places are at a distance of 1e18.
             assert!(sums[count..].iter().all(|sum| (0.0..1e-30).contains(sum)));
         }
     }
@@ -430,7 +430,8 @@ fn the_nearest_points_are_found_at_any_position() {
                     .iter()
                     .map(|n| n.dist2)
                     .collect();
-                // Devices may round a position, up to seven from the origin, once less than we do.
+                // Devices may round a position, up to seven from the origin, once less than the
+                // twin.
                 assert_close(&format!("sample {sample}"), &distances, &expected, |k| {
                     8.0 * f32::EPSILON * (expected[k] + 7.0 * expected[k].sqrt())
                 });

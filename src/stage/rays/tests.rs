@@ -35,7 +35,7 @@ fn config(side: usize, coarse: usize, fine: usize, channels: usize) -> ModelConf
 
 // ---- generate ------------------------------------------------------------------------------
 
-/// What the kernel made of a camera.
+/// The kernel's rays and depths for a camera.
 struct Generated {
     camera: Camera,
     origin: Vec3,
@@ -49,7 +49,7 @@ fn generate(gpu: &Gpu, camera: &Camera, side: usize, coarse: usize) -> Generated
     generate_at(gpu, camera, camera.origin(), side, coarse)
 }
 
-/// With the camera moved to just this origin.
+/// The same with the camera's origin replaced.
 fn generate_at(gpu: &Gpu, camera: &Camera, origin: Vec3, side: usize, coarse: usize) -> Generated {
     let globals = params::Globals {
         origin: origin.extend(f32::NAN).to_array(),
@@ -69,7 +69,7 @@ fn generate_at(gpu: &Gpu, camera: &Camera, origin: Vec3, side: usize, coarse: us
         Vec3::from_slice(&record[0])
     };
     let mut depths: Vec<f32> = read(gpu, &pass.depths);
-    // There is room up to a whole vec4.
+    // The buffer is padded to a whole vec4.
     depths.truncate(side * side * coarse);
     Generated {
         camera: *camera,
@@ -100,7 +100,7 @@ impl Generated {
             4.0 * f32::EPSILON
         });
 
-        // Depths depend on directions by up to their inverse: they are compared for the same ones.
+        // Depths divide by directions, so both sides use the same ones.
         for ray in 0..self.directions.len() {
             rays.directions[ray] = self.directions[ray];
             (rays.near[ray], rays.far[ray]) =
@@ -185,7 +185,7 @@ fn rays_parallel_to_a_face_hit_as_their_origin_lies() {
     ] {
         let found = generate_at(gpu(), &diagonal(), Vec3::new(x, 0.0, -1.5), 2, 4);
         if x.abs() != 1.0 {
-            // On a face the twin, as the authors, divides zero by zero.
+            // On a face the twin divides zero by zero, like the authors' code.
             found.compare();
         }
         let parallel: Vec<usize> = (0..4)
@@ -218,7 +218,7 @@ fn a_camera_on_a_face_sees_what_is_before_it() {
 
 // ---- importance, merge ---------------------------------------------------------------------
 
-/// A pass with everything that the field gave for it.
+/// A pass and the field's results for it.
 struct Marched {
     rays: usize,
     samples: usize,
@@ -249,7 +249,7 @@ impl Marched {
             .for_each(|depths| depths.sort_by(f32::total_cmp));
         let opacity = random(seed, "opacity", count).into_iter().enumerate();
         let opacity = opacity.map(|(i, v)| match i / samples % 6 {
-            // Like surfaces, like haze, empty, alike, a single spike, solid at once.
+            // Surfaces, haze, empty, uniform, a single spike, solid from the start.
             0 => v.abs(),
             1 => 0.1 * v.abs(),
             2 => 0.0,
@@ -322,8 +322,8 @@ impl Marched {
             let edges = of_ray(ray, &self.depths, self.samples);
             let weights = of_ray(ray, &weights, self.samples);
             let total: f32 = weights.iter().map(|w| w + 1e-5).sum();
-            // The steepest that the inverse of the distribution climbs: what magnifies the rounding
-            // of the distribution, one unit for each of its terms.
+            // The steepest slope of the inverse distribution. It magnifies the distribution's
+            // rounding, one unit for each term.
             let slopes = edges.windows(2).zip(&weights[1..]);
             let slope = slopes.map(|(t, w)| (t[1] - t[0]) / ((w + 1e-5) / total));
             let slope = slope.fold(0.0, f32::max);
@@ -342,8 +342,8 @@ impl Marched {
         }
     }
 
-    /// Values as the field leaves them where it has nothing to compute: those of samples without any
-    /// opacity are missing.
+    /// Values as the field leaves them where it computes nothing: samples without opacity have
+    /// none.
     fn visible_values(&self, gpu: &Gpu) -> Tensor {
         let mut values = self.radiance.values.clone();
         let rows = values.data.chunks_exact_mut(self.channels());

@@ -1,7 +1,7 @@
-//! Convolutions: what computes them, and which of it a layer uses.
+//! Convolutions and the choice of their variants.
 //!
-//! A convolution's fastest variant depends on its sizes and on the adapter, so a layer's variant is
-//! chosen before its weights are packed, which Winograd's algorithm needs otherwise.
+//! A convolution's fastest variant depends on its sizes and on the adapter. It is chosen before the
+//! weights are packed, because Winograd's algorithm packs them differently.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,12 +42,12 @@ impl Shape {
             .map(|side| if self.upsampled { side / 2 } else { side })
     }
 
-    /// Eighths of the output channels.
+    /// Groups of eight output channels.
     fn eighths(self) -> u32 {
         self.outputs.div_ceil(8)
     }
 
-    /// Rows of tiles that are transformed and multiplied at a time, in at most so many bytes.
+    /// Rows of tiles that are transformed and multiplied at a time, within this many bytes.
     fn band_rows(self, format: Format, bytes: u64) -> u32 {
         let [rows, columns] = self.size.map(|side| side.div_ceil(2));
         let channels = pack::padded(self.inputs.max(self.outputs));
@@ -55,7 +55,7 @@ impl Shape {
         (bytes / row_bytes).clamp(1, rows.into()) as u32
     }
 
-    /// Memory for the tiles of so many rows, as `stride` of `shaders/style_unet/winograd.wgsl`.
+    /// Tiles that memory is allocated for: `stride` of `shaders/style_unet/winograd.wgsl`.
     fn band_tiles(self, rows: u32) -> u32 {
         (rows * self.size[1].div_ceil(2)).next_multiple_of(winograd::TILES)
     }
@@ -86,20 +86,20 @@ impl fmt::Display for Shape {
 pub(super) enum Structure {
     /// Every thread for itself.
     Register,
-    /// Threads of a subgroup hand each other weights.
+    /// Threads of a subgroup share weights by broadcast.
     Subgroup,
-    /// Implicit GEMM: workgroups share pixels and weights in their memory. Counts threads along the
-    /// output channels and along x.
+    /// Implicit GEMM: workgroups share pixels and weights in workgroup memory. Counts threads along
+    /// the output channels and along x.
     Tiled {
         channel_groups: u32,
         column_groups: u32,
         arithmetic: Format,
     },
-    /// Split-K: threads of a workgroup share the sums of few outputs.
+    /// Split-K: the threads of a workgroup split the sums of few outputs.
     Split,
-    /// Subgroups multiply cooperative matrices of so many rows and columns, of `f16`.
+    /// Subgroups multiply cooperative matrices of `f16`.
     Cooperative { side: u32 },
-    /// The same with emulated matrices, as if subgroups had so many threads.
+    /// The same with emulated matrices and subgroups of this many threads.
     #[cfg(test)]
     Emulated { side: u32, subgroup: u32 },
 }
@@ -171,7 +171,7 @@ impl Structure {
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
                 if shape.kernel_size == 1 {
-                    // As many as fit in the memory that 3x3 needs.
+                    // As many as fit in the memory of the 3x3 case.
                     constants.push(("CHUNK", (channel_groups / 2).min(4)));
                 }
                 let lines = conv_tiled::THREADS / (channel_groups * column_groups);
@@ -209,7 +209,7 @@ impl Structure {
     }
 }
 
-/// Tasks of the kernel of cooperative matrices along the output channels, and its workgroups.
+/// Tasks of the cooperative kernel along the output channels, and its workgroups.
 fn cooperative(shape: Shape, side: u32) -> (u32, [u32; 3]) {
     let [height, width] = shape.size;
     // A task is four lines times two matrices of channels, a workgroup four tasks.
@@ -230,7 +230,7 @@ fn cooperative(shape: Shape, side: u32) -> (u32, [u32; 3]) {
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Variant {
-    /// Products with every tap.
+    /// Multiplies with every tap.
     Direct(Structure),
     /// F(2x2, 3x3): 16 products for 4 outputs in place of 36, and transforms before and after.
     Winograd(Structure),
@@ -279,9 +279,9 @@ pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure 
 }
 
 impl Variant {
-    /// Variants by which this adapter may compute a layer. The first is usually the fastest.
+    /// Variants that can compute a layer on this adapter; the first is usually the fastest.
     pub(super) fn candidates(gpu: &Gpu, shape: Shape, formats: Formats) -> Vec<Self> {
-        /// With fewer channels the transforms cost more than the products that they save.
+        /// With fewer channels the transforms cost more than the saved products.
         const FEWEST_CHANNELS: u32 = 32;
         /// Smaller maps are mostly border.
         const SMALLEST_MAP: u32 = 8;
@@ -396,7 +396,7 @@ fn channels(gpu: &Gpu, name: &str, scales: &[f32], bias: &[f32]) -> Result<Tenso
     Tensor::from_slice(gpu, name, &packed)
 }
 
-/// Tensors that a convolution reads and writes besides its weights.
+/// Tensors that a convolution reads and writes, besides its weights.
 #[derive(Clone, Copy)]
 pub(super) struct Operands<'a> {
     pub globals: &'a Tensor,
@@ -579,7 +579,7 @@ impl Conv {
         Ok(())
     }
 
-    /// Operations and bytes of the products for so many pixels.
+    /// Operations and bytes of the products for this many pixels.
     fn products(&self, operands: &Operands<'_>, pixels: u32, taps: u32) -> (f64, f64) {
         let [inputs, outputs] = [self.shape.inputs, self.shape.outputs].map(f64::from);
         let bytes = operands.input.bytes() + operands.output.bytes() + self.weights.bytes();
@@ -609,7 +609,7 @@ impl Conv {
             .cost(flops, bytes)
     }
 
-    /// A layer of this shape to be timed. Its weights are zero, which takes as long as others.
+    /// A layer of this shape to be timed. Its weights are zero, which does not change the time.
     fn example(gpu: &Gpu, shape: Shape, variant: Variant, formats: Formats) -> Result<Self> {
         let filters = vec![0.0; (shape.outputs * shape.inputs * shape.taps()) as usize];
         let bias = vec![0.0; shape.outputs as usize];

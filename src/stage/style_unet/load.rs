@@ -141,14 +141,14 @@ impl Layer {
     }
 }
 
-/// What all modulated convolutions share, while it is collected.
+/// Collects the data that all modulated convolutions share.
 #[derive(Default)]
 struct Styles {
     /// `[conv][channel][style]`, channels padded.
     modulation: Vec<f32>,
     modulation_bias: Vec<f32>,
-    /// One for each demodulated output channel: where its squares and its modulation begin, how many
-    /// vec4s they are, and the quantisation scale.
+    /// For each demodulated output channel: offsets of its squares and of its modulation, their
+    /// length in vec4s, and the quantisation scale.
     rows: Vec<[u32; 4]>,
     /// `[conv][output][input]`, inputs padded, divided by the row's quantisation scale.
     squares: Vec<f32>,

@@ -34,7 +34,7 @@ pub(crate) struct StyleUnet {
     /// Stored noise maps of all layers, and as much room for generated ones.
     noise: Tensor,
     noise_elements: u32,
-    /// Bound where a kernel does not read the binding.
+    /// The dummy binding, for resources that a kernel does not read.
     dummy: Tensor,
     bytes: u64,
 }
@@ -46,7 +46,7 @@ struct Layer {
     style: Option<StyleOffsets>,
 }
 
-/// Where a modulated convolution begins in what all of them share.
+/// Offsets of a modulated convolution in the data that all of them share.
 #[derive(Clone, Copy, Default)]
 struct StyleOffsets {
     modulation: u32,

@@ -15,7 +15,7 @@ const THREADS_OF_A_ROW: u32 = 8;
 
 impl StyleUnet {
     /// Plans the network on `input`, which stays in use. `frame` is the uniform with the noise's
-    /// settings. The activation of the super-resolver ends the network, if `sigmoid`.
+    /// settings. With `sigmoid` the network ends with the activation of the super-resolver.
     pub(crate) fn plan(
         &self,
         b: &mut ProgramBuilder<'_>,
@@ -37,12 +37,12 @@ impl StyleUnet {
     }
 }
 
-/// What happens to a convolution's sums.
+/// A convolution's epilogue.
 #[derive(Default)]
 struct Epilogue<'a> {
     flags: u32,
     operand: Option<&'a Tensor>,
-    /// Where the result goes, if not into a tensor of its own.
+    /// The output; by default a tensor of its own.
     output: Option<Tensor>,
 }
 
@@ -168,7 +168,7 @@ impl Plan<'_, '_> {
         Ok(y)
     }
 
-    /// Scale and shift of a level, one behind the other.
+    /// Scale and shift of a level, one after the other.
     fn condition(&mut self, level: &Level<Layer>, x: &Tensor) -> Result<Tensor> {
         let [_, last] = &level.scale;
         let (height, format) = (x.height(), x.format());

@@ -39,7 +39,7 @@ pub(super) fn resample(
     Ok(output)
 }
 
-/// A map in a format: the same tensor, if that is its own.
+/// Converts a map to a format. Returns the same tensor if it has that format.
 pub(crate) fn converted(
     b: &mut ProgramBuilder<'_>,
     map: &Tensor,

@@ -18,13 +18,12 @@ pub(super) struct ConvCase {
     pub inputs: u32,
     pub outputs: u32,
     pub kernel_size: u32,
-    /// Whether the map that is given has half the size.
+    /// Whether the stored map has half the size.
     pub upsampled: bool,
     pub formats: Formats,
 }
 
-/// What the network ever does to a convolution: whether it is modulated, and the flags of its
-/// epilogue.
+/// A kind of layer in the network: whether it is modulated, and the flags of its epilogue.
 pub(super) type LayerKind = (bool, u32);
 
 pub(super) const LAYERS: [LayerKind; 9] = [
@@ -42,7 +41,7 @@ pub(super) const LAYERS: [LayerKind; 9] = [
     (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
 ];
 
-/// With arithmetic of 16 bits.
+/// Implicit GEMM with 16-bit arithmetic.
 const fn tiled_in_f16(channel_groups: u32, column_groups: u32) -> Structure {
     Structure::Tiled {
         channel_groups,
@@ -51,7 +50,7 @@ const fn tiled_in_f16(channel_groups: u32, column_groups: u32) -> Structure {
     }
 }
 
-/// All that a device can compute any 3x3 convolution by.
+/// All variants of 3x3 convolutions that a device can run.
 pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
     let mut structures = vec![
         Structure::Register,
@@ -78,7 +77,7 @@ pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
         .collect()
 }
 
-/// All that a convolution computes with.
+/// The inputs of a convolution.
 struct ConvData {
     input: reference::Tensor,
     weight: Vec<f32>,
@@ -87,7 +86,7 @@ struct ConvData {
     demodulation: Vec<f32>,
     noise: Vec<f32>,
     noise_gain: f32,
-    /// Scale and shift, or the residual and nothing.
+    /// Scale and shift, or the residual and an unused map.
     operands: [reference::Tensor; 2],
 }
 
@@ -99,7 +98,7 @@ impl ConvData {
         let random = |name: &str, count| random(case.seed, name, count);
         let map =
             |name: &str, shape| rounded_map(case.format(), random_map(case.seed, name, shape));
-        // Keeps sums of order one, where the sigmoid still tells them apart.
+        // Keeps sums of order one, where the sigmoid is steep.
         let scale = 1.0 / ((inputs * taps) as f32).sqrt();
         let weight = random("weight", outputs * inputs * taps);
         let shape = if flags & flag::RESIDUAL_UPSAMPLED != 0 {
@@ -175,7 +174,7 @@ impl ConvData {
     }
 }
 
-/// For each pixel the largest of those around it that share a tile with it.
+/// For each pixel, the largest of the surrounding pixels that share a tile with it.
 fn neighbourhoods(map: &reference::Tensor) -> reference::Tensor {
     let [height, width, channels] = map.image();
     let mut largest = map.clone();
@@ -195,7 +194,7 @@ fn neighbourhoods(map: &reference::Tensor) -> reference::Tensor {
     largest
 }
 
-/// Values behind `offset` vec4s that belong to other layers.
+/// `values` after `offset` vec4s of other layers.
 fn behind(offset: u32, values: &[f32]) -> Vec<f32> {
     let mut all = vec![f32::NAN; 4 * offset as usize];
     all.extend(pack::vector(values));
@@ -210,7 +209,7 @@ impl Variant {
 }
 
 impl ConvCase {
-    /// Of maps.
+    /// The maps' format.
     fn format(self) -> Format {
         self.formats.maps
     }
@@ -269,31 +268,33 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
     let found = stored_written(gpu, case.format(), &result, elements);
     let found = unpadded(&found, case.outputs);
     let mut expected = data.twin(case, layer);
-    // A double may be stored before it is read, and devices differ in how they interpolate.
+    // The upsampled map may be stored before it is read, and devices interpolate differently.
     let doubled = if case.upsampled {
         4.0 * f32::EPSILON + rounding(case.format(), 1.0)
     } else {
         0.0
     };
     let what = format!("{case:?}, {layer:?}, {variant}");
-    // Everything but the sums themselves, of numbers without a sign.
+    // The twin without the activation, for sums of magnitudes.
     let linear = (modulated, flags & !flag::LRELU);
     let tolerance = if let Variant::Winograd(_) = variant {
-        // An output is a sum of products of sums over the filter with sums over its tile, which are
-        // each stored once, as are the products: of the order of the largest weight and pixel.
+        // Winograd multiplies sums over the filter with sums over a tile, each of them stored once,
+        // as are the products. All are of the order of the largest weight and pixel.
         for filter in data.weight.chunks_exact_mut(9) {
             filter.fill(filter.iter().map(|w| w.abs()).fold(0.0, f32::max));
         }
         data.input = neighbourhoods(&data.read(case).map(f32::abs));
         case.upsampled = false;
-        // The sums over the filter are off by up to 1/65534 of their output's largest, on average nothing.
+        // The sums over the filter are off by up to 1/65534 of their output's largest, on average
+        // by 0.
         let weights = match case.formats.weights {
             Format::Snorm16 => 2.0 / 65534.0,
             _ => 0.0,
         };
         4.0 * f32::EPSILON + 2.0 * rounding(case.format(), 1.0) + weights
     } else if variant.is_of_matrices() {
-        // Weights are rounded to half precision before they are multiplied, and modulated inputs.
+        // Weights, and inputs that are modulated, are rounded to half precision before the
+        // products.
         let rounded = if modulated { 2.0 } else { 1.0 };
         4.0 * f32::EPSILON + rounded * rounding(Format::F16, 1.0)
     } else if matches!(
@@ -303,15 +304,16 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
             ..
         })
     ) {
-        // So are weights and partial sums. For one block of those, that is a standard deviation of 0.4/2048 of the
-        // absolute products, and less for more blocks; modulated inputs add 1/2048 at most.
+        // Here weights and partial sums are rounded, too. With one block of sums that is a standard
+        // deviation of 0.4/2048 of the absolute products, with more blocks less; modulated inputs
+        // add 1/2048 at most.
         4.0 * f32::EPSILON + 4.0 / 2048.0
     } else {
         4.0 * f32::EPSILON
     };
     let mut magnitude = data.map(f32::abs).twin(case, linear);
     if flags & flag::SIGMOID != 0 {
-        // A quarter is its steepest slope; its own rounding is that of numbers up to one.
+        // The sigmoid's steepest slope is a quarter; it rounds numbers up to one.
         expected = expected.map(shared::sigmoid_wide);
         magnitude = magnitude.map(|m| m / 4.0 + 1.0);
     }
@@ -327,7 +329,7 @@ fn even_if(upsampled: bool, size: [u32; 2]) -> [u32; 2] {
 }
 
 fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = ConvCase> {
-    // Some are no multiple of a vec4, some of no eight.
+    // Some are not multiples of four, some not of eight.
     let channels = || select(vec![3u32, 4, 12, 20, 36, 72, 96]);
     let size = [sides.clone(), sides];
     let cases = (
@@ -409,7 +411,7 @@ fn convolutions_of_cooperative_matrices() {
         return;
     };
     let side = gpu.matrices().unwrap();
-    // One task beside another, two, and four: lines and outputs decide.
+    // Four tasks side by side in columns, two by two, or in rows, depending on lines and outputs.
     let shapes = [
         (4..=40u32, select(vec![3u32, 12, 16, 20])),
         (5..=40, select(vec![36, 72, 96])),
@@ -428,7 +430,7 @@ fn convolutions_of_cooperative_matrices() {
     }
 }
 
-/// What the kernel of matrices does around them, also for sizes that the device has none of.
+/// The cooperative kernel around its matrices, also for sizes that the device does not have.
 #[test]
 fn convolutions_of_emulated_matrices() {
     let gpu = gpu();
@@ -547,7 +549,7 @@ fn maps_become_the_tiles_of_winograd() {
                 .flat_map(|position| &position[band_start as usize * columns as usize * inputs..])
                 .copied()
                 .collect();
-            // Four numbers below one in three sums, times one; each a sum of four before.
+            // Three sums of four numbers below one; each number is itself a sum of four.
             assert_close(&format!("{case:?}"), &found, &expected, |i| {
                 8.0 * f32::EPSILON + rounding(case.format(), expected[i])
             });

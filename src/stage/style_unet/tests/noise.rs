@@ -61,8 +61,8 @@ fn generated_noise_is_standard_normal_and_independent() {
     within("variance", mean(&noise, |v| v * v), 1.0, 2.0);
     within("skewness", mean(&noise, |v| v.powi(3)), 0.0, 15.0);
     within("kurtosis", mean(&noise, |v| v.powi(4)), 3.0, 96.0);
-    // 24 bits reach √(2 ln 2²⁴) = 5.77; of so many numbers the largest is beyond 4 but for one
-    // chance in 3e5.
+    // 24 bits reach √(2 ln 2²⁴) = 5.77. The largest of this many numbers is below 4 with a
+    // probability of 1 in 3e5.
     let largest = noise.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     assert!((4.0..5.8).contains(&largest), "largest {largest}");
     for distance in [1, 2, 3, 64, 256] {

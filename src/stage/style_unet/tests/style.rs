@@ -66,7 +66,7 @@ pub(super) fn multiply(
     let [x, weights, bias] = [&x, &weights, &bias].map(|values| absolute(values));
     let magnitude = twin::linear(&x, &weights, &bias, false);
     let what = format!("{rows} x {columns}, activate {activate}, normalise {normalise}");
-    // As of convolutions.
+    // As for convolutions.
     assert_close(&what, &found, &expected, |i| {
         4.0 * f32::EPSILON * magnitude[i]
     });
