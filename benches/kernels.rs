@@ -1,4 +1,4 @@
-//! How close every kernel of an avatar and of a frame comes to what the adapter can do.
+//! How close every kernel of an avatar and of a frame comes to the adapter's peak.
 //!
 //! `cargo bench -p gpavatar-benches --bench kernels` measures the released sizes: each dispatch with
 //! cold caches, and dispatches of the same kernel and shape as one rung. See benches/README.md.
@@ -45,7 +45,7 @@ struct Args {
     /// Measure the kernels for GPUs, those for CPUs, and those for CPUs with subgroups
     #[arg(long, conflicts_with = "kernels")]
     every_variant: bool,
-    /// Take best and median of so many runs
+    /// Take best and median of this many runs
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
@@ -82,14 +82,14 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     report::write(&report, &report.text()?, args.json.as_deref())
 }
 
-/// All that was measured.
+/// All measurements.
 #[derive(Serialize)]
 struct Report {
     adapter: String,
     network: String,
-    /// Runs that times are the best and the median of.
+    /// Number of runs that best and median are taken of.
     repeat: u32,
-    /// Times are GPU timestamps; else the wall clock's, submission included.
+    /// Whether times are GPU timestamps; otherwise they are wall-clock times with a submission.
     timestamps: bool,
     roofline: Roofline,
     rungs: Vec<Rung>,
@@ -105,16 +105,16 @@ struct Rung {
     stage: &'static str,
     kernel: &'static str,
     shape: String,
-    /// In an avatar or in a frame, whichever the stage belongs to.
+    /// Per avatar or per frame, as the stage belongs to either.
     dispatches: usize,
-    /// One dispatch's.
+    /// Per dispatch.
     flops: f64,
     bytes: f64,
     #[serde(flatten)]
     times: Times,
     gflops: f64,
     gbs: f64,
-    /// Least time on this adapter, by operations and bytes, over the median's.
+    /// The least time on this adapter, by operations and bytes, divided by the median.
     roofline_share: f64,
 }
 
@@ -289,7 +289,7 @@ struct Variant {
     subgroups: bool,
 }
 
-/// The variant that the adapter gets by default, or all that it can run.
+/// The adapter's default variant, or all that it can run.
 fn variants(args: &Args, options: &GpuOptions, gpu: &Gpu) -> Vec<Variant> {
     let variant = |name, kernels, subgroups| Variant {
         name,
@@ -390,7 +390,7 @@ fn rungs(
     }
     let finish = |(mut rung, times): (Rung, Vec<f64>)| {
         rung.times = Times::new(times);
-        // A clock may not see the shortest.
+        // The shortest may be below a clock's resolution.
         let seconds = (rung.times.median * 1e-3).max(1e-9);
         rung.gflops = rung.flops / seconds * 1e-9;
         rung.gbs = rung.bytes / seconds * 1e-9;
@@ -400,7 +400,7 @@ fn rungs(
     Ok(gathered.into_iter().map(finish).collect())
 }
 
-/// A dispatch's label without the name of its pass, which is no other work.
+/// A dispatch's label without the name of its pass, which does not change the work.
 fn without_pass(label: &str) -> &str {
     label.split_once(", ").map_or(label, |(step, _)| step)
 }
@@ -481,7 +481,7 @@ fn largest(rungs: &[Rung], roofline: Roofline) -> Vec<Largest> {
     convs.iter().take(5).map(largest).collect()
 }
 
-/// Points that the search finds, however many of them are used.
+/// Points that the search finds, even if fewer are used.
 const NEIGHBOURS: usize = 8;
 
 /// Counts distances by the scalar twin of the search, on the samples of a rendered frame.

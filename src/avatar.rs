@@ -221,7 +221,7 @@ impl Avatar {
         &self.inner.shape
     }
 
-    /// Bindings of what the avatar owns. The clusters follow the head model's template, or the
+    /// Bindings of the avatar's resources. The clusters follow the head model's template, or the
     /// first points that are given: later ones move, but keep their neighbourhoods.
     pub(crate) fn bindings(&self, geometry: &Geometry<'_>) -> Result<&Bindings> {
         if let Some(bindings) = self.inner.bindings.get() {

@@ -281,7 +281,7 @@ fn head_models_of_today_s_numpy_are_imported() {
 #[test]
 fn converted_head_models_are_imported() {
     let original = head_model(fixture("head.npz"), &HeadOptions::default()).unwrap();
-    // A head model of this crate stays what it is.
+    // A head model of this crate stays unchanged.
     let own = original.to_safetensors().unwrap();
     let again = head_model_from_bytes("own", own, &HeadOptions::default()).unwrap();
     assert_eq!(again.parts(), original.parts());
@@ -562,7 +562,7 @@ fn a_checkpoint_of_the_released_size_is_imported() {
     let path = std::env::var_os("GPAVATAR_CHECKPOINT").expect("GPAVATAR_CHECKPOINT is a path");
     let checkpoint = Checkpoint::open(path).unwrap();
     let mut config = ModelConfig::default();
-    // The encoder's decoder ends at the planes' resolution; what the table says beyond is not used.
+    // The encoder's decoder ends at the planes' resolution; further table entries are not used.
     config.encoder_decoder_channels.remove(&512);
     assert_eq!(*checkpoint.config(), config);
     assert_eq!(checkpoint.ignored(), ["percep_loss.net.slice1.0.weight"]);

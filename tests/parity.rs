@@ -41,7 +41,7 @@ fn checked() -> GpuOptions {
     }
 }
 
-/// The kernels for graphics processors, whatever runs them.
+/// The kernels for graphics processors, on any adapter.
 fn gpu_kernels() -> GpuOptions {
     GpuOptions {
         kernels: Some(AdapterKind::Gpu),
@@ -144,8 +144,8 @@ fn picture(gpu: &Gpu, name: &str, precision: Precision) -> (Vec<f32>, [u64; 2]) 
     (colours, bytes)
 }
 
-/// Half precision loses less than 45 dB can tell and takes about half the memory; with all stages in
-/// it, planes take half, too.
+/// Half precision keeps 45 dB and takes about half the memory; with all stages in half precision,
+/// so do planes.
 fn halved(name: &str, options: GpuOptions) {
     let gpu = Gpu::with_options(&GpuOptions {
         poison: true,
@@ -153,7 +153,8 @@ fn halved(name: &str, options: GpuOptions) {
     });
     let gpu = gpu.unwrap();
     let (full, [full_planes, full_bytes]) = picture(&gpu, name, Precision::F32);
-    // With all in 16 bits the fine samples move: another picture where the field is steep.
+    // With all in 16 bits the fine samples move, which changes the picture where the field is
+    // steep.
     for (precision, share, least) in [(Precision::Mixed, 1, 45.0), (Precision::F16, 2, 35.0)] {
         let (half, [planes, bytes]) = picture(&gpu, name, precision);
         let difference = common::difference(name, &half, &full);
@@ -165,7 +166,7 @@ fn halved(name: &str, options: GpuOptions) {
             100.0 * part
         );
         assert_eq!(full_planes, share * planes);
-        // Small networks have much beside weights and maps.
+        // Small networks hold much besides weights and maps.
         assert!(part < if name.starts_with("small") { 0.8 } else { 0.55 });
         assert!(difference.max() > 0.0, "nothing was rounded");
         assert!(

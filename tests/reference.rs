@@ -172,8 +172,8 @@ fn a_sample_on_a_point_stays_finite() {
         assert!(radiance.values.data.iter().all(|v| v.is_finite()));
     }
 
-    // The weights of the paper give all to the point that the sample lies on: what its network
-    // says, whatever the neighbours, to the share of 1e-6 over distances of about 0.1 for each.
+    // The paper's weights give everything to the point that the sample lies on: each neighbour at a
+    // distance of about 0.1 has a share of 1e-6.
     let paper = |neighbours: &[Neighbour]| {
         let at = &positions[..1];
         point_features(
@@ -351,7 +351,7 @@ fn a_pointwise_convolution_commutes_with_resampling() {
 
 #[test]
 fn a_convolution_applies_its_parts_in_order() {
-    // One pixel, one input: the 3x3 filter's centre tap is all that sees it.
+    // One pixel, one input: only the centre tap of the 3x3 filter sees it.
     let x = Tensor::new([1, 1, 1], vec![3.0]);
     let mut weight = [9.0; 9];
     weight[4] = 2.0;

@@ -26,8 +26,8 @@ struct Tolerance {
     image: f32,
 }
 
-/// The sums of 1/d² over a whole pass are ruled by the few samples closest to a point, and the
-/// rounding of those samples' positions with them.
+/// The few samples closest to a point dominate the sums of 1/d² over a whole pass, and the rounding
+/// of their positions with them.
 const RELEASED: Tolerance = Tolerance {
     range: 3e-4,
     outliers: 1e-3,

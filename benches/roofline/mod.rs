@@ -16,7 +16,7 @@ pub struct Roofline {
 }
 
 impl Roofline {
-    /// The least time, in seconds, that so many operations and bytes take.
+    /// The least time, in seconds, for these operations and bytes.
     pub fn seconds(&self, flops: f64, bytes: f64) -> f64 {
         (flops / self.gflops).max(bytes / self.gbs) * 1e-9
     }
@@ -40,7 +40,7 @@ impl Roofline {
     }
 }
 
-/// The two kernels and what they work on.
+/// The two kernels and their buffers.
 struct Rig<'a> {
     gpu: &'a Gpu,
     module: wgpu::ShaderModule,
@@ -61,7 +61,7 @@ impl<'a> Rig<'a> {
         let module = unsafe {
             device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         };
-        // Larger than any cache, and what every device can bind.
+        // Larger than any cache, and bindable on every device.
         let bytes = 128 << 20;
         let buffer = |usage| {
             device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
@@ -115,7 +115,7 @@ impl<'a> Rig<'a> {
             Ok(start.elapsed())
         };
         let mut dispatches = 1;
-        // The first one compiles, the others only get longer.
+        // The first one compiles; the others only get longer.
         while batch(dispatches)? < LONG_ENOUGH && dispatches < 1 << 16 {
             dispatches *= 2;
         }

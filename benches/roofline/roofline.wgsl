@@ -1,4 +1,4 @@
-// The best that an adapter does: multiply-adds in registers, and copies.
+// Peaks of an adapter: multiply-adds in registers, and copies.
 
 const ROUNDS = 64u;
 

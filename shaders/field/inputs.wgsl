@@ -14,7 +14,7 @@ override NEIGHBOURS: u32 = 8u;
 // 1 weighs a point by its 1/d² over the sum of that rank over the whole pass (the released
 // network); 0 by 1/d over the sum of the sample's points (the paper).
 override GLOBAL_WEIGHTS: u32 = 1u;
-// 1 computes no values of samples without opacity, wherever that saves a workgroup's work.
+// 1 skips the values of samples without opacity, wherever that saves a workgroup's work.
 override SKIP_EMPTY: u32 = 1u;
 
 // Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
@@ -40,7 +40,7 @@ struct Field {
     density: u32,
     rgb_in: u32,
     rgb_out: u32,
-    // Place of the weight sums in `neighbours`.
+    // Offset of the weight sums in `neighbours`.
     weight_sums: u32,
 }
 
@@ -132,8 +132,8 @@ fn neighbour(at: vec3<f32>, index: u32) -> vec4<f32> {
     return vec4<f32>(offset, dot(offset, offset));
 }
 
-// The first (batch 0) or second four neighbours. Those that do not count weigh nothing; weights are
-// 1/d² over the sum of that rank over the whole pass, or 1/d.
+// The first (batch 0) or second four neighbours. Unused ones weigh nothing; weights are 1/d² over
+// the sum of that rank over the whole pass, or 1/d.
 fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32) -> Neighbours {
     let packed = neighbours[sample];
     let words = select(packed.xy, packed.zw, batch == 1u);
@@ -196,7 +196,7 @@ fn table(point: u32, c: u32) -> mat4x4<f32> {
     return four_weights(field.vertex_table + point * field.point_hidden + c);
 }
 
-// The neighbours' weighted sum behind the activation.
+// The neighbours' weighted sum after the activation.
 fn weighted(n: Neighbours, hidden: Hidden) -> mat4x4<f32> {
     return n.weight.x * relu(hidden.a) + n.weight.y * relu(hidden.b)
         + n.weight.z * relu(hidden.c) + n.weight.w * relu(hidden.d);

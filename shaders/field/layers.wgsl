@@ -8,7 +8,7 @@
 #import gpavatar::samples::{march, rays}
 #import gpavatar::values::packed_values
 
-// A layer: where its matrix begins, with its bias behind; inputs and outputs in vec4s.
+// A layer: offset of its matrix, which its bias follows; inputs and outputs in vec4s.
 struct Layer {
     matrix: u32,
     inputs: u32,
@@ -44,7 +44,7 @@ fn layer(i: u32) -> Layer {
     }
 }
 
-// First bias of a layer.
+// Offset of a layer's bias.
 fn bias_at(l: Layer) -> u32 {
     return l.matrix + l.inputs * l.outputs * 4u;
 }
@@ -55,7 +55,7 @@ fn view(sample: u32, o: u32) -> vec4<f32> {
     return rays[ray * march.stride + 1u + o];
 }
 
-// The density's bias, and what the features 4k..4k+4 add to it.
+// The density's bias, and the contribution of the features 4k..4k+4.
 fn density_bias() -> f32 {
     return weight(field.density + field.feature_hidden).x;
 }

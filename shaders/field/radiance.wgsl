@@ -36,8 +36,8 @@ fn filled(value: vec4<f32>) -> Tile {
     return Tile(four, four);
 }
 
-// Puts into the first place of `activations` how many samples a predicate holds for. That takes its
-// first row, as there is no other memory left.
+// Counts the samples that a predicate holds for, in the first element of `activations`. This
+// overwrites their first row: there is no other memory left.
 fn count_samples(thread: u32, holds: bool) {
     if thread < SAMPLES {
         activations[thread] = vec4<f32>(f32(holds));
@@ -113,7 +113,7 @@ fn hidden_layer(l: Layer, o: u32, s: u32) {
     workgroupBarrier();
 }
 
-// The planes' features, and behind them the weighted hidden features of all neighbours.
+// The planes' features, then the weighted hidden features of all neighbours.
 fn gather(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
     let planes = planes_around(at);
     for (var c = lane; c < field.plane_channels; c += lanes) {
@@ -135,7 +135,7 @@ fn gather(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
     }
 }
 
-// The bias of the second point layer, which runs on a weighted sum, as often as the weights say.
+// The bias of the second point layer, times the sum of weights: the layer runs on a weighted sum.
 fn biases(bias: vec4<f32>, at: u32) -> mat4x4<f32> {
     let sums = load_four(at);
     return mat4x4<f32>(bias * sums[0], bias * sums[1], bias * sums[2], bias * sums[3]);

@@ -1,5 +1,5 @@
-// The radiance field as `radiance` computes it, its layers as products of cooperative matrices: with
-// activations in half precision. All widths are multiples of SIDE.
+// The radiance field of `radiance`, its layers as products of cooperative matrices with activations
+// in half precision. All widths are multiples of SIDE.
 //
 // A workgroup owns SAMPLES consecutive samples, whose activations stay in workgroup memory. A layer
 // is four tasks: each is a subgroup's and covers SIDE samples times up to 8 SIDE outputs, in eight
@@ -28,7 +28,7 @@ const SIDE = 16u;
 alias Inputs = coop_mat16x16<f16, A>;
 alias Weights = coop_mat16x16<f16, B>;
 alias Sums = coop_mat16x16<f32, C>;
-// A task sums all outputs of a layer, at most 128, before any takes the place of its inputs.
+// A task sums all outputs of a layer, at most 128, before it overwrites the inputs.
 const ACTIVATIONS = ROWS;
 const HIDDEN = 0u;
 #else
@@ -36,8 +36,8 @@ const SIDE = 8u;
 alias Inputs = coop_mat8x8<f16, A>;
 alias Weights = coop_mat8x8<f16, B>;
 alias Sums = coop_mat8x8<f32, C>;
-// More than 64 outputs of a layer do not fit into the sums of a task: the first ones are kept while
-// the inputs are still needed. Only hidden features are as many.
+// More than 64 outputs of a layer do not fit into a task's sums. The first ones are kept beside the
+// inputs; only hidden features have that many.
 const ACTIVATIONS = 2u * ROWS;
 const HIDDEN = ROWS;
 #endif
@@ -64,7 +64,7 @@ const ZERO = TASKS * SIDE * SIDE;
 var<workgroup> sums: array<f32, ZERO + SIDE * SIDE>;
 // Sum of each sample's point weights.
 var<workgroup> weight_sums: array<f32, SAMPLES>;
-// Two, four or all of a task's sums: those behind a layer's last output are of zeros.
+// Two, four or all of a task's sums: sums beyond a layer's last output are zero.
 var<workgroup> used_sums: u32;
 
 fn keep(at: u32, value: vec4<f32>) {
@@ -81,8 +81,8 @@ fn kept(at: u32) -> vec4<f32> {
     ));
 }
 
-// The planes' features, and behind them the mean of the neighbours' hidden features. The sum of their
-// weights may be too little for a half: the next layer's sums are multiplied with it.
+// The planes' features, then the mean of the neighbours' hidden features. The sum of their weights
+// may be too small for a half, so the next layer's sums are multiplied by it.
 fn gather(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
     let planes = planes_around(at);
     for (var c = lane; c < field.plane_channels; c += lanes) {
@@ -102,21 +102,21 @@ fn gather(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
     }
 }
 
-// Where the inputs of layer `i` begin in a sample's activations, or its outputs.
+// Offset of the inputs of layer `i`, or of its outputs, in a sample's activations.
 fn begin(i: u32, outputs: bool) -> u32 {
     if i == POINT_OUT {
-        // Behind the planes' features.
+        // After the planes' features.
         return field.plane_channels * 4u;
     }
     let hidden = (i == FEATURE_IN && outputs) || (i == FEATURE_OUT && !outputs);
     return select(0u, HIDDEN, hidden);
 }
 
-// Weights of the inputs 4k..4k+CHUNK for so many outputs from 4o on, all in vec4s.
+// Weights of the inputs 4k..4k+CHUNK for `outputs` outputs from 4o on, all in vec4s.
 fn stage_weights(thread: u32, l: Layer, k: u32, o: u32, outputs: u32) {
     let rows = min(l.inputs - k, CHUNK / 4u) * 4u;
     for (var i = thread; i < rows * outputs; i += THREADS) {
-        // Neighbours in memory are neighbours here: i = (input / 4 * outputs + output) * 4 + input % 4
+        // Consecutive in both memories: i = (input / 4 * outputs + output) * 4 + input % 4
         let output = i / 4u % outputs;
         let block = i / 4u / outputs;
         var value = vec4<f32>();
@@ -181,7 +181,7 @@ fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: 
 var<workgroup> holding: atomic<u32>;
 var<workgroup> any_holds: u32;
 
-// Puts into `any_holds` whether a predicate holds for any thread.
+// Sets `any_holds` to whether a predicate holds for any thread.
 fn find_any(thread: u32, holds: bool) {
     if thread == 0u {
         atomicStore(&holding, 0u);
@@ -231,11 +231,11 @@ fn main(
             if thread == 0u {
                 used_sums = select(select(2u, 4u, blocks - n > 2u), BLOCKS, blocks - n > 4u);
             }
-            // Matrices need conditions that are known to be uniform.
+            // Cooperative matrices need provably uniform control flow.
             let used = workgroupUniformLoad(&used_sums);
             for (var first = 0u; first < TASKS; first += subgroups) {
                 let task = min(first + subgroup, TASKS - 1u);
-                // Backends do not agree on what a matrix without a value holds.
+                // Backends differ in the value of an uninitialised matrix.
                 let zero = coopLoadT<Sums>(&sums[ZERO], SIDE);
                 var a = zero;
                 var b = zero;

@@ -1,9 +1,9 @@
-// The radiance field as `radiance` computes it, by threads that share weights by broadcast: for
-// adapters where a load costs far more than a broadcast (CPU implementations load thread by thread).
+// The radiance field of `radiance`, by threads that share weights by broadcast: for adapters where
+// a load costs far more than a broadcast (CPU implementations load thread by thread).
 //
-// A workgroup is eight threads with 4 samples each; consecutive threads own consecutive samples. Every
-// weight is loaded once, by one of the threads, and handed to the others. Needs subgroups of at least
-// eight threads.
+// A workgroup is eight threads with 4 samples each; consecutive threads own consecutive samples.
+// One thread loads a weight and broadcasts it to the others. Needs subgroups of at least eight
+// threads.
 
 #import gpavatar::cube::in_cube
 #import gpavatar::grid::{Thread, group_index}
@@ -22,9 +22,9 @@
 const THREADS = 8u;
 const SAMPLES = 4u;
 
-// All activations, [row][sample][thread], a row being four channels. Layers read from one half and
-// write to the other. Threads keep to their own, so there are no barriers: this is workgroup memory
-// only because drivers on the CPU take long to compile large private arrays.
+// All activations, [row][sample][thread], where a row is four channels. Layers read from one half
+// and write to the other. Threads use only their own, so there are no barriers: this is workgroup
+// memory only because drivers on the CPU take long to compile large private arrays.
 const HALF = 32u;
 var<workgroup> activations: array<vec4<f32>, 2048>;
 
@@ -91,7 +91,7 @@ fn keep(row: u32, rows: u32, sample: u32, thread: u32, value: mat4x4<f32>) {
 fn rows_of(i: u32) -> vec2<u32> {
     switch i {
         case POINT_OUT: {
-            // Behind the planes' features.
+            // After the planes' features.
             return vec2<u32>(0u, HALF + field.plane_channels);
         }
         case FEATURE_IN, RGB_IN: {
@@ -103,7 +103,7 @@ fn rows_of(i: u32) -> vec2<u32> {
     }
 }
 
-// Runs a layer without its activation, its bias `times` as often for each sample.
+// Runs a layer without its activation, its bias multiplied by `times` for each sample.
 fn run(l: Layer, rows: vec2<u32>, times: vec4<f32>, thread: u32) {
     for (var o = 0u; o < l.outputs; o += 4u) {
         // The last block may have fewer channels: its other sums are dropped.
@@ -188,8 +188,8 @@ fn shared_hidden(n: Neighbours, c: u32, thread: u32) -> mat4x4<f32> {
     return weighted(n, embedded(hidden, n.z, broadcast_low(loaded)));
 }
 
-// The planes' features into the second half, the points' hidden features into the first one;
-// returns the sum of the point weights.
+// The planes' features go into the second half, the points' hidden features into the first one.
+// Returns the sum of the point weights.
 fn gather(at: vec3<f32>, sample: u32, local: u32, thread: u32) -> f32 {
     let planes = planes_around(at);
     for (var c = 0u; c < field.plane_channels; c++) {
@@ -240,7 +240,8 @@ fn main(own: Thread) {
     for (var i = 0u; i < LAYERS; i++) {
         let l = layer(i);
         let rows = rows_of(i);
-        // The second point layer runs on a weighted sum: its bias as often as the weights say.
+        // The second point layer runs on a weighted sum, so its bias is multiplied by the weights'
+        // sum.
         run(l, rows, select(vec4<f32>(1.0), sums, i == POINT_OUT), thread);
         if i == POINT_OUT || i == RGB_OUT {
             continue;

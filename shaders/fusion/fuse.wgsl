@@ -21,7 +21,7 @@ struct Fuse {
 }
 
 struct Source {
-    // Which source this is, and how many there are.
+    // Index of this source, and the number of sources.
     index: u32,
     count: u32,
 }

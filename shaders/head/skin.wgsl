@@ -43,7 +43,7 @@ fn main(thread: Thread) {
         );
         posed += skinning[joint * size.vertices + vertex] * moved;
     }
-    // Coefficients may be any numbers: what overflows, NaN included, goes where no ray looks.
+    // Coefficients may be any numbers: overflows, NaN included, go where no ray looks.
     let bounded = select(vec3<f32>(FARTHEST), posed, all(abs(posed) <= vec3<f32>(FARTHEST)));
     points[vertex] = vec4<f32>(bounded, 0.0);
 }

@@ -32,7 +32,7 @@ fn nearest_box(first: u32, end: u32, at: vec3<f32>) -> u32 {
     return nearest;
 }
 
-// Behind the last cluster of a group.
+// End of a group's clusters.
 fn group_end(group: u32) -> u32 {
     return min((group + 1u) * GROUP, search.clusters);
 }

@@ -1,4 +1,4 @@
-// The eight nearest points of every sample, exactly, by threads that share what they load.
+// The eight nearest points of every sample, exactly, by threads that share loads.
 //
 // Computes the same as `nearest`, for adapters where a load costs far more than a broadcast, and a branch
 // as much as both its sides (CPU implementations). A workgroup is eight threads that follow segments of
@@ -26,13 +26,13 @@ fn offer(list: Nearest, at: vec3<f32>, point: vec4<f32>) -> Nearest {
     return list;
 }
 
-// Looks at all points of a cluster, eight per load.
+// Scans all points of a cluster, eight per load.
 fn scan(cluster: u32, at: vec3<f32>, found: Nearest, thread: u32) -> Nearest {
     var list = found;
     let first = cluster * search.capacity;
     for (var i = 0u; i < search.capacity; i += THREADS) {
         var loaded = clustered[first + min(i + thread, search.capacity - 1u)];
-        // No point twice: places behind the end are farther than any limit.
+        // Each point once: places beyond the end are farther than any limit.
         loaded.x = select(loaded.x, 1e19, i + thread >= search.capacity);
         list = offer(list, at, subgroupBroadcast(loaded, 0u));
         list = offer(list, at, subgroupBroadcast(loaded, 1u));
@@ -123,12 +123,13 @@ fn main(own: Thread) {
             let end = min((group + 1u) * GROUP, search.clusters);
             seed = nearest_box(group * GROUP, end, at, thread);
         }
-        // A close limit from the cluster of last time, before the boxes are compared with it.
+        // The cluster of the last search gives a close limit before boxes are compared with it.
         // Nothing is near enough for a thread that does not search.
         let most = select(-1.0, limit(at, known), searches);
         var list = scan(seed, at, nobody(most), thread);
         let scanned = seed;
-        // Thirty-two groups at a time: which of them some thread has to look at, then these.
+        // Thirty-two groups at a time: first those that some thread has to scan, then their
+        // clusters.
         for (var base = 0u; base < search.groups; base += 32u) {
             let boxes = search.clusters + base;
             let last = search.clusters + min(base + 32u, search.groups);
@@ -144,7 +145,7 @@ fn main(own: Thread) {
                 while wanted != 0u {
                     let cluster = first_cluster + firstTrailingBit(wanted);
                     wanted &= wanted - 1u;
-                    // Points found since may have brought the limit nearer.
+                    // Points found since may have lowered the limit.
                     if subgroupAny(box_distance(cluster, at, thread) <= list.d_h) {
                         list = scan(cluster, at, list, thread);
                         seed = cluster;

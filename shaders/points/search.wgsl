@@ -7,7 +7,7 @@
 
 // 1 also sums the reciprocal squared distances.
 override WEIGHT_SUMS: u32 = 0u;
-// 1 does not search for samples outside of the cube. The sums would lack them.
+// 1 does not search for samples outside of the cube. Weight sums would lack them.
 override SKIP_EMPTY: u32 = 0u;
 
 struct Search {
@@ -61,7 +61,7 @@ fn reciprocals(a: f32, b: f32, c: f32, d: f32) -> vec4<f32> {
     return 1.0 / max(vec4<f32>(a, b, c, d), vec4<f32>(1e-12));
 }
 
-// For samples whose opacity is zero whatever is near.
+// For samples that have no opacity whatever is near.
 fn keep_any(sample: u32) {
     neighbours[sample] = vec4<u32>();
 }

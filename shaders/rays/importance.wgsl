@@ -1,9 +1,9 @@
 // Importance sampling of the fine depths where the coarse pass found something.
 //
-// The coarse depths count as the edges of intervals, and the inclusive cumulative sum of the
-// weights as their distribution; strata's centres are pulled through its inverse, their mid-points
-// become edges, and the mid-points of those the fine depths. One thread per ray walks along the
-// ray three times and keeps nothing but its place.
+// The coarse depths are the edges of intervals, and the inclusive cumulative sum of the weights is
+// their distribution. Its inverse maps strata's centres to depths; the mid-points of these are
+// edges, and the mid-points of the edges the fine depths. A thread walks along its ray three times
+// and keeps only its place.
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays

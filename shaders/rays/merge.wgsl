@@ -49,7 +49,7 @@ fn main(thread: Thread) {
         }
         let weight = opacity * transmittance;
         transmittance *= 1.0 - opacity;
-        // Samples without any opacity may have no values.
+        // Samples without opacity may have undefined values.
         if weight != 0.0 {
             if take_coarse {
                 sum += weight * unpacked_values(coarse_values[i * march.channels + c]);

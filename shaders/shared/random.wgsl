@@ -13,7 +13,7 @@ fn pcg3d(counter: vec3<u32>) -> vec3<u32> {
     return v;
 }
 
-// One standard normal number (Box-Muller) for each counter.
+// A standard normal number (Box-Muller) for each counter.
 fn gaussian(counter: u32, seed: vec2<u32>) -> f32 {
     let bits = pcg3d(vec3<u32>(counter, seed));
     // 24 bits in (0, 1]: the logarithm stays finite.

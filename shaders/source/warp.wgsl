@@ -1,5 +1,5 @@
-// A photograph as the encoder wants it: composited on black, resampled into the canonical view,
-// rows from bottom to top.
+// A photograph as the encoder's input: composited on black, resampled into the canonical view, rows
+// from bottom to top.
 //
 // One thread per output pixel.
 

@@ -1,11 +1,11 @@
 // Convolution, 3x3 with zero padding 1 or 1x1, as a product of cooperative matrices.
 //
-// A workgroup owns a rectangle of pixels, SIDE wide, times 2 SIDE CHANNEL_GROUPS output channels, in
-// four tasks: each is a subgroup's and covers 4 lines of SIDE pixels times 2 SIDE channels, in eight
-// sums of SIDE x SIDE. Sixteen input channels at a time, the rectangle with its border and the
-// weights of one row of taps are staged in half precision; products are summed in full precision.
-// Subgroups of any size will do: too few take the tasks in turn, and idle ones repeat the last.
-// Workgroup x, y: rectangles; z: groups of output channels.
+// A workgroup owns a rectangle of pixels, SIDE wide, times 2 SIDE CHANNEL_GROUPS output channels,
+// in four tasks: each is a subgroup's and covers 4 lines of SIDE pixels times 2 SIDE channels, in
+// eight sums of SIDE x SIDE. Sixteen input channels at a time, the rectangle with its border and
+// the weights of one row of taps are staged in half precision; products are summed in full
+// precision. Subgroups may have any size: too few take the tasks in turn, and idle ones repeat the
+// last. Workgroup x, y: rectangles; z: groups of output channels.
 
 #import gpavatar::conv_epilogue::{conv, store}
 #import gpavatar::conv_input::{MODULATED, pixel, modulated}
@@ -32,7 +32,7 @@ fn stage(at: u32, value: vec4<f32>) {
     staged[at + 3u] = rounded.w;
 }
 
-// Input channels 4c..4c+CHUNK of the rectangle at (left, top); zero outside of the image and behind
+// Input channels 4c..4c+CHUNK of the rectangle at (left, top); zero outside of the image and beyond
 // the last channel.
 fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u32) {
     for (var i = thread; i < pixels * (CHUNK / 4u); i += THREADS) {
@@ -51,19 +51,19 @@ fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u3
     }
 }
 
-// Weights of input channels 4c..4c+CHUNK in the taps of row `ky`, from element `start` of the memory on.
+// Weights of input channels 4c..4c+CHUNK in the taps of row `ky`, to memory from `start` on.
 fn stage_weights(thread: u32, start: u32, first_eighth: u32, c: u32, ky: u32) {
     let taps = KERNEL_SIZE * KERNEL_SIZE;
     let eighths = 2u * SIDE * CHANNEL_GROUPS / 8u;
     let last = (conv.output_channels - 1u) / 2u;
     for (var i = thread; i < KERNEL_SIZE * eighths * CHUNK * 2u; i += THREADS) {
-        // Neighbours in memory are neighbours here: i = ((kx * eighths + eighth) * CHUNK + row) * 2
-        // + half of the eighth
+        // Consecutive in both memories: i = ((kx * eighths + eighth) * CHUNK + row) * 2 + half of
+        // the eighth
         let row = i / 2u % CHUNK;
         let eighth = i / (2u * CHUNK) % eighths;
         let kx = i / (2u * CHUNK) / eighths;
         var value = vec4<f32>();
-        // The pixels' zeros behind the last channel need finite weights.
+        // The pixels' zeros beyond the last channel need finite weights.
         if c + row / 4u < conv.input_channels {
             let tap = min(first_eighth + eighth, last) * taps + ky * KERNEL_SIZE + kx;
             value = weight(((tap * conv.input_channels + c) * 4u + row) * 2u + i % 2u);
@@ -73,7 +73,7 @@ fn stage_weights(thread: u32, start: u32, first_eighth: u32, c: u32, ky: u32) {
     }
 }
 
-// Finishes one of the eight sums of each task in `tasks`: of line `line` and the `column`th SIDE
+// Finishes one of the eight sums of each task in `tasks`: line `line` and the `column`th SIDE
 // channels.
 fn finish(
     thread: u32,
@@ -131,7 +131,7 @@ fn main(
         let line = task / CHANNEL_GROUPS * 4u;
         let channel = task % CHANNEL_GROUPS * 2u * SIDE;
 
-        // Backends do not agree on what a matrix without a value holds.
+        // Backends differ in the value of an uninitialised matrix.
         for (var i = thread; i < SIDE * SIDE; i += THREADS) {
             sums[i] = 0.0;
         }

@@ -21,7 +21,7 @@ struct Conv {
     noise_offset: u32,
     noise_gain: f32,
     flags: u32,
-    // Winograd's transforms: first row of tiles, and how many there are.
+    // Winograd's transforms: first row of tiles, and number of rows.
     band_start: u32,
     band_rows: u32,
 }

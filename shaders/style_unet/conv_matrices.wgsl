@@ -2,8 +2,8 @@
 
 // The matrices of conv_cooperative, SIDE x SIDE, and the workgroup memory that they are loaded from.
 //
-// In the variant for tests, any device computes their products: SUBGROUP threads share a matrix, of
-// which each holds every SUBGROUPth number.
+// In the variant for tests, any device computes their products: SUBGROUP threads share a matrix,
+// and each holds every SUBGROUPth number.
 
 enable f16;
 

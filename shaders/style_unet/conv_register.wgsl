@@ -9,7 +9,7 @@
 #import gpavatar::conv_tile::{Tile, accumulated, store_tile}
 #import gpavatar::conv_weights::{KERNEL_SIZE, block}
 
-// 1 multiplies each of 16 rows by weights of its own, those of the tap of its number.
+// 1 multiplies each of 16 rows by its own weights, those of the tap of the row's number.
 override TAP_PER_ROW: u32 = 0u;
 
 // Pixels of a thread's tile; tiles and eighths of the output channels of a workgroup.

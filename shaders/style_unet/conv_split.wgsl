@@ -12,11 +12,10 @@
 const PIXELS = 8u;
 const THREADS = 64u;
 
-// The sums of each thread, then those of each quarter of them.
+// Partial sums of each thread, then of each quarter of the threads.
 var<workgroup> sums: array<vec4<f32>, 1024>; // [pixel][2 o][thread]
 
-// Channels 4c..4c+4 of the pixel in reach of pixel `at` that the tap multiplies; zero outside of the
-// image.
+// Channels 4c..4c+4 of the pixel that the tap reads for pixel `at`; zero outside of the image.
 fn fetch(at: u32, tap: u32, c: u32) -> vec4<f32> {
     let border = KERNEL_SIZE / 2u;
     let x = at % conv.width + tap % KERNEL_SIZE - border;
@@ -32,7 +31,7 @@ fn fetch_four(at: u32, tap: u32, c: u32) -> mat4x4<f32> {
     );
 }
 
-// Keeps a thread's sums of four pixels, from `row` on.
+// Stores a thread's sums of four pixels, from `row` on.
 fn keep(row: u32, thread: u32, low: mat4x4<f32>, high: mat4x4<f32>) {
     let at = row * THREADS + thread;
     sums[at] = low[0];

@@ -1,17 +1,17 @@
 // Convolution, 3x3 with zero padding 1 or 1x1, whose threads share weights by broadcast.
 //
 // A workgroup is eight threads, each with 4 pixels of a row and all with the same 16 output
-// channels. Every weight is loaded once, by one of them, and handed to the others: for adapters
-// where a load costs far more than a broadcast (CPU implementations load thread by thread). Needs
-// subgroups of at least eight threads. Workgroup x, continued along z: 8 of the image's tiles of 4
-// pixels, row by row; y: 16 output channels.
+// channels. One thread loads a weight and broadcasts it to the others: for adapters where a load
+// costs far more than a broadcast (CPU implementations load thread by thread). Needs subgroups of
+// at least eight threads. Workgroup x, continued along z: 8 of the image's tiles of 4 pixels, row
+// by row; y: 16 output channels.
 
 #import gpavatar::conv_epilogue::{conv, modulation, store}
 #import gpavatar::conv_input::{MODULATED, source}
 #import gpavatar::conv_weights::{KERNEL_SIZE, weight}
 
-// 1 multiplies each of 16 rows by weights of its own, those of the tap of its number. Rows are then
-// multiples of 32 wide, so that a workgroup is in one of them.
+// 1 multiplies each of 16 rows by its own weights, those of the tap of the row's number. Rows are
+// then multiples of 32 wide, so that a workgroup lies in one row.
 override TAP_PER_ROW: u32 = 0u;
 
 const THREADS = 8u;
@@ -67,7 +67,7 @@ fn mac(sum: mat4x4<f32>, w: Weights, x: vec4<f32>) -> mat4x4<f32> {
 
 // Channels 4c..4c+4 of the pixel at x in the row that starts at `row`; zero outside of the image.
 fn fetch(x: u32, row: u32, inside: bool, c: u32) -> vec4<f32> {
-    // Left of the image wraps to a huge number, which the comparison catches, too.
+    // Left of the image x wraps to a huge number, which this catches, too.
     if !inside || x >= conv.width {
         return vec4<f32>();
     }

@@ -1,6 +1,6 @@
 #define_import_path gpavatar::conv_tile
 
-// The sums of a thread of the tiled kernels: 8 pixels of a row times 8 output channels.
+// The accumulators of a thread in the tiled kernels: 8 pixels of a row times 8 output channels.
 
 #import gpavatar::conv_epilogue::store
 #import gpavatar::tile::mac_four

@@ -19,11 +19,11 @@ enable f16;
 alias Four = vec4<f16>;
 alias Block = mat4x4<f16>;
 
-// Weights are in units of their output channel's largest: they are staged so much smaller that sums
-// of 36 products stay within 65,504 for inputs as large as 58,000.
+// Weights are in units of their output channel's largest. They are scaled down when staged, so that
+// sums of 36 products stay within 65,504 for inputs as large as 58,000.
 const SCALE = 1.0 / 32.0;
 
-// As Tile.
+// The counterpart of Tile in 16 bits.
 struct Sums {
     low_a: Block,
     high_a: Block,
@@ -66,8 +66,8 @@ fn summed(s: Sums, low: Block, high: Block, a: Block, b: Block) -> Sums {
 }
 #endif
 
-// 1 multiplies each of 16 rows by weights of its own, those of the tap of its number. Workgroups are
-// then one row high.
+// 1 multiplies each of 16 rows by its own weights, those of the tap of the row's number. Workgroups
+// are then one row high.
 override TAP_PER_ROW: u32 = 0u;
 // Threads along the output channels (2, 4, 8 or 16) and along x (8 pixels each).
 override CHANNEL_GROUPS: u32 = 8u;
@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let staged_width = tile_width + 2u * border;
     let staged_pixels = staged_width * (tile_height + 2u * border);
     let staged_weights = taps * 8u * CHANNEL_GROUPS;
-    // Between the pixels of two steps.
+    // Distance between the pixels of two steps.
     let next = select(staged_pixels, staged_width, KERNEL_SIZE == 3u);
 
     let channel_group = thread % CHANNEL_GROUPS;
@@ -122,7 +122,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #endif
     for (var chunk = 0u; chunk < conv.input_channels; chunk += CHUNK) {
         for (var i = thread; i < staged_pixels * CHUNK; i += THREADS) {
-            // i = place * CHUNK + channel: neighbouring threads read neighbours in memory.
+            // i = place * CHUNK + channel: consecutive threads read consecutive memory.
             let place = i / CHUNK;
             let c = chunk + i % CHUNK;
             let x = group.x * tile_width + place % staged_width - border;
@@ -140,7 +140,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         for (var i = thread; i < staged_weights * CHUNK; i += THREADS) {
             // i = ((channel * taps + tap) * 4 + input) * 2 CHANNEL_GROUPS + quarter of the output
-            // channels. Behind the last channel zeros are multiplied, by any weights.
+            // channels. Beyond the last channel pixels are zero and any weights will do.
             let c = min(chunk + i / staged_weights, conv.input_channels - 1u);
             let quarter = i % (2u * CHANNEL_GROUPS);
             let row = i % staged_weights / (2u * CHANNEL_GROUPS);

@@ -1,6 +1,6 @@
 #define_import_path gpavatar::conv_weights
 
-// A convolution's weights, and what they are multiplied with.
+// A convolution's weights, and the values that they multiply.
 
 #import gpavatar::network_weights::{StoredWeights, unpacked_weights}
 

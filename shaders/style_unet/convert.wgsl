@@ -1,4 +1,4 @@
-// Copies a map of full numbers into one as it is stored, or back: the networks' ends.
+// Converts a map from `f32` to its stored format, or back, at the ends of a network.
 //
 // One thread per four elements.
 
@@ -10,7 +10,7 @@ struct Convert {
     count: u32,
 }
 
-// 1 stores the full numbers, 0 restores them.
+// 1 stores the `f32` numbers, 0 restores them.
 override STORE: u32 = 1u;
 
 @group(0) @binding(0) var<uniform> size: Convert;

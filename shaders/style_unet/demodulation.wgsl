@@ -1,5 +1,5 @@
 // StyleGAN2's demodulation of all layers at once: √2 / sqrt(Σ_c W²[o][c] s[c]² + 1e-8), with W²
-// summed over the taps beforehand and stored like weights. The √2 is the gain behind each demodulated
+// summed over the taps beforehand and stored like weights. The √2 is the gain that follows each demodulated
 // convolution.
 //
 // A workgroup computes 8 rows (a row = one output channel of one layer); 8 threads share a row.

@@ -17,7 +17,8 @@ fn columns() -> u32 {
     return (conv.width + 1u) / 2u;
 }
 
-// Bands have room for multiples of so many tiles: the products' kernels take up to as many at a time.
+// Bands have room for a multiple of this many tiles: the products' kernels take up to as many at a
+// time.
 const TILES = 32u;
 
 // Tiles of a band.

@@ -1,4 +1,4 @@
-// The tiles of a map as Winograd's F(2x2, 3x3) multiplies them: [y][x][c] -> [position][tile][c].
+// A map's tiles for the products of Winograd's F(2x2, 3x3): [y][x][c] -> [position][tile][c].
 //
 // A tile is the 4x4 pixels that 2x2 outputs of a 3x3 convolution with zero padding 1 read; tiles
 // are 2 pixels apart, row by row. Each becomes Bᵀ d B (Lavin and Gray 2015, section 4.1), whose 16

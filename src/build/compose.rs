@@ -222,7 +222,7 @@ impl<'a> Composer<'a> {
     }
 }
 
-/// Checks that each item is declared by one file, and that files use just what they import.
+/// Checks that one file declares each item, and that files use exactly what they import.
 fn check(parts: &BTreeMap<&str, Part<'_>>) -> Result<(), String> {
     let mut items: BTreeMap<&str, Line<'_>> = BTreeMap::new();
     for (name, line) in parts.values().flat_map(|part| &part.items) {

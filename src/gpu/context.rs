@@ -337,13 +337,13 @@ impl Gpu {
         kernels.keys().map(|(name, _)| *name).collect()
     }
 
-    /// Completes when the device has executed all that was submitted so far.
+    /// Completes when the device has executed all work submitted so far.
     ///
     /// In a browser this reports whether submitted work (setting a model up, building an avatar,
     /// rendering) has failed. Natively it [waits](Gpu::wait).
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed; `what` is what was being done.
+    /// [`Error::Gpu`] if the device failed; `what` names the activity.
     pub async fn idle(&self, what: &str) -> Result<()> {
         let (sender, receiver) = futures_channel::oneshot::channel();
         self.inner.queue.on_submitted_work_done(move || {

@@ -15,7 +15,7 @@ pub mod kernels {
     include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 }
 
-/// A kernel's self-contained WGSL and what it declares.
+/// A kernel's self-contained WGSL and its reflection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct KernelSource {

@@ -137,7 +137,7 @@ impl Timer {
         }
     }
 
-    /// Waits for what was submitted.
+    /// Waits for the submitted work and reads the times.
     pub(crate) async fn profile(self) -> Result<Profile> {
         let timestamps = self.timestamps();
         let kernels = self.times().await?;

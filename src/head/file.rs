@@ -88,7 +88,7 @@ impl HeadModel {
         writer
     }
 
-    /// Adds the tensors of the file format, their names behind `prefix`, and its metadata.
+    /// Adds the tensors of the file format, `prefix` before their names, and its metadata.
     fn add_to<'a>(&'a self, writer: &mut TensorWriter<'a>, prefix: &str, format: FloatFormat) {
         let parts = &self.parts;
         let (vertices, joints) = (self.vertex_count(), self.joint_count());

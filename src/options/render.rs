@@ -15,7 +15,7 @@ pub enum Noise {
 /// Background of a rendered picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Background {
-    /// Black, opaque: what the network renders.
+    /// Opaque black, as the network renders.
     #[default]
     Black,
     /// Nothing: straight alpha from the accumulated opacity.

@@ -10,7 +10,7 @@ use crate::stage::style_unet::StyleUnet;
 /// The uniform of a program, on the device.
 pub(super) struct Uniform {
     pub(super) tensor: Tensor,
-    /// Numbers in the stored noise maps; generated ones lie behind them.
+    /// Numbers in the stored noise maps; generated ones follow.
     noise_elements: u32,
 }
 

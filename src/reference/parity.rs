@@ -222,7 +222,7 @@ impl Run<'_> {
         })
     }
 
-    /// Compares a map `[y][x][channel]` with what the golden file keeps of it.
+    /// Compares a map `[y][x][channel]` with the elements that the golden file keeps.
     fn check_map(&mut self, name: &str, map: &Tensor, tolerance: Tolerance) -> Result<()> {
         if !self.golden.contains(name) {
             return Ok(());

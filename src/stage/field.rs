@@ -1,4 +1,4 @@
-//! The radiance field: what is at a sample and how it looks.
+//! The radiance field: opacity and values at the samples.
 
 use super::points::{Neighbours, Points};
 use super::rays::{Pass, Rays, Samples};

@@ -18,7 +18,7 @@ use crate::reference;
 use crate::weights::{pack, uniform};
 use crate::{Gpu, GpuOptions, ShaderChecks};
 
-/// Bytes of NaN behind a guarded buffer.
+/// Bytes of NaN after a guarded buffer.
 const GUARD: usize = 256;
 
 /// The device with the kernels' variants for graphics processors, unchecked as in production.
@@ -136,7 +136,7 @@ pub(crate) fn rounded_map(format: Format, mut map: reference::Tensor) -> referen
     map
 }
 
-/// How far a number of this size may be from what it is stored as: half a unit in the last place.
+/// Largest rounding error of a stored number of this size: half a unit in the last place.
 pub(crate) fn rounding(format: Format, value: f32) -> f32 {
     match format {
         // The lower bound is that of subnormal numbers.

@@ -121,7 +121,7 @@ fn adapters_that_do_not_exist() {
         no_adapter,
         &["\"Voodoo 2\"", "Adapters found: ", here, install],
     );
-    // Where the asked-for backend has none, the message still lists the others' adapters.
+    // If the requested backend has no adapter, the message still lists those of the others.
     let absent = if cfg!(target_os = "macos") {
         wgpu::Backends::DX12
     } else {

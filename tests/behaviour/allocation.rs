@@ -7,7 +7,7 @@ use gpavatar::{Atlas, Gpu, Model, RenderOptions, ShaderChecks, wgpu};
 use crate::common::host_device;
 use crate::common::tiny::{self, SEEDED, drives, mix, people};
 
-/// Everything that wgpu holds for a device, except for what it needs to submit at all.
+/// All objects that wgpu holds for a device, except for those of submitting itself.
 fn held(device: &wgpu::Device) -> BTreeMap<&'static str, isize> {
     let hal = device.get_internal_counters().hal;
     BTreeMap::from([
@@ -64,7 +64,7 @@ fn a_burst_of_frames_gives_its_memory_back() {
     };
     let few = burst(10);
     let many = burst(40);
-    // One staging buffer for each frame in flight, of which eight are kept.
+    // One staging buffer for each frame in flight; eight are kept.
     assert!(many["buffers"] <= few["buffers"] + 8, "{few:?} {many:?}");
     for (what, count) in few {
         if !what.contains("buffer") && what != "memory allocations" {
@@ -87,7 +87,7 @@ fn many_frames_again_and_again_allocate_nothing() {
         for played in model.play(several()).in_flight(4) {
             played.unwrap();
         }
-        // Given up, with frames in flight.
+        // Dropped with frames in flight.
         drop(model.play(several()).next());
         // Their memory comes back when they are done, which may be later than the next call.
         gpu.wait("giving up").unwrap();

@@ -5,7 +5,7 @@ use gpavatar::{Atlas, Avatar, Drive, RenderOptions};
 use crate::common::refused::{argument, limit, refused};
 use crate::common::tiny::{self, SEEDED, drives, gpu, mix, people};
 
-/// The tiles of an atlas's picture, of which there are `count`.
+/// The first `count` tiles of an atlas's picture.
 fn tiles(atlas: &Atlas, count: usize) -> Vec<Vec<u8>> {
     let picture = atlas.to_image().unwrap();
     let side = atlas.tile_size();
@@ -45,7 +45,7 @@ fn tiles_of_an_atlas_are_the_frames_of_their_avatars() {
     atlas.render(&mixed, &SEEDED).unwrap();
     assert_eq!(tiles(&atlas, 16), expected);
 
-    // Others, into a command buffer of the host's: what is beyond them stays.
+    // Other frames, recorded into the host's command buffer. The tiles beyond them stay.
     let reversed: Vec<_> = mixed[..5].iter().rev().copied().collect();
     let mut encoder = gpu().device().create_command_encoder(&Default::default());
     atlas.record(&mut encoder, &reversed, &SEEDED).unwrap();

@@ -31,7 +31,7 @@ fn avatars_survive_their_files() {
         if format == FloatFormat::F32 {
             assert_eq!(found, expected);
         } else {
-            // Rounded planes, behind a field that magnifies differences by about ten.
+            // Rounded planes; the field magnifies their differences by about ten.
             let difference = found.distance(&expected);
             let most = 10.0 / (1 << digits) as f32;
             assert!(

@@ -5,7 +5,7 @@ use gpavatar::{Frame, Gpu, Model, RenderOptions, ShaderChecks, wgpu};
 use crate::common::host_device;
 use crate::common::tiny::{self, Picture, drives};
 
-/// The host's own use of a frame, recorded behind it: a copy of its texture.
+/// The host's own use of a frame, recorded after it: a copy of its texture.
 fn copy_of(frame: &Frame, encoder: &mut wgpu::CommandEncoder, gpu: &Gpu) -> wgpu::Buffer {
     let row = wgpu::COPY_BYTES_PER_ROW_ALIGNMENT;
     assert!(frame.size() * 4 <= row);

@@ -35,7 +35,7 @@ fn transparent_pictures_have_straight_alpha() {
             found[3].abs_diff(alpha) <= 1,
             "{found:?} instead of {expected:?}"
         );
-        // Colours are divided by alpha, with what rounding has made of it.
+        // Colours are divided by the rounded alpha.
         let most = 2 + (255 / u16::from(alpha.max(1))).min(253) as u8;
         if alpha > 8 {
             let close = found

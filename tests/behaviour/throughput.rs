@@ -1,4 +1,4 @@
-//! Many frames and avatars at a time are those of one at a time.
+//! Many frames and avatars at a time equal one at a time.
 
 use gpavatar::{
     Atlas, Avatar, AvatarOptions, Camera, Drive, HeadModel, HeadModelParts, Model, ModelOptions,
@@ -95,7 +95,7 @@ fn playing_waits_for_its_own_frame_only() {
     gpu.queue()
         .on_submitted_work_done(move || sender.send(()).unwrap());
     gpu.device().poll(wgpu::PollType::Poll).unwrap();
-    // 299 frames take longer than it takes to look.
+    // 299 frames take longer than this check.
     assert!(done.try_recv().is_err(), "all of the queue was waited for");
     assert_eq!(playback.count(), 299);
     assert!(done.try_recv().is_ok());
@@ -206,7 +206,7 @@ fn one_bad_drive_among_many() {
             "something was rendered"
         );
 
-        // A sequence is taken one by one: what comes before is played, what comes after is not.
+        // A sequence is taken one by one: frames before the error are played, later ones are not.
         let mut playback = model.play(frames.into_iter().chain([(&avatar, &good)]));
         for _ in 0..11 {
             playback.next().unwrap().unwrap();

@@ -38,7 +38,7 @@ fn a_camera_facing_away_or_past_the_head_sees_nothing() {
                 .all(|v| *v == 0.0),
             "{camera:?}"
         );
-        // The super-resolver's picture of nothing.
+        // The super-resolver's picture of an empty image.
         let nothing = vec![0.0; picture.low_res.len()];
         let nothing = pollster::block_on(avatar.model().super_resolve(&nothing)).unwrap();
         assert_eq!(picture.image, nothing);

@@ -1,10 +1,10 @@
-//! Errors, and what they say.
+//! Errors and their messages.
 
 use std::fmt::Debug;
 
 use gpavatar::{Error, Result};
 
-/// The error's message, of which `parts` are parts.
+/// The error's message, which must contain all `parts`.
 #[track_caller]
 pub fn refused<T: Debug>(result: Result<T>, kind: fn(&Error) -> bool, parts: &[&str]) -> String {
     let error = result.expect_err("should have been refused");

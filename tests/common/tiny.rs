@@ -1,4 +1,4 @@
-//! A network so small that it renders in milliseconds on any adapter, and what to feed it with.
+//! A network so small that it renders in milliseconds on any adapter, and inputs for it.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ pub fn open() -> Gpu {
 }
 
 /// The adapter at hand, shared by all tests of a process so that kernels are compiled once. New
-/// buffers are full of NaN: what nobody wrote shows.
+/// buffers are filled with NaN to expose reads of uninitialised memory.
 pub fn gpu() -> &'static Gpu {
     static GPU: LazyLock<Gpu> = LazyLock::new(|| {
         let options = GpuOptions {
@@ -46,8 +46,8 @@ pub fn released() -> ModelConfig {
     }
 }
 
-/// Weights whose field is about half transparent and varies, so that all of it shows in a picture:
-/// the synthetic rules are made for wider layers, whose outputs are stronger.
+/// Weights whose field is about half transparent and varies, so that errors show in a picture: the
+/// synthetic rules are made for wider layers, whose outputs are stronger.
 pub fn weights(config: &ModelConfig) -> Weights {
     let rules = SyntheticRules::new(config).unwrap();
     let made = Weights::synthetic(config.clone(), 5, rules).unwrap();
@@ -234,7 +234,7 @@ impl Picture {
     }
 }
 
-/// Says which part differs instead of printing all of it.
+/// Names the part that differs instead of printing everything.
 impl std::fmt::Debug for Picture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let sum = |values: &[f32]| values.iter().map(|v| f64::from(*v)).sum::<f64>();

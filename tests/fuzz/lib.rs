@@ -32,7 +32,7 @@ pub fn torch_archive(pickle: &[u8]) -> Vec<u8> {
     ])
 }
 
-/// The input behind a `P` as it is, any other as the pickle of an archive of PyTorch.
+/// Input after a `P` is used as it is, any other as the pickle of an archive of PyTorch.
 pub fn torch_file(input: &[u8]) -> Vec<u8> {
     match input.split_first() {
         Some((b'P', raw)) => [b"P", raw].concat(),

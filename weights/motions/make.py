@@ -102,7 +102,7 @@ def motion(name, duration, moment):
     }
 
 
-# What a mouth does for a sound, and how firmly it insists on it between its neighbours.
+# The mouth's shape for a sound, and how firmly it dominates its neighbours.
 VISEMES = {
     "rest": ({}, 1.0),
     "P": (
@@ -135,7 +135,7 @@ SENTENCE = (
 
 
 def spoken(sentence):
-    """The middle of every sound, its half width, and what it is."""
+    """Middle, half width and viseme of every sound."""
     words = sentence.split()
     sounds, begin = [], 0.0
     for sound, seconds in zip(words[::2], map(float, words[1::2]), strict=True):

@@ -28,7 +28,7 @@ const OUTLIERS: f32 = 1e-3;
 
 #[derive(clap::Args)]
 pub struct Compare {
-    /// Take best and median of so many turns
+    /// Take best and median of this many turns
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
@@ -46,12 +46,12 @@ pub struct Compare {
     tuning: TuningArgs,
 }
 
-/// All that was measured.
+/// All measurements.
 #[derive(Serialize)]
 pub struct Report {
     adapter: String,
     network: String,
-    /// Turns that times are the best and the median of.
+    /// Number of turns that best and median are taken of.
     repeat: u32,
     contests: Vec<Contest>,
 }

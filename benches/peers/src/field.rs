@@ -54,7 +54,7 @@ pub struct Samples {
 }
 
 impl Field {
-    /// Uploads the field's weights and what it lies in.
+    /// Uploads the field's weights and inputs.
     ///
     /// # Errors
     /// If there is no such tensor.

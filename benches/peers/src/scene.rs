@@ -1,4 +1,4 @@
-//! A frame, and everything that its stages were given.
+//! A frame, with the inputs of its stages.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -30,7 +30,7 @@ pub struct Scene {
     pub image: Vec<f32>,
 }
 
-/// Samples of the coarse pass, ray by ray, and what the field is there.
+/// Samples of the coarse pass, ray by ray, and the field's values there.
 pub struct Coarse {
     pub positions: Vec<Vec3>,
     pub directions: Vec<Vec3>,
@@ -43,7 +43,7 @@ pub struct Coarse {
 }
 
 impl Scene {
-    /// Renders a frame with a model that keeps what passes between its stages.
+    /// Renders a frame with a model that keeps the values between its stages.
     pub fn render(gpu: &Gpu, demo: bool) -> Result<Self, Box<dyn Error>> {
         let weights = match demo {
             true => || Weights::open(demo::weights()),
@@ -81,7 +81,7 @@ impl Scene {
             .collect();
         let packed: Vec<u32> = pollster::block_on(taps["coarse.neighbours"].read_as(gpu))?;
         let count = config.neighbours as usize;
-        // Eight 16-bit indices a sample, however many of them are used.
+        // Eight 16-bit indices a sample, even if fewer are used.
         let nearest: Vec<Neighbour> = (packed.chunks_exact(4).zip(&positions))
             .flat_map(|(packed, position)| {
                 let indices = packed.iter().flat_map(|pair| [pair & 0xffff, pair >> 16]);
@@ -117,7 +117,7 @@ impl Scene {
         })
     }
 
-    /// Writes the weights, and the frame with all that the whole network was given.
+    /// Writes the weights, and the frame with the inputs of the whole network.
     pub fn export(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
         std::fs::create_dir_all(folder)?;
         let weights = (self.weights)()?;

@@ -1,4 +1,4 @@
-//! A directory of numbered pictures, an animation and contact sheets: there when all is written.
+//! A directory of numbered pictures, an animation and contact sheets, complete or not there.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -69,11 +69,11 @@ pub fn evenly(count: usize, most: usize) -> Vec<usize> {
 /// is dropped before leaves the directory as it was.
 pub struct Album {
     staging: TempDir,
-    // Dropped after what is in it.
+    // Dropped after `staging`, which lies in it.
     out: Destination,
     /// Numbered pictures so far.
     count: usize,
-    /// How many the largest of them has.
+    /// Pixels of the largest one.
     pixels: u32,
     /// Names of the other files.
     others: Vec<String>,
@@ -88,7 +88,7 @@ struct Destination {
 impl Drop for Destination {
     fn drop(&mut self) {
         if self.new {
-            // Fails if there is something in it, which is then to stay.
+            // Fails, and leaves it, if it is not empty.
             let _ = fs::remove_dir(&self.path);
         }
     }
@@ -109,7 +109,7 @@ impl Album {
             path,
         };
         create_directory(&out.path)?;
-        // A program that was killed may have left it.
+        // It may be left from a program that was killed.
         let staging = out.path.join(STAGING);
         match fs::remove_dir_all(&staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -181,7 +181,7 @@ impl Album {
         for (i, index) in order.into_iter().enumerate() {
             let mut picture = self.picture(index)?;
             for pixel in picture.pixels_mut() {
-                // A GIF's pixels are there or not.
+                // A pixel of a GIF is either opaque or transparent.
                 pixel[3] = if pixel[3] < 128 { 0 } else { 255 };
             }
             let delay = Delay::from_saturating_duration(gif_delay(i, seconds));
@@ -223,8 +223,8 @@ impl Album {
         Ok(written)
     }
 
-    /// One in how many pixels the encoder looks at to find a picture's 256 colours: enough pixels to
-    /// find good ones, few enough not to take longer than rendering did.
+    /// The encoder samples one in this many pixels to find a picture's 256 colours: enough to find
+    /// good ones, few enough not to take longer than rendering.
     fn gif_speed(&self) -> i32 {
         (self.pixels >> 14).clamp(1, 10) as i32
     }
@@ -239,7 +239,7 @@ fn frame_name(index: usize) -> String {
 }
 
 /// How long picture `index` of an animation stays. A GIF counts whole hundredths of a second, so
-/// that some pictures stay longer than others for all together to last as long as they should.
+/// some pictures stay longer than others to keep the total right.
 pub fn gif_delay(index: usize, seconds: f64) -> Duration {
     let end = |pictures: usize| (pictures as f64 * seconds * 100.0).round() as u64;
     Duration::from_millis(10 * (end(index + 1) - end(index)))

@@ -40,7 +40,7 @@ fn kernels(name: String) -> AdapterKind {
 }
 
 impl GpuArgs {
-    /// The arguments, and what the environment says in place of those that are not given.
+    /// The arguments, completed from the environment.
     ///
     /// # Errors
     /// As for [`GpuOptions::from_env`].
@@ -77,7 +77,7 @@ pub struct TuningArgs {
 }
 
 impl TuningArgs {
-    /// The argument, else what the environment says, else measuring on GPUs, which is said.
+    /// The argument, else the environment's, else measuring on GPUs, which it announces.
     pub fn choose(&self, gpu: &Gpu) -> Tuning {
         let environment = || {
             let how = std::env::var("GPAVATAR_TUNING").ok()?;
@@ -97,7 +97,7 @@ impl TuningArgs {
     }
 }
 
-/// Some of a sequence, as `FROM..TO` without `TO`; what is left out is the sequence's own end.
+/// Part of a sequence, `FROM..TO` without `TO`; the defaults are the sequence's ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     from: usize,
@@ -126,7 +126,7 @@ impl FromStr for Range {
 }
 
 impl Range {
-    /// The chosen ones of `count`.
+    /// The chosen ones of `count`, as indices.
     ///
     /// # Errors
     /// If there are none.

@@ -169,7 +169,7 @@ pub fn list_samples() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Cells of a contact sheet that show what an avatar was built from.
+/// Cells of a contact sheet with the sources of an avatar.
 pub fn cells(sources: &[SourceImage]) -> Vec<Cell> {
     let pictures = sources.iter().filter_map(|source| {
         let pixels = source.pixels().to_vec();

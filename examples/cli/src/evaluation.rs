@@ -1,5 +1,5 @@
-//! How well a network renders heads that it never saw: a folder of source pictures, drives and the
-//! pictures that there should be, rendered and measured.
+//! How well a network renders heads that it never saw: a folder of source pictures, drives and true
+//! pictures, rendered and measured.
 
 use std::error::Error;
 use std::fmt::{self, Display, Write};
@@ -31,7 +31,7 @@ const FILE: &str = "evaluation.json";
 const FORMAT: &str = "gpavatar evaluation";
 const VERSION: u32 = 1;
 
-/// The first fields of the file: they tell it from others and from later versions.
+/// The file's first fields, which identify its format and version.
 #[derive(Deserialize)]
 struct Header {
     format: String,
@@ -56,7 +56,7 @@ pub struct Identity {
     pub targets: Vec<Target>,
 }
 
-/// A drive and the picture that it should give.
+/// A drive and its true picture.
 #[derive(Deserialize)]
 pub struct Target {
     #[serde(flatten)]
@@ -90,13 +90,13 @@ pub enum Kind {
 
 /// The channel of a target that shows the face at rest.
 pub const NEUTRAL: &str = "neutral";
-/// A pixel of eyes or mouth belongs to an expression if that changes a channel by more.
+/// A pixel of eyes or mouth belongs to an expression that changes a channel by more than this.
 const EXPRESSION_THRESHOLD: f64 = 0.15;
-/// An expression that shows in no more pixels than these is not judged.
+/// Expressions that change at most this many pixels are not judged.
 const EXPRESSION_PIXELS: usize = 20;
-/// Among how many others an identity has to be told.
+/// Number of others that an identity is compared with.
 const OTHERS: usize = 20;
-/// A view from the front turns by less, in degrees.
+/// Views that turn by less than this, in degrees, are from the front.
 const FRONTAL: f64 = 1.0;
 
 impl Evaluation {
@@ -126,7 +126,7 @@ impl Evaluation {
         Ok(evaluation)
     }
 
-    /// Refuses what could not be measured.
+    /// Refuses descriptions that could not be measured.
     fn check(&self) -> Result<(), String> {
         if self.identities.is_empty() {
             return Err("expected at least one identity, found none".into());
@@ -327,14 +327,14 @@ impl Target {
     }
 }
 
-/// A picture that there should be.
+/// A true picture.
 struct Truth {
     picture: Picture,
     /// Pixels that are not wholly transparent.
     head: Vec<usize>,
 }
 
-/// A target and what the network makes of it.
+/// A target and its rendering.
 pub struct Rendering<'a> {
     pub identity: &'a Identity,
     pub target: &'a Target,
@@ -401,8 +401,7 @@ impl Tally {
         }
     }
 
-    /// Adds the loss of turned views. Each view of an identity is whether it is from the front, and
-    /// its PSNR.
+    /// Adds the loss of turned views. A view is whether it is from the front, and its PSNR.
     fn views(&mut self, views: &[(bool, Option<f64>)]) {
         let of = |frontal| mean(views.iter().filter(|v| v.0 == frontal).filter_map(|v| v.1));
         self.view_drops
@@ -464,8 +463,8 @@ impl Tally {
     }
 }
 
-/// How well a network does; `None` for what the evaluation has no targets for. In JSON that is
-/// null, and so is a PSNR that is infinite, because nothing differs.
+/// Measures of a network; `None` if the evaluation has no targets for one. In JSON that is null,
+/// and so is the infinite PSNR of equal pictures.
 #[derive(Debug, Serialize)]
 pub struct Scores {
     pub identities: usize,

@@ -1,4 +1,4 @@
-//! The parts of the command `gpavatar`: its sub-commands, and what they and the benchmarks share.
+//! The command `gpavatar`: its sub-commands, and the modules that they share with the benchmarks.
 
 pub mod album;
 pub mod args;

@@ -18,7 +18,7 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// Prints what was written, a line each.
+/// Prints the names of written files, a line each.
 pub fn list(paths: &[PathBuf]) {
     for path in paths {
         println!("{}", path.display());

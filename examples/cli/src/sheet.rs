@@ -4,7 +4,7 @@ use image::imageops::{self, FilterType};
 use image::{Pixel as _, Rgba, RgbaImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster};
 
-/// A picture and what is written below it.
+/// A picture and its label.
 pub struct Cell {
     pub label: String,
     pub picture: RgbaImage,
@@ -73,7 +73,7 @@ fn place(canvas: &mut RgbaImage, picture: &RgbaImage, (x, y): (u32, u32), side: 
         let fitted = u64::from(length) * u64::from(side) / u64::from(width.max(height).max(1));
         (fitted as u32).max(1)
     };
-    // Scaled on what is behind it, so that colours of transparent pixels stay invisible.
+    // Composited before it is scaled, so that colours of transparent pixels stay invisible.
     let mut opaque = RgbaImage::from_pixel(width, height, CANVAS);
     imageops::overlay(&mut opaque, picture, 0, 0);
     let (width, height) = (fit(width), fit(height));

@@ -34,8 +34,8 @@ pub fn files(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The network that stands in for others, on an adapter that all tests share so that kernels are
-/// compiled once. New buffers are full of NaN: what nobody wrote shows.
+/// The stand-in network, on an adapter that all tests share so that kernels are compiled once. New
+/// buffers are filled with NaN to expose reads of uninitialised memory.
 pub fn model() -> Model {
     static GPU: LazyLock<Gpu> = LazyLock::new(|| {
         let options = GpuOptions {

@@ -2,7 +2,7 @@
 export declare const ARKIT_CHANNELS: readonly string[];
 export declare const MESSAGE_VERSION: 1;
 
-/** What a live driver sends, as JSON. */
+/** A message of a live driver, as JSON. */
 export interface DriverMessage {
   version: 1;
   /** Values by ARKit name (those left out are 0), or all 52 in the order of `ARKIT_CHANNELS`. */
@@ -13,7 +13,7 @@ export interface DriverMessage {
   time?: number;
 }
 
-/** What an avatar takes: see `Avatar.setBlendshapes` and `Avatar.setHead`. */
+/** Input of an avatar: see `Avatar.setBlendshapes` and `Avatar.setHead`. */
 export interface LiveDrive {
   blendshapes: Float32Array;
   /** Axis times angle in radians. */

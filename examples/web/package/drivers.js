@@ -1,4 +1,4 @@
-// Live drivers: what a face tracker says, as an avatar takes it. Needs no WebGPU and no wasm.
+// Live drivers: results of a face tracker as input of an avatar. Needs no WebGPU and no wasm.
 
 import { GpavatarError } from "./errors.js";
 
@@ -62,7 +62,7 @@ export function fromFaceLandmarker(result, { face = 0, time } = {}) {
   }
   const blendshapes = {};
   for (const { categoryName, score } of categories) {
-    // "_neutral" says how much of all others there is not.
+    // "_neutral" is the complement of all others.
     if (INDEX.has(categoryName)) {
       blendshapes[categoryName] = score;
     }
@@ -90,7 +90,7 @@ export function headRotation(transform) {
     throw invalid("a transform with a rotation", transform);
   }
   const at = (row, column) => m[4 * column + row] / lengths[column];
-  // By way of the quaternion, whose largest part is found first: exact for all angles.
+  // By way of the quaternion, largest component first: exact for all angles.
   const [xx, yy, zz] = [at(0, 0), at(1, 1), at(2, 2)];
   const squares = [1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz];
   const largest = squares.indexOf(Math.max(...squares));

@@ -1,4 +1,4 @@
-/** What this package throws; `kind` says what went wrong in a word. */
+/** The error that this package throws; `kind` names the cause. */
 export class GpavatarError extends Error {
   constructor(kind, message, options) {
     super(message, options);

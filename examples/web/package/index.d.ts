@@ -8,7 +8,7 @@ export {
   parseMessage,
 } from "./drivers.js";
 
-/** What went wrong, in a word. */
+/** The cause of an error. */
 export type ErrorKind =
   /** The browser has no WebGPU. */
   | "no-webgpu"
@@ -24,18 +24,18 @@ export type ErrorKind =
   | "gpu"
   /** Something could not be downloaded. */
   | "network"
-  /** A file or message is not what it should be. */
+  /** A file or message is invalid. */
   | "format"
   /** Tensors of a weights file are missing, misshapen or make no sense. */
   | "tensors"
-  /** The network's sizes are beyond what the kernels can run. */
+  /** The network's sizes are beyond the kernels' limits. */
   | "config"
   /** An argument is out of its range. */
   | "argument"
   /** A bug. */
   | "internal";
 
-/** What this package throws. */
+/** The error that this package throws. */
 export declare class GpavatarError extends Error {
   constructor(kind: ErrorKind, message: string, options?: ErrorOptions);
   readonly kind: ErrorKind;
@@ -105,7 +105,7 @@ export declare class Model {
   readonly shapeCount: number;
   /** Number of joints that a pose drives, 3 numbers each. */
   readonly jointCount: number;
-  /** Which kernels run, in how much working memory. */
+  /** The kernels that run, and the size of their workspace. */
   readonly report: string;
   /** Gives its memory back. Avatars and canvases that use it keep it alive. */
   free(): void;
@@ -129,7 +129,7 @@ export interface MatrixCamera {
   focal?: number;
 }
 
-/** What a frame shows. Parts that are left out are what the avatar was set to. */
+/** The state that a frame shows. Parts that are left out are as the avatar was set. */
 export interface Drive {
   /** By name (those left out are 0), or all of the model's channels in order. */
   expression?: Record<string, number> | Float32Array;
@@ -161,7 +161,7 @@ export declare class Avatar {
       shape?: ArrayLike<number>;
     },
   ): Promise<Avatar>;
-  /** Loads what `toBytes` gave. */
+  /** Loads the result of `toBytes`. */
   static fromBytes(model: Model, bytes: ArrayBuffer | Uint8Array): Promise<Avatar>;
   readonly model: Model;
   /** Planes and identity, to be loaded without the pictures. */
@@ -173,7 +173,7 @@ export declare class Avatar {
   setBlendshapes(values: ArrayLike<number>): this;
   /** Sets the head's rotation: axis times angle in radians. */
   setHead(rotation: ArrayLike<number>): this;
-  /** Moves the camera; what is left out stays. */
+  /** Moves the camera; parts that are left out stay. */
   orbit(camera: OrbitCamera): this;
   /** Expression and head at rest; the camera stays. */
   reset(): this;
@@ -201,7 +201,7 @@ export declare class Avatar {
   }): Promise<Blob>;
   /** The avatar's three planes in false colours. */
   planes(): Promise<ImageData[]>;
-  /** A frame with what was rendered on the way. */
+  /** A frame with its intermediates. */
   inspect(
     drive?: Drive | null,
   ): Promise<{ lowRes: ImageData; depth: ImageData; picture: ImageData }>;
@@ -215,7 +215,7 @@ export declare class Motion {
   readonly name: string;
   /** Seconds. */
   readonly duration: number;
-  /** What it asks of avatars of a model after some seconds. */
+  /** The drive for avatars of a model, at a time in seconds. */
   sample(model: Model, seconds: number): Drive;
   free(): void;
 }

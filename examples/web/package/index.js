@@ -26,7 +26,7 @@ function start() {
   return started;
 }
 
-/** Gives what the bindings throw its type. */
+/** Turns errors of the bindings into a `GpavatarError`. */
 function typed(error, gpu) {
   if (error instanceof GpavatarError) {
     return error;
@@ -48,7 +48,7 @@ async function on(gpu, run) {
     return await run();
   } catch (error) {
     if (error?.kind === undefined || error.kind === "gpu") {
-      // A device that is gone fails in many ways before the browser says so.
+      // A lost device fails in many ways before the browser reports it.
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
     throw typed(error, gpu);
@@ -132,7 +132,7 @@ export class Model {
       });
     } catch (error) {
       if (cache) {
-        // What does not work is not worth keeping.
+        // A download that does not work is not kept.
         await forget(source);
       }
       throw error;
@@ -318,7 +318,7 @@ export class Avatar {
     return index;
   }
 
-  /** Expression, pose, transform and focal length: the drive's own, else what was set. */
+  /** Expression, pose, transform and focal length: the drive's own, else those that were set. */
   #arguments(drive) {
     let expression = this.#expression;
     if (drive?.expression instanceof Float32Array) {
@@ -373,7 +373,7 @@ export class Motion {
     this.duration = this.#handle.duration;
   }
 
-  /** What it asks of avatars of a model after some seconds. */
+  /** The drive for avatars of a model, at a time in seconds. */
   sample(model, seconds) {
     try {
       const { transform, focal, ...rest } = this.#handle.sample(model.handle, seconds);
@@ -396,7 +396,7 @@ async function pixels(image) {
   let bitmap = image;
   if (image instanceof Blob) {
     try {
-      // The colours as they are in the file.
+      // The colours are those of the file.
       const exact = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
       bitmap = await createImageBitmap(image, exact);
     } catch (error) {

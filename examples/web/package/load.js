@@ -32,7 +32,7 @@ export async function load(source, { onProgress, cache, signal }) {
     throw failed(url, `${response.status} ${response.statusText}`.trim());
   }
   const bytes = await read(response, { onProgress, cached: false });
-  // A cache that is full or forbidden is no reason not to run.
+  // A full or forbidden cache must not prevent loading.
   await store
     ?.put(url, new Response(bytes, { headers: identity(response) }))
     .catch(() => undefined);
@@ -54,7 +54,7 @@ async function open() {
   }
 }
 
-/** Whether the server still has what was kept; without an answer, it is good enough. */
+/** Whether the kept version is still the server's; true if the server does not answer. */
 async function isCurrent(url, kept, signal) {
   try {
     const response = await fetch(url, { method: "HEAD", cache: "no-cache", signal });
@@ -83,7 +83,7 @@ function identity(response) {
 }
 
 async function read(response, { onProgress, cached }) {
-  // Of a compressed response the length is not that of its content.
+  // The length of a compressed response is not that of its content.
   const plain = !response.headers.get("content-encoding");
   const total = plain ? Number(response.headers.get("content-length")) || undefined : undefined;
   const chunks = [];

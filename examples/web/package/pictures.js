@@ -1,4 +1,4 @@
-// What the network computes on the way, as pictures to look at.
+// The network's intermediates as pictures.
 
 /** The first three channels of `[y][x][channel]` as red, green and blue. */
 export function rgbPicture(values, size, channels) {

@@ -84,7 +84,7 @@ const state = {
   camera: { ...STRAIGHT },
   channels: [],
   samples: [],
-  /** What the avatar is built from: asked for again when the device was lost. */
+  /** The avatar's sources, needed again when the device was lost. */
   person: undefined,
   motion: undefined,
 };
@@ -333,7 +333,7 @@ function buildSliders() {
       const side = /(.*)(Left|Right)$/.exec(channel);
       const paired =
         side && channels.includes(`${side[1]}Left`) && channels.includes(`${side[1]}Right`);
-      // What is moved to a side has no other side to go with.
+      // Movements to a side have no counterpart to pair with.
       if (!paired || separate || /^(jaw|mouth)$/.test(side[1])) {
         sliders.push(slider(title(channel), [channel]));
       } else if (side[2] === "Left") {
@@ -400,7 +400,7 @@ function range(name, min, max, step, format, id, { get, set }) {
     set(0);
     input.refresh();
   });
-  // Of what a label holds, its name would go to the output.
+  // Without this the label would belong to the output, its first labelable element.
   label.htmlFor = input.id;
   label.append(element("span", { textContent: name }), output, input);
   input.refresh();
@@ -480,7 +480,7 @@ function stopMotion() {
   }
 }
 
-/** Whoever tracks a face in another window or frame of this origin drives the avatar. */
+/** A face tracker in another window or frame of this origin can drive the avatar. */
 if (typeof BroadcastChannel !== "undefined") {
   const channel = new BroadcastChannel("gpavatar");
   channel.addEventListener("message", ({ data }) => {

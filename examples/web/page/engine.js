@@ -1,16 +1,16 @@
-// What runs beside the page: model, avatar and the render loop. It speaks in messages, so that it
-// runs in a worker where a canvas can be handed over, and else in the page itself.
+// Model, avatar and render loop beside the page. It communicates by messages, so that it runs in a
+// worker if a canvas can be handed over, otherwise in the page itself.
 
 import { Avatar, Gpu, Model, Motion } from "./gpavatar/index.js";
 
 /**
- * A frame whose stages are timed is slower than others: one is in so many milliseconds, and among so
- * many frames.
+ * A frame whose stages are timed is slower than others, so one is timed in this many milliseconds
+ * and frames.
  */
 const STAGES_EVERY = { milliseconds: 1000, frames: 5 };
-/** Milliseconds between two looks at what is inside. */
+/** Milliseconds between two pictures of the intermediates. */
 const INSIDE_EVERY = 400;
-/** Milliseconds between two looks at whether the device is still there. */
+/** Milliseconds between two checks of the device. */
 const WATCH_EVERY = 500;
 /** Errors that say nothing about the device or the model. */
 const HARMLESS = ["argument", "format", "network"];
@@ -20,7 +20,7 @@ export function engine(post) {
   let canvas;
   let model;
   let avatar;
-  /** Avatars that a frame may still be made of. */
+  /** Avatars that a frame in flight may still use. */
   let retired = [];
   let motion;
   let motionStart = 0;
@@ -47,7 +47,7 @@ export function engine(post) {
     post({ type: "error", kind, message: error.message, fatal });
   }
 
-  /** A device that goes while nothing is rendered would go unnoticed. */
+  /** Notices a device that is lost while nothing is rendered. */
   setInterval(() => {
     if (model?.gpu.lost && !failed) {
       fail({ kind: "device-lost", message: "the device was lost" });
@@ -59,7 +59,7 @@ export function engine(post) {
     retired = [];
   }
 
-  /** What the next frame shows. */
+  /** The state that the next frame shows. */
   function next(now) {
     if (!motion) {
       return drive;
@@ -85,7 +85,7 @@ export function engine(post) {
     const end = performance.now();
     untimed = timed ? 0 : untimed + 1;
     lastStages = timed ? end : lastStages;
-    // Of two seconds, and two frames at least.
+    // Over two seconds, and at least two frames.
     times = times.filter((time, i) => i === times.length - 1 || end - time.end < 2000);
     times.push({ start, end, timed });
     // Without the frames that are slower for being timed, unless there are no others.
@@ -133,7 +133,7 @@ export function engine(post) {
     loop();
   }
 
-  /** Runs one after the other, so that no avatar is built on a model that is on its way out. */
+  /** Runs one after the other, so that no avatar is built on a model that is being replaced. */
   let queue = Promise.resolve();
   function enqueue(task) {
     queue = queue.then(task).catch(fail);
@@ -142,7 +142,7 @@ export function engine(post) {
   const handlers = {
     start({ canvas: given, weights, precision }) {
       enqueue(async () => {
-        // What is left of a device that was lost.
+        // Left by a device that was lost.
         while (running) {
           await new Promise((resolve) => setTimeout(resolve, 5));
         }
@@ -150,7 +150,7 @@ export function engine(post) {
           try {
             old?.free();
           } catch {
-            // A call that never came back still holds it.
+            // A call that never returned still holds it.
           }
         }
         avatar = model = undefined;

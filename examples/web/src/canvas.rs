@@ -16,7 +16,7 @@ pub struct Canvas {
 
 #[wasm_bindgen]
 impl Canvas {
-    /// Takes an `OffscreenCanvas` or a `<canvas>` that no other context has been asked of.
+    /// Takes an `OffscreenCanvas` or a `<canvas>` without another context.
     #[wasm_bindgen(constructor)]
     pub fn new(gpu: &Gpu, model: &Model, canvas: JsValue) -> Result<Canvas> {
         let target = match canvas.dyn_into::<OffscreenCanvas>() {
@@ -35,7 +35,8 @@ impl Canvas {
         surface.configure(
             gpu.0.device(),
             &wgpu::SurfaceConfiguration {
-                // Of the frames' textures, so that a copy is enough; every browser offers both.
+                // The format of the frames' textures, so that a copy is enough; every browser
+                // offers both.
                 format: wgpu::TextureFormat::Rgba8Unorm,
                 usage: wgpu::TextureUsages::COPY_DST,
                 width: size,

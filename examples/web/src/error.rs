@@ -21,19 +21,19 @@ pub fn js(error: Error) -> JsValue {
     new(kind, &error.to_string())
 }
 
-/// An argument that never reached the crate.
+/// An argument that is refused before it reaches the crate.
 pub fn argument(message: String) -> JsValue {
     new("argument", &message)
 }
 
-/// The device did something else than it was asked.
+/// A failure of the device.
 pub fn gpu(message: &str) -> JsValue {
     new("gpu", message)
 }
 
 fn new(kind: &str, message: &str) -> JsValue {
     let error = js_sys::Error::new(message);
-    // An object that was just made takes any property.
+    // A new object takes any property.
     let _ = Reflect::set(&error, &"kind".into(), &kind.into());
     error.into()
 }

@@ -1,7 +1,7 @@
 //! WebAssembly bindings of `gpavatar`, for the ES module in `package/` to build upon.
 //!
-//! Thin on purpose: numbers in, numbers and textures out. Names, defaults and types that a web
-//! developer meets are the module's. Whatever holds memory of the device has a `free()`.
+//! Thin on purpose: numbers in, numbers and textures out. The module adds names, defaults and
+//! types. Objects with device memory have a `free()`.
 
 mod canvas;
 mod error;
@@ -18,7 +18,7 @@ use wasm_bindgen::prelude::*;
 use canvas::Canvas;
 use error::{Result, js};
 
-/// Says in the console what would otherwise be "unreachable executed".
+/// Logs panics to the console, which would otherwise say "unreachable executed".
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|info| {
@@ -133,7 +133,7 @@ impl Model {
         config.to_json().map_err(js)
     }
 
-    /// What runs the model.
+    /// Adapter, memory and kernels, as text.
     #[wasm_bindgen(getter)]
     pub fn report(&self) -> String {
         self.0.report()
@@ -269,8 +269,8 @@ impl Profile {
     }
 }
 
-/// A rendered picture on the device. To be freed as soon as it is of no more use: its memory then
-/// serves the next one.
+/// A rendered picture on the device. It should be freed as soon as possible: its memory then serves
+/// the next one.
 #[wasm_bindgen]
 pub struct Frame(gpavatar::Frame);
 
@@ -316,7 +316,7 @@ impl Motion {
         Ok(Self(gpavatar::Motion::from_json(json).map_err(js)?))
     }
 
-    /// What it is.
+    /// The title.
     #[wasm_bindgen(getter)]
     pub fn name(&self) -> String {
         self.0.name().into()
@@ -328,7 +328,7 @@ impl Motion {
         self.0.duration()
     }
 
-    /// What it asks of an avatar after some seconds: an object with `expression` (of the model's
+    /// The drive of an avatar at a time in seconds: an object with `expression` (of the model's
     /// channels), `pose`, `transform` and `focal`.
     pub fn sample(&self, model: &Model, seconds: f32) -> Result<Object> {
         let drive = self.0.sample(seconds).map_err(js)?;

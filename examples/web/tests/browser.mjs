@@ -28,7 +28,7 @@ export function launch() {
   });
 }
 
-/** A page that says in the terminal what it says in its console, and fails on its own errors. */
+/** A page whose console is copied to the terminal, and whose errors are failures. */
 export async function open(browser, url, { context = {}, init } = {}) {
   const page = await (await browser.newContext(context)).newPage();
   page.failures = [];
@@ -46,7 +46,7 @@ export async function open(browser, url, { context = {}, init } = {}) {
   return page;
 }
 
-/** Runs in every page: `tools.*` for what the tests evaluate there. */
+/** Runs in every page: `tools.*` for the expressions that tests evaluate there. */
 function tools() {
   const draw = (source, width, height) => {
     const context = new OffscreenCanvas(width, height).getContext("2d");
@@ -54,7 +54,7 @@ function tools() {
     return context.getImageData(0, 0, width, height);
   };
   globalThis.tools = {
-    /** Pixels of a canvas, whoever draws on it. */
+    /** Pixels of a canvas, whichever context draws on it. */
     canvas(selector) {
       const canvas = document.querySelector(selector);
       return draw(canvas, canvas.width, canvas.height);

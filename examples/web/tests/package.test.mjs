@@ -33,7 +33,7 @@ after(async () => {
   server?.close();
 });
 
-/** Counts what is asked of devices, and keeps the wasm's memory at hand. */
+/** Counts the calls to devices, and keeps the wasm's memory at hand. */
 function count() {
   globalThis.created = {};
   for (const name of Object.getOwnPropertyNames(GPUDevice.prototype)) {

@@ -1,4 +1,4 @@
-// The page as people use it, beside pictures that the same drives gave natively (test.sh).
+// The page as people use it, compared with native pictures of the same drives (test.sh).
 
 import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
 /** A software adapter on a busy machine takes its time. */
 const PATIENCE = { timeout: 300_000 };
-/** What rounding, in another order and by another compiler, leaves of two equal pictures. */
+/** PSNR of pictures that differ by rounding in another order and by another compiler. */
 const EQUAL = 40;
 
 let server;
@@ -22,7 +22,7 @@ let page;
 
 before(async () => {
   await mkdir(path("../out"), { recursive: true });
-  // Bytes in the middle of the tensors become numbers that are none.
+  // Bytes in the middle of the tensors become NaN.
   const weights = await readFile(path("../dist/weights/demo.safetensors"));
   const corrupt = Buffer.from(weights);
   corrupt.fill(0xff, corrupt.length / 2);

@@ -1,4 +1,4 @@
-// What a visitor downloads before the weights.
+// Size of a visitor's download before the weights.
 
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";

@@ -315,7 +315,7 @@ impl Found {
         }
         if let Some(sums) = self.sums {
             let expected = twin::weight_sums(&expected, count);
-            // Up to a few hundred positive terms after each other.
+            // Up to a few hundred positive terms, one after the other.
             assert_close("sums", &sums[..count], &expected, |k| 1e-5 * expected[k]);
             // Unused places are at a distance of 1e18.
             assert!(sums[count..].iter().all(|sum| (0.0..1e-30).contains(sum)));

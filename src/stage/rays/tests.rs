@@ -225,7 +225,7 @@ struct Marched {
     /// `[ray][sample]`, sorted.
     depths: Vec<f32>,
     radiance: Radiance,
-    /// Of the values.
+    /// Format of the values.
     format: Format,
 }
 

@@ -16,7 +16,7 @@ use crate::gpu::{AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, Tun
 use crate::options::{Format, Formats};
 use crate::weights::{fold, pack};
 
-/// What the speed of a convolution depends on.
+/// The properties that the speed of a convolution depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     /// 3 or 1.

@@ -3,8 +3,8 @@
 import argparse
 import os
 
-# Threads that wait for work must not burn the time of those that have it. Read when OpenMP starts,
-# hence before PyTorch is imported.
+# Waiting threads must not take time from working ones. OpenMP reads this when it starts, so it is
+# set before PyTorch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from . import commands  # noqa: E402

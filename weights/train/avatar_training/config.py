@@ -14,7 +14,7 @@ HARMONICS = 27
 
 
 class ConfigError(ValueError):
-    """Everything that is wrong with a configuration, one line each."""
+    """All problems of a configuration, one line each."""
 
     def __init__(self, problems: list[str]):
         super().__init__("model configuration:\n  " + "\n  ".join(problems))

@@ -1,4 +1,4 @@
-"""Measures of a weights file on held-out heads; `gpavatar evaluate` makes the same."""
+"""Measures of a weights file on held-out heads; `gpavatar evaluate` computes the same."""
 
 from __future__ import annotations
 

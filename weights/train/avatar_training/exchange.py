@@ -21,7 +21,7 @@ class Exchange:
         self.buffers[rank].copy_(vector)
         self.barrier.wait()
         total = self.buffers.sum(0)
-        # Nobody writes anew before everybody has read.
+        # No process writes again before all have read.
         self.barrier.wait()
         return total
 

@@ -1,4 +1,4 @@
-"""Weights files: what the Rust crate opens, and what training starts from."""
+"""Weights files, which the Rust crate opens and training can start from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is trained when: phases, rates and weights of the loss."""
+"""The training recipe: phases, rates and weights of the loss."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ RECIPES = {
         direct_least=0.25,
         read_outs_fade=0.0,
     ),
-    # What the authors' released code does, with one target for each identity.
+    # As the authors' released code, with one target for each identity.
     "released": Recipe(
         weights=Weights(
             coarse=1.0, fine=1.0, output=1.0, perceptual=1e-2, face_box=1.0, alpha_norm=1e-5

@@ -33,7 +33,7 @@ TERMS += ("chroma", "colour", "occupancy", "read_outs", "density")
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a training was asked to do."""
+    """Options of a training."""
 
     config: ModelConfig
     recipe: Recipe
@@ -151,7 +151,7 @@ def _worker(job: Job, rank: int, exchange: Exchange) -> None:
 
 
 class Parts(torch.nn.Module):
-    """All that is trained: the network and the read-outs that only training needs."""
+    """Everything that is trained: the network, and the read-outs that only training needs."""
 
     def __init__(self, config: ModelConfig, job: Job):
         super().__init__()

@@ -44,7 +44,7 @@ pub struct Args {
     gpu: GpuArgs,
 }
 
-/// All that was measured.
+/// All measurements.
 #[derive(Serialize)]
 struct Report {
     adapter: String,
@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How many numbers of the weights training learns: all but the stored noise.
+/// Number of weights that training learns: all but the stored noise.
 fn parameters(weights: &Weights) -> gpavatar::Result<usize> {
     let tensors = weights.config().tensors()?;
     let learnt = tensors
@@ -135,7 +135,7 @@ struct Row {
 
 /// Targets of each kind that a row shows.
 const RANDOM_TARGETS: usize = 2;
-/// Difference pictures are so much brighter than the differences.
+/// Factor that brightens difference pictures.
 const GAIN: f32 = 3.0;
 
 impl Sheets {

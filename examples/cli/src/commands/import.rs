@@ -74,7 +74,7 @@ pub struct MotionArgs {
     /// Motion to write, .json or .safetensors
     #[arg(short, long, value_name = "FILE", default_value = "motion.json")]
     output: PathBuf,
-    /// Frames per second [default: 25, or what a recording says]
+    /// Frames per second [default: 25, or the recording's]
     #[arg(long)]
     fps: Option<f32>,
     /// Smooths the motion, less the nearer to 1; GPAvatar uses 0.9

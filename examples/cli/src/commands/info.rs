@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let file = args.file.display();
     let text = format!("{file}: {size} bytes, {tensors} tensors of {numbers} numbers\n{contents}");
     match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads the list may have seen enough.
+        // The reader of a pipe may have seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }

@@ -41,7 +41,7 @@ pub enum Cli {
 }
 
 impl Cli {
-    /// Does what the command line says.
+    /// Runs the command.
     ///
     /// # Errors
     /// As for the command.

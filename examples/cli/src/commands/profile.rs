@@ -40,11 +40,11 @@ pub struct Args {
     /// Distance of the camera from the head's centre: beyond 13 some rays miss the cube around it
     #[arg(long, value_name = "UNITS", default_value_t = 12.0)]
     distance: f32,
-    /// Repeat everything so many times, for median, best and worst
+    /// Repeat everything this many times, for median, best and worst
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
-    /// Also render so many pictures one by one, in flight, and in one call
+    /// Also render this many pictures one by one, in flight, and in one call
     #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     throughput: Option<u32>,
@@ -66,15 +66,16 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     report::write(&report, &text, args.json.as_deref())
 }
 
-/// All that was measured.
+/// All measurements.
 #[derive(Serialize)]
 struct Report {
     adapter: String,
     network: String,
     sources: u32,
-    /// Runs that times are the median, the best and the worst of.
+    /// Number of runs that median, best and worst are taken of.
     repeat: u32,
-    /// Times of kernels are GPU timestamps; else the wall clock's, submission included.
+    /// Whether times of kernels are GPU timestamps; otherwise they are wall-clock times with a
+    /// submission.
     timestamps: bool,
     start_up: StartUp,
     /// Times of the kernels' variants, by layer.
@@ -94,7 +95,7 @@ struct StartUp {
     second_frame_seconds: f64,
     /// Weights and workspace on the device.
     device_bytes: u64,
-    /// The whole process's, after the second frame.
+    /// Of the whole process, after the second frame.
     peak_resident_bytes: Option<u64>,
 }
 
@@ -337,7 +338,7 @@ impl Throughput {
     }
 }
 
-/// Does something and says at once how many seconds it took: at the released sizes a software
+/// Runs something and reports the seconds that it took at once: at the released sizes a software
 /// adapter takes a while.
 fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     let start = Instant::now();
@@ -347,7 +348,7 @@ fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     Ok((done, seconds))
 }
 
-/// Most memory that the process ever had, in bytes. Linux tells.
+/// Peak memory of the process in bytes; known on Linux only.
 fn peak_resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

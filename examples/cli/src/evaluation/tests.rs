@@ -1,4 +1,4 @@
-//! A network is measured on what it rendered itself.
+//! Measures a network on its own renderings.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{Evaluation, Scores};
 use crate::testing::{model, picture, plain};
 
-/// An evaluation folder that holds what a network renders, and its description.
+/// An evaluation folder with renderings of a network, and its description.
 struct Exam {
     folder: TempDir,
     description: Value,
@@ -139,7 +139,7 @@ fn a_network_is_perfect_at_what_it_rendered() {
     assert!(others > front.unwrap() + 10.0, "{scores:?}");
     assert!(scores.seconds_per_avatar > 0.0 && scores.seconds_per_frame > 0.0);
 
-    // Nothing but JSON has no infinity.
+    // JSON has no infinity.
     scores.psnr = Some(f64::INFINITY);
     scores.ssim = None;
     let json = serde_json::to_value(&scores).unwrap();

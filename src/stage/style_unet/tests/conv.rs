@@ -506,7 +506,7 @@ fn maps_become_the_tiles_of_winograd() {
         let data = ConvData::new(case, (modulated, 0));
         let [height, width] = case.size;
         let [rows, columns] = case.size.map(|side| side.div_ceil(2));
-        // All rows, and those behind the first.
+        // All rows, and all but the first.
         for band_start in [0, 1u32.min(rows - 1)] {
             let band_rows = rows - band_start;
             let parameters = params::Conv {

@@ -85,7 +85,7 @@ fn generated_noise_is_standard_normal_and_independent() {
     assert_eq!(generate_noise(gpu(), COUNT, [12345, 678]), noise);
 }
 
-/// As the shader, but for the accuracy of the functions.
+/// Like the shader, except for the accuracy of the functions.
 fn gaussian(counter: u32, seed: [u32; 2]) -> f64 {
     let mut v =
         [counter, seed[0], seed[1]].map(|x| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));

@@ -1,4 +1,4 @@
-"""What training takes from any data set."""
+"""The batches of all data sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .warp import canonical_views
 
 
 class DatasetError(ValueError):
-    """Everything that is wrong with a data set, one line each."""
+    """All problems of a data set, one line each."""
 
     def __init__(self, folder: Path, problems: list[str]):
         super().__init__(f"{folder}: not usable for training:\n  " + "\n  ".join(problems))
@@ -22,7 +22,7 @@ class DatasetError(ValueError):
 
 
 def check_header(header: dict, expected: str) -> list[str]:
-    """What is wrong with the format and version that dataset.json says."""
+    """Problems of the format and version in dataset.json."""
     if header.get("format") == expected and header.get("version") == 1:
         return []
     found = f"{header.get('format')!r}, version {header.get('version')}"
@@ -30,7 +30,7 @@ def check_header(header: dict, expected: str) -> list[str]:
 
 
 def check_points(vertices: int, config: ModelConfig) -> list[str]:
-    """What is wrong with a head model of so many vertices."""
+    """Problems of a head model with this many vertices."""
     if vertices == config.points:
         return []
     return [
@@ -40,17 +40,17 @@ def check_points(vertices: int, config: ModelConfig) -> list[str]:
 
 
 class Identities:
-    """What all data sets do with the numbers of their identities."""
+    """Choice of identities, common to all data sets."""
 
     identities: int
 
     def identifiers(self, fold: str, held_out: int) -> np.ndarray:
-        """Those of the fold `train` or `held_out`; at most an eighth, the last, are the latter."""
+        """The identities of the fold `train` or `held_out`, which is at most the last eighth."""
         first = self.identities - min(held_out, self.identities // 8)
         return np.arange(first) if fold == "train" else np.arange(first, self.identities)
 
     def pick(self, rng: np.random.Generator, count: int, pool: np.ndarray | None) -> np.ndarray:
-        """`count` random ones of `pool`, by default of all, each but once if there are enough."""
+        """`count` random identities of `pool` (default: all), without repeats if there are enough."""
         pool = np.arange(self.identities) if pool is None else pool
         return rng.choice(pool, count, replace=len(pool) < count)
 

@@ -118,7 +118,7 @@ class GeneratedData(Identities):
             return None
         found = self.surface[identity, view]
         if count < found.shape[1]:
-            # Steps of a prime that divides no sensible number of points: all kinds of places.
+            # A prime step that divides no sensible number of points covers all places.
             start = 0 if rng is None else int(rng.integers(found.shape[1]))
             found = found[:, (start + np.arange(count) * 7) % found.shape[1]]
         return torch.from_numpy(found.astype(np.float32))

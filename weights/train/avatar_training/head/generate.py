@@ -62,7 +62,7 @@ class Person:
         return np.concatenate([vertices, hair])
 
     def draw(self, channels, pose, transform, size, supersample):
-        """Straight-alpha RGBA u8 (size, size, 4) and what `surface_points` needs."""
+        """Straight-alpha RGBA u8 (size, size, 4) and the input of `surface_points`."""
         vertices = self.posed(channels, pose)
         i = self.identity
         picture, place, fine = render(

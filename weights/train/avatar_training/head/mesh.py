@@ -261,7 +261,7 @@ def _skin_surface(p, e):
     x += 0.20 * p["mouthWidth"] * cx * around
     y += 0.032 * p["mouthHeight"] * bump(cx, cy, 0, MOUTH_Y, 0.26, 0.13) * face
 
-    # --- eyes and what is around them
+    # --- eyes and their surroundings
     for s, side in zip((1, -1), SIDES):
         d = cx - s * EYE_X
         region = np.exp(-(np.abs(d / 0.17) ** 4) - np.abs((cy - EYE_Y) / 0.16) ** 4) * face

@@ -46,7 +46,7 @@ class RadianceField(nn.Module):
         )
 
     def direction_half(self, directions: Tensor) -> Tensor:
-        """What unit directions (..., 3) add to the colour head's first layer (..., rgb_hidden)."""
+        """Part of the colour head's first layer (..., rgb_hidden) for unit directions (..., 3)."""
         first = self.rgb_layers[0]
         return F.linear(harmonic(directions), first.weight[:, self.hidden :], first.bias)
 
@@ -74,6 +74,6 @@ class RadianceField(nn.Module):
         return F.softplus(density, beta=10.0) * inside, colour
 
     def colour(self, first: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """RGB and the other channels, from the first layer and what the direction adds to it."""
+        """RGB and the other channels, from the first layer and the direction's contribution."""
         values = self.rgb_layers[2](F.relu(first + directions)).float()
         return widened_sigmoid(values[..., :3]), values[..., 3:]

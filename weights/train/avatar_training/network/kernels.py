@@ -1,6 +1,6 @@
 """CPU kernels of the radiance field: nearest points, point features, plane sampling.
 
-Each does in one pass over the samples what takes PyTorch a dozen passes over memory. They are
+Each makes one pass over the samples where PyTorch makes a dozen passes over memory. They are
 compiled by numba when first called, for the sizes at hand.
 """
 

@@ -283,7 +283,7 @@ class StyleUnet(nn.Module):
         """Makes an untrained net of matching sizes return its first channels, colours in 0..1.
 
         They pass through the last level of the U-Net and of the decoder, and come out times `gain`
-        about 0: what a sigmoid turns into roughly the same colours. Training then starts from a
+        about 0, which a sigmoid turns into roughly the same colours. Training then starts from a
         blurred picture with the right colours instead of having to find out how to copy them.
         """
         colours = self.stylegan_decoder.to_rgbs[-1].bias.shape[1]

@@ -18,7 +18,7 @@ def test_golden(i):
     found = corners(transform, picture.shape[1], picture.shape[0], 12.0)
     assert np.abs(found - golden[f"warp{i}.corners"]).max() < 5e-4
     view = canonical_views(picture[None], transform[None], 512)[0]
-    # The authors' warp rounds to 8 bits nowhere, ours only what is transparent.
+    # The authors' warp never rounds to 8 bits, ours rounds only transparent pixels.
     assert np.abs(view[:, ::2, ::2] - golden[f"warp{i}.image_half"]).max() < 2e-3
 
 
