@@ -68,7 +68,7 @@ struct Args {
     gpu: GpuArgs,
     #[command(flatten)]
     tuning: TuningArgs,
-    /// Cargo says so to every benchmark
+    /// Passed to every benchmark by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -82,7 +82,6 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     report::write(&report, &report.text()?, args.json.as_deref())
 }
 
-/// All measurements.
 #[derive(Serialize)]
 struct Report {
     adapter: String,
@@ -105,7 +104,7 @@ struct Rung {
     stage: &'static str,
     kernel: &'static str,
     shape: String,
-    /// Per avatar or per frame, as the stage belongs to either.
+    /// Per avatar or per frame, depending on the stage.
     dispatches: usize,
     /// Per dispatch.
     flops: f64,

@@ -98,8 +98,7 @@ impl Avatar {
     /// ```
     ///
     /// # Errors
-    /// See [`Avatar::with_options`]; an [`Error::Argument`] says which avatar it is about,
-    /// counted from 0.
+    /// See [`Avatar::with_options`]; an [`Error::Argument`] names the avatar, counted from 0.
     pub fn build_many(
         model: &Model,
         avatars: &[(&[SourceImage], AvatarOptions)],

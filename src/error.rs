@@ -97,7 +97,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Argument`].
     pub(crate) fn argument(
         what: impl Into<String>,
         expected: impl Into<String>,
@@ -130,7 +129,6 @@ impl Error {
         }
     }
 
-    /// An [`Error::Format`].
     pub(crate) fn format(
         what: impl Into<String>,
         format: &'static str,

@@ -49,8 +49,8 @@ pub(crate) fn replace(
     }
 }
 
-/// Makes the directory at `path`, which must not hold anything yet, with what `content` puts into
-/// the directory that it is given.
+/// Makes the directory at `path`, which must not hold anything yet, with the files that `content`
+/// writes into its argument.
 ///
 /// It is filled as a temporary directory beside its place and moved when complete, so that a
 /// failure leaves no half-filled directory.
@@ -78,7 +78,6 @@ pub(crate) fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) ->
     }
 }
 
-/// The directory that holds `path`.
 fn directory_of(path: &Path) -> io::Result<&Path> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Ok(Path::new(".")),

@@ -249,7 +249,6 @@ impl<'a> Checked<'a> {
             .collect()
     }
 
-    /// Records the frame.
     pub(crate) fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,

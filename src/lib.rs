@@ -46,7 +46,7 @@
 //!
 //! [`Model::render_many`] and [`Avatar::build_many`] record several frames or avatars into one
 //! command buffer and wait for none of them. [`Avatar::play`] renders a sequence while its pictures
-//! are read back, with a bounded number of frames in flight and in the memory of as many.
+//! are read back, with a bounded number of frames in flight, which also bounds memory.
 //! [`Atlas`] renders several avatars into the tiles of one texture. Results are byte for byte the
 //! same as one at a time.
 //!

@@ -169,7 +169,7 @@ where
     }
 }
 
-/// Waits for every frame; the device goes on with the next ones meanwhile.
+/// Waits for every frame, while the device renders the next ones.
 #[cfg(not(target_arch = "wasm32"))]
 impl<I, A, D> Iterator for Playback<I>
 where

@@ -1,4 +1,4 @@
-//! A made-up network with a head, where no weights are at hand.
+//! A made-up network with a head, for use without weights.
 
 use crate::head::{HeadModel, HeadModelParts};
 use crate::{FloatFormat, ModelConfig, PointWeighting, Result, SyntheticRules, Weights};

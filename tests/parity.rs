@@ -127,7 +127,7 @@ fn paper_case_with_two_sources_and_checked_shaders() {
     check("paper_two_sources", &checked());
 }
 
-/// Renders a case's picture, `[y][x]` of red, green and blue; also says how many bytes the planes
+/// Renders a case's picture, `[y][x]` of red, green and blue; also returns the bytes that the planes
 /// and the model take.
 fn picture(gpu: &Gpu, name: &str, precision: Precision) -> (Vec<f32>, [u64; 2]) {
     let case = case(name);

@@ -61,7 +61,7 @@ fn reciprocals(a: f32, b: f32, c: f32, d: f32) -> vec4<f32> {
     return 1.0 / max(vec4<f32>(a, b, c, d), vec4<f32>(1e-12));
 }
 
-// For samples that have no opacity whatever is near.
+// For samples that have no opacity, regardless of their neighbours.
 fn keep_any(sample: u32) {
     neighbours[sample] = vec4<u32>();
 }

@@ -55,7 +55,7 @@ pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter
             .into_iter()
             .chain(found.into_iter().filter(named))
             .min_by_key(rank);
-        // GL is opened only if no other backend has a GPU.
+        // GL is opened only if no other backend has a matching GPU.
         if best.as_ref().is_some_and(|best| rank(best) < SOFTWARE) {
             break;
         }
@@ -80,7 +80,7 @@ fn rank(adapter: &wgpu::Adapter) -> u32 {
     }
 }
 
-/// The error with the request and the adapters of all backends.
+/// The error: the request, and the adapters of all backends.
 #[cfg(not(target_arch = "wasm32"))]
 async fn no_adapter(options: &GpuOptions) -> Error {
     let mut reason = if options.backends == wgpu::Backends::all() {

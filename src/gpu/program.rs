@@ -534,7 +534,6 @@ impl Program {
         Ok(())
     }
 
-    /// The taps of a step.
     fn tapped(&self, step: usize) -> impl Iterator<Item = &Tap> {
         self.taps.values().filter(move |tap| tap.step == step)
     }

@@ -58,7 +58,6 @@ fn stride(channels: u32) -> u32 {
     }
 }
 
-/// Elements in memory.
 fn elements([height, width, channels]: [u32; 3]) -> u64 {
     u64::from(height) * u64::from(width) * u64::from(stride(channels))
 }

@@ -7,7 +7,6 @@ use safetensors::Dtype;
 
 use crate::weights::{TensorFile, expect_shape};
 
-/// Largest number of axes.
 const MAX_RANK: usize = 32;
 
 /// Number of elements that even an array of few bytes may have.

@@ -137,14 +137,14 @@ impl Checkpoint {
 
     /// The configuration that the tensors fit.
     ///
-    /// Shapes do not tell the numbers of neighbours and samples, the focal length, and the weighting
+    /// Shapes do not determine the numbers of neighbours and samples, the focal length, and the weighting
     /// of points and sources: they are those of the released model. The volume-rendered image is
     /// assumed to have a quarter of the final one's width and height.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// The same checkpoint with a changed configuration, for values that its tensors do not tell.
+    /// The same checkpoint with a changed configuration, for values that shapes do not determine.
     ///
     /// # Errors
     /// [`Error::Config`] if the configuration is not valid, [`Error::Tensors`] if the tensors do not

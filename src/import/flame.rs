@@ -21,10 +21,10 @@ pub struct HeadOptions {
     pub shapes: Option<usize>,
     /// Number of expression directions to keep, or all. GPAvatar uses the first 50.
     pub expressions: Option<usize>,
-    /// Number of identity directions in the file, unless its metadata `n_shape` says it. By
+    /// Number of identity directions in the file, unless its metadata has `n_shape`. By
     /// default 300 of 400 (FLAME's own files) or 100 of 150.
     pub identity_directions: Option<usize>,
-    /// Factor from the file's units to the world's, unless the file's metadata `scale` says it. In
+    /// Factor from the file's units to the world's, unless the file's metadata has `scale`. In
     /// the world the head fills the cube `[-1, 1]³`.
     pub scale: f32,
 }

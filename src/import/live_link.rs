@@ -23,7 +23,6 @@ const ROTATIONS: [&str; 9] = [
     "rightEyeRoll",
 ];
 
-/// A recording.
 pub(super) struct Recording {
     pub fps: f32,
     pub channels: Vec<String>,

@@ -10,7 +10,7 @@
 //! | `tracked_result.pth`                    | tracked source pictures  | [`Sources`]            |
 //! | any of these, and this crate's own      | a list of what is inside | [`Contents`]           |
 //!
-//! No Python is needed, and none is run: pickles are read as data, whatever they ask to execute.
+//! No Python is needed, and none is run: pickles are read as data, never executed.
 //! Files are not trusted: sizes are checked against the file before memory is allocated, and every
 //! fault becomes an error.
 //!

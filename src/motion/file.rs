@@ -117,7 +117,7 @@ impl Motion {
             expression: (!expression.is_empty())
                 .then(|| PerFrame::compact(frames, |f| f.expression.clone())),
             pose: (!pose.is_empty()).then(|| PerFrame::compact(frames, |f| f.pose.clone())),
-            // A list even if it never changes: one list has to tell the number of frames.
+            // Always a list: one list has to give the number of frames.
             transform: Some(PerFrame::Each(transforms)),
             focal: Some(PerFrame::compact(frames, |f| f.camera.focal)),
             clamp_near: clamped.then(|| PerFrame::compact(frames, |f| f.camera.clamp_near)),

@@ -38,7 +38,7 @@ pub enum Tuning {
         file: Option<PathBuf>,
     },
     /// The choices of such a file, whatever adapter it was measured on; layers that it does not
-    /// name are estimated. Results are then the same to the last bit on all adapters of a kind.
+    /// name are estimated. For results that are the same to the last bit on all adapters of a kind.
     Pinned(PathBuf),
 }
 

@@ -248,7 +248,6 @@ pub(crate) fn read<T: bytemuck::Pod>(gpu: &Gpu, tensor: &Tensor) -> Vec<T> {
     pollster::block_on(tensor.read_as(gpu)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The values of a tensor.
 pub(crate) fn read_values(gpu: &Gpu, tensor: &Tensor) -> Vec<f32> {
     pollster::block_on(tensor.read(gpu)).unwrap_or_else(|error| panic!("{error}"))
 }

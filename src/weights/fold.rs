@@ -133,7 +133,7 @@ impl Linear {
         })
     }
 
-    /// One layer in place of two: `inner`, whose outputs are this one's inputs, and then this one.
+    /// One layer instead of two: first `inner`, whose outputs are this one's inputs, then this one.
     fn after(&self, inner: &Self) -> Self {
         let weight = self.rows().flat_map(|outer_row| {
             let mut folded = vec![0.0; inner.weight.len() / inner.bias.len()];

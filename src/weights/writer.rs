@@ -110,7 +110,7 @@ impl<'a> TensorWriter<'a> {
         self.progress = Box::new(progress);
     }
 
-    /// Adds a metadata entry, in place of an earlier one of that key.
+    /// Adds a metadata entry, or replaces the one of that key.
     pub fn metadata(&mut self, key: impl Into<String>, value: impl Into<String>) {
         self.metadata.insert(key.into(), value.into());
     }
@@ -140,13 +140,13 @@ impl<'a> TensorWriter<'a> {
         self.add(name, format.dtype(), shape, bytes);
     }
 
-    /// Adds a tensor of 32-bit integers, row-major, in place of an earlier one of that name.
+    /// Adds a tensor of 32-bit integers, row-major, or replaces the one of that name.
     pub fn ints(&mut self, name: impl Into<String>, shape: &[usize], values: &[i32]) {
         let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         self.add(name.into(), Dtype::I32, shape, || Ok(bytes.into()));
     }
 
-    /// Adds a tensor of bytes, row-major, in place of an earlier one of that name.
+    /// Adds a tensor of bytes, row-major, or replaces the one of that name.
     pub fn bytes(&mut self, name: impl Into<String>, shape: &[usize], values: &[u8]) {
         let bytes = values.to_vec();
         self.add(name.into(), Dtype::U8, shape, || Ok(bytes.into()));

@@ -82,7 +82,7 @@ fn many_frames_again_and_again_allocate_nothing() {
     let atlas = Atlas::new(&model, [3, 2]).unwrap();
     let options = RenderOptions::default();
     let round = || {
-        // Three times as many as are in flight.
+        // Three times the number in flight.
         let several = || mixed.iter().chain(&mixed).copied();
         for played in model.play(several()).in_flight(4) {
             played.unwrap();

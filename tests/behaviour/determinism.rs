@@ -1,4 +1,4 @@
-//! The same input gives the same bytes, whatever else runs and ran.
+//! The same input gives the same bytes, regardless of other work.
 
 use std::thread;
 

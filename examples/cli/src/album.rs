@@ -1,4 +1,4 @@
-//! A directory of numbered pictures, an animation and contact sheets, complete or not there.
+//! A directory of numbered pictures, an animation and contact sheets, complete or absent.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

@@ -55,7 +55,7 @@ impl GpuArgs {
         })
     }
 
-    /// Opens the adapter and says which it is.
+    /// Opens the adapter and prints its description.
     ///
     /// # Errors
     /// As for [`Gpu::with_options`] and [`GpuArgs::options`].

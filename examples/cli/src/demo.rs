@@ -39,7 +39,7 @@ pub fn released() -> gpavatar::Result<Weights> {
     Weights::synthetic(ModelConfig::default(), 1, SyntheticRules::parse(&table)?)
 }
 
-/// A head at rest before the camera, or points that lie about as a head's would.
+/// A head at rest before the camera, or points in about the places of a head's.
 pub fn at_rest(model: &Model) -> Drive {
     match model.head() {
         Some(_) => Drive::neutral().camera(view()),

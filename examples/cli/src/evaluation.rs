@@ -327,7 +327,6 @@ impl Target {
     }
 }
 
-/// A true picture.
 struct Truth {
     picture: Picture,
     /// Pixels that are not wholly transparent.

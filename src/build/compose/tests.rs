@@ -19,7 +19,6 @@ fn compose<const N: usize>(
     Ok(composer.compose("a/kernel", definitions)?.text)
 }
 
-/// The error of composing.
 fn error<const N: usize>(texts: [(&str, &str); N]) -> String {
     compose(texts, &[]).unwrap_err()
 }

@@ -8,7 +8,6 @@ use super::value::{Class, Id, Object, Value};
 /// alone.
 pub(super) const MAX_VALUES: usize = 1 << 23;
 
-/// The stack machine.
 pub(super) struct Machine<'a> {
     bytes: &'a [u8],
     rest: &'a [u8],

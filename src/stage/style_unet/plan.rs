@@ -37,7 +37,6 @@ impl StyleUnet {
     }
 }
 
-/// A convolution's epilogue.
 #[derive(Default)]
 struct Epilogue<'a> {
     flags: u32,

@@ -44,7 +44,6 @@ pub struct Args {
     gpu: GpuArgs,
 }
 
-/// All measurements.
 #[derive(Serialize)]
 struct Report {
     adapter: String,

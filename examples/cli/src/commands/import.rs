@@ -44,7 +44,7 @@ pub struct CheckpointArgs {
     /// Writes 16-bit floats: half the size
     #[arg(long)]
     f16: bool,
-    /// Fields that the tensors' shapes do not tell, where they are not as released: '{"low_res_size": 64}'
+    /// Fields that shapes do not determine, if not as released: '{"low_res_size": 64}'
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
 }

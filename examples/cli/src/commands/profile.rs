@@ -66,7 +66,6 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     report::write(&report, &text, args.json.as_deref())
 }
 
-/// All measurements.
 #[derive(Serialize)]
 struct Report {
     adapter: String,
@@ -283,7 +282,6 @@ impl Args {
     }
 }
 
-/// Does something several times.
 fn repeated(count: u32, what: &'static str, run: impl Fn() -> Result<()>) -> Result<Times> {
     let mut milliseconds = Vec::new();
     let bar = report::progress(what, count as usize);

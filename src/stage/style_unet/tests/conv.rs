@@ -77,7 +77,6 @@ pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
         .collect()
 }
 
-/// The inputs of a convolution.
 struct ConvData {
     input: reference::Tensor,
     weight: Vec<f32>,
@@ -209,7 +208,6 @@ impl Variant {
 }
 
 impl ConvCase {
-    /// The maps' format.
     fn format(self) -> Format {
         self.formats.maps
     }

@@ -9,7 +9,6 @@ use crate::stage::style_unet::conv::quantise;
 use crate::stage::testing::*;
 use crate::weights::pack;
 
-/// Weights in a format.
 fn weights_in(format: Format) -> Formats {
     Formats {
         weights: format,
