@@ -97,21 +97,11 @@ impl Drive {
         let at_rest = self.coefficients.is_empty() && self.named.is_empty() && self.pose.is_empty();
         let geometry = match (&self.points, head) {
             (Some(_), _) if !at_rest => {
-                return Err(Error::argument(
-                    "drive",
-                    "either points or expression and pose",
-                    "both",
-                ));
+                let expected = "either points or expression and pose";
+                return Err(Error::argument("drive", expected, "both"));
             }
             (Some(found), _) => {
-                if found.len() != points {
-                    return Err(Error::argument(
-                        "points of the drive",
-                        format!("{points} points"),
-                        found.len().to_string(),
-                    ));
-                }
-                check_points(found)?;
+                check_points(found, points)?;
                 Geometry::Points(found)
             }
             (None, Some(head)) => {
@@ -122,11 +112,8 @@ impl Drive {
                 }
             }
             (None, None) => {
-                return Err(Error::argument(
-                    "drive",
-                    format!("{points} explicit points, as the model has no head model"),
-                    "none",
-                ));
+                let expected = format!("{points} explicit points, as the model has no head model");
+                return Err(Error::argument("drive", expected, "none"));
             }
         };
         Ok(ResolvedDrive {
@@ -159,14 +146,17 @@ impl Drive {
     }
 }
 
-fn check_points(points: &[[f32; 3]]) -> Result<()> {
+fn check_points(points: &[[f32; 3]], count: usize) -> Result<()> {
+    const WHAT: &str = "points of the drive";
+    let expected = format_args!("{count} points");
+    Error::unless(points.len() == count, WHAT, expected, points.len())?;
     let within = |point: &[f32; 3]| point.iter().all(|v| v.abs() <= FARTHEST);
     match points.iter().position(|point| !within(point)) {
         None => Ok(()),
         Some(i) => Err(Error::argument(
-            "points of the drive",
-            format!("coordinates within ±{FARTHEST}"),
-            format!("{:?} at index {i}", points[i]),
+            WHAT,
+            format_args!("coordinates within ±{FARTHEST}"),
+            format_args!("{:?} at index {i}", points[i]),
         )),
     }
 }

@@ -98,14 +98,27 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn argument(
-        what: impl Into<String>,
-        expected: impl Into<String>,
-        found: impl Into<String>,
+        what: impl Display,
+        expected: impl Display,
+        found: impl Display,
     ) -> Self {
         Self::Argument {
-            what: what.into(),
-            expected: expected.into(),
-            found: found.into(),
+            what: what.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+
+    /// Fails with an [`Error::Argument`] unless `ok`.
+    pub(crate) fn unless(
+        ok: bool,
+        what: impl Display,
+        expected: impl Display,
+        found: impl Display,
+    ) -> Result<()> {
+        match ok {
+            true => Ok(()),
+            false => Err(Self::argument(what, expected, found)),
         }
     }
 

@@ -67,13 +67,12 @@ impl SourceImage {
     pub fn from_rgba8(width: u32, height: u32, mut data: Vec<u8>) -> Result<Self> {
         check_size("source picture", width, height)?;
         let expected = width as usize * height as usize * 4;
-        if data.len() != expected {
-            return Err(Error::argument(
-                "source picture data",
-                format!("{width} x {height} x 4 = {expected} bytes"),
-                format!("{} bytes", data.len()),
-            ));
-        }
+        Error::unless(
+            data.len() == expected,
+            "source picture data",
+            format_args!("{width} x {height} x 4 = {expected} bytes"),
+            format_args!("{} bytes", data.len()),
+        )?;
         composite_on_black(&mut data);
         Ok(Self {
             width,
@@ -181,24 +180,18 @@ impl SourceImage {
     /// or the square is not wholly in front of it or not seen as a quadrilateral (edge-on, too
     /// small).
     pub fn homography(&self, size: u32) -> Result<[[f64; 3]; 3]> {
-        if size < 2 {
-            return Err(Error::argument(
-                "size of the canonical view",
-                "at least 2 pixels",
-                size.to_string(),
-            ));
-        }
+        let what = "size of the canonical view";
+        Error::unless(size >= 2, what, "at least 2 pixels", size)?;
         let matrix = match &self.camera {
             Some(camera) => {
                 let corners = self.corners(camera)?;
                 let pixels = corners.map(DVec2::trunc);
-                if ![corners, pixels].iter().all(is_quadrilateral) {
-                    return Err(Error::argument(
-                        "camera of the source picture",
-                        "the square (±1, ±1, 0) to be seen as a quadrilateral",
-                        format!("pixel corners {corners:?}"),
-                    ));
-                }
+                Error::unless(
+                    [corners, pixels].iter().all(is_quadrilateral),
+                    "camera of the source picture",
+                    "the square (±1, ±1, 0) to be seen as a quadrilateral",
+                    format_args!("pixel corners {corners:?}"),
+                )?;
                 let square = unit_square_to(pixels);
                 square * DMat3::from_scale(DVec2::splat(1.0 / f64::from(size - 1)))
             }
@@ -223,7 +216,7 @@ impl SourceImage {
                 Error::argument(
                     "camera of the source picture",
                     "the square (±1, ±1, 0) in front of it",
-                    format!("({x}, {y}, 0) behind it"),
+                    format_args!("({x}, {y}, 0) behind it"),
                 )
             })?;
             *corner = half * (1.0 - projected);
@@ -244,14 +237,10 @@ impl fmt::Debug for SourceImage {
 
 fn check_size(what: &str, width: u32, height: u32) -> Result<()> {
     let sides = 1..=SourceImage::MAX_SIDE;
-    if sides.contains(&width) && sides.contains(&height) {
-        return Ok(());
-    }
-    Err(Error::argument(
-        what,
-        format!("1 to {} pixels a side", SourceImage::MAX_SIDE),
-        format!("{width} x {height}"),
-    ))
+    let expected = format_args!("1 to {} pixels a side", sides.end());
+    let found = format_args!("{width} x {height}");
+    let ok = sides.contains(&width) && sides.contains(&height);
+    Error::unless(ok, what, expected, found)
 }
 
 /// Multiplies colour by alpha, rounding to nearest, and makes every pixel opaque.

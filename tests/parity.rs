@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::case;
+use common::{case, refused, tiny::gpu_with};
 use gpavatar::reference::golden::Case;
 use gpavatar::reference::parity;
 use gpavatar::{
@@ -15,116 +15,84 @@ use gpavatar::{
     ShaderChecks, wgpu,
 };
 
-fn check(name: &str, options: &GpuOptions) {
-    let options = GpuOptions {
-        poison: true,
-        ..options.clone()
-    };
-    let gpu = Gpu::with_options(&options).unwrap();
+fn check(name: &str, change: fn(&mut GpuOptions)) {
+    let gpu = gpu_with(change).unwrap();
     println!("{}", gpu.description());
     let table = pollster::block_on(parity::compare(&gpu, case(name))).unwrap();
     println!("{table}");
     assert_eq!(table.failures(), 0, "of {} tensors", table.0.len());
 }
 
-fn trusted() -> GpuOptions {
-    GpuOptions {
-        shaders: ShaderChecks::Trusted,
-        ..GpuOptions::from_env().unwrap()
-    }
+fn trusted(options: &mut GpuOptions) {
+    options.shaders = ShaderChecks::Trusted;
 }
 
-fn checked() -> GpuOptions {
-    GpuOptions {
-        shaders: ShaderChecks::Checked,
-        ..GpuOptions::from_env().unwrap()
-    }
+fn checked(options: &mut GpuOptions) {
+    options.shaders = ShaderChecks::Checked;
 }
 
 /// The kernels for graphics processors, on any adapter.
-fn gpu_kernels() -> GpuOptions {
-    GpuOptions {
-        kernels: Some(AdapterKind::Gpu),
-        ..GpuOptions::from_env().unwrap()
-    }
+fn gpu_kernels(options: &mut GpuOptions) {
+    options.kernels = Some(AdapterKind::Gpu);
 }
 
-#[test]
-fn small_released_case_with_trusted_shaders() {
-    check("small_released_two_sources", &trusted());
+fn gl(options: &mut GpuOptions) {
+    options.backends = wgpu::Backends::GL;
 }
 
-#[test]
-fn small_paper_case_with_checked_shaders() {
-    check("small_paper_one_source", &checked());
+/// A test for each name: a check of cases with options.
+macro_rules! tests {
+    ($($(#[$ignored:meta])? $name:ident: $check:ident($options:ident, $($case:literal),+);)+) => {$(
+        #[test]
+        $(#[$ignored])?
+        fn $name() {
+            for case in [$($case),+] {
+                $check(case, $options);
+            }
+        }
+    )+};
 }
 
-#[test]
-#[ignore = "half a minute of all cores"]
-fn small_released_case_with_checked_shaders() {
-    check("small_released_two_sources", &checked());
-}
-
-#[test]
-#[ignore = "half a minute of all cores"]
-fn small_paper_case_with_trusted_shaders() {
-    check("small_paper_one_source", &trusted());
-}
-
-#[test]
-#[ignore = "half a minute of all cores"]
-fn small_released_case_with_gpu_kernels() {
-    check("small_released_two_sources", &gpu_kernels());
+tests! {
+    small_released_case_with_trusted_shaders: check(trusted, "small_released_two_sources");
+    small_paper_case_with_checked_shaders: check(checked, "small_paper_one_source");
+    #[ignore = "half a minute of all cores"]
+    small_released_case_with_checked_shaders: check(checked, "small_released_two_sources");
+    #[ignore = "half a minute of all cores"]
+    small_paper_case_with_trusted_shaders: check(trusted, "small_paper_one_source");
+    #[ignore = "half a minute of all cores"]
+    small_released_case_with_gpu_kernels: check(gpu_kernels, "small_released_two_sources");
+    #[ignore = "a minute of all cores"]
+    released_case_with_one_source_and_trusted_shaders: check(trusted, "released_one_source");
+    #[ignore = "a minute of all cores"]
+    released_case_with_one_source_and_checked_shaders: check(checked, "released_one_source");
+    #[ignore = "a minute of all cores"]
+    released_case_with_three_sources_and_trusted_shaders: check(trusted, "released_three_sources");
+    #[ignore = "a minute of all cores"]
+    released_case_with_three_sources_and_checked_shaders: check(checked, "released_three_sources");
+    #[ignore = "a minute of all cores"]
+    paper_case_with_two_sources_and_trusted_shaders: check(trusted, "paper_two_sources");
+    #[ignore = "a minute of all cores"]
+    paper_case_with_two_sources_and_checked_shaders: check(checked, "paper_two_sources");
+    small_released_case_in_half_precision: halved(trusted, "small_released_two_sources");
+    #[ignore = "a minute of all cores"]
+    small_cases_in_half_precision_with_gpu_kernels:
+        halved(gpu_kernels, "small_released_two_sources", "small_paper_one_source");
+    #[ignore = "two minutes of all cores"]
+    released_cases_in_half_precision:
+        halved(trusted, "released_one_source", "released_three_sources");
+    #[ignore = "a minute of all cores"]
+    paper_case_in_half_precision: halved(trusted, "paper_two_sources");
 }
 
 #[test]
 #[ignore = "a minute of all cores"]
 fn small_cases_on_gl() {
-    let gl = GpuOptions {
-        backends: wgpu::Backends::GL,
-        ..GpuOptions::from_env().unwrap()
-    };
-    if let Err(Error::NoAdapter { found, .. }) = Gpu::with_options(&gl) {
+    if let Err(Error::NoAdapter { found, .. }) = gpu_with(gl) {
         return println!("no GL adapter among {found}: not compared");
     }
-    check("small_released_two_sources", &gl);
-    check("small_paper_one_source", &gl);
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn released_case_with_one_source_and_trusted_shaders() {
-    check("released_one_source", &trusted());
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn released_case_with_one_source_and_checked_shaders() {
-    check("released_one_source", &checked());
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn released_case_with_three_sources_and_trusted_shaders() {
-    check("released_three_sources", &trusted());
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn released_case_with_three_sources_and_checked_shaders() {
-    check("released_three_sources", &checked());
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn paper_case_with_two_sources_and_trusted_shaders() {
-    check("paper_two_sources", &trusted());
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn paper_case_with_two_sources_and_checked_shaders() {
-    check("paper_two_sources", &checked());
+    check("small_released_two_sources", gl);
+    check("small_paper_one_source", gl);
 }
 
 /// Renders a case's picture, `[y][x]` of red, green and blue; also returns the bytes that the planes
@@ -146,12 +114,8 @@ fn picture(gpu: &Gpu, name: &str, precision: Precision) -> (Vec<f32>, [u64; 2]) 
 
 /// Half precision keeps 45 dB and takes about half the memory; with all stages in half precision,
 /// so do planes.
-fn halved(name: &str, options: GpuOptions) {
-    let gpu = Gpu::with_options(&GpuOptions {
-        poison: true,
-        ..options
-    });
-    let gpu = gpu.unwrap();
+fn halved(name: &str, change: fn(&mut GpuOptions)) {
+    let gpu = gpu_with(change).unwrap();
     let (full, [full_planes, full_bytes]) = picture(&gpu, name, Precision::F32);
     // With all in 16 bits the fine samples move, which changes the picture where the field is
     // steep.
@@ -177,37 +141,9 @@ fn halved(name: &str, options: GpuOptions) {
 }
 
 #[test]
-fn small_released_case_in_half_precision() {
-    halved("small_released_two_sources", trusted());
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn small_cases_in_half_precision_with_gpu_kernels() {
-    halved("small_released_two_sources", gpu_kernels());
-    halved("small_paper_one_source", gpu_kernels());
-}
-
-#[test]
-#[ignore = "two minutes of all cores"]
-fn released_cases_in_half_precision() {
-    halved("released_one_source", trusted());
-    halved("released_three_sources", trusted());
-}
-
-#[test]
-#[ignore = "a minute of all cores"]
-fn paper_case_in_half_precision() {
-    halved("paper_two_sources", trusted());
-}
-
-#[test]
 fn what_is_no_case_is_an_error() {
-    let open = |name: &str| Case::open(common::golden_path(name)).err();
-    assert!(matches!(open("none.safetensors"), Some(Error::Io { .. })));
-    assert!(matches!(open("source_0.png"), Some(Error::Format { .. })));
-    assert!(matches!(
-        open("geometry.safetensors"),
-        Some(Error::Format { .. })
-    ));
+    let open = |name: &str| Case::open(common::golden_path(name)).map(drop);
+    refused::io(open("none.safetensors"), &[]);
+    refused::format(open("source_0.png"), &[]);
+    refused::format(open("geometry.safetensors"), &[]);
 }

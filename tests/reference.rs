@@ -47,10 +47,8 @@ fn camera_inside_the_cube_keeps_or_clamps_near() {
         let reach = 1.0 / inside.directions[ray].z;
         assert!((inside.far[ray] - reach).abs() < 1e-6);
         assert_eq!(inside.near[ray], -inside.far[ray]);
-        assert_eq!(
-            (clamped.near[ray], clamped.far[ray]),
-            (0.0, inside.far[ray])
-        );
+        assert_eq!(clamped.near[ray], 0.0);
+        assert_eq!(clamped.far[ray], inside.far[ray]);
     }
     let depths = rays::coarse_depths(&inside, 4);
     assert!(depths.chunks_exact(4).all(|d| d[1] < 0.0 && d[2] > 0.0));
@@ -117,10 +115,8 @@ fn importance_concentrates_where_the_weight_is() {
 
 #[test]
 fn composite_stops_at_an_opaque_sample() {
-    assert_eq!(
-        rays::composite(&[0.25, 0.5, 1.0, 0.5], 4),
-        [0.25, 0.375, 0.375, 0.0]
-    );
+    let shares = rays::composite(&[0.25, 0.5, 1.0, 0.5], 4);
+    assert_eq!(shares, [0.25, 0.375, 0.375, 0.0]);
 }
 
 /// A field of made-up weights around a hundred points.
@@ -144,13 +140,7 @@ fn a_sample_on_a_point_stays_finite() {
     let nearby = points[41] + Vec3::new(1e-3, 0.0, 0.0);
     let positions = [points[7], nearby];
     let neighbours = nearest(&positions, &points, 4);
-    assert_eq!(
-        neighbours[0],
-        Neighbour {
-            index: 7,
-            dist2: 0.0
-        }
-    );
+    assert_eq!((neighbours[0].index, neighbours[0].dist2), (7, 0.0));
     let sums = weight_sums(&neighbours, 4);
     assert_eq!(sums[0], 1e12 + 1.0 / neighbours[4].dist2);
 
@@ -175,15 +165,8 @@ fn a_sample_on_a_point_stays_finite() {
     // The paper's weights give everything to the point that the sample lies on: each neighbour at a
     // distance of about 0.1 has a share of 1e-6.
     let paper = |neighbours: &[Neighbour]| {
-        let at = &positions[..1];
-        point_features(
-            &weights,
-            PointWeighting::Paper,
-            at,
-            &points,
-            neighbours,
-            &[],
-        )
+        let (weighting, at) = (PointWeighting::Paper, &positions[..1]);
+        point_features(&weights, weighting, at, &points, neighbours, &[])
     };
     let (one, four) = (paper(&neighbours[..1]), paper(&neighbours[..4]));
     for (one, four) in one.data.iter().zip(&four.data) {
@@ -207,12 +190,13 @@ fn opacity_vanishes_outside_the_open_cube() {
     let sums = weight_sums(&neighbours, 2);
     let weighting = PointWeighting::Released;
     let features = point_features(&weights, weighting, &positions, &points, &neighbours, &sums);
+    let directions = [Vec3::X; 5];
     let radiance = field(
         &weights,
         &plane_features,
         &features,
         &positions,
-        &[Vec3::X; 5],
+        &directions,
     );
     assert!(radiance.opacity[0] > 0.0);
     assert_eq!(radiance.opacity[1..], [0.0; 4]);
@@ -226,19 +210,15 @@ fn nearest_points_are_sorted_and_ties_go_to_the_lower_index() {
     let positions = [points[20] + Vec3::splat(0.01), Vec3::splat(0.3)];
     let found = nearest(&positions, &points, 8);
     for (position, found) in positions.iter().zip(found.chunks_exact(8)) {
-        let mut all: Vec<Neighbour> = (0..points.len())
-            .map(|index| Neighbour {
-                index,
-                dist2: position.distance_squared(points[index]),
-            })
-            .collect();
+        let at = |(index, point): (usize, &Vec3)| Neighbour {
+            index,
+            dist2: position.distance_squared(*point),
+        };
+        let mut all: Vec<Neighbour> = points.iter().enumerate().map(at).collect();
         all.sort_by(|a, b| a.dist2.total_cmp(&b.dist2));
         assert_eq!(found, &all[..8]);
     }
-    assert_eq!(
-        [found[0].index, found[1].index, found[2].index],
-        [20, 60, 150]
-    );
+    assert_eq!([0, 1, 2].map(|i| found[i].index), [20, 60, 150]);
 }
 
 #[test]
@@ -305,23 +285,15 @@ fn attention_as_a_ratio() {
     assert_eq!(found.data[..6], [0.75, 0.25, 0.75, 0.25, 0.75, 0.25]);
     assert_eq!(found.data[6..], [0.5; 6]);
 
-    let planes = [
-        Tensor::new([1, 2, 3], vec![4.0; 6]),
-        Tensor::new([1, 2, 3], vec![8.0; 6]),
-    ];
-    assert_eq!(
-        fusion::fuse(&planes, &found).data,
-        [5.0, 5.0, 5.0, 6.0, 6.0, 6.0]
-    );
+    let planes = [4.0, 8.0].map(|value| Tensor::new([1, 2, 3], vec![value; 6]));
+    let fused = fusion::fuse(&planes, &found).data;
+    assert_eq!(fused, [5.0, 5.0, 5.0, 6.0, 6.0, 6.0]);
 }
 
 #[test]
 fn attention_as_a_softmax_survives_large_products() {
     let query = Tensor::new([1, 1, 3], vec![1e4; 3]);
-    let keys = [
-        Tensor::new([1, 1, 3], vec![1e4; 3]),
-        Tensor::new([1, 1, 3], vec![-1e4; 3]),
-    ];
+    let keys = [1e4, -1e4].map(|value| Tensor::new([1, 1, 3], vec![value; 3]));
     let found = fusion::attention(Attention::Softmax, &query, &keys, 1.0);
     assert_eq!(found.data, [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]);
 }
@@ -337,13 +309,11 @@ fn a_pointwise_convolution_commutes_with_resampling() {
         bias: Some(&bias),
         ..Conv::default()
     };
-    let after = conv(
-        &resample(&x, [12, 20], false),
-        &Conv {
-            lrelu: true,
-            ..pointwise
-        },
-    );
+    let activated = Conv {
+        lrelu: true,
+        ..pointwise
+    };
+    let after = conv(&resample(&x, [12, 20], false), &activated);
     let before = resample(&conv(&x, &pointwise), [12, 20], true);
     // Values of order one, a handful of roundings.
     difference("commuted", &before.data, &after.data).all_within(1e-6);
@@ -352,14 +322,10 @@ fn a_pointwise_convolution_commutes_with_resampling() {
 #[test]
 fn a_convolution_applies_its_parts_in_order() {
     // One pixel, one input: only the centre tap of the 3x3 filter sees it.
-    let x = Tensor::new([1, 1, 1], vec![3.0]);
+    let [x, scale, shift, same] =
+        [3.0, 10.0, 0.5, 100.0].map(|value| Tensor::new([1, 1, 1], vec![value]));
     let mut weight = [9.0; 9];
     weight[4] = 2.0;
-    let (scale, shift, same) = ([10.0], [0.5], Tensor::new([1, 1, 1], vec![100.0]));
-    let (scale, shift) = (
-        Tensor::new([1, 1, 1], scale.to_vec()),
-        Tensor::new([1, 1, 1], shift.to_vec()),
-    );
     let all = Conv {
         weight: &weight,
         size: 3,
@@ -408,28 +374,19 @@ fn depth_puts_the_background_farthest() {
     // Half a surface at 2 before a background at 10: 1 + 5.
     let depth = output::normalise_depth(&[4.0, 1.0, 0.0], &[1.0, 0.5, 0.0], 10.0);
     let expected = [0.0, 2.0 / 6.0, 1.0];
-    assert!(
-        depth
-            .iter()
-            .zip(expected)
-            .all(|(d, e)| (d - e).abs() < 1e-6),
-        "{depth:?}"
-    );
+    let close = |(d, e): (&f32, f32)| (d - e).abs() < 1e-6;
+    assert!(depth.iter().zip(expected).all(close), "{depth:?}");
     assert_eq!(output::normalise_depth(&[3.0; 4], &[1.0; 4], 9.0), [0.0; 4]);
 }
 
 #[test]
 fn display_rounds_clamps_and_divides_by_alpha() {
     let image = Tensor::new([1, 2, 3], vec![-0.001, 0.5, 1.001, 0.25, 0.0, 0.125]);
-    assert_eq!(
-        output::display(&image, None),
-        [0, 128, 255, 255, 64, 0, 32, 255]
-    );
+    let opaque = output::display(&image, None);
+    assert_eq!(opaque, [0, 128, 255, 255, 64, 0, 32, 255]);
     let opacity = Tensor::new([1, 2, 1], vec![0.0, 0.5]);
-    assert_eq!(
-        output::display(&image, Some(&opacity)),
-        [0, 0, 0, 0, 128, 0, 64, 128]
-    );
+    let transparent = output::display(&image, Some(&opacity));
+    assert_eq!(transparent, [0, 0, 0, 0, 128, 0, 64, 128]);
 }
 
 #[test]
@@ -460,20 +417,13 @@ fn a_canonical_source_of_the_right_size_passes_unchanged() {
 #[test]
 fn given_noise_maps_replace_the_stored_ones() {
     let case = case("small_paper_one_source");
-    let side = 64;
+    let encoder = case.weights.config().encoder();
     let maps: Vec<Vec<f32>> = (0..7)
         .map(|i| format!("style_tplane.stylegan_decoder.noises.noise{i}"))
         .map(|name| case.weights.f32(&name).unwrap().into_owned())
         .collect();
     let encode = |noise| {
-        let planes = style_unet(
-            &case.weights,
-            "style_tplane",
-            &sources(&case)[0],
-            side,
-            32,
-            noise,
-        );
+        let planes = style_unet(&case.weights, &encoder, &sources(&case)[0], noise);
         planes.unwrap().data
     };
     let stored = encode(Noise::Stored);

@@ -6,15 +6,14 @@
 mod common;
 
 use common::{
-    Within, camera, case, compare, difference, flat, golden, golden_path, sources, vectors,
+    Within, camera, case, compare, difference, flame_points, flat, golden, golden_path, sources,
+    vectors,
 };
-use glam::Vec3;
-use gpavatar::reference::field::{FieldWeights, field, point_features, sample_planes};
+use gpavatar::reference::field::FieldWeights;
 use gpavatar::reference::golden::{Case, every, shape};
-use gpavatar::reference::pipeline::{Pass, Rendering, build, prepare, render};
-use gpavatar::reference::points::{nearest, weight_sums};
-use gpavatar::reference::style_unet::{Noise, style_unet};
-use gpavatar::reference::{Tensor, head, output, rays, shared};
+use gpavatar::reference::pipeline::{Pass, Rendering, build, prepare, render, super_resolve};
+use gpavatar::reference::style_unet::Noise;
+use gpavatar::reference::{Tensor, output, rays};
 use gpavatar::{ModelConfig, SourceImage};
 
 /// Tolerances that depend on how strongly a case magnifies rounding.
@@ -42,26 +41,16 @@ const PAPER: Tolerance = Tolerance {
 };
 
 fn rendering(case: &Case, planes: &Tensor) -> Rendering {
-    render(
-        &case.weights,
-        planes,
-        &case.points,
-        &case.camera,
-        Noise::Stored,
-    )
-    .unwrap()
+    let noise = Noise::Stored;
+    render(&case.weights, planes, &case.points, &case.camera, noise).unwrap()
 }
 
 /// Every stage boundary of a small case, each stage fed with the output of the one before.
 fn check_pipeline(case: &Case, tolerance: &Tolerance) -> Rendering {
     let planes = build(&case.weights, &sources(case), Noise::Stored).unwrap();
     // Sums of up to 4608 products in another order than PyTorch's, some thirty layers deep.
-    let per_source: Vec<f32> = planes
-        .per_source
-        .iter()
-        .flat_map(Tensor::to_planar)
-        .collect();
-    compare(case, "planes_per_source", &per_source).all_within_range(3e-5);
+    let per_source = planes.per_source.iter().flat_map(Tensor::to_planar);
+    compare(case, "planes_per_source", &per_source.collect::<Vec<_>>()).all_within_range(3e-5);
     compare(case, "planes", &planes.fused.to_planar()).all_within_range(3e-5);
 
     let rendering = rendering(case, &planes.fused);
@@ -103,28 +92,11 @@ fn check_stages(case: &Case) {
     let mut radiances = Vec::new();
     for stage in ["coarse", "fine"] {
         let positions = vectors(&golden(&format!("{stage}.coords")));
-        let count = config.neighbours as usize;
-        let neighbours = nearest(&positions, &case.points, count);
-        let distances: Vec<f32> = neighbours.iter().map(|n| n.dist2).collect();
+        let (points, directions) = (&case.points, &rays.directions);
+        let pass = Pass::query(config, &networks, &planes, points, positions, directions);
         // Relative to the largest, 70, this is its last bit.
-        compare(case, &format!("{stage}.dist2"), &distances).all_within(1e-5);
-        let plane_features = sample_planes(&planes, &positions);
-        let point_features = point_features(
-            &networks,
-            config.point_weighting,
-            &positions,
-            &case.points,
-            &neighbours,
-            &weight_sums(&neighbours, count),
-        );
-        let directions = &rays.directions;
-        let mut found = field(
-            &networks,
-            &plane_features,
-            &point_features,
-            &positions,
-            directions,
-        );
+        compare(case, &format!("{stage}.dist2"), &distances(&pass)).all_within(1e-5);
+        let mut found = pass.radiance;
         compare(case, &format!("{stage}.opacity"), &found.opacity).all_within(1e-5);
         compare(case, &format!("{stage}.values"), &found.values.data).all_within_range(1e-5);
         found.opacity = golden(&format!("{stage}.opacity"));
@@ -157,16 +129,7 @@ fn check_stages(case: &Case) {
 
     let low_res = golden("low_res");
     let low_res = Tensor::from_planar([low_res.len() / (side * side), side, side], &low_res);
-    let size = config.output_size as usize;
-    let image = style_unet(
-        &case.weights,
-        "up_renderer",
-        &low_res,
-        size,
-        size,
-        Noise::Stored,
-    );
-    let image = image.unwrap().map(shared::sigmoid_wide);
+    let image = super_resolve(&case.weights, &low_res, Noise::Stored).unwrap();
     compare(case, "image", &image.to_planar()).all_within(1e-5);
 }
 
@@ -197,14 +160,10 @@ fn small_paper_pipeline_matches_the_authors() {
 
     // A fifth of this case's rays miss the cube: no opacity, no colour, depth at the far end.
     let rays = &rendering.rays;
-    let missing: Vec<usize> = (0..rays.near.len())
-        .filter(|i| rays.near[*i] == -1.0)
-        .collect();
-    assert!(
-        missing.len() > rays.near.len() / 10,
-        "{} rays miss",
-        missing.len()
-    );
+    let missing = (0..rays.near.len()).filter(|i| rays.near[*i] == -1.0);
+    let missing: Vec<usize> = missing.collect();
+    let count = missing.len();
+    assert!(count > rays.near.len() / 10, "{count} rays miss");
     for ray in missing {
         assert_eq!(rays.far[ray], -1.0);
         assert_eq!(rendering.opacity.data[ray], 0.0);
@@ -232,25 +191,19 @@ fn check_full(name: &str, smallest_psnr: f32) {
         };
         let attention = Tensor::new([height, width, planes * sources], attention.data);
         let expected = case.golden.f32("attention").unwrap();
-        let expected = expected
-            .chunks_exact(expected.len() / planes)
-            .flat_map(|p| Tensor::new([32, 32, sources], p.to_vec()).to_planar());
+        let expected = expected.chunks_exact(expected.len() / planes);
+        let planar = |plane: &[f32]| Tensor::new([32, 32, sources], plane.to_vec()).to_planar();
+        let (found, expected) = (every(&attention, [1, 8, 8]), expected.flat_map(planar));
         // Logits of order one to ten with the planes' relative error.
-        difference(
-            "attention",
-            &every(&attention, [1, 8, 8]),
-            &expected.collect::<Vec<_>>(),
-        )
-        .all_within(1e-4);
+        difference("attention", &found, &expected.collect::<Vec<_>>()).all_within(1e-4);
     }
 
     let rendering = rendering(&case, &planes.fused);
     let rays = case.golden.i64("ray_ids").unwrap();
     let check = |name: &str, values: &[f32], rays: &[i64]| {
         let length = values.len() / rendering.rays.directions.len();
-        let found = rays
-            .iter()
-            .flat_map(|ray| &values[*ray as usize * length..][..length]);
+        let of_ray = |ray: &i64| &values[*ray as usize * length..][..length];
+        let found = rays.iter().flat_map(of_ray);
         compare(&case, name, &found.copied().collect::<Vec<_>>())
     };
     check("ray_dirs", &flat(&rendering.rays.directions), &rays).all_within(1e-6);
@@ -281,15 +234,7 @@ fn check_full(name: &str, smallest_psnr: f32) {
     assert!(image.psnr() > smallest_psnr, "PSNR {} dB", image.psnr());
 
     let low_res = Tensor::from_planar([32, 128, 128], &case.golden.f32("low_res").unwrap());
-    let image = style_unet(
-        &case.weights,
-        "up_renderer",
-        &low_res,
-        512,
-        512,
-        Noise::Stored,
-    );
-    let image = image.unwrap().map(shared::sigmoid_wide);
+    let image = super_resolve(&case.weights, &low_res, Noise::Stored).unwrap();
     compare(&case, "image_half", &every(&image, [1, 2, 2])).all_within(1e-5);
 }
 
@@ -320,12 +265,8 @@ fn warp_matches_the_authors() {
         let warped = prepare(&ModelConfig::default(), &source.tracked(camera)).unwrap();
         let name = format!("warp{i}.image_half");
         // An error of 1e-4 pixels in the authors' f32 homography, across the sharpest edges.
-        difference(
-            &name,
-            &every(&warped, [1, 2, 2]),
-            &golden.f32(&name).unwrap(),
-        )
-        .all_within(3e-4);
+        let (found, expected) = (every(&warped, [1, 2, 2]), golden.f32(&name).unwrap());
+        difference(&name, &found, &expected).all_within(3e-4);
     }
 }
 
@@ -333,26 +274,10 @@ fn warp_matches_the_authors() {
 fn head_model_matches_the_authors() {
     let golden = golden("head_model_512.safetensors");
     let f32 = |name: &str| golden.f32(name).unwrap();
-    let template = vectors(&f32("v_template"));
-    let parents = golden.i64("parents").unwrap();
-    let parents: Vec<i32> = parents.iter().map(|parent| *parent as i32).collect();
-    let scale: f32 = golden.metadata()["scale"].parse().unwrap();
     for case in ["case0", "case1", "case2"] {
         let input = |name: &str| f32(&format!("{case}.{name}")).into_owned();
         let coefficients = [input("shape"), input("expression")].concat();
-        let vertices = head::blend_shapes(&template, &f32("shapedirs"), &coefficients);
-        let joints = head::joints(&f32("J_regressor"), &vertices);
-        let pose = vectors(&input("pose"));
-        let pose = [pose[0], Vec3::ZERO, pose[1], Vec3::ZERO, Vec3::ZERO];
-        let rotations = pose.map(head::rodrigues);
-        let points = head::skin(
-            &vertices,
-            &f32("posedirs"),
-            &head::pose_feature(&rotations),
-            &f32("lbs_weights"),
-            &head::joint_motions(&joints, &parents, &rotations),
-            scale,
-        );
+        let points = flame_points(&golden, &coefficients, &vectors(&input("pose")));
         let name = format!("{case}.points");
         // Coordinates of order one, sums of 150 and 36 terms.
         difference(&name, &flat(&points), &f32(&name)).all_within(2e-6);

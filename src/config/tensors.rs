@@ -91,40 +91,22 @@ impl TensorList {
     }
 
     fn radiance_field(&mut self, config: &ModelConfig) {
-        let points = "nerf_mlp.points_querier";
-        self.tensor(
-            format!("{points}.points_feature.weight"),
-            &[config.points, config.point_feature],
-        );
-        self.linear(
-            format!("{points}.point_layers.0"),
-            config.point_hidden,
-            config.point_feature + ModelConfig::HARMONICS,
-        );
-        self.linear(
-            format!("{points}.point_layers.2"),
-            config.point_output,
-            config.point_hidden,
-        );
-        let hidden = config.feature_hidden;
-        self.linear(
-            "nerf_mlp.feature_layers.0",
-            hidden,
-            config.plane_channels + config.point_output,
-        );
-        self.linear("nerf_mlp.feature_layers.2", hidden, hidden);
-        self.linear("nerf_mlp.feature_layers.4", hidden, hidden);
-        self.linear("nerf_mlp.density_layers.0", 1, hidden);
-        self.linear(
-            "nerf_mlp.rgb_layers.0",
-            config.rgb_hidden,
-            hidden + ModelConfig::HARMONICS,
-        );
-        self.linear(
-            "nerf_mlp.rgb_layers.2",
-            config.low_res_channels,
-            config.rgb_hidden,
-        );
+        let (points, hidden) = (config.points, config.feature_hidden);
+        let features = &[points, config.point_feature];
+        self.tensor("nerf_mlp.points_querier.points_feature.weight", features);
+        let mut linear =
+            |name: &str, out, input| self.linear(format!("nerf_mlp.{name}"), out, input);
+        let (point, output) = (config.point_hidden, config.point_output);
+        let input = config.point_feature + ModelConfig::HARMONICS;
+        linear("points_querier.point_layers.0", point, input);
+        linear("points_querier.point_layers.2", output, point);
+        linear("feature_layers.0", hidden, config.plane_channels + output);
+        linear("feature_layers.2", hidden, hidden);
+        linear("feature_layers.4", hidden, hidden);
+        linear("density_layers.0", 1, hidden);
+        let rgb = config.rgb_hidden;
+        linear("rgb_layers.0", rgb, hidden + ModelConfig::HARMONICS);
+        linear("rgb_layers.2", config.low_res_channels, rgb);
     }
 
     fn style_unet(&mut self, unet: &StyleUnetConfig) {

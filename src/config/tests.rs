@@ -65,18 +65,11 @@ fn equal_source_and_plane_sizes_drop_the_first_block() {
         source_size: 32,
         ..small()
     };
-    let names: Vec<String> = config
-        .tensors()
-        .unwrap()
-        .into_iter()
-        .map(|t| t.name)
-        .collect();
+    let tensors = config.tensors().unwrap().into_iter();
+    let names: Vec<String> = tensors.map(|tensor| tensor.name).collect();
     assert!(names.contains(&"style_tplane.conv_body_first.weight".into()));
-    assert!(
-        !names
-            .iter()
-            .any(|name| name.starts_with("style_tplane.conv_body_first.1"))
-    );
+    let is_second = |name: &String| name.starts_with("style_tplane.conv_body_first.1");
+    assert!(!names.iter().any(is_second));
 }
 
 #[test]
@@ -147,23 +140,17 @@ fn tensors_too_large_to_address_are_refused() {
         fine_samples: 128,
         ..ModelConfig::default()
     };
-    assert_eq!(
-        problems(&config),
-        [
-            "radiance values of all samples: expected fewer than 2^30 elements, \
-                 found 2147483648"
-        ]
-    );
+    let expected =
+        "radiance values of all samples: expected fewer than 2^30 elements, found 2147483648";
+    assert_eq!(problems(&config), [expected]);
 }
 
 #[test]
 fn missing_channels_are_named() {
     let mut config = ModelConfig::default();
     config.encoder_channels.remove(&512);
-    assert_eq!(
-        problems(&config),
-        ["encoder_channels: expected an entry for resolution 512, found none"]
-    );
+    let expected = "encoder_channels: expected an entry for resolution 512, found none";
+    assert_eq!(problems(&config), [expected]);
     assert_eq!(config.encoder().channels_at(512), 0);
     config.source_size = 256;
     config.validate().unwrap();

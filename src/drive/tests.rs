@@ -17,11 +17,8 @@ pub(crate) fn head() -> HeadModel {
 }
 
 pub(crate) fn expression(drive: &Drive, head: &HeadModel) -> Vec<f32> {
-    match drive
-        .resolve(Some(head), head.vertex_count())
-        .unwrap()
-        .geometry
-    {
+    let resolved = drive.resolve(Some(head), head.vertex_count());
+    match resolved.unwrap().geometry {
         Geometry::Coefficients { expression, .. } => expression,
         other => panic!("{other:?}"),
     }
@@ -92,9 +89,6 @@ fn a_drive_that_fits_no_model_is_an_error() {
     let error = neutral().resolve(None, 2).unwrap_err();
     assert!(error.to_string().contains("no head model"), "{error}");
     let misspelt = neutral().expression("jawOpn", 1.0);
-    let error = misspelt.resolve(Some(&head), 2).unwrap_err();
-    assert!(
-        error.to_string().contains("nearest: \"jawOpen\""),
-        "{error}"
-    );
+    let error = misspelt.resolve(Some(&head), 2).unwrap_err().to_string();
+    assert!(error.contains("nearest: \"jawOpen\""), "{error}");
 }

@@ -107,16 +107,9 @@ impl HeadModel {
             let shape = [parts.directions(basis), vertices, 3];
             add(name, &shape, basis.as_flattened());
         }
-        add(
-            "joint_regressor",
-            &[joints, vertices],
-            &parts.joint_regressor,
-        );
-        add(
-            "skinning_weights",
-            &[vertices, joints],
-            &parts.skinning_weights,
-        );
+        let (regressor, weights) = (&parts.joint_regressor, &parts.skinning_weights);
+        add("joint_regressor", &[joints, vertices], regressor);
+        add("skinning_weights", &[vertices, joints], weights);
         let header = Header {
             version: VERSION,
             scale: parts.scale,

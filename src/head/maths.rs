@@ -133,17 +133,12 @@ impl HeadModel {
         let expected = if channels.is_empty() {
             "coefficients instead of names, as this head model's channels have none".to_owned()
         } else {
-            let mut nearest: Vec<_> = (channels.iter())
-                .map(|channel| (dissimilarity(name, channel), channel))
-                .collect();
-            nearest.sort();
-            let nearest: Vec<_> = (nearest.iter().take(3))
-                .map(|(_, channel)| format!("{channel:?}"))
-                .collect();
-            format!(
-                "a channel of the head model (nearest: {})",
-                nearest.join(", ")
-            )
+            let mut nearest: Vec<_> = channels.iter().collect();
+            nearest.sort_by_cached_key(|&channel| (dissimilarity(name, channel), channel));
+            nearest.truncate(3);
+            let nearest = nearest.iter().map(|channel| format!("{channel:?}"));
+            let nearest = nearest.collect::<Vec<_>>().join(", ");
+            format!("a channel of the head model (nearest: {nearest})")
         };
         Err(Error::argument("expression", expected, format!("{name:?}")))
     }
@@ -186,13 +181,8 @@ impl HeadModel {
             let scale = f64::from(self.parts.scale);
             let linear = skinning.matrix3 * scale;
             let translation = skinning.translation * scale;
-            matrices.push(std::array::from_fn(|row| {
-                linear
-                    .row(row)
-                    .extend(translation[row])
-                    .as_vec4()
-                    .to_array()
-            }));
+            let row = |i| linear.row(i).extend(translation[i]).as_vec4().to_array();
+            matrices.push([0, 1, 2].map(row));
         }
         let feature = (rotations.iter().skip(1))
             // Columns of the transpose are the rows.
@@ -211,16 +201,14 @@ impl HeadModel {
     fn rotations(&self, pose: &[f32]) -> Result<Vec<DVec3>> {
         let (driven, joints) = (&self.parts.pose_joints, self.joint_count());
         let (triples, rest) = pose.as_chunks::<3>();
-        let fits = rest.is_empty() && [0, driven.len(), joints].contains(&triples.len());
-        if !fits {
-            return Err(Error::argument(
-                "pose",
-                format!(
-                    "3 values for each of the joints {driven:?}, for each of all {joints}, or none"
-                ),
-                format!("{} values", pose.len()),
-            ));
-        }
+        Error::unless(
+            rest.is_empty() && [0, driven.len(), joints].contains(&triples.len()),
+            "pose",
+            format_args!(
+                "3 values for each of the joints {driven:?}, for each of all {joints}, or none"
+            ),
+            format_args!("{} values", pose.len()),
+        )?;
         check_finite("pose", pose)?;
         let mut rotations = vec![DVec3::ZERO; joints];
         for (i, triple) in triples.iter().enumerate() {
@@ -259,13 +247,9 @@ impl fmt::Debug for HeadModel {
 
 /// Checks `count` coefficients, or none.
 pub(crate) fn check_coefficients(what: &str, values: &[f32], count: usize) -> Result<()> {
-    if !values.is_empty() && values.len() != count {
-        return Err(Error::argument(
-            what,
-            format!("{count} coefficients or none"),
-            values.len().to_string(),
-        ));
-    }
+    let ok = values.is_empty() || values.len() == count;
+    let expected = format_args!("{count} coefficients or none");
+    Error::unless(ok, what, expected, values.len())?;
     check_finite(what, values)
 }
 
@@ -273,11 +257,10 @@ pub(crate) fn check_coefficients(what: &str, values: &[f32], count: usize) -> Re
 pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
-        Some(i) => Err(Error::argument(
-            what,
-            "finite values",
-            format!("{} at index {i}", values[i]),
-        )),
+        Some(i) => {
+            let found = format_args!("{} at index {i}", values[i]);
+            Err(Error::argument(what, "finite values", found))
+        }
     }
 }
 

@@ -108,17 +108,15 @@ impl HeadModelParts {
             let expected = format_args!("a multiple of {vertices} displacements");
             expect(ok, name, &expected, &basis.len());
         }
-        let (found, expected) = (
+        let (found, count) = (
             self.pose_basis.len(),
             9 * joints.saturating_sub(1) * vertices,
         );
-        let ok = found == 0 || found == expected;
-        expect(
-            ok,
-            "pose_basis",
-            &format_args!("{expected} displacements"),
-            &found,
+        let (ok, expected) = (
+            found == 0 || found == count,
+            format_args!("{count} displacements"),
         );
+        expect(ok, "pose_basis", &expected, &found);
         for (name, values) in [
             ("joint_regressor", &self.joint_regressor),
             ("skinning_weights", &self.skinning_weights),
@@ -137,12 +135,8 @@ impl HeadModelParts {
             ("scale", &[self.scale]),
         ] {
             if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-                expect(
-                    false,
-                    name,
-                    &"finite values",
-                    &format_args!("{} at {i}", values[i]),
-                );
+                let found = format_args!("{} at {i}", values[i]);
+                expect(false, name, &"finite values", &found);
             }
         }
         expect(self.scale > 0.0, "scale", &"more than 0", &self.scale);
@@ -153,12 +147,8 @@ impl HeadModelParts {
                 _ => usize::try_from(parent).is_ok_and(|parent| parent < joint),
             };
             let expected = "-1 for joint 0 and an earlier joint for each other";
-            expect(
-                ok,
-                "parents",
-                &expected,
-                &format_args!("{parent} for joint {joint}"),
-            );
+            let found = format_args!("{parent} for joint {joint}");
+            expect(ok, "parents", &expected, &found);
         }
         // Half precision rounds each weight by up to 2⁻¹², and models have few joints a vertex.
         let rows = self.skinning_weights.chunks_exact(joints.max(1));
@@ -168,15 +158,11 @@ impl HeadModelParts {
             expect(false, "skinning_weights", &"rows with sum 1", &found);
         }
         let distinct: HashSet<_> = self.pose_joints.iter().collect();
-        let ok = distinct.iter().all(|&&j| (j as usize) < joints);
+        let ok = distinct.iter().all(|&&j| (j as usize) < joints)
+            && distinct.len() == self.pose_joints.len();
         let expected = format_args!("different joints below {joints}");
         let found = format_args!("{:?}", self.pose_joints);
-        expect(
-            ok && distinct.len() == self.pose_joints.len(),
-            "pose_joints",
-            &expected,
-            &found,
-        );
+        expect(ok, "pose_joints", &expected, &found);
 
         for (name, names, basis) in [
             ("channels", &self.channels, expressions),
@@ -184,19 +170,11 @@ impl HeadModelParts {
         ] {
             let count = self.directions(basis);
             let ok = names.is_empty() || names.len() == count;
-            expect(
-                ok,
-                name,
-                &format_args!("{count} names or none"),
-                &names.len(),
-            );
+            let expected = format_args!("{count} names or none");
+            expect(ok, name, &expected, &names.len());
             if let Some(twice) = first_repeated(names) {
-                expect(
-                    false,
-                    name,
-                    &"different names",
-                    &format_args!("{twice:?} twice"),
-                );
+                let found = format_args!("{twice:?} twice");
+                expect(false, name, &"different names", &found);
             }
         }
         problems.0

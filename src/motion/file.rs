@@ -188,11 +188,8 @@ fn extension(path: &Path) -> &str {
 
 #[cfg(not(target_arch = "wasm32"))]
 fn unknown_extension(path: &Path) -> Error {
-    Error::argument(
-        "motion file",
-        "a name that ends in .json or .safetensors",
-        path.display().to_string(),
-    )
+    let expected = "a name that ends in .json or .safetensors";
+    Error::argument("motion file", expected, path.display())
 }
 
 /// A motion as JSON.
@@ -291,9 +288,8 @@ impl Document {
     fn into_motion(self, what: &str) -> Result<Motion> {
         let invalid = |reason: String| Error::format(what, FORMAT, reason);
         if self.orbit.is_some() && self.transform.is_some() {
-            return Err(invalid(
-                "expected \"orbit\" or \"transform\", found both".into(),
-            ));
+            let reason = "expected \"orbit\" or \"transform\", found both";
+            return Err(invalid(reason.into()));
         }
         let camera = |i| {
             let default = Camera::default();
@@ -321,17 +317,12 @@ impl Document {
                 camera: camera(i),
             })
             .collect();
-        let motion = Motion::new(self.fps, frames).and_then(|motion| {
-            if self.channels.is_empty() {
-                Ok(motion)
-            } else {
-                motion.with_channels(self.channels)
-            }
+        let motion = Motion::new(self.fps, frames).and_then(|motion| match self.channels {
+            channels if channels.is_empty() => Ok(motion),
+            channels => motion.with_channels(channels),
         });
-        match motion {
-            Ok(motion) => Ok(motion.with_name(self.name, self.licence)),
-            Err(error) => Err(invalid(error.to_string())),
-        }
+        let motion = motion.map_err(|error| invalid(error.to_string()))?;
+        Ok(motion.with_name(self.name, self.licence))
     }
 }
 

@@ -97,13 +97,8 @@ impl Motion {
     /// triples, a value is not finite, a camera is [no camera](Camera::validate), or `fps` is not
     /// positive.
     pub fn new(fps: f32, frames: Vec<MotionFrame>) -> Result<Self> {
-        if !(fps.is_finite() && fps > 0.0) {
-            return Err(Error::argument(
-                "frames per second",
-                "a positive number",
-                fps.to_string(),
-            ));
-        }
+        let positive = fps.is_finite() && fps > 0.0;
+        Error::unless(positive, "frames per second", "a positive number", fps)?;
         let Some(first) = frames.first() else {
             return Err(Error::argument("motion", "at least one frame", "none"));
         };
@@ -113,25 +108,17 @@ impl Motion {
                 ("pose", &frame.pose, &first.pose),
             ] {
                 let what = format!("{what} of frame {i}");
-                if found.len() != expected.len() {
-                    return Err(Error::argument(
-                        what,
-                        format!("{} values, as in the first frame", expected.len()),
-                        found.len().to_string(),
-                    ));
-                }
+                let (ok, expected) = (found.len() == expected.len(), expected.len());
+                let expected = format_args!("{expected} values, as in the first frame");
+                Error::unless(ok, &what, expected, found.len())?;
                 check_finite(&what, found)?;
             }
             let valid = frame.camera.validate();
             valid.map_err(|error| error.of(format_args!("frame {i}")))?;
         }
-        if !first.pose.len().is_multiple_of(3) {
-            return Err(Error::argument(
-                "pose",
-                "axis-angle triples",
-                format!("{} values", first.pose.len()),
-            ));
-        }
+        let count = first.pose.len();
+        let found = format_args!("{count} values");
+        Error::unless(count.is_multiple_of(3), "pose", "axis-angle triples", found)?;
         Ok(Self {
             name: String::new(),
             licence: String::new(),
@@ -147,19 +134,12 @@ impl Motion {
     /// [`Error::Argument`] if the numbers of names and coefficients differ or a name is repeated.
     pub fn with_channels(mut self, channels: Vec<String>) -> Result<Self> {
         let expected = self.frames[0].expression.len();
-        if channels.len() != expected {
-            return Err(Error::argument(
-                "channels",
-                format!("{expected} names, as there are expression coefficients"),
-                channels.len().to_string(),
-            ));
-        }
+        let ok = channels.len() == expected;
+        let expected = format_args!("{expected} names, as there are expression coefficients");
+        Error::unless(ok, "channels", expected, channels.len())?;
         if let Some(name) = first_repeated(&channels) {
-            return Err(Error::argument(
-                "channels",
-                "different names",
-                format!("{name:?} twice"),
-            ));
+            let found = format_args!("{name:?} twice");
+            return Err(Error::argument("channels", "different names", found));
         }
         self.channels = (!channels.is_empty()).then(|| channels.into());
         Ok(self)
@@ -223,22 +203,16 @@ impl Motion {
     /// # Errors
     /// [`Error::Argument`] if `seconds` is not a number.
     pub fn sample(&self, seconds: f32) -> Result<Drive> {
-        if seconds.is_nan() {
-            return Err(Error::argument("time", "a number of seconds", "NaN"));
-        }
+        Error::unless(!seconds.is_nan(), "time", "a number of seconds", seconds)?;
         // f64 keeps the fraction exact far into a long motion.
         let last = (self.len() - 1) as f64;
         let position = (f64::from(seconds) * f64::from(self.fps)).clamp(0.0, last);
         let frame = &self.frames[position as usize];
         let fraction = position.fract() as f32;
-        if fraction == 0.0 {
-            return Ok(self.drive(frame.clone()));
-        }
-        Ok(self.drive(interpolate(
-            frame,
-            &self.frames[position as usize + 1],
-            fraction,
-        )))
+        Ok(self.drive(match fraction {
+            0.0 => frame.clone(),
+            _ => interpolate(frame, &self.frames[position as usize + 1], fraction),
+        }))
     }
 
     fn drive(&self, frame: MotionFrame) -> Drive {
@@ -261,13 +235,8 @@ impl Motion {
     /// [`Error::Argument`] if `alpha` is not in `(0, 1]`, or two opposite rotations average to
     /// none.
     pub fn smooth(&self, alpha: f32) -> Result<Self> {
-        if !(alpha > 0.0 && alpha <= 1.0) {
-            return Err(Error::argument(
-                "smoothing factor alpha",
-                "more than 0 and at most 1",
-                alpha.to_string(),
-            ));
-        }
+        let (ok, expected) = (alpha > 0.0 && alpha <= 1.0, "more than 0 and at most 1");
+        Error::unless(ok, "smoothing factor alpha", expected, alpha)?;
         let approach = |state: &mut f32, value: &f32| *state += alpha * (value - *state);
         let mut state = self.frames[0].clone();
         let mut frames = Vec::with_capacity(self.len());

@@ -96,14 +96,10 @@ fn hand_written_json_may_leave_out_much() {
     assert_eq!((motion.len(), motion.fps(), motion.name()), (3, 24.0, ""));
     assert!(motion.channels().is_empty());
     let frame = &motion.frames()[2];
-    assert_eq!(
-        (&*frame.expression, &*frame.pose),
-        (&[2.0][..], &[0.0, 0.5, 0.0][..])
-    );
-    assert_eq!(
-        frame.camera,
-        Camera::orbit(10.0, 0.0, 30.0).with_focal(11.0)
-    );
+    assert_eq!(frame.expression, [2.0]);
+    assert_eq!(frame.pose, [0.0, 0.5, 0.0]);
+    let camera = Camera::orbit(10.0, 0.0, 30.0).with_focal(11.0);
+    assert_eq!(frame.camera, camera);
     assert_eq!(motion.frames().get(3), None);
 
     let neutral = Motion::from_json(r#"{"version": 1, "fps": 30}"#).unwrap();
@@ -113,73 +109,61 @@ fn hand_written_json_may_leave_out_much() {
         Camera::orbit(8.0, 10.0, 20.0).transform
     );
     let expected = Camera::orbit(8.0, 10.0, 20.0).with_clamp_near(true);
-    assert_eq!(
-        Motion::from_json(&fixed).unwrap().frames()[0].camera,
-        expected
-    );
+    let fixed = Motion::from_json(&fixed).unwrap();
+    assert_eq!(fixed.frames()[0].camera, expected);
 }
 
 #[test]
 fn bad_json_is_an_error_that_says_why() {
-    let with = |rest: &str| format!(r#"{{"version": 1, "fps": 30, {rest}}}"#);
+    #[track_caller]
+    fn refused(json: &str, reason: &str) {
+        let error = Motion::from_json(json).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{json}: {error}");
+        assert!(error.to_string().contains(reason), "{json}: {error}");
+    }
     for (json, reason) in [
-        (String::new(), "EOF"),
-        ("3".into(), "invalid type"),
-        (r#"{"fps": 30}"#.into(), "missing field `version`"),
+        ("", "EOF"),
+        ("3", "invalid type"),
+        (r#"{"fps": 30}"#, "missing field `version`"),
         (
-            r#"{"version": 2, "frames": []}"#.into(),
+            r#"{"version": 2, "frames": []}"#,
             "expected version 1, found 2",
         ),
-        (r#"{"version": 1}"#.into(), "missing field `fps`"),
-        (r#"{"version": 1, "fps": 0}"#.into(), "positive"),
-        (r#"{"version": 1, "fps": -30}"#.into(), "positive"),
-        (r#"{"version": 1, "fps": 1e39}"#.into(), "positive"),
-        (with(r#""expresion": [[0]]"#), "unknown field `expresion`"),
-        (with(r#""expression": []"#), "at least one frame"),
+        (r#"{"version": 1}"#, "missing field `fps`"),
+        (r#"{"version": 1, "fps": 0}"#, "positive"),
+        (r#"{"version": 1, "fps": -30}"#, "positive"),
+        (r#"{"version": 1, "fps": 1e39}"#, "positive"),
+    ] {
+        refused(json, reason);
+    }
+    let one_value = "expected one value of the right size";
+    for (rest, reason) in [
+        (r#""expresion": [[0]]"#, "unknown field `expresion`"),
+        (r#""expression": []"#, "at least one frame"),
+        (r#""expression": [[0, 1], [0]]"#, "expression of frame 1"),
+        (r#""expression": [[0, 1], 0]"#, one_value),
+        (r#""expression": [[0], [null]]"#, one_value),
+        (r#""expression": [[0], [NaN]]"#, "expected value at line 1"),
+        (r#""expression": [[0], [1e39]]"#, "inf at index 0"),
         (
-            with(r#""expression": [[0, 1], [0]]"#),
-            "expression of frame 1",
-        ),
-        (
-            with(r#""expression": [[0, 1], 0]"#),
-            "expected one value of the right size",
-        ),
-        (
-            with(r#""expression": [[0], [null]]"#),
-            "expected one value of the right size",
-        ),
-        (
-            with(r#""expression": [[0], [NaN]]"#),
-            "expected value at line 1",
-        ),
-        (with(r#""expression": [[0], [1e39]]"#), "inf at index 0"),
-        (
-            with(r#""expression": [[0], [1]], "pose": [[0, 0, 0]]"#),
+            r#""expression": [[0], [1]], "pose": [[0, 0, 0]]"#,
             "2 values for \"expression\"",
         ),
+        (r#""channels": ["a"], "expression": [0, 1]"#, "2 names"),
         (
-            with(r#""channels": ["a"], "expression": [0, 1]"#),
-            "2 names",
-        ),
-        (
-            with(r#""channels": ["a", "a"], "expression": [0, 1]"#),
+            r#""channels": ["a", "a"], "expression": [0, 1]"#,
             "\"a\" twice",
         ),
-        (with(r#""pose": [0, 1]"#), "axis-angle triples"),
+        (r#""pose": [0, 1]"#, "axis-angle triples"),
+        (r#""orbit": [10, 0]"#, one_value),
+        (r#""orbit": [0, 0, 0]"#, "camera transform of frame 0"),
+        (r#""focal": [12, 0]"#, "focal length of frame 1"),
         (
-            with(r#""orbit": [10, 0]"#),
-            "expected one value of the right size",
-        ),
-        (with(r#""orbit": [0, 0, 0]"#), "camera transform of frame 0"),
-        (with(r#""focal": [12, 0]"#), "focal length of frame 1"),
-        (
-            with(r#""orbit": [9, 0, 0], "transform": [[1,0,0,0],[0,1,0,0],[0,0,1,0]]"#),
+            r#""orbit": [9, 0, 0], "transform": [[1,0,0,0],[0,1,0,0],[0,0,1,0]]"#,
             "found both",
         ),
     ] {
-        let error = Motion::from_json(&json).unwrap_err();
-        assert!(matches!(error, Error::Format { .. }), "{json}: {error}");
-        assert!(error.to_string().contains(reason), "{json}: {error}");
+        refused(&format!(r#"{{"version": 1, "fps": 30, {rest}}}"#), reason);
     }
 }
 
@@ -188,10 +172,8 @@ fn broken_files_name_themselves_and_never_panic() {
     let scratch = Scratch::new("motion-broken");
     let (json, tensors) = (lively().to_json(), lively().to_safetensors().unwrap());
     for cut in 0..json.trim_end().len() {
-        assert!(matches!(
-            Motion::from_json(&json[..cut]),
-            Err(Error::Format { .. })
-        ));
+        let error = Motion::from_json(&json[..cut]).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error}");
     }
     for cut in 0..tensors.len() {
         let error = Motion::from_safetensors(tensors[..cut].to_vec()).unwrap_err();
@@ -233,32 +215,45 @@ fn tensors_that_do_not_fit_are_errors() {
         }
         Motion::from_safetensors(writer.into_bytes().unwrap())
     };
-    let good = file(KEY, transform, &[12.0; 2], &[0.0; 6]).unwrap();
+    let (focal, expression) = ([12.0; 2], [0.0; 6]);
+    let good = file(KEY, transform, &focal, &expression).unwrap();
     assert_eq!(good.len(), 2);
-    for (bad, expected) in [
+    let first = &transform[..12];
+    for (key, transforms, focal, expression, expected) in [
         (
-            file("other", transform, &[12.0; 2], &[0.0; 6]),
+            "other",
+            transform,
+            &focal[..],
+            &expression[..],
             "no metadata entry",
         ),
         (
-            file(KEY, transform, &[12.0; 3], &[0.0; 6]),
+            KEY,
+            transform,
+            &[12.0; 3],
+            &expression,
             "focal: expected shape [2]",
         ),
         (
-            file(KEY, &transform[..12], &[12.0], &[0.0; 6]),
+            KEY,
+            first,
+            &[12.0],
+            &expression,
             "expression: expected shape [1, any]",
         ),
         (
-            file(KEY, &[], &[], &[0.0; 6]),
+            KEY,
+            &[],
+            &[],
+            &expression,
             "expression: expected shape [0, any]",
         ),
-        (
-            file(KEY, transform, &nan, &[0.0; 6]),
-            "focal length of frame 0",
-        ),
-        (file(KEY, transform, &[12.0; 2], &[0.0; 4]), "2 names"),
+        (KEY, transform, &nan, &expression, "focal length of frame 0"),
+        (KEY, transform, &focal, &expression[..4], "2 names"),
     ] {
-        let error = bad.unwrap_err().to_string();
+        let error = file(key, transforms, focal, expression)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -298,10 +293,8 @@ fn channels_are_matched_by_name_if_there_are_names() {
     let [smile_right, jaw, smile_left] = *motion.frames()[3].expression else {
         panic!("three channels")
     };
-    assert_eq!(
-        expression(&drives[3], &head),
-        [jaw, smile_left, smile_right]
-    );
+    let found = expression(&drives[3], &head);
+    assert_eq!(found, [jaw, smile_left, smile_right]);
 
     let frames = motion.frames().to_vec();
     let unnamed = Motion::new(30.0, frames.clone()).unwrap();
@@ -311,14 +304,9 @@ fn channels_are_matched_by_name_if_there_are_names() {
     let unknown = ["jawOpen", "mouthSmileLeft", "elbow"].map(String::from);
     let unknown = Motion::new(30.0, frames)
         .unwrap()
-        .with_channels(unknown.into())
-        .unwrap();
-    let error = unknown
-        .drives()
-        .next()
-        .unwrap()
-        .resolve(Some(&head), 2)
-        .unwrap_err();
+        .with_channels(unknown.into());
+    let drive = unknown.unwrap().drives().next().unwrap();
+    let error = drive.resolve(Some(&head), 2).unwrap_err();
     assert!(error.to_string().contains("found \"elbow\""), "{error}");
 }
 
@@ -330,10 +318,8 @@ fn sampling_meets_the_frames_and_moves_between_them() {
     assert_eq!(motion.sample(-1.0).unwrap(), drives[0]);
     assert_eq!(motion.sample(motion.duration() + 1.0).unwrap(), drives[4]);
     assert_eq!(motion.sample(f32::INFINITY).unwrap(), drives[4]);
-    assert!(matches!(
-        motion.sample(f32::NAN),
-        Err(Error::Argument { .. })
-    ));
+    let error = motion.sample(f32::NAN).unwrap_err();
+    assert!(matches!(error, Error::Argument { .. }), "{error}");
 
     // Between two frames the earlier one decides.
     let clamped = |position: f32| motion.sample(position / 29.97).unwrap().camera.clamp_near;
@@ -352,21 +338,10 @@ fn sampling_meets_the_frames_and_moves_between_them() {
     let close = |a: f32, b: f32| (a - b).abs() < 1e-5;
     assert!(close(quarter.coefficients[0], 10.0));
     assert!(close(quarter.camera.focal, 22.0));
-    assert!(
-        quarter
-            .pose
-            .iter()
-            .zip(&expected.pose)
-            .all(|(&a, &b)| close(a, b))
-    );
-    let found = quarter.camera.transform.as_flattened();
-    let expected = expected.camera.transform;
-    assert!(
-        found
-            .iter()
-            .zip(expected.as_flattened())
-            .all(|(&a, &b)| close(a, b))
-    );
+    let all_close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(&a, &b)| close(a, b));
+    assert!(all_close(&quarter.pose, &expected.pose));
+    let [found, expected] = [&quarter.camera, &expected.camera].map(|c| c.transform.as_flattened());
+    assert!(all_close(found, expected));
     quarter.camera.validate().unwrap();
 }
 
@@ -393,11 +368,8 @@ fn smoothing_matches_the_authors() {
     let expected = motion("smooth.expression_out", "smooth.transform_out");
     assert_eq!((found.len(), expected.len()), (12, 12));
     for (found, expected) in found.frames().iter().zip(expected.frames()) {
-        let pairs = (found.values().zip(expected.values())).chain(
-            (found.camera.transform.as_flattened().iter())
-                .zip(expected.camera.transform.as_flattened()),
-        );
-        for (a, b) in pairs {
+        let [a, b] = [found, expected].map(|f| f.values().chain(f.camera.transform.as_flattened()));
+        for (a, b) in a.zip(b) {
             // f32 rounding of the same recurrence, relative to distances of 10.
             assert!((a - b).abs() < 1e-6 * b.abs().max(1.0), "{a} {b}");
         }
@@ -409,10 +381,8 @@ fn smoothing_matches_the_authors() {
 fn smoothing_keeps_everything_else_and_checks_its_factor() {
     let motion = lively();
     let smooth = motion.smooth(0.5).unwrap();
-    assert_eq!(
-        (smooth.name(), smooth.licence()),
-        (motion.name(), motion.licence())
-    );
+    assert_eq!(smooth.name(), motion.name());
+    assert_eq!(smooth.licence(), motion.licence());
     assert_eq!(smooth.channels(), motion.channels());
     assert!(smooth.frames()[3].camera.clamp_near && !smooth.frames()[4].camera.clamp_near);
     // Half way from one focal length to the next.
@@ -425,12 +395,7 @@ fn smoothing_keeps_everything_else_and_checks_its_factor() {
         camera: Camera::look_at([0.0, 0.0, z], [0.0; 3], [0.0, 1.0, 0.0]),
         ..MotionFrame::default()
     });
-    let error = Motion::new(30.0, opposite.into())
-        .unwrap()
-        .smooth(0.5)
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("camera transform of frame 1"),
-        "{error}"
-    );
+    let opposite = Motion::new(30.0, opposite.into()).unwrap();
+    let error = opposite.smooth(0.5).unwrap_err().to_string();
+    assert!(error.contains("camera transform of frame 1"), "{error}");
 }

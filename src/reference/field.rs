@@ -30,24 +30,19 @@ impl FieldWeights {
     /// # Errors
     /// If the checkpoint lacks their tensors.
     pub fn load(weights: &Weights) -> Result<Self> {
-        let layer = |name: &str| Linear::load(weights, &format!("nerf_mlp.{name}"));
+        let layer = |name: &str, i| Linear::load(weights, &format!("nerf_mlp.{name}_layers.{i}"));
+        let points = |i| layer("points_querier.point", i);
+        let features = |i| layer("feature", i);
         let points_feature = "nerf_mlp.points_querier.points_feature.weight";
         Ok(Self {
             points_feature: Tensor::new(
                 weights.shape(points_feature)?,
                 weights.f32(points_feature)?.into_owned(),
             ),
-            point_layers: [
-                layer("points_querier.point_layers.0")?,
-                layer("points_querier.point_layers.2")?,
-            ],
-            feature_layers: [
-                layer("feature_layers.0")?,
-                layer("feature_layers.2")?,
-                layer("feature_layers.4")?,
-            ],
-            density_layer: layer("density_layers.0")?,
-            rgb_layers: [layer("rgb_layers.0")?, layer("rgb_layers.2")?],
+            point_layers: [points(0)?, points(2)?],
+            feature_layers: [features(0)?, features(2)?, features(4)?],
+            density_layer: layer("density", 0)?,
+            rgb_layers: [layer("rgb", 0)?, layer("rgb", 2)?],
         })
     }
 }
@@ -161,14 +156,9 @@ pub fn field(
         out[1..].copy_from_slice(&value);
         out[1..4].iter_mut().for_each(|c| *c = sigmoid_wide(*c));
     });
+    let values = both.chunks_exact(1 + channels).flat_map(|s| &s[1..]);
     Radiance {
         opacity: both.iter().step_by(1 + channels).copied().collect(),
-        values: Tensor::new(
-            [positions.len(), channels],
-            both.chunks_exact(1 + channels)
-                .flat_map(|s| &s[1..])
-                .copied()
-                .collect(),
-        ),
+        values: Tensor::new([positions.len(), channels], values.copied().collect()),
     }
 }

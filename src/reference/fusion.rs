@@ -75,12 +75,10 @@ pub fn attention(variant: Attention, query: &Tensor, keys: &[Tensor], scale: f32
         }
         match variant {
             Attention::Softmax => {
-                let largest = weights
-                    .iter()
-                    .fold(f32::NEG_INFINITY, |m, w| m.max(w * scale));
-                weights
-                    .iter_mut()
-                    .for_each(|w| *w = (*w * scale - largest).exp());
+                let scaled = weights.iter().map(|w| w * scale);
+                let largest = scaled.fold(f32::NEG_INFINITY, f32::max);
+                let exponential = |w: &mut f32| *w = (*w * scale - largest).exp();
+                weights.iter_mut().for_each(exponential);
                 let sum: f32 = weights.iter().sum();
                 weights.iter_mut().for_each(|w| *w /= sum);
             }

@@ -7,6 +7,8 @@ use std::path::Path;
 use glam::Vec3;
 
 use super::Tensor;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::file;
 use crate::{
     Camera, Error, ModelConfig, PointWeighting, Result, SourceImage, SyntheticRules, TensorFile,
     Weights,
@@ -18,18 +20,10 @@ use crate::{
 /// [`Error::Argument`] if it has another number of them, and those of [`TensorFile::shape`].
 pub fn shape<const N: usize>(file: &TensorFile, name: &str) -> Result<[usize; N]> {
     let found = file.shape(name)?;
-    found
-        .try_into()
-        .map_err(|_| misfit(name, format!("{N} dimensions"), format!("shape {found:?}")))
-}
-
-/// A part of a case does not fit the rest of it, or the weights.
-pub(super) fn misfit(what: &str, expected: impl Into<String>, found: impl Into<String>) -> Error {
-    Error::Argument {
-        what: what.to_owned(),
-        expected: expected.into(),
-        found: found.into(),
-    }
+    found.try_into().map_err(|_| {
+        let found = format_args!("shape {found:?}");
+        Error::argument(name, format_args!("{N} dimensions"), found)
+    })
 }
 
 /// A golden case: the inputs of the network and all its results.
@@ -71,11 +65,7 @@ impl Case {
         let path = path.as_ref();
         let golden = TensorFile::open(path)?;
         let rules = path.with_file_name(Self::rules(&golden)?);
-        let rules = std::fs::read_to_string(&rules).map_err(|source| Error::Io {
-            action: "read",
-            path: rules,
-            source,
-        })?;
+        let rules = std::fs::read_to_string(&rules).map_err(file::failed("read", &rules))?;
         let weights = Self::synthetic(&golden, &rules)?;
         Self::beside(golden, path, weights)
     }
@@ -165,8 +155,8 @@ impl Case {
     fn new(golden: TensorFile, pictures: Vec<SourceImage>, weights: Weights) -> Result<Self> {
         let transform = golden.f32("transform")?;
         let Ok(rows) = <[[f32; 4]; 3]>::try_from(transform.as_chunks().0) else {
-            let found = format!("{} numbers", transform.len());
-            return Err(misfit("transform", "3 rows of 4 numbers", found));
+            let found = format_args!("{} numbers", transform.len());
+            return Err(Error::argument("transform", "3 rows of 4 numbers", found));
         };
         Ok(Self {
             camera: Camera::from_transform(rows),
@@ -181,14 +171,11 @@ impl Case {
 /// The `[sources][y][x][rgb]` bytes of a small case.
 fn pictures_inside(golden: &TensorFile) -> Result<Vec<SourceImage>> {
     let [_, height, width, channels] = shape(golden, "sources")?;
-    if channels != 3 {
-        let found = format!("{channels} channels");
-        return Err(misfit("sources", "red, green and blue", found));
-    }
-    let pictures = golden
-        .u8("sources")?
-        .chunks_exact((height * width * 3).max(1));
-    pictures
+    let found = format_args!("{channels} channels");
+    Error::unless(channels == 3, "sources", "red, green and blue", found)?;
+    let bytes = golden.u8("sources")?;
+    bytes
+        .chunks_exact((height * width * 3).max(1))
         .map(|rgb| {
             let rgba = rgb.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]);
             SourceImage::from_rgba8(width as u32, height as u32, rgba.collect())
@@ -202,11 +189,8 @@ fn metadata<'a>(golden: &'a TensorFile, key: &str) -> Result<&'a str> {
 }
 
 fn invalid(golden: &TensorFile, key: &str, reason: String) -> Error {
-    Error::Format {
-        what: golden.what().to_owned(),
-        format: "golden case",
-        reason: format!("metadata entry {key:?}: {reason}"),
-    }
+    let reason = format!("metadata entry {key:?}: {reason}");
+    Error::format(golden.what(), "golden case", reason)
 }
 
 /// Every stride-th element of each axis of a `[height, width, channels]` map, channel-major.
@@ -236,13 +220,12 @@ impl Difference {
     /// # Errors
     /// [`Error::Argument`] if there is nothing to compare, or not as much as expected.
     pub fn new(name: &str, found: &[f32], expected: &[f32]) -> Result<Self> {
-        if found.len() != expected.len() || found.is_empty() {
-            return Err(misfit(
-                name,
-                format!("{} numbers, as the case has", expected.len()),
-                format!("{}", found.len()),
-            ));
-        }
+        Error::unless(
+            found.len() == expected.len() && !found.is_empty(),
+            name,
+            format_args!("{} numbers, as the case has", expected.len()),
+            found.len(),
+        )?;
         let differences = found.iter().zip(expected).map(|(found, expected)| {
             let difference = (found - expected).abs();
             if difference.is_nan() {
@@ -253,12 +236,10 @@ impl Difference {
         });
         let mut sorted: Vec<f32> = differences.collect();
         sorted.sort_by(|a, b| b.total_cmp(a));
-        let low = expected.iter().copied().fold(f32::INFINITY, f32::min);
-        let high = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         Ok(Self {
             name: name.to_owned(),
             sorted,
-            range: high - low,
+            range: range(expected),
         })
     }
 
@@ -292,6 +273,13 @@ impl Difference {
     pub fn beyond(&self, share: f32) -> f32 {
         self.sorted[(self.sorted.len() as f32 * share) as usize]
     }
+}
+
+/// Largest minus smallest of the values.
+pub(super) fn range(values: &[f32]) -> f32 {
+    let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    high - low
 }
 
 /// Three numbers each as vectors.

@@ -4,11 +4,11 @@ use std::fmt;
 
 use glam::Vec3;
 
-use super::golden::{Case, Difference, every, misfit, shape};
+use super::golden::{Case, Difference, every, range, shape};
 use super::{Tensor, rays, shared};
 use crate::{
-    Avatar, Camera, Drive, Frame, Gpu, Model, ModelConfig, ModelOptions, PointWeighting, Result,
-    TensorFile,
+    Avatar, Camera, Drive, Error, Frame, Gpu, Model, ModelConfig, ModelOptions, PointWeighting,
+    Result, TensorFile,
 };
 
 /// All comparisons of a case, as a table.
@@ -212,8 +212,12 @@ impl Run<'_> {
         self.compare(name, &kept(found), &kept(&golden), tolerance)
     }
 
+    fn raw_tap(&self, name: &str) -> &crate::Tensor {
+        self.model.taps().find(|(n, _)| *n == name).expect(name).1
+    }
+
     async fn tap(&self, name: &str) -> Result<Tensor> {
-        let (_, tap) = self.model.taps().find(|(n, _)| *n == name).expect(name);
+        let tap = self.raw_tap(name);
         let [height, width, channels] = tap.shape();
         let values = tap.read(self.model.gpu()).await?;
         Ok(match channels {
@@ -242,16 +246,11 @@ impl Run<'_> {
         ];
         let count = image.shape[0] * image.shape[1];
         let is_close = |ray: usize| {
-            passes.iter().any(|d| {
-                d[ray * d.len() / count..][..d.len() / count]
-                    .iter()
-                    .any(|d| *d < ALMOST)
-            })
+            let of_ray = |d: &[f32]| d[ray * d.len() / count..][..d.len() / count].to_vec();
+            (passes.iter()).any(|d| of_ray(d).iter().any(|d| *d < ALMOST))
         };
         let golden = self.golden_image(name, image.image())?;
-        let low = golden.data.iter().copied().fold(f32::INFINITY, f32::min);
-        let high = golden.data.iter().copied();
-        let range = high.fold(f32::NEG_INFINITY, f32::max) - low;
+        let range = range(&golden.data);
         for (close, name, share) in [
             (false, format!("{name} (most rays)"), 3e-4),
             (true, format!("{name} (on a point)"), 3e-2),
@@ -260,10 +259,7 @@ impl Run<'_> {
             if rays.is_empty() {
                 continue;
             }
-            let rows = |of: &Tensor| -> Vec<f32> {
-                let rows = rays.iter().flat_map(|ray| of.pixel(0, *ray));
-                rows.copied().collect()
-            };
+            let rows = |of: &Tensor| flat(rays.iter().map(|ray| of.pixel(0, *ray)));
             let tolerance = Tolerance::Absolute(share * range);
             self.compare(&name, &rows(image), &rows(&golden), tolerance)?;
         }
@@ -275,7 +271,7 @@ impl Run<'_> {
         let (expected, found) = ([channels, height, width], shape(self.golden, name)?);
         if found != expected {
             let expected = format!("shape {expected:?}, as the network has");
-            return Err(misfit(name, expected, format!("{found:?}")));
+            return Err(Error::argument(name, expected, format!("{found:?}")));
         }
         Ok(Tensor::from_planar(expected, &self.golden.f32(name)?))
     }
@@ -312,7 +308,11 @@ impl Run<'_> {
         };
         if planes != 3 || rows != columns || step * rows != size {
             let found = format!("{:?}", self.golden.shape("attention")?);
-            return Err(misfit("attention", "a share of the planes' texels", found));
+            return Err(Error::argument(
+                "attention",
+                "a share of the planes' texels",
+                found,
+            ));
         }
         let mut found = Vec::new();
         for plane in 0..planes {
@@ -375,14 +375,10 @@ impl Run<'_> {
         };
         if let Some(beyond) = rays.iter().find(|ray| **ray >= count) {
             let expected = format!("rays below {count}");
-            return Err(misfit("ray_ids", expected, beyond.to_string()));
+            return Err(Error::argument("ray_ids", expected, beyond.to_string()));
         }
         let directions = self.tap("ray_dirs").await?;
-        let found: Vec<f32> = rays
-            .iter()
-            .flat_map(|r| &directions.row(*r)[..3])
-            .copied()
-            .collect();
+        let found = flat(rays.iter().map(|ray| &directions.row(*ray)[..3]));
         // Two roundings of a unit vector.
         self.check("ray_dirs", &found, Tolerance::Absolute(1e-6))?;
 
@@ -391,12 +387,8 @@ impl Run<'_> {
             let fine = pass == "fine";
             let depths = self.tap(&format!("{pass}.depths")).await?;
             let samples = depths.row_length();
-            let (_, tap) = self
-                .model
-                .taps()
-                .find(|(n, _)| *n == format!("{pass}.neighbours"))
-                .expect("both passes search");
-            let neighbours: Vec<u32> = tap.read_as(self.model.gpu()).await?;
+            let neighbours = self.raw_tap(&format!("{pass}.neighbours"));
+            let neighbours: Vec<u32> = neighbours.read_as(self.model.gpu()).await?;
             let mut coordinates = Vec::new();
             let mut distances = Vec::new();
             // Unless sums over all samples are needed, samples outside the cube are not searched
@@ -426,11 +418,8 @@ impl Run<'_> {
             self.check_samples(&format!("{pass}.dist2"), &distances, &searched, position)?;
 
             let opacities = self.tap(&format!("{pass}.opacities")).await?;
-            let found: Vec<f32> = rays
-                .iter()
-                .flat_map(|r| &opacities.data[r * samples..][..samples])
-                .copied()
-                .collect();
+            let opacities_of = |ray: &usize| &opacities.data[ray * samples..][..samples];
+            let found = flat(rays.iter().map(opacities_of));
             // The field changes by up to ten per unit length, and much faster beside a point.
             let opacity = match (self.small(), fine) {
                 (true, false) => Tolerance::Absolute(1e-4),
@@ -445,12 +434,11 @@ impl Run<'_> {
             // Full-size cases keep the first rays only.
             let name = format!("{pass}.values");
             let kept = self.golden.f32(&name)?.len() / length;
-            let found: Vec<f32> = rays
-                .iter()
-                .take(kept)
-                .flat_map(|r| &values.data[r * length..][..length])
-                .copied()
-                .collect();
+            let kept = &rays[..kept.min(rays.len())];
+            let found = flat(
+                kept.iter()
+                    .map(|ray| &values.data[ray * length..][..length]),
+            );
             let tolerance = match (self.small(), fine, self.released()) {
                 (true, false, _) => Tolerance::Range(1e-4),
                 (true, true, false) => Tolerance::MostOfRange(1e-4, 1e-3),
@@ -459,8 +447,7 @@ impl Run<'_> {
             };
             // The field computes no values where a whole workgroup has no opacity. Their weight is
             // 0.
-            let seen = rays.iter().take(kept);
-            let seen = seen.flat_map(|r| &opacities.data[r * samples..][..samples]);
+            let seen = kept.iter().flat_map(opacities_of);
             let seen: Vec<bool> = seen.map(|opacity| *opacity > 0.0).collect();
             self.check_samples(&name, &found, &seen, tolerance)?;
         }
@@ -480,12 +467,9 @@ impl Run<'_> {
         let samples = opacities.row_length();
         let weights = rays::composite(&opacities.data, samples);
         let image = rays::integrate(&weights, &values, samples);
-        let colours = image
-            .data
-            .chunks_exact(channels)
-            .flat_map(|pixel| &pixel[..3]);
+        let colours = image.data.chunks_exact(channels).map(|pixel| &pixel[..3]);
         let shape = [image.data.len() / channels, 3];
-        Ok(square(Tensor::new(shape, colours.copied().collect())))
+        Ok(square(Tensor::new(shape, flat(colours))))
     }
 
     async fn pictures(&mut self, frame: &Frame) -> Result<()> {
@@ -550,9 +534,13 @@ fn strides(name: &str, map: &Tensor, kept: [usize; 3]) -> Result<[usize; 3]> {
     let all = [channels, height, width];
     if (0..3).any(|axis| kept[axis] == 0 || !all[axis].is_multiple_of(kept[axis])) {
         let expected = format!("a shape that divides {all:?}, the network's");
-        return Err(misfit(name, expected, format!("{kept:?}")));
+        return Err(Error::argument(name, expected, format!("{kept:?}")));
     }
     Ok([0, 1, 2].map(|axis| all[axis] / kept[axis]))
+}
+
+fn flat<'a>(rows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+    rows.flatten().copied().collect()
 }
 
 /// `[pixel][channel]` as `[y][x][channel]`.

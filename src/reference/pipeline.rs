@@ -50,38 +50,24 @@ pub struct Planes {
 /// If there is no source image or one is not as described, or if the checkpoint lacks a tensor.
 pub fn build(weights: &Weights, sources: &[Tensor], noise: Noise) -> Result<Planes> {
     let config = weights.config();
-    let side = config.source_size as usize;
-    let plane_side = config.plane_size as usize;
-    if sources.is_empty() {
-        return Err(Error::argument("source images", "at least one", "none"));
-    }
+    let (side, plane_side) = (config.source_size as usize, config.plane_size as usize);
+    let encoder = config.encoder();
+    Error::unless(!sources.is_empty(), "source images", "at least one", "none")?;
     for (i, source) in sources.iter().enumerate() {
         let valid = source.data.iter().all(|v| (0.0..=1.0).contains(v));
-        if source.shape != [side, side, 3] || !valid {
-            return Err(Error::argument(
-                format!("source image {i}"),
-                format!("shape [{side}, {side}, 3], values in [0, 1]"),
-                match valid {
-                    true => format!("shape {:?}", source.shape),
-                    false => "values outside [0, 1]".into(),
-                },
-            ));
-        }
+        Error::unless(
+            valid && source.shape == [side, side, 3],
+            format_args!("source image {i}"),
+            format_args!("shape [{side}, {side}, 3], values in [0, 1]"),
+            match valid {
+                true => format!("shape {:?}", source.shape),
+                false => "values outside [0, 1]".into(),
+            },
+        )?;
     }
 
-    let per_source = sources
-        .iter()
-        .map(|s| {
-            style_unet(
-                weights,
-                "style_tplane",
-                &s.flip_rows(),
-                side,
-                plane_side,
-                noise,
-            )
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let encode = |source: &Tensor| style_unet(weights, &encoder, &source.flip_rows(), noise);
+    let per_source = sources.iter().map(encode).collect::<Result<Vec<_>>>()?;
     if let [only] = &per_source[..] {
         return Ok(Planes {
             attention: None,
@@ -95,10 +81,8 @@ pub fn build(weights: &Weights, sources: &[Tensor], noise: Noise) -> Result<Plan
     let query = Tensor::from_planar([channels, plane_side, plane_side], &query);
     let query = attention_head(&AttentionHead::load(weights, "to_q_")?, &query);
     let to_key = AttentionHead::load(weights, "to_k_")?;
-    let keys: Vec<_> = per_source
-        .iter()
-        .map(|p| attention_head(&to_key, p))
-        .collect();
+    let keys = per_source.iter().map(|p| attention_head(&to_key, p));
+    let keys: Vec<_> = keys.collect();
     let scale = weights.f32("attn_module.scale")?[0];
     let attention = attention(config.attention, &query, &keys, scale);
     Ok(Planes {
@@ -111,8 +95,6 @@ pub fn build(weights: &Weights, sources: &[Tensor], noise: Noise) -> Result<Plan
 /// The samples of one pass, coarse or fine.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    /// Distance from the camera, `[rays][samples]`.
-    pub depths: Vec<f32>,
     /// `[rays][samples]`.
     pub positions: Vec<Vec3>,
     /// `[rays][samples][neighbours]`.
@@ -123,6 +105,36 @@ pub struct Pass {
     pub point_features: Tensor,
     /// Opacity and values.
     pub radiance: Radiance,
+}
+
+impl Pass {
+    /// What planes, points and networks make of the samples at `positions`, the same number on the
+    /// ray of each of the `directions`.
+    pub fn query(
+        config: &ModelConfig,
+        networks: &FieldWeights,
+        planes: &Tensor,
+        points: &[Vec3],
+        positions: Vec<Vec3>,
+        directions: &[Vec3],
+    ) -> Self {
+        let (at, weighting, count) = (
+            &*positions,
+            config.point_weighting,
+            config.neighbours as usize,
+        );
+        let neighbours = nearest(at, points, count);
+        let sums = weight_sums(&neighbours, count);
+        let point_features = point_features(networks, weighting, at, points, &neighbours, &sums);
+        let plane_features = sample_planes(planes, at);
+        Self {
+            radiance: field(networks, &plane_features, &point_features, at, directions),
+            positions,
+            neighbours,
+            plane_features,
+            point_features,
+        }
+    }
 }
 
 /// All stages of a frame. `rays` is `low_res_size * low_res_size`, row by row.
@@ -166,50 +178,33 @@ pub fn render(
 
     let side = config.low_res_size as usize;
     let rays = generate(camera, side);
-    let query = |depths: Vec<f32>| {
-        let positions = positions(&rays, &depths);
-        let count = config.neighbours as usize;
-        let neighbours = nearest(&positions, points, count);
-        let sums = weight_sums(&neighbours, count);
-        let plane_features = sample_planes(planes, &positions);
-        let weighting = config.point_weighting;
-        let point_features =
-            point_features(&networks, weighting, &positions, points, &neighbours, &sums);
-        let directions = &rays.directions;
-        let radiance = field(
+    let query = |depths: &[f32]| {
+        let positions = positions(&rays, depths);
+        Pass::query(
+            config,
             &networks,
-            &plane_features,
-            &point_features,
-            &positions,
-            directions,
-        );
-        Pass {
-            depths,
+            planes,
+            points,
             positions,
-            neighbours,
-            plane_features,
-            point_features,
-            radiance,
-        }
+            &rays.directions,
+        )
     };
 
     let samples = config.coarse_samples as usize;
-    let coarse = query(coarse_depths(&rays, samples));
+    let coarse_depths = coarse_depths(&rays, samples);
+    let coarse = query(&coarse_depths);
     let shares = composite(&coarse.radiance.opacity, samples);
     let coarse_image = integrate(&shares, &coarse.radiance.values, samples);
     let fine_samples = config.fine_samples as usize;
-    let fine = query(importance(&coarse.depths, &shares, samples, fine_samples));
-    let merged = merge(
-        (&coarse.depths, &coarse.radiance),
-        (&fine.depths, &fine.radiance),
-        side * side,
-    );
+    let fine_depths = importance(&coarse_depths, &shares, samples, fine_samples);
+    let fine = query(&fine_depths);
+    let coarse_samples = (&*coarse_depths, &coarse.radiance);
+    let merged = merge(coarse_samples, (&fine_depths, &fine.radiance), side * side);
     let depth = normalise_depth(&merged.depth, &merged.opacity, merged.farthest);
 
     let channels = config.low_res_channels as usize;
     let low_res = Tensor::new([side, side, channels], merged.values.data);
-    let output = config.output_size as usize;
-    let image = style_unet(weights, "up_renderer", &low_res, output, output, noise)?;
+    let image = super_resolve(weights, &low_res, noise)?;
     Ok(Rendering {
         rays,
         coarse,
@@ -218,36 +213,29 @@ pub fn render(
         low_res,
         opacity: Tensor::new([side, side, 1], merged.opacity),
         depth: Tensor::new([side, side, 1], depth),
-        image: image.map(sigmoid_wide),
+        image,
     })
+}
+
+/// The super-resolved image `[output_size, output_size, 3]` of a low-res one.
+///
+/// # Errors
+/// If the checkpoint lacks a tensor.
+pub fn super_resolve(weights: &Weights, low_res: &Tensor, noise: Noise) -> Result<Tensor> {
+    let image = style_unet(weights, &weights.config().super_resolver(), low_res, noise)?;
+    Ok(image.map(sigmoid_wide))
 }
 
 fn check_frame(config: &ModelConfig, planes: &Tensor, points: &[Vec3]) -> Result<()> {
     let side = config.plane_size as usize;
     let shape = [side, side, 3 * config.plane_channels as usize];
-    if planes.shape != shape {
-        let found = format!("{:?}", planes.shape);
-        return Err(Error::argument(
-            "shape of the planes",
-            format!("{shape:?}"),
-            found,
-        ));
-    }
-    if points.len() != config.points as usize {
-        let found = points.len().to_string();
-        return Err(Error::argument(
-            "number of points",
-            config.points.to_string(),
-            found,
-        ));
-    }
-    if let Some(i) = points.iter().position(|p| !p.is_finite()) {
-        let found = points[i].to_string();
-        return Err(Error::argument(
-            format!("point {i}"),
-            "finite coordinates",
-            found,
-        ));
+    let (expected, found) = (format!("{shape:?}"), format!("{:?}", planes.shape));
+    Error::unless(found == expected, "shape of the planes", expected, found)?;
+    let ok = points.len() == config.points as usize;
+    Error::unless(ok, "number of points", config.points, points.len())?;
+    for (i, point) in points.iter().enumerate() {
+        let what = format_args!("point {i}");
+        Error::unless(point.is_finite(), what, "finite coordinates", point)?;
     }
     Ok(())
 }

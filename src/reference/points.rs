@@ -74,19 +74,12 @@ pub fn nearest_in_clusters(
     count: usize,
 ) -> (Vec<Neighbour>, DistanceTests) {
     let clusters = Cluster::all(points);
-    let groups: Vec<Bounds> = clusters
-        .chunks(ClusterLayout::GROUP as usize)
-        .map(|clusters| Bounds {
-            low: clusters
-                .iter()
-                .map(|c| c.bounds.low)
-                .fold(Vec3::MAX, Vec3::min),
-            high: clusters
-                .iter()
-                .map(|c| c.bounds.high)
-                .fold(Vec3::MIN, Vec3::max),
-        })
-        .collect();
+    let around = |clusters: &[Cluster]| Bounds {
+        low: (clusters.iter().map(|c| c.bounds.low)).fold(Vec3::MAX, Vec3::min),
+        high: (clusters.iter().map(|c| c.bounds.high)).fold(Vec3::MIN, Vec3::max),
+    };
+    let groups = clusters.chunks(ClusterLayout::GROUP as usize).map(around);
+    let groups: Vec<Bounds> = groups.collect();
     let (to_points, to_boxes) = (AtomicU64::new(0), AtomicU64::new(0));
     let nothing = Neighbour {
         index: 0,

@@ -118,27 +118,25 @@ pub fn integrate(weights: &[f32], values: &Tensor, samples: usize) -> Tensor {
 /// than at zero. Its values at `fine` equidistant strata's centres are inverted linearly; the
 /// fine depths are the mid-points of the intervals that these samples are the centres of.
 pub fn importance(depths: &[f32], weights: &[f32], coarse: usize, fine: usize) -> Vec<f32> {
+    let of_ray = |(depths, weights): (&[f32], &[f32])| {
+        let samples = invert_distribution(depths, weights, fine);
+        recentre(&samples, depths[0], depths[coarse - 1])
+    };
     let rays = depths
         .chunks_exact(coarse)
         .zip(weights.chunks_exact(coarse));
-    rays.flat_map(|(depths, weights)| {
-        let samples = invert_distribution(depths, weights, fine);
-        recentre(&samples, depths[0], depths[coarse - 1])
-    })
-    .collect()
+    rays.flat_map(of_ray).collect()
 }
 
 /// Samples of one ray's distribution, at the centres of `count` strata.
 fn invert_distribution(depths: &[f32], weights: &[f32], count: usize) -> Vec<f32> {
     let last = depths.len() - 1;
     let total: f32 = weights.iter().map(|w| w + 1e-5).sum();
-    let cumulative: Vec<f32> = weights
-        .iter()
-        .scan(0.0, |sum, w| {
-            *sum += (w + 1e-5) / total;
-            Some(*sum)
-        })
-        .collect();
+    let cumulative = weights.iter().scan(0.0, |sum, w| {
+        *sum += (w + 1e-5) / total;
+        Some(*sum)
+    });
+    let cumulative: Vec<f32> = cumulative.collect();
     let stratum = (cumulative[last] - cumulative[0]) / count as f32;
     let invert = |i: usize| {
         let u = cumulative[0] + (i as f32 + 0.5) * stratum;
@@ -161,13 +159,11 @@ fn recentre(samples: &[f32], first: f32, last: f32) -> Vec<f32> {
     let n = samples.len();
     let start = samples[0] - (samples[1] - samples[0]) / 2.0;
     let end = samples[n - 1] + (samples[n - 1] - samples[n - 2]) / 2.0;
+    let middle = |pair: &[f32]| (pair[0] + pair[1]) / 2.0;
     let mut edges = vec![start.max(first)];
-    edges.extend(samples.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0));
+    edges.extend(samples.windows(2).map(middle));
     edges.push(end.min(last));
-    edges
-        .windows(2)
-        .map(|pair| (pair[0] + pair[1]) / 2.0)
-        .collect()
+    edges.windows(2).map(middle).collect()
 }
 
 /// The rays of a frame after volume rendering.
@@ -212,10 +208,9 @@ pub fn merge(coarse: (&[f32], &Radiance), fine: (&[f32], &Radiance), rays: usize
             depth += weight * t;
             merged.farthest = merged.farthest.max(*t);
         }
+        let opacity: f32 = weights.iter().sum();
+        merged.opacity.push(opacity.clamp(0.0, 1.0));
         merged.depth.push(depth);
-        merged
-            .opacity
-            .push(weights.iter().sum::<f32>().clamp(0.0, 1.0));
     }
     merged
 }

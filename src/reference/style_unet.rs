@@ -5,6 +5,7 @@ use std::f32::consts::SQRT_2;
 
 use super::shared::{Linear, add_bilinear_clamped, identity, lrelu, resized};
 use super::{Tensor, parallel_rows};
+use crate::config::StyleUnetConfig;
 use crate::{Result, Weights};
 
 /// A convolution and everything that follows it in the same kernel, in this order:
@@ -93,9 +94,8 @@ pub fn conv(x: &Tensor, conv: &Conv) -> Tensor {
 impl Conv<'_> {
     /// The epilogue of one pixel.
     fn finish(&self, row: usize, column: usize, [height, width]: [usize; 2], y: &mut [f32]) {
-        let noise = self
-            .noise
-            .map_or(0.0, |(map, gain)| gain * map[row * width + column]);
+        let place = row * width + column;
+        let noise = self.noise.map_or(0.0, |(map, gain)| gain * map[place]);
         for (channel, y) in y.iter_mut().enumerate() {
             *y = *y * self.demodulation.map_or(1.0, |d| d[channel])
                 + noise
@@ -138,19 +138,15 @@ pub fn winograd_tiles(x: &Tensor, modulation: Option<&[f32]>) -> Tensor {
             let gain = modulation.map_or(1.0, |s| s[channel]);
             let pixel = |row: usize, column: usize| {
                 let (y, x_) = (tile / columns * 2 + row, tile % columns * 2 + column);
-                let inside = (1..=height).contains(&y) && (1..=width).contains(&x_);
-                if inside {
-                    x.pixel(y - 1, x_ - 1)[channel]
-                } else {
-                    0.0
+                match (1..=height).contains(&y) && (1..=width).contains(&x_) {
+                    true => x.pixel(y - 1, x_ - 1)[channel],
+                    false => 0.0,
                 }
             };
             let d = [0, 1, 2, 3].map(|j| transformed([0, 1, 2, 3].map(|i| pixel(i, j))));
             for i in 0..4 {
-                for (j, value) in transformed(d.map(|column| column[i]))
-                    .into_iter()
-                    .enumerate()
-                {
+                let row = transformed(d.map(|column| column[i]));
+                for (j, value) in row.into_iter().enumerate() {
                     let position = (4 * i + j) * rows * columns;
                     tiles.data[(position + tile) * channels + channel] = value * gain;
                 }
@@ -196,15 +192,13 @@ pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], activate: bool) -> Vec<f3
 pub fn demodulation(weight: &[f32], modulation: &[f32], outputs: usize) -> Vec<f32> {
     let taps = weight.len() / (outputs * modulation.len());
     let energy = |filter: &[f32]| -> f32 {
-        let per_input = filter.chunks_exact(taps).zip(modulation);
-        per_input
-            .map(|(w, s)| w.iter().map(|w| (w * s) * (w * s)).sum::<f32>())
-            .sum()
+        let inputs = filter.chunks_exact(taps).zip(modulation);
+        let energies = inputs.map(|(w, s)| w.iter().map(|w| (w * s) * (w * s)).sum::<f32>());
+        energies.sum()
     };
-    weight
-        .chunks_exact(taps * modulation.len())
-        .map(|filter| 1.0 / (energy(filter) + 1e-8).sqrt())
-        .collect()
+    let filters = weight.chunks_exact(taps * modulation.len());
+    let factors = filters.map(|filter| 1.0 / (energy(filter) + 1e-8).sqrt());
+    factors.collect()
 }
 
 /// The style scaled to a mean square of one: z / √(mean z² + 1e-8).
@@ -226,28 +220,26 @@ pub enum Noise<'a> {
     Maps(&'a [Vec<f32>]),
 }
 
-/// The whole network. `x` is `[side, side, channels]`, the result `[output, output, channels]`.
-///
-/// `prefix` is where the weights live in the checkpoint, `input` and `output` the two sides the
-/// instance was built for. The given map may be smaller than `input`: it is brought to `output`
-/// first, which is how the super-resolver is used.
+/// The whole network. `x` is `[side, side, channels]`, the result `[output, output, channels]`. The
+/// given map may be smaller than the network's input: it is brought to `output` first, which is how
+/// the super-resolver is used.
 ///
 /// # Errors
 /// If the checkpoint lacks a tensor.
 pub fn style_unet(
     weights: &Weights,
-    prefix: &str,
+    config: &StyleUnetConfig,
     x: &Tensor,
-    input: usize,
-    output: usize,
     noise: Noise,
 ) -> Result<Tensor> {
+    let prefix = config.prefix;
     let unet = Part { weights, prefix };
+    let output = config.output as usize;
     let levels = output.ilog2() as usize - 2;
 
     let upsampled = (x.shape[0] < output).then(|| resample(x, [output; 2], false));
     let x = upsampled.as_ref().unwrap_or(x);
-    let mut f = if input <= output {
+    let mut f = if config.input <= config.output {
         unet.conv("conv_body_first", x, true, Residual::None)?
     } else {
         let f = unet.conv("conv_body_first.0", x, true, Residual::None)?;
@@ -272,11 +264,8 @@ pub fn style_unet(
         conditions.push((condition("condition_scale")?, condition("condition_shift")?));
     }
 
-    let prefix = format!("{prefix}.stylegan_decoder");
-    let decoder = Part {
-        weights,
-        prefix: &prefix,
-    };
+    let prefix = &format!("{prefix}.stylegan_decoder");
+    let decoder = Part { weights, prefix };
     let mut style = style_normalise(&style);
     for i in 0..weights.config().style_layers {
         style = decoder.linear(&format!("style_mlp.{}", 2 * i + 1), &style, true)?;
@@ -334,18 +323,6 @@ impl Part<'_> {
         Ok(conv(x, &settings))
     }
 
-    /// A 1x1 convolution without bias.
-    fn shortcut(&self, layer: &str, x: &Tensor) -> Result<Tensor> {
-        let name = self.name(layer, "weight");
-        let settings = Conv {
-            weight: &self.weights.f32(&name)?,
-            size: 1,
-            outputs: self.weights.shape(&name)?[0],
-            ..Conv::default()
-        };
-        Ok(conv(x, &settings))
-    }
-
     fn linear(&self, layer: &str, x: &[f32], activate: bool) -> Result<Vec<f32>> {
         let weight = self.weights.f32(&self.name(layer, "weight"))?;
         let bias = self.weights.f32(&self.name(layer, "bias"))?;
@@ -359,7 +336,14 @@ impl Part<'_> {
         x: &Tensor,
         resize: impl Fn(&Tensor) -> Tensor,
     ) -> Result<Tensor> {
-        let shortcut = self.shortcut(&format!("{layer}.skip"), &resize(x))?;
+        let name = self.name(layer, "skip.weight");
+        let skip = Conv {
+            weight: &self.weights.f32(&name)?,
+            size: 1,
+            outputs: self.weights.shape(&name)?[0],
+            ..Conv::default()
+        };
+        let shortcut = conv(&resize(x), &skip);
         let h = self.conv(&format!("{layer}.conv1"), x, true, Residual::None)?;
         let residual = Residual::Same(&shortcut);
         self.conv(&format!("{layer}.conv2"), &resize(&h), true, residual)
@@ -368,9 +352,8 @@ impl Part<'_> {
     /// The decoder's learned input, `[4, 4, channels]`.
     fn constant_input(&self) -> Result<Tensor> {
         let name = self.name("constant_input", "weight");
-        let shape = self.weights.shape(&name)?;
-        let shape = [shape[1], shape[2], shape[3]];
-        Ok(Tensor::from_planar(shape, &self.weights.f32(&name)?))
+        let values = self.weights.f32(&name)?;
+        Ok(Tensor::from_planar([values.len() / 16, 4, 4], &values))
     }
 
     /// lrelu( √2 · modulated and demodulated convolution + gain · noise + bias ), then scale and
@@ -402,10 +385,8 @@ impl Part<'_> {
         let (outputs, size) = (shape[1], shape[3]);
         let weight = self.weights.f32(&name)?;
         let modulation = self.linear(&format!("{modulated}.modulation"), style, false)?;
-        let demodulation: Vec<f32> = demodulation(&weight, &modulation, outputs)
-            .iter()
-            .map(|d| d * SQRT_2)
-            .collect();
+        let mut demodulation = demodulation(&weight, &modulation, outputs);
+        demodulation.iter_mut().for_each(|d| *d *= SQRT_2);
         let settings = Conv {
             weight: &weight,
             size,

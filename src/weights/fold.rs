@@ -125,10 +125,8 @@ impl Linear {
     /// The layer's outputs for `input`.
     fn apply(&self, input: &[f32]) -> impl Iterator<Item = f32> {
         self.rows().zip(&self.bias).map(move |(row, &bias)| {
-            let products = row
-                .iter()
-                .zip(input)
-                .map(|(&w, &x)| f64::from(w) * f64::from(x));
+            let pairs = row.iter().zip(input);
+            let products = pairs.map(|(&w, &x)| f64::from(w) * f64::from(x));
             (f64::from(bias) + products.sum::<f64>()) as f32
         })
     }
@@ -169,11 +167,8 @@ pub fn squared_sums(weights: &Weights, name: &str) -> Result<Vec<f32>> {
         ));
     };
     let sum = |kernel: &[f32]| kernel.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() as f32;
-    Ok(weights
-        .f32(name)?
-        .chunks_exact(height * width)
-        .map(sum)
-        .collect())
+    let values = weights.f32(name)?;
+    Ok(values.chunks_exact(height * width).map(sum).collect())
 }
 
 /// 3x3 filters `[filter][row][column]` as Winograd's F(2x2, 3x3) multiplies them:

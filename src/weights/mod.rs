@@ -74,8 +74,8 @@ impl Weights {
         let specs = config.tensors()?;
         let found = file
             .shapes()
-            .filter(|(name, _)| !name.starts_with(HEAD_MODEL))
-            .collect();
+            .filter(|(name, _)| !name.starts_with(HEAD_MODEL));
+        let found = found.collect();
         let mut problems = misfits(&specs, &found);
         problems.extend(found.keys().filter_map(|name| file.float_problem(name)));
         fits(file.what(), problems)?;
@@ -166,25 +166,21 @@ impl Weights {
 /// The differences between the tensors of a model and those found, one line each.
 pub(crate) fn misfits(specs: &[TensorSpec], found: &BTreeMap<&str, &[usize]>) -> Vec<String> {
     let mut problems = Vec::new();
-    for TensorSpec {
-        name,
-        shape,
-        required,
-    } in specs
-    {
+    for spec in specs {
+        let (name, shape) = (&spec.name, &spec.shape);
         let found = match found.get(name.as_str()) {
-            None if *required => "nothing".into(),
+            None if spec.required => "nothing".into(),
             Some(found) if found != shape => format!("{found:?}"),
             _ => continue,
         };
         problems.push(format!("{name}: expected shape {shape:?}, found {found}"));
     }
     let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    let unexpected = found.iter().filter(|(name, _)| !known.contains(*name));
-    problems
-        .extend(unexpected.map(|(name, shape)| {
-            format!("{name}: expected no such tensor, found shape {shape:?}")
-        }));
+    for (name, shape) in found.iter().filter(|(name, _)| !known.contains(*name)) {
+        problems.push(format!(
+            "{name}: expected no such tensor, found shape {shape:?}"
+        ));
+    }
     problems
 }
 

@@ -41,30 +41,23 @@ impl SyntheticRules {
     /// [`Error::Format`] with the number of the first line that has another form.
     pub fn parse(table: &str) -> Result<Self> {
         let invalid = |line: usize, reason: String| {
-            Error::format(
-                "table of synthetic weights",
-                "TSV",
-                format!("line {line}: {reason}"),
-            )
+            let reason = format!("line {line}: {reason}");
+            Error::format("table of synthetic weights", "TSV", reason)
         };
         let mut lines = (1..).zip(table.lines());
         match lines.next() {
             Some((_, "name\tshape\tscale\toffset")) => {}
             other => {
                 let found = other.map_or("nothing", |(_, line)| line);
-                return Err(invalid(
-                    1,
-                    format!("expected the header name, shape, scale, offset, found {found}"),
-                ));
+                let expected = "the header name, shape, scale, offset";
+                return Err(invalid(1, format!("expected {expected}, found {found}")));
             }
         }
         let mut rules = BTreeMap::new();
         for (number, line) in lines {
             let (name, rule) = Rule::parse(line).ok_or_else(|| {
-                invalid(
-                    number,
-                    format!("expected name, shape, scale and offset, found {line}"),
-                )
+                let reason = format!("expected name, shape, scale and offset, found {line}");
+                invalid(number, reason)
             })?;
             if rules.insert(name.to_owned(), rule).is_some() {
                 return Err(invalid(number, format!("{name} is listed twice")));
@@ -87,9 +80,8 @@ impl SyntheticRules {
 
     /// Name and shape of all tensors.
     pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.0
-            .iter()
-            .map(|(name, rule)| (name.as_str(), rule.shape()))
+        let rules = self.0.iter();
+        rules.map(|(name, rule)| (name.as_str(), rule.shape()))
     }
 }
 
@@ -122,10 +114,8 @@ impl Rule {
             // Modulated convolutions are [1, out, in, …], other layers [out, in, …].
             let outer = if shape.len() == 5 { 2 } else { 1 };
             let inputs: usize = shape[outer..].iter().product();
-            (
-                unit / (inputs as f32).sqrt() * point_gain(config, name),
-                0.0,
-            )
+            let scale = unit / (inputs as f32).sqrt();
+            (scale * point_gain(config, name), 0.0)
         };
         Self {
             shape,

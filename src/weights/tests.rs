@@ -35,8 +35,9 @@ fn reopen(writer: TensorWriter) -> Result<Weights> {
     Weights::from_bytes(writer.into_bytes().unwrap())
 }
 
+/// The problems that a result is refused for.
 #[track_caller]
-fn tensor_problems(result: Result<Weights>) -> Vec<String> {
+pub(crate) fn problems<T: std::fmt::Debug>(result: Result<T>) -> Vec<String> {
     match result {
         Err(Error::Tensors { problems, .. }) => problems,
         other => panic!("expected Error::Tensors, found {other:?}"),
@@ -72,17 +73,14 @@ fn metadata_and_head_model_survive_another_writing() {
     let mut writer = made.writer(FloatFormat::F16).unwrap();
     writer.metadata.insert("licence".into(), "CC0-1.0".into());
     writer.ints("head_model.parents", &[3], &[-1, 0, 1]);
-    writer.floats("head_model.unchecked", &[1], FloatFormat::F32, || {
-        Ok(vec![f32::NAN].into())
-    });
+    let nan = || Ok(vec![f32::NAN].into());
+    writer.floats("head_model.unchecked", &[1], FloatFormat::F32, nan);
     let once = reopen(writer).unwrap();
     let twice = reopen(once.writer(FloatFormat::F32).unwrap()).unwrap();
     let file = twice.file().unwrap();
     assert_eq!(file.metadata()["licence"], "CC0-1.0");
-    assert_eq!(
-        file.i64("head_model.parents").unwrap(),
-        [-1, 0, 1].as_slice()
-    );
+    let parents = file.i64("head_model.parents").unwrap();
+    assert_eq!(*parents, [-1, 0, 1]);
     assert!(file.f32("head_model.unchecked").unwrap()[0].is_nan());
 }
 
@@ -105,34 +103,30 @@ fn a_configuration_is_needed_and_checked() {
     let opened = |config: Option<&str>| {
         let mut writer = made.writer(FloatFormat::F16).unwrap();
         writer.metadata.remove(CONFIG);
-        writer
-            .metadata
-            .extend(config.map(|json| (CONFIG.into(), json.into())));
+        let config = config.map(|json| (CONFIG.into(), json.into()));
+        writer.metadata.extend(config);
         reopen(writer)
     };
     for config in [
         None,
         Some("{"),
-        Some("{\"neighbors\": 8}"),
-        Some("{\"points\": -1}"),
+        Some(r#"{"neighbors": 8}"#),
+        Some(r#"{"points": -1}"#),
     ] {
-        let result = opened(config);
-        assert!(
-            matches!(result, Err(Error::Format { .. })),
-            "{config:?}: {result:?}"
-        );
+        let error = opened(config).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{config:?}: {error}");
     }
     let result = opened(Some("{\"neighbours\": 9}"));
     assert!(matches!(result, Err(Error::Config { .. })), "{result:?}");
     // The released sizes are a valid configuration, but not that of these tensors.
-    assert!(tensor_problems(opened(Some("{}"))).len() > 500);
+    assert!(problems(opened(Some("{}"))).len() > 500);
 }
 
 #[test]
 fn rules_must_fit_the_configuration() {
     let config = tiny_weights().config().clone();
     let other = SyntheticRules::new(&ModelConfig::default()).unwrap();
-    assert!(tensor_problems(Weights::synthetic(config, 0, other)).len() > 500);
+    assert!(problems(Weights::synthetic(config, 0, other)).len() > 500);
 }
 
 #[test]
@@ -145,15 +139,12 @@ fn every_tensor_problem_is_reported_at_once() {
     let mut writer = made.writer(FloatFormat::F16).unwrap();
     floats(&mut writer, "nerf_mlp.surprise", vec![0.0; 2]);
     floats(&mut writer, "attn_module.scale", vec![0.0; 2]);
-    floats(
-        &mut writer,
-        "nerf_mlp.density_layers.0.bias",
-        vec![f32::NAN],
-    );
+    let nan = vec![f32::NAN];
+    floats(&mut writer, "nerf_mlp.density_layers.0.bias", nan);
     writer.ints("up_renderer.final_linear.bias", &[12], &[0; 12]);
     writer.tensors.remove("up_renderer.final_conv.bias");
     assert_eq!(
-        tensor_problems(reopen(writer)),
+        problems(reopen(writer)),
         [
             "up_renderer.final_conv.bias: expected shape [8], found nothing",
             "attn_module.scale: expected shape [1], found [2]",

@@ -129,11 +129,8 @@ impl<'a> TensorWriter<'a> {
         let tensor = name.clone();
         let bytes = move || {
             let bytes = format.encode(&values()?).map_err(|value| {
-                Error::argument(
-                    format!("tensor {tensor}"),
-                    format!("values within the range of {}", format.dtype()),
-                    value.to_string(),
-                )
+                let expected = format_args!("values within the range of {}", format.dtype());
+                Error::argument(format_args!("tensor {tensor}"), expected, value)
             })?;
             Ok(bytes.into())
         };
@@ -216,16 +213,14 @@ impl<'a> TensorWriter<'a> {
         let mut end = 0usize;
         for (name, entry) in &tensors {
             let start = end;
-            let size = entry.size();
-            end = size
-                .and_then(|size| start.checked_add(size))
-                .ok_or_else(|| {
-                    Error::argument(
-                        format!("shape of tensor {name}"),
-                        "a size in bytes that fits the address space",
-                        format!("{:?}", entry.shape),
-                    )
-                })?;
+            let after = entry.size().and_then(|size| start.checked_add(size));
+            end = after.ok_or_else(|| {
+                Error::argument(
+                    format_args!("shape of tensor {name}"),
+                    "a size in bytes that fits the address space",
+                    format_args!("{:?}", entry.shape),
+                )
+            })?;
             sizes.push(end - start);
             header.insert(name, entry.describe((start, end)));
         }
@@ -237,13 +232,9 @@ impl<'a> TensorWriter<'a> {
         let mut written = 0;
         for ((name, entry), size) in tensors.into_iter().zip(sizes) {
             let bytes = (entry.bytes)()?;
-            if bytes.len() != size {
-                return Err(Error::argument(
-                    format!("values of tensor {name}"),
-                    format!("{size} bytes, for shape {:?}", entry.shape),
-                    format!("{}", bytes.len()),
-                ));
-            }
+            let expected = format_args!("{size} bytes, for shape {:?}", entry.shape);
+            let what = format_args!("values of tensor {name}");
+            Error::unless(bytes.len() == size, what, expected, bytes.len())?;
             write(&bytes)?;
             written += size;
             (self.progress)(written, end);
@@ -254,13 +245,9 @@ impl<'a> TensorWriter<'a> {
 
 impl Entry<'_> {
     fn size(&self) -> Option<usize> {
-        let elements = self
-            .shape
-            .iter()
-            .try_fold(1usize, |product, &size| product.checked_mul(size))?;
-        elements
-            .checked_mul(self.dtype.bitsize())
-            .map(|bits| bits / 8)
+        let mut factors = self.shape.iter().copied().chain([self.dtype.bitsize()]);
+        let bits = factors.try_fold(1usize, usize::checked_mul);
+        Some(bits? / 8)
     }
 
     fn describe(&self, data_offsets: (usize, usize)) -> Value {

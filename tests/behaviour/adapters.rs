@@ -4,20 +4,15 @@ use std::process::{Command, Output};
 
 use gpavatar::{AdapterKind, Avatar, Error, Gpu, GpuOptions, Model, Result, ShaderChecks, wgpu};
 
-use crate::common::refused::{limit, refused};
+use crate::common::refused;
 use crate::common::tiny::{self, Picture, drives, gpu, planes};
-use crate::common::{Within, difference, host_device};
+use crate::common::{Within, difference, host_gpu};
 
 #[test]
 fn another_backend_gives_the_same_pictures() {
-    let options = GpuOptions {
-        backends: wgpu::Backends::GL,
-        poison: true,
-        ..GpuOptions::from_env().unwrap()
-    };
-    let gl = match Gpu::with_options(&options) {
+    let gl = match tiny::gpu_with(|options| options.backends = wgpu::Backends::GL) {
         Ok(gl) => gl,
-        Err(gpavatar::Error::NoAdapter { reason, found }) => {
+        Err(Error::NoAdapter { reason, found }) => {
             return println!("no GL adapter ({reason}) among {found}: not compared");
         }
         Err(error) => panic!("{error}"),
@@ -42,62 +37,57 @@ fn another_backend_gives_the_same_pictures() {
 
 #[test]
 fn devices_whose_limits_are_too_small() {
-    let (adapter, device, queue) = host_device(wgpu::Limits::downlevel_defaults());
-    let result = Gpu::from_device(&adapter, device, queue, ShaderChecks::Trusted);
-    let parts = [
-        "the kernel ",
-        "max_storage_buffers_per_shader_stage",
-        "the device has 4",
-    ];
-    refused(result, limit, &parts);
+    let result = host_gpu(wgpu::Limits::downlevel_defaults(), ShaderChecks::Trusted);
+    let limit = "max_storage_buffers_per_shader_stage";
+    refused::limit(result, &["the kernel ", limit, "the device has 4"]);
 
-    let (adapter, device, queue) = host_device(wgpu::Limits {
-        max_compute_invocations_per_workgroup: 128,
-        max_compute_workgroup_size_x: 128,
-        ..wgpu::Limits::default()
-    });
-    let result = Gpu::from_device(&adapter, device, queue, ShaderChecks::Checked);
+    let limited = |change: fn(&mut wgpu::Limits), shaders| {
+        let mut limits = wgpu::Limits::default();
+        change(&mut limits);
+        host_gpu(limits, shaders)
+    };
+    let few_invocations = |limits: &mut wgpu::Limits| {
+        limits.max_compute_invocations_per_workgroup = 128;
+        limits.max_compute_workgroup_size_x = 128;
+    };
+    let result = limited(few_invocations, ShaderChecks::Checked);
     let parts = [
         "the kernel output/depth",
         "of at least 256",
         "the device has 128",
     ];
-    refused(result, limit, &parts);
+    refused::limit(result, &parts);
 
     // Enough for every kernel, but not for the tensors, dispatches and pictures of this network.
-    for (limits, parts) in [
+    let small_bindings =
+        |limits: &mut wgpu::Limits| limits.max_storage_buffer_binding_size = 1 << 12;
+    let few_workgroups =
+        |limits: &mut wgpu::Limits| limits.max_compute_workgroups_per_dimension = 8;
+    let small_textures = |limits: &mut wgpu::Limits| limits.max_texture_dimension_2d = 16;
+    let cases: [(fn(&mut wgpu::Limits), [&str; 2]); 3] = [
         (
-            wgpu::Limits {
-                max_storage_buffer_binding_size: 1 << 12,
-                ..wgpu::Limits::default()
-            },
+            small_bindings,
             ["the tensor ", "max_storage_buffer_binding_size"],
         ),
         (
-            wgpu::Limits {
-                max_compute_workgroups_per_dimension: 8,
-                ..wgpu::Limits::default()
-            },
+            few_workgroups,
             [
                 "max_compute_workgroups_per_dimension of at least ",
                 "the device has 8",
             ],
         ),
         (
-            wgpu::Limits {
-                max_texture_dimension_2d: 16,
-                ..wgpu::Limits::default()
-            },
+            small_textures,
             [
                 "the picture",
                 "max_texture_dimension_2d of at least 32, the device has 16",
             ],
         ),
-    ] {
-        let (adapter, device, queue) = host_device(limits);
-        let gpu = Gpu::from_device(&adapter, device, queue, ShaderChecks::Trusted).unwrap();
+    ];
+    for (change, parts) in cases {
+        let gpu = limited(change, ShaderChecks::Trusted).unwrap();
         let result = Model::new(&gpu, tiny::weights(&tiny::config()));
-        refused(result, limit, &parts);
+        refused::limit(result, &parts);
     }
 }
 
@@ -111,14 +101,12 @@ fn adapters_that_do_not_exist() {
         };
         Gpu::with_options(&options)
     };
-    let no_adapter = |error: &Error| matches!(error, Error::NoAdapter { .. });
     let here = gpu().description();
     let here = here.split(" (").next().unwrap();
     let install = "apt-get install mesa-vulkan-drivers";
     let unknown = request(Some("Voodoo 2"), wgpu::Backends::all());
-    refused(
+    refused::no_adapter(
         unknown,
-        no_adapter,
         &["\"Voodoo 2\"", "Adapters found: ", here, install],
     );
     // If the requested backend has no adapter, the message still lists those of the others.
@@ -127,9 +115,8 @@ fn adapters_that_do_not_exist() {
     } else {
         wgpu::Backends::METAL
     };
-    refused(
+    refused::no_adapter(
         request(None, absent),
-        no_adapter,
         &[
             "none on ",
             absent.iter_names().next().unwrap().0,

@@ -2,22 +2,18 @@
 
 use gpavatar::{Atlas, Avatar, Drive, RenderOptions};
 
-use crate::common::refused::{argument, limit, refused};
+use crate::common::refused;
 use crate::common::tiny::{self, SEEDED, drives, gpu, mix, people};
 
 /// The first `count` tiles of an atlas's picture.
 fn tiles(atlas: &Atlas, count: usize) -> Vec<Vec<u8>> {
     let picture = atlas.to_image().unwrap();
-    let side = atlas.tile_size();
-    assert_eq!(
-        picture.dimensions(),
-        (side * atlas.grid()[0], side * atlas.grid()[1])
-    );
+    let (side, [columns, rows]) = (atlas.tile_size(), atlas.grid());
+    assert_eq!(picture.dimensions(), (side * columns, side * rows));
     let tile = |index| {
         let [x, y] = atlas.tile(index).unwrap();
-        image::imageops::crop_imm(&picture, x, y, side, side)
-            .to_image()
-            .into_raw()
+        let tile = image::imageops::crop_imm(&picture, x, y, side, side);
+        tile.to_image().into_raw()
     };
     (0..count).map(tile).collect()
 }
@@ -60,16 +56,16 @@ fn atlases_without_tiles_or_larger_than_a_texture() {
     let model = tiny::model();
     for (grid, size) in [([0, 3], "0 x 3"), ([3, 0], "3 x 0"), ([0, 0], "0 x 0")] {
         let parts = ["grid of the atlas", "at least one column", size];
-        refused(Atlas::new(&model, grid), argument, &parts);
+        refused::argument(Atlas::new(&model, grid), &parts);
     }
     for grid in [[257, 1], [1, 257], [u32::MAX, 1], [u32::MAX; 2]] {
         let parts = ["an atlas of ", "max_texture_dimension_2d of at least"];
-        refused(Atlas::new(&model, grid), limit, &parts);
+        refused::limit(Atlas::new(&model, grid), &parts);
     }
     let atlas = Atlas::new(&model, [2, 3]).unwrap();
     let (avatar, drive) = (tiny::avatar(&model), tiny::drive());
     let parts = ["frames", "each of 2 x 3 tiles", "found 7"];
     let frames = vec![(&avatar, &drive); 7];
     let options = RenderOptions::default();
-    refused(atlas.render(&frames, &options), argument, &parts);
+    refused::argument(atlas.render(&frames, &options), &parts);
 }

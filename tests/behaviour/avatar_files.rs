@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gpavatar::{Avatar, AvatarOptions, FloatFormat, Model, ModelConfig, TensorWriter};
+use gpavatar::{Avatar, FloatFormat, Model, ModelConfig, TensorWriter};
 
-use crate::common::refused::{argument, format, refused};
+use crate::common::refused;
 use crate::common::tiny::{self, Picture, gpu, model_with_head, weights_file};
 
 #[test]
@@ -33,11 +33,8 @@ fn avatars_survive_their_files() {
         } else {
             // Rounded planes; the field magnifies their differences by about ten.
             let difference = found.distance(&expected);
-            let most = 10.0 / (1 << digits) as f32;
-            assert!(
-                difference > 0.0 && difference < most,
-                "{format:?}: {difference}"
-            );
+            let small = difference > 0.0 && difference < 10.0 / (1 << digits) as f32;
+            assert!(small, "{format:?}: {difference}");
         }
     }
 }
@@ -50,18 +47,12 @@ fn avatar_files_that_are_none_or_another_models() {
     assert!(Avatar::from_bytes(&model, good.clone()).is_ok());
 
     for length in [0, 20, good.len() - 1] {
-        refused(
-            Avatar::from_bytes(&model, good[..length].to_vec()),
-            format,
-            &["avatar"],
-        );
+        let result = Avatar::from_bytes(&model, good[..length].to_vec());
+        refused::format(result, &["avatar"]);
     }
     let weights = weights_file(|_| {});
-    refused(
-        Avatar::from_bytes(&model, weights),
-        format,
-        &["avatar", "holds no avatar"],
-    );
+    let result = Avatar::from_bytes(&model, weights);
+    refused::format(result, &["avatar", "holds no avatar"]);
 
     let larger = ModelConfig {
         plane_channels: 12,
@@ -69,51 +60,29 @@ fn avatar_files_that_are_none_or_another_models() {
     };
     let other = Model::new(gpu(), tiny::weights(&larger)).unwrap();
     let parts = ["planes of avatar", "[16, 16, 3, 12]", "[16, 16, 3, 8]"];
-    refused(Avatar::from_bytes(&other, good.clone()), argument, &parts);
+    refused::argument(Avatar::from_bytes(&other, good.clone()), &parts);
 
     // One whose identity belongs to another head.
     let with_head = model_with_head();
-    let options = AvatarOptions {
-        shape: vec![0.5, -0.5],
-        ..AvatarOptions::default()
-    };
     let sources = [tiny::picture(32, 32, 0)];
-    let shaped = Avatar::with_options(&with_head, &sources, &options).unwrap();
+    let shaped = Avatar::with_options(&with_head, &sources, &tiny::shaped([0.5, -0.5])).unwrap();
     let shaped = pollster::block_on(shaped.to_bytes(FloatFormat::F32)).unwrap();
-    refused(
-        Avatar::from_bytes(&model, shaped),
-        argument,
-        &["shape", "no head model", "2"],
-    );
+    let result = Avatar::from_bytes(&model, shaped);
+    refused::argument(result, &["shape", "no head model", "2"]);
 
     let made = |version: &str, shape: &[f32], plane: f32| {
         let metadata = BTreeMap::from([("gpavatar.avatar".into(), version.into())]);
         let mut writer = TensorWriter::new(metadata);
-        let planes = vec![plane; 16 * 16 * 24];
-        writer.floats("planes", &[16, 16, 3, 8], FloatFormat::F32, || {
-            Ok(planes.into())
-        });
-        let values = shape.to_vec();
-        writer.floats("shape", &[shape.len()], FloatFormat::F32, || {
-            Ok(values.into())
-        });
+        let planes = Ok(vec![plane; 16 * 16 * 24].into());
+        writer.floats("planes", &[16, 16, 3, 8], FloatFormat::F32, || planes);
+        let values = Ok(shape.to_vec().into());
+        writer.floats("shape", &[shape.len()], FloatFormat::F32, || values);
         Avatar::from_bytes(&with_head, writer.into_bytes().unwrap())
     };
     assert!(made("1", &[0.0, 0.0], 0.0).is_ok());
-    refused(made("2", &[], 0.0), format, &["version 2", "reads 1"]);
-    refused(
-        made("1", &[0.0; 3], 0.0),
-        argument,
-        &["shape", "2", "found 3"],
-    );
-    refused(
-        made("1", &[0.0, f32::NAN], 0.0),
-        argument,
-        &["shape", "finite", "NaN"],
-    );
-    refused(
-        made("1", &[], f32::NAN),
-        argument,
-        &["planes", "finite", "NaN"],
-    );
+    refused::format(made("2", &[], 0.0), &["version 2", "reads 1"]);
+    refused::argument(made("1", &[0.0; 3], 0.0), &["shape", "2", "found 3"]);
+    let result = made("1", &[0.0, f32::NAN], 0.0);
+    refused::argument(result, &["shape", "finite", "NaN"]);
+    refused::argument(made("1", &[], f32::NAN), &["planes", "finite", "NaN"]);
 }

@@ -3,8 +3,8 @@
 use std::thread;
 
 use gpavatar::{
-    AdapterKind, Atlas, Avatar, Camera, Drive, Frame, Gpu, GpuOptions, HeadModel, Model,
-    ModelOptions, RenderOptions, SourceImage, Weights,
+    AdapterKind, Atlas, Avatar, Camera, Drive, Frame, Gpu, HeadModel, Model, RenderOptions,
+    SourceImage, Weights,
 };
 
 use crate::common::tiny::{self, Picture, drives, gpu, planes};
@@ -76,21 +76,15 @@ fn a_trace_changes_neither_planes_nor_pictures() {
         (AdapterKind::Cpu, false),
         (AdapterKind::Cpu, true),
     ] {
-        let options = GpuOptions {
-            poison: true,
-            kernels: Some(kind),
-            subgroups,
-            ..GpuOptions::from_env().unwrap()
-        };
-        let gpu = Gpu::with_options(&options).unwrap();
+        let gpu = tiny::gpu_with(|options| {
+            options.kernels = Some(kind);
+            options.subgroups = subgroups;
+        });
+        let gpu = gpu.unwrap();
         for config in [tiny::config(), tiny::released()] {
             let [plain, traced] = [false, true].map(|trace| {
-                let options = ModelOptions {
-                    trace,
-                    ..ModelOptions::default()
-                };
-                let model = Model::with_options(&gpu, tiny::weights(&config), options).unwrap();
-                tiny::avatar(&model)
+                let model = tiny::model_with(&gpu, &config, |options| options.trace = trace);
+                tiny::avatar(&model.unwrap())
             });
             assert!(planes(&plain) == planes(&traced), "{kind:?}");
             for camera in &views {

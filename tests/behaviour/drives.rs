@@ -2,16 +2,15 @@
 
 use gpavatar::{Camera, Drive};
 
-use crate::common::refused::{argument, refused};
+use crate::common::refused;
 use crate::common::tiny::{self, model_with_head};
 
 #[test]
 fn expressions_and_poses_that_do_not_fit_the_head() {
     let avatar = tiny::avatar(&model_with_head());
     let neutral = Drive::neutral;
-    let refused = |drive: Drive, parts: &[&str]| {
-        refused(avatar.render(&drive), argument, parts);
-    };
+    let refused =
+        |drive: Drive, parts: &[&str]| drop(refused::argument(avatar.render(&drive), parts));
     refused(
         neutral().expression("jawopen", 0.5),
         &[
@@ -21,30 +20,18 @@ fn expressions_and_poses_that_do_not_fit_the_head() {
             "\"jawopen\"",
         ],
     );
-    refused(
-        neutral().expression("smile", 1.0),
-        &["\"mouthSmileLeft\"", "found \"smile\""],
-    );
-    refused(
-        neutral().expression("jawOpen", f32::NAN),
-        &["expression \"jawOpen\"", "NaN"],
-    );
-    refused(
-        neutral().coefficients([0.0; 3]),
-        &["expression", "2 coefficients or none", "3"],
-    );
-    refused(
-        neutral().coefficients([0.0, f32::INFINITY]),
-        &["expression", "inf at index 1"],
-    );
-    refused(
-        neutral().pose([0.0; 4]),
-        &["pose", "3 values for each", "4 values"],
-    );
-    refused(
-        neutral().pose([0.0, f32::NAN, 0.0]),
-        &["pose", "finite", "NaN at index 1"],
-    );
+    let drive = neutral().expression("smile", 1.0);
+    refused(drive, &["\"mouthSmileLeft\"", "found \"smile\""]);
+    let drive = neutral().expression("jawOpen", f32::NAN);
+    refused(drive, &["expression \"jawOpen\"", "NaN"]);
+    let drive = neutral().coefficients([0.0; 3]);
+    refused(drive, &["expression", "2 coefficients or none", "3"]);
+    let drive = neutral().coefficients([0.0, f32::INFINITY]);
+    refused(drive, &["expression", "inf at index 1"]);
+    let drive = neutral().pose([0.0; 4]);
+    refused(drive, &["pose", "3 values for each", "4 values"]);
+    let drive = neutral().pose([0.0, f32::NAN, 0.0]);
+    refused(drive, &["pose", "finite", "NaN at index 1"]);
     let both = tiny::drive().expression("jawOpen", 0.5);
     refused(both, &["drive", "either points or expression", "both"]);
 }
@@ -54,12 +41,10 @@ fn points_that_do_not_fit_the_network() {
     let avatar = tiny::avatar(&tiny::model());
     let count = tiny::config().points;
     let refused = |points: Vec<[f32; 3]>, parts: &[&str]| {
-        refused(avatar.render(&Drive::points(points)), argument, parts);
+        refused::argument(avatar.render(&Drive::points(points)), parts);
     };
-    refused(
-        tiny::points(count - 1),
-        &["points of the drive", "100 points", "99"],
-    );
+    let points = tiny::points(count - 1);
+    refused(points, &["points of the drive", "100 points", "99"]);
     refused(vec![], &["points of the drive", "100 points", "found 0"]);
     for value in [f32::NAN, f32::INFINITY, -1e7, f32::MAX] {
         let mut points = tiny::points(count);
@@ -70,7 +55,7 @@ fn points_that_do_not_fit_the_network() {
         );
     }
     let neutral = avatar.render(&Drive::neutral());
-    self::refused(neutral, argument, &["drive", "100 explicit points", "none"]);
+    refused::argument(neutral, &["drive", "100 explicit points", "none"]);
 }
 
 #[test]
@@ -111,10 +96,6 @@ fn cameras_that_are_none() {
             ["camera focal length", "0.001", "found 0.00"],
         ),
     ] {
-        refused(
-            avatar.render(&tiny::drive().camera(camera)),
-            argument,
-            &parts,
-        );
+        refused::argument(avatar.render(&tiny::drive().camera(camera)), &parts);
     }
 }

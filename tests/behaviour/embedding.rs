@@ -2,7 +2,7 @@
 
 use gpavatar::{Frame, Gpu, Model, RenderOptions, ShaderChecks, wgpu};
 
-use crate::common::host_device;
+use crate::common::host_gpu;
 use crate::common::tiny::{self, Picture, drives};
 
 /// The host's own use of a frame, recorded after it: a copy of its texture.
@@ -41,8 +41,7 @@ fn pixels(copy: &wgpu::Buffer, gpu: &Gpu) -> Vec<u8> {
 
 #[test]
 fn recordings_into_a_hosts_encoders() {
-    let (adapter, device, queue) = host_device(wgpu::Limits::default());
-    let gpu = Gpu::from_device(&adapter, device, queue, ShaderChecks::Checked).unwrap();
+    let gpu = host_gpu(wgpu::Limits::default(), ShaderChecks::Checked).unwrap();
     let model = Model::new(&gpu, tiny::weights(&tiny::config())).unwrap();
     let avatar = tiny::avatar(&model);
     let drives = drives(5);
@@ -64,9 +63,8 @@ fn recordings_into_a_hosts_encoders() {
     let mut pending = Vec::new();
     for i in 0..30 {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let frame = avatar
-            .record(&mut encoder, &drives[i % 5], &options)
-            .unwrap();
+        let frame = avatar.record(&mut encoder, &drives[i % 5], &options);
+        let frame = frame.unwrap();
         let copy = copy_of(&frame, &mut encoder, &gpu);
         if i % 3 != 2 {
             pending.push((i, copy, encoder.finish()));

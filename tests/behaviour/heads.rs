@@ -1,36 +1,24 @@
 //! Head models and coefficients.
 
-use glam::{Mat3, Vec3};
 use gpavatar::import::{HeadOptions, head_model};
-use gpavatar::reference::head;
 use gpavatar::{
-    Avatar, AvatarOptions, Camera, Drive, FloatFormat, HeadModel, HeadModelParts, Model,
-    ModelConfig, ModelOptions, Weights,
+    Avatar, Camera, Drive, FloatFormat, HeadModel, HeadModelParts, Model, ModelConfig, Weights,
 };
 
-use crate::common::refused::{argument, refused};
+use crate::common::refused;
 use crate::common::tiny::{self, Picture, gpu, model_with_head};
-use crate::common::{Within, difference, golden, golden_path, vectors};
+use crate::common::{Within, difference, flame_points, golden, golden_path, vectors};
 
 #[test]
 fn a_head_model_drives_the_points_that_it_computes() {
     let golden = golden("head_model_512.safetensors");
-    let parents = golden.i64("parents").unwrap();
-    let parents: Vec<i32> = parents.iter().map(|parent| *parent as i32).collect();
-    let head = head_model(
-        golden_path("head_model_512.safetensors"),
-        &HeadOptions::default(),
-    )
-    .unwrap();
+    let path = golden_path("head_model_512.safetensors");
+    let head = head_model(path, &HeadOptions::default()).unwrap();
     let config = ModelConfig {
         points: 512,
         ..tiny::config()
     };
-    let options = ModelOptions {
-        head: Some(head),
-        ..ModelOptions::default()
-    };
-    let with_head = Model::with_options(gpu(), tiny::weights(&config), options).unwrap();
+    let with_head = tiny::model_with(gpu(), &config, |options| options.head = Some(head)).unwrap();
     let from_file = {
         let (weights, head) = (tiny::weights(&config), with_head.head().unwrap());
         let mut writer = weights.writer(FloatFormat::F32).unwrap();
@@ -46,29 +34,11 @@ fn a_head_model_drives_the_points_that_it_computes() {
         let camera = Camera::orbit(10.0, 0.0, 15.0);
 
         let coefficients = [input("shape"), input("expression")].concat();
-        let template = vectors(&golden.f32("v_template").unwrap());
-        let vertices =
-            head::blend_shapes(&template, &golden.f32("shapedirs").unwrap(), &coefficients);
-        let joints = head::joints(&golden.f32("J_regressor").unwrap(), &vertices);
-        let pose = vectors(&input("pose"));
-        let pose = [pose[0], Vec3::ZERO, pose[1], Vec3::ZERO, Vec3::ZERO];
-        let rotations: [Mat3; 5] = pose.map(head::rodrigues);
-        let motions = head::joint_motions(&joints, &parents, &rotations);
-        let points = head::skin(
-            &vertices,
-            &golden.f32("posedirs").unwrap(),
-            &head::pose_feature(&rotations),
-            &golden.f32("lbs_weights").unwrap(),
-            &motions,
-            golden.metadata()["scale"].parse().unwrap(),
-        );
+        let points = flame_points(&golden, &coefficients, &vectors(&input("pose")));
         let points = points.iter().map(|p| p.to_array()).collect();
         let expected = Picture::render(&given, &Drive::points(points).camera(camera));
 
-        let options = AvatarOptions {
-            shape: input("shape"),
-            ..AvatarOptions::default()
-        };
+        let options = tiny::shaped(input("shape"));
         let avatar =
             |model| Avatar::with_options(model, &[tiny::picture(32, 32, 0)], &options).unwrap();
         let drive = Drive::neutral()
@@ -86,38 +56,26 @@ fn a_head_model_drives_the_points_that_it_computes() {
         assert!(found.distance(&expected) < 1e-2);
         pictures.push(found);
     }
-    assert!(
-        pictures[0].distance(&pictures[1]) > 0.05,
-        "the head does not move"
-    );
+    let moved = pictures[0].distance(&pictures[1]);
+    assert!(moved > 0.05, "the head does not move");
 }
 
 #[test]
 fn shapes_that_do_not_fit_the_head() {
     let with_shape = |model: &Model, shape: &[f32]| {
-        let options = AvatarOptions {
-            shape: shape.to_vec(),
-            ..AvatarOptions::default()
-        };
-        Avatar::with_options(model, &[tiny::picture(32, 32, 0)], &options)
+        Avatar::with_options(model, &[tiny::picture(32, 32, 0)], &tiny::shaped(shape))
     };
     let model = model_with_head();
     assert!(with_shape(&model, &[0.5, 1.0]).is_ok());
-    refused(
-        with_shape(&model, &[0.5]),
-        argument,
-        &["shape", "2 coefficients or none", "found 1"],
-    );
+    let result = with_shape(&model, &[0.5]);
+    refused::argument(result, &["shape", "2 coefficients or none", "found 1"]);
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let found = format!("{value} at");
         let result = with_shape(&model, &[0.0, value]);
-        refused(result, argument, &["shape", "finite", &found, "1"]);
+        refused::argument(result, &["shape", "finite", &found, "1"]);
     }
-    refused(
-        with_shape(&tiny::model(), &[0.5]),
-        argument,
-        &["shape", "no head model"],
-    );
+    let result = with_shape(&tiny::model(), &[0.5]);
+    refused::argument(result, &["shape", "no head model"]);
 }
 
 #[test]
@@ -140,17 +98,10 @@ fn coefficients_of_any_size_give_a_picture() {
     ] {
         let drive = Drive::neutral().coefficients(coefficients);
         assert_eq!(Picture::render(&avatar, &drive), far, "{coefficients:?}");
-        let options = AvatarOptions {
-            shape: coefficients.to_vec(),
-            ..AvatarOptions::default()
-        };
         let pictures = [tiny::picture(32, 32, 0)];
-        let shaped = Avatar::with_options(&model, &pictures, &options).unwrap();
-        assert_eq!(
-            Picture::render(&shaped, &Drive::neutral()),
-            far,
-            "{coefficients:?}"
-        );
+        let shaped = Avatar::with_options(&model, &pictures, &tiny::shaped(coefficients));
+        let found = Picture::render(&shaped.unwrap(), &Drive::neutral());
+        assert_eq!(found, far, "{coefficients:?}");
     }
 }
 
@@ -160,10 +111,7 @@ fn a_head_model_of_another_number_of_vertices() {
         template: tiny::points(99),
         ..HeadModelParts::default()
     };
-    let options = ModelOptions {
-        head: Some(HeadModel::new(parts).unwrap()),
-        ..ModelOptions::default()
-    };
-    let result = Model::with_options(gpu(), tiny::weights(&tiny::config()), options);
-    refused(result, argument, &["head model", "100 vertices", "99"]);
+    let head = HeadModel::new(parts).unwrap();
+    let result = tiny::model_with(gpu(), &tiny::config(), |options| options.head = Some(head));
+    refused::argument(result, &["head model", "100 vertices", "99"]);
 }

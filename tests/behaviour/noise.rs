@@ -12,10 +12,8 @@ fn noise_of_the_super_resolver() {
             noise,
             ..RenderOptions::default()
         };
-        Picture::of(
-            &avatar.render_with(&tiny::drive(), &options).unwrap(),
-            gpu(),
-        )
+        let frame = avatar.render_with(&tiny::drive(), &options).unwrap();
+        Picture::of(&frame, gpu())
     };
     let stored = with(Noise::Stored);
     assert_eq!(with(Noise::Stored), stored);
@@ -31,20 +29,15 @@ fn noise_of_the_super_resolver() {
     for noise in others {
         let other = with(noise);
         assert!(other.distance(&one) > 1e-3, "{noise:?}");
-        assert_eq!(
-            other.low_res, one.low_res,
-            "only the super-resolver has noise"
-        );
+        // Only the super-resolver has noise.
+        assert_eq!(other.low_res, one.low_res, "{noise:?}");
     }
 
     // Noise is as strong, and as centred, from a seed as it is in the weights.
     let zero = with(Noise::Zero);
     let strength = |picture: &Picture| {
-        let squares = picture
-            .image
-            .iter()
-            .zip(&zero.image)
-            .map(|(a, b)| (a - b).powi(2));
+        let pairs = picture.image.iter().zip(&zero.image);
+        let squares = pairs.map(|(a, b)| (a - b).powi(2));
         (squares.sum::<f32>() / picture.image.len() as f32).sqrt()
     };
     let mean = |picture: &Picture| picture.image.iter().sum::<f32>() / picture.image.len() as f32;

@@ -3,7 +3,7 @@
 use gpavatar::reference::{Tensor, output};
 use gpavatar::{Background, Camera, Drive, Model, RenderOptions};
 
-use crate::common::refused::{argument, refused};
+use crate::common::refused;
 use crate::common::tiny::{self, Picture, gpu, reference_frame};
 use crate::common::{Within, difference};
 
@@ -31,26 +31,20 @@ fn transparent_pictures_have_straight_alpha() {
     let (mut clear, mut solid) = (0, 0);
     for (found, expected) in found.rgba.chunks_exact(4).zip(expected.chunks_exact(4)) {
         let alpha = expected[3];
-        assert!(
-            found[3].abs_diff(alpha) <= 1,
-            "{found:?} instead of {expected:?}"
-        );
+        let close = found[3].abs_diff(alpha) <= 1;
+        assert!(close, "{found:?} instead of {expected:?}");
         // Colours are divided by the rounded alpha.
         let most = 2 + (255 / u16::from(alpha.max(1))).min(253) as u8;
         if alpha > 8 {
-            let close = found
-                .iter()
-                .zip(expected)
-                .all(|(f, e)| f.abs_diff(*e) <= most);
+            let mut pairs = found.iter().zip(expected);
+            let close = pairs.all(|(f, e)| f.abs_diff(*e) <= most);
             assert!(close, "{found:?} instead of {expected:?}");
         }
         clear += u32::from(alpha == 0);
         solid += u32::from(alpha > 128);
     }
-    assert!(
-        clear > 50 && solid > 50,
-        "{clear} clear, {solid} solid pixels"
-    );
+    let both = clear > 50 && solid > 50;
+    assert!(both, "{clear} clear, {solid} solid pixels");
 }
 
 #[test]
@@ -74,15 +68,10 @@ fn depth_runs_from_zero_to_one() {
 fn low_resolution_images_that_do_not_fit() {
     let model = tiny::model();
     let not_finite = pollster::block_on(model.super_resolve(&[f32::NAN; 648]));
-    refused(
+    refused::argument(
         not_finite,
-        argument,
         &["low-resolution image", "finite", "NaN at index 0"],
     );
     let result = pollster::block_on(model.super_resolve(&[0.0; 7]));
-    refused(
-        result,
-        argument,
-        &["low-resolution image", "648 numbers", "7"],
-    );
+    refused::argument(result, &["low-resolution image", "648 numbers", "7"]);
 }

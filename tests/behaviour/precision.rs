@@ -1,6 +1,6 @@
 //! Numeric formats: all of them make avatars that can be saved.
 
-use gpavatar::{Avatar, FloatFormat, Model, ModelOptions, Precision};
+use gpavatar::{Avatar, FloatFormat, Precision};
 
 use crate::common::tiny::{self, Picture, gpu};
 
@@ -25,11 +25,8 @@ fn avatars_of_every_precision_are_saved_and_loaded() {
     let config = tiny::config();
     let mut bytes = Vec::new();
     for precision in [Precision::F32, Precision::Mixed, Precision::F16] {
-        let options = ModelOptions {
-            precision,
-            ..ModelOptions::default()
-        };
-        let model = Model::with_options(gpu(), tiny::weights(&config), options).unwrap();
+        let model = tiny::model_with(gpu(), &config, |options| options.precision = precision);
+        let model = model.unwrap();
         assert_eq!(model.precision(), precision);
         bytes.push(model.device_bytes());
         // One picture is copied into the planes, several are fused into them.
@@ -38,12 +35,8 @@ fn avatars_of_every_precision_are_saved_and_loaded() {
             let avatar = Avatar::from_images(&model, &pictures[..count]).unwrap();
             let file = pollster::block_on(avatar.to_bytes(FloatFormat::F32)).unwrap();
             let loaded = Avatar::from_bytes(&model, file).unwrap();
-            let drive = tiny::drive();
-            assert_eq!(
-                Picture::render(&loaded, &drive),
-                Picture::render(&avatar, &drive),
-                "{precision:?}, {count} pictures"
-            );
+            let [found, expected] = [&loaded, &avatar].map(|a| Picture::render(a, &tiny::drive()));
+            assert_eq!(found, expected, "{precision:?}, {count} pictures");
         }
     }
     assert!(bytes.is_sorted_by(|a, b| a > b), "{bytes:?}");

@@ -16,10 +16,8 @@ use crate::common::{Within, difference};
 #[test]
 fn a_small_trained_networks_sizes() {
     let channels = |widths: &[u32]| -> BTreeMap<u32, u32> {
-        (2..)
-            .map(|log| 1 << log)
-            .zip(widths.iter().copied())
-            .collect()
+        let resolutions = (2..).map(|log| 1 << log);
+        resolutions.zip(widths.iter().copied()).collect()
     };
     let encoder = channels(&[64, 64, 48, 32, 24, 8]);
     let super_resolver = channels(&[48, 48, 48, 32, 24, 12]);

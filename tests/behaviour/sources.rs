@@ -1,8 +1,8 @@
 //! Source pictures, good and bad.
 
-use gpavatar::{Attention, Avatar, Camera, Error, Model, ModelConfig, SourceImage};
+use gpavatar::{Attention, Avatar, Camera, Model, ModelConfig, SourceImage};
 
-use crate::common::refused::{argument, format, refused};
+use crate::common::refused;
 use crate::common::tiny::{self, gpu, largest_difference, planes, reference_planes};
 use crate::common::{Within, difference, golden_path};
 
@@ -51,22 +51,15 @@ fn fusion_does_not_depend_on_the_order_of_sources() {
         };
         difference(&name, &found, &expected).within_range(3e-5, outliers);
         difference(&name, &forth, &back).within_range(3e-5, outliers);
-        let single = of(&sources[..1]);
-        assert!(
-            largest_difference(&single, &found) > 0.01,
-            "the other sources do not count"
-        );
+        let others = largest_difference(&of(&sources[..1]), &found);
+        assert!(others > 0.01, "the other sources do not count");
     }
 }
 
 #[test]
 fn no_sources() {
     let result = Avatar::from_images(&tiny::model(), &[]);
-    refused(
-        result,
-        argument,
-        &["sources", "at least one picture", "none"],
-    );
+    refused::argument(result, &["sources", "at least one picture", "none"]);
 }
 
 #[test]
@@ -75,14 +68,10 @@ fn pictures_without_pixels_or_of_another_size_than_their_data() {
         let size = format!("{width} x {height}");
         let data = vec![0; (width * height * 4) as usize];
         let parts = ["1 to 8192 pixels a side", &size];
-        refused(
-            SourceImage::from_rgba8(width, height, data),
-            argument,
-            &parts,
-        );
+        refused::argument(SourceImage::from_rgba8(width, height, data), &parts);
     }
     let result = SourceImage::from_rgba8(3, 2, vec![0; 23]);
-    refused(result, argument, &["3 x 2 x 4 = 24 bytes", "23 bytes"]);
+    refused::argument(result, &["3 x 2 x 4 = 24 bytes", "23 bytes"]);
 }
 
 #[test]
@@ -98,11 +87,10 @@ fn picture_files_that_are_damaged_or_none() {
         // In the middle of the pixels.
         [&good[..1000], &[0; 500], &good[1500..]].concat(),
     ] {
-        refused(SourceImage::from_bytes(&bytes), format, &["source picture"]);
+        refused::format(SourceImage::from_bytes(&bytes), &["source picture"]);
     }
     let missing = SourceImage::open("no/such/picture.png");
-    let io = |error: &Error| matches!(error, Error::Io { .. });
-    refused(missing, io, &["cannot read no/such/picture.png"]);
+    refused::io(missing, &["cannot read no/such/picture.png"]);
 }
 
 #[test]
@@ -121,6 +109,6 @@ fn pictures_whose_camera_does_not_show_the_head() {
         (not_finite, ["camera focal length", "NaN"]),
     ] {
         let source = tiny::picture(32, 32, 0).tracked(camera);
-        refused(Avatar::from_images(&model, &[source]), argument, &parts);
+        refused::argument(Avatar::from_images(&model, &[source]), &parts);
     }
 }

@@ -1,11 +1,11 @@
 //! Many frames and avatars at a time equal one at a time.
 
 use gpavatar::{
-    Atlas, Avatar, AvatarOptions, Camera, Drive, HeadModel, HeadModelParts, Model, ModelOptions,
-    Noise, RenderOptions, SourceImage, wgpu,
+    Atlas, Avatar, AvatarOptions, Camera, Drive, HeadModel, HeadModelParts, Model, Noise,
+    RenderOptions, SourceImage, wgpu,
 };
 
-use crate::common::refused::{argument, refused};
+use crate::common::refused;
 use crate::common::tiny::{
     self, Picture, SEEDED, drives, gpu, mix, model_with_head, people, planes,
 };
@@ -71,10 +71,8 @@ fn playing_takes_no_more_drives_than_are_in_flight() {
     let drives = drives(3);
     for in_flight in [1, 2, 4] {
         let taken = std::cell::Cell::new(0);
-        let endless = drives
-            .iter()
-            .cycle()
-            .inspect(|_| taken.set(taken.get() + 1));
+        let count = |_: &&Drive| taken.set(taken.get() + 1);
+        let endless = drives.iter().cycle().inspect(count);
         let mut playback = avatar.play(endless).in_flight(in_flight);
         assert_eq!(taken.get(), 0, "nobody has asked for a frame");
         for handed_out in 0..6 {
@@ -129,11 +127,8 @@ fn avatars_built_together_are_those_built_one_by_one() {
     for (i, (avatar, (pictures, options))) in built.iter().zip(&inputs).enumerate() {
         let alone = Avatar::with_options(&model, pictures, options).unwrap();
         assert_eq!(planes(avatar), planes(&alone), "avatar {i}");
-        let drive = tiny::drive();
-        assert_eq!(
-            Picture::render(avatar, &drive),
-            Picture::render(&alone, &drive)
-        );
+        let [found, expected] = [avatar, &alone].map(|a| Picture::render(a, &tiny::drive()));
+        assert_eq!(found, expected);
     }
     assert_ne!(planes(&built[0]), planes(&built[1]));
     assert_ne!(planes(&built[0]), planes(&built[6]));
@@ -149,19 +144,11 @@ fn avatars_built_together_have_shapes_of_their_own() {
         template,
         ..HeadModelParts::default()
     };
-    let options = ModelOptions {
-        head: Some(HeadModel::new(parts).unwrap()),
-        ..ModelOptions::default()
-    };
-    let model = Model::with_options(gpu(), tiny::weights(&tiny::config()), options).unwrap();
+    let head = HeadModel::new(parts).unwrap();
+    let model = tiny::model_with(gpu(), &tiny::config(), |options| options.head = Some(head));
+    let model = model.unwrap();
     let picture = [tiny::picture(32, 32, 0)];
-    let inputs = [vec![], vec![1.0], vec![-1.0]].map(|shape| {
-        let options = AvatarOptions {
-            shape,
-            ..AvatarOptions::default()
-        };
-        (&picture[..], options)
-    });
+    let inputs = [vec![], vec![1.0], vec![-1.0]].map(|shape| (&picture[..], tiny::shaped(shape)));
     let drive = Drive::neutral().camera(Camera::orbit(10.0, 10.0, 25.0));
     let built = Avatar::build_many(&model, &inputs).unwrap();
     let pictures: Vec<_> = built.iter().map(|a| Picture::render(a, &drive)).collect();
@@ -195,28 +182,26 @@ fn one_bad_drive_among_many() {
     ] {
         let mut frames = vec![(&avatar, &nod); 11];
         frames.push(bad);
-        refused(model.render_many(&frames, &options), argument, &parts);
-        refused(atlas.render(&frames, &options), argument, &parts);
+        refused::argument(model.render_many(&frames, &options), &parts);
+        refused::argument(atlas.render(&frames, &options), &parts);
         let mut encoder = gpu().device().create_command_encoder(&Default::default());
         let result = atlas.record(&mut encoder, &frames, &options);
-        refused(result, argument, &parts);
+        refused::argument(result, &parts);
         gpu().queue().submit([encoder.finish()]);
-        assert!(
-            atlas.to_image().unwrap() == before,
-            "something was rendered"
-        );
+        let unchanged = atlas.to_image().unwrap() == before;
+        assert!(unchanged, "something was rendered");
 
         // A sequence is taken one by one: frames before the error are played, later ones are not.
         let mut playback = model.play(frames.into_iter().chain([(&avatar, &good)]));
         for _ in 0..11 {
             playback.next().unwrap().unwrap();
         }
-        refused(playback.next().unwrap(), argument, &parts);
+        refused::argument(playback.next().unwrap(), &parts);
         assert!(playback.next().is_none() && playback.next().is_none());
     }
     let mut playback = other.play([&unknown]);
     let parts = ["drive of frame 0", "explicit points"];
-    refused(playback.next().unwrap(), argument, &parts);
+    refused::argument(playback.next().unwrap(), &parts);
     assert!(playback.next().is_none());
 }
 
@@ -228,10 +213,7 @@ fn one_bad_picture_among_those_of_many_avatars() {
         tiny::picture(32, 32, 0),
         tiny::picture(32, 32, 0).tracked(Camera::orbit(12.0, 0.0, 90.0)),
     ];
-    let shaped = |shape: &[f32]| AvatarOptions {
-        shape: shape.to_vec(),
-        ..AvatarOptions::default()
-    };
+    let shaped = |shape: &[f32]| tiny::shaped(shape);
     let built = |bad: &[SourceImage], options: AvatarOptions| {
         let mut avatars = vec![(&good[..], shaped(&[0.5, 1.0])); 9];
         avatars.push((bad, options));
@@ -239,14 +221,14 @@ fn one_bad_picture_among_those_of_many_avatars() {
     };
     assert_eq!(built(&good, shaped(&[])).unwrap().len(), 10);
     let parts = ["sources of avatar 9", "at least one picture"];
-    refused(built(&[], shaped(&[])), argument, &parts);
+    refused::argument(built(&[], shaped(&[])), &parts);
     let parts = ["camera of the source picture of avatar 9", "quadrilateral"];
-    refused(built(&edge_on, shaped(&[])), argument, &parts);
+    refused::argument(built(&edge_on, shaped(&[])), &parts);
     let parts = ["shape of avatar 9", "2 coefficients or none", "1"];
-    refused(built(&good, shaped(&[0.5])), argument, &parts);
+    refused::argument(built(&good, shaped(&[0.5])), &parts);
     let parts = ["shape of avatar 9", "finite", "NaN"];
-    refused(built(&good, shaped(&[f32::NAN, 0.0])), argument, &parts);
+    refused::argument(built(&good, shaped(&[f32::NAN, 0.0])), &parts);
     let without = [(&good[..], shaped(&[0.5]))];
     let result = Avatar::build_many(&tiny::model(), &without);
-    refused(result, argument, &["shape of avatar 0", "no head model"]);
+    refused::argument(result, &["shape of avatar 0", "no head model"]);
 }

@@ -30,14 +30,8 @@ fn a_camera_facing_away_or_past_the_head_sees_nothing() {
         let frame = avatar.render_with(&drive, &options).unwrap();
         let picture = Picture::of(&frame, gpu());
         assert!(picture.rgba.iter().all(|v| *v == 0), "{camera:?}");
-        assert!(
-            picture
-                .low_res
-                .iter()
-                .chain(&picture.depth)
-                .all(|v| *v == 0.0),
-            "{camera:?}"
-        );
+        let mut values = picture.low_res.iter().chain(&picture.depth);
+        assert!(values.all(|v| *v == 0.0), "{camera:?}");
         // The super-resolver's picture of an empty image.
         let nothing = vec![0.0; picture.low_res.len()];
         let nothing = pollster::block_on(avatar.model().super_resolve(&nothing)).unwrap();
@@ -85,15 +79,12 @@ fn points_exactly_on_samples() {
         let depths = rays::coarse_depths(&rays, config.coarse_samples as usize);
         let positions = rays::positions(&rays, &depths);
         let samples = config.coarse_samples as usize;
-        let middle = (side * side / 2) * samples..;
+        let middle = (side * side / 2) * samples;
+        let ray = &positions[middle..][..samples];
         let mut points = tiny::points(config.points);
         // Several points on one sample, and one on each of the others of the middle ray.
-        points[3] = positions[middle.start + 2].to_array();
-        for (point, at) in points
-            .iter_mut()
-            .zip(&positions[middle.clone()])
-            .take(samples)
-        {
+        points[3] = ray[2].to_array();
+        for (point, at) in points.iter_mut().zip(ray) {
             assert_eq!((at.x, at.y, (at.z * 16.0).fract()), (0.0, 0.0, 0.0));
             *point = at.to_array();
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use gpavatar::{Error, FloatFormat, Model, TensorWriter, Weights};
+use gpavatar::{FloatFormat, Model, TensorWriter, Weights};
 
-use crate::common::refused::{format, refused, tensors};
+use crate::common::refused;
 use crate::common::tiny::{self, Picture, gpu, weights_file};
 
 #[test]
@@ -52,7 +52,7 @@ fn weights_with_tensors_that_do_not_fit() {
             "infinity at element 23",
         ),
     ] {
-        let message = refused(Weights::from_bytes(bytes), tensors, &parts);
+        let message = refused::tensors(Weights::from_bytes(bytes), &parts);
         assert!(message.contains(found), "no {found:?} in: {message}");
     }
     let extra = floats("nerf_mlp.surprise", vec![1.0]);
@@ -60,7 +60,7 @@ fn weights_with_tensors_that_do_not_fit() {
         "nerf_mlp.surprise",
         "expected no such tensor, found shape [1]",
     ];
-    refused(Weights::from_bytes(extra), tensors, &parts);
+    refused::tensors(Weights::from_bytes(extra), &parts);
 }
 
 #[test]
@@ -69,17 +69,10 @@ fn weights_files_that_are_cut_or_lie() {
     assert!(Weights::from_bytes(good.clone()).is_ok());
     let name = "weights in memory";
     for length in [0, 7, 8, 100, good.len() / 2, good.len() - 1] {
-        refused(
-            Weights::from_bytes(good[..length].to_vec()),
-            format,
-            &[name, "safetensors file"],
-        );
+        let result = Weights::from_bytes(good[..length].to_vec());
+        refused::format(result, &[name, "safetensors file"]);
     }
-    refused(
-        Weights::from_bytes([&good[..], &[0]].concat()),
-        format,
-        &[name],
-    );
+    refused::format(Weights::from_bytes([&good[..], &[0]].concat()), &[name]);
 
     let header_length = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
     let (header, data) = good[8..].split_at(header_length);
@@ -101,23 +94,12 @@ fn weights_files_that_are_cut_or_lie() {
     ];
     for bytes in lies {
         assert_ne!(bytes, good);
-        refused(
-            Weights::from_bytes(bytes),
-            format,
-            &[name, "safetensors file"],
-        );
+        refused::format(Weights::from_bytes(bytes), &[name, "safetensors file"]);
     }
     let unconfigured = TensorWriter::new(BTreeMap::new()).into_bytes().unwrap();
-    refused(
-        Weights::from_bytes(unconfigured),
-        format,
-        &[name, "no entry \"config\""],
-    );
+    let result = Weights::from_bytes(unconfigured);
+    refused::format(result, &[name, "no entry \"config\""]);
     let other = weights_file(|writer| writer.metadata("config", "{\"neighbours\": 9}"));
-    let config = |error: &Error| matches!(error, Error::Config { .. });
-    refused(
-        Weights::from_bytes(other),
-        config,
-        &["neighbours: expected 1..=8, found 9"],
-    );
+    let result = Weights::from_bytes(other);
+    refused::config(result, &["neighbours: expected 1..=8, found 9"]);
 }

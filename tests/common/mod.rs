@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glam::Vec3;
-use gpavatar::reference::Tensor;
 use gpavatar::reference::golden::{Case, Difference};
 use gpavatar::reference::pipeline::prepare;
-use gpavatar::{Camera, TensorFile, wgpu};
+use gpavatar::reference::{Tensor, head};
+use gpavatar::{Camera, Gpu, Result, ShaderChecks, TensorFile, wgpu};
 
 /// A file of `tests/golden`.
 pub fn golden_path(name: &str) -> PathBuf {
@@ -51,53 +51,75 @@ pub fn difference(name: &str, found: &[f32], expected: &[f32]) -> Difference {
 
 /// Fails where a difference is too large.
 pub trait Within {
-    /// Every element has to be within `tolerance`.
-    fn all_within(&self, tolerance: f32) -> &Self;
-    /// Every element has to be within `tolerance` times the golden range.
-    fn all_within_range(&self, tolerance: f32) -> &Self;
-    /// All but a share of the elements, the worst, have to be within `tolerance`. Prints how far they
-    /// are (`--nocapture` shows it).
-    fn within(&self, tolerance: f32, outliers: f32) -> &Self;
-    /// All but a share of the elements have to be within `tolerance` times the golden range.
-    fn within_range(&self, tolerance: f32, outliers: f32) -> &Self;
-}
+    fn difference(&self) -> &Difference;
 
-impl Within for Difference {
+    /// Every element has to be within `tolerance`.
     #[track_caller]
     fn all_within(&self, tolerance: f32) -> &Self {
         self.within(tolerance, 0.0)
     }
 
+    /// Every element has to be within `tolerance` times the golden range.
     #[track_caller]
     fn all_within_range(&self, tolerance: f32) -> &Self {
-        self.within(tolerance * self.range(), 0.0)
+        self.within_range(tolerance, 0.0)
     }
 
+    /// All but a share of the elements have to be within `tolerance` times the golden range.
+    #[track_caller]
+    fn within_range(&self, tolerance: f32, outliers: f32) -> &Self {
+        self.within(tolerance * self.difference().range(), outliers)
+    }
+
+    /// All but a share of the elements, the worst, have to be within `tolerance`. Prints how far they
+    /// are (`--nocapture` shows it).
     #[track_caller]
     fn within(&self, tolerance: f32, outliers: f32) -> &Self {
+        let it = self.difference();
         println!(
             "{:24} max {:.1e}  99.9 % {:.1e}  mean {:.1e}  PSNR {:.0} dB  range {:.3}",
-            self.name(),
-            self.max(),
-            self.beyond(0.001),
-            self.mean(),
-            self.psnr(),
-            self.range(),
+            it.name(),
+            it.max(),
+            it.beyond(0.001),
+            it.mean(),
+            it.psnr(),
+            it.range(),
         );
-        let found = self.beyond(outliers);
+        let (name, found) = (it.name(), it.beyond(outliers));
         assert!(
             found <= tolerance,
-            "{}: expected a difference of at most {tolerance:e} for all but {outliers} of the \
+            "{name}: expected a difference of at most {tolerance:e} for all but {outliers} of the \
              elements, found {found:e}",
-            self.name(),
         );
         self
     }
+}
 
-    #[track_caller]
-    fn within_range(&self, tolerance: f32, outliers: f32) -> &Self {
-        self.within(tolerance * self.range(), outliers)
+impl Within for Difference {
+    fn difference(&self) -> &Difference {
+        self
     }
+}
+
+/// The points of FLAME's tensors in `golden`, computed by the reference. The pose is the global
+/// rotation and the jaw's.
+pub fn flame_points(golden: &TensorFile, coefficients: &[f32], pose: &[Vec3]) -> Vec<Vec3> {
+    let f32 = |name: &str| golden.f32(name).unwrap();
+    let parents = golden.i64("parents").unwrap();
+    let parents: Vec<i32> = parents.iter().map(|parent| *parent as i32).collect();
+    let template = vectors(&f32("v_template"));
+    let vertices = head::blend_shapes(&template, &f32("shapedirs"), coefficients);
+    let joints = head::joints(&f32("J_regressor"), &vertices);
+    let pose = [pose[0], Vec3::ZERO, pose[1], Vec3::ZERO, Vec3::ZERO];
+    let rotations = pose.map(head::rodrigues);
+    head::skin(
+        &vertices,
+        &f32("posedirs"),
+        &head::pose_feature(&rotations),
+        &f32("lbs_weights"),
+        &head::joint_motions(&joints, &parents, &rotations),
+        golden.metadata()["scale"].parse().unwrap(),
+    )
 }
 
 pub fn vectors(flat: &[f32]) -> Vec<Vec3> {
@@ -114,7 +136,7 @@ pub fn camera(transform: &[f32]) -> Camera {
 }
 
 /// A device with these limits that belongs to a host application.
-pub fn host_device(limits: wgpu::Limits) -> (wgpu::Adapter, wgpu::Device, wgpu::Queue) {
+pub fn host_gpu(limits: wgpu::Limits, shaders: ShaderChecks) -> Result<Gpu> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
     let descriptor = wgpu::DeviceDescriptor {
@@ -123,5 +145,5 @@ pub fn host_device(limits: wgpu::Limits) -> (wgpu::Adapter, wgpu::Device, wgpu::
     };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     device.on_uncaptured_error(Arc::new(|error| panic!("on the host's device: {error}")));
-    (adapter, device, queue)
+    Gpu::from_device(&adapter, device, queue, shaders)
 }

@@ -1,12 +1,24 @@
-//! Errors and their messages.
+//! Errors and their messages. Each function checks that a result is an error of one kind whose
+//! message contains all `parts`, and returns the message.
 
 use std::fmt::Debug;
 
 use gpavatar::{Error, Result};
 
-/// The error's message, which must contain all `parts`.
+macro_rules! kinds {
+    ($($name:ident $kind:ident)*) => {$(
+        #[track_caller]
+        pub fn $name<T: Debug>(result: Result<T>, parts: &[&str]) -> String {
+            refused(result, |error| matches!(error, Error::$kind { .. }), parts)
+        }
+    )*};
+}
+
+kinds! { argument Argument config Config format Format gpu Gpu io Io limit Limit
+no_adapter NoAdapter tensors Tensors }
+
 #[track_caller]
-pub fn refused<T: Debug>(result: Result<T>, kind: fn(&Error) -> bool, parts: &[&str]) -> String {
+fn refused<T: Debug>(result: Result<T>, kind: fn(&Error) -> bool, parts: &[&str]) -> String {
     let error = result.expect_err("should have been refused");
     let message = error.to_string();
     assert!(kind(&error), "another kind of error: {error:?}");
@@ -14,20 +26,4 @@ pub fn refused<T: Debug>(result: Result<T>, kind: fn(&Error) -> bool, parts: &[&
         assert!(message.contains(part), "no {part:?} in: {message}");
     }
     message
-}
-
-pub fn argument(error: &Error) -> bool {
-    matches!(error, Error::Argument { .. })
-}
-
-pub fn format(error: &Error) -> bool {
-    matches!(error, Error::Format { .. })
-}
-
-pub fn tensors(error: &Error) -> bool {
-    matches!(error, Error::Tensors { .. })
-}
-
-pub fn limit(error: &Error) -> bool {
-    matches!(error, Error::Limit { .. })
 }

@@ -6,9 +6,9 @@ use glam::Vec3;
 use gpavatar::reference::pipeline::{Rendering, build, prepare, render};
 use gpavatar::reference::{Tensor, style_unet};
 use gpavatar::{
-    Avatar, Background, Camera, Drive, FloatFormat, Frame, Gpu, GpuOptions, HeadModel,
-    HeadModelParts, Model, ModelConfig, ModelOptions, Noise, PointWeighting, RenderOptions,
-    SourceImage, SyntheticRules, TensorWriter, Weights,
+    Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Frame, Gpu, GpuOptions,
+    HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise, PointWeighting,
+    RenderOptions, Result, SourceImage, SyntheticRules, TensorWriter, Weights,
 };
 
 /// A device of its own, as the environment chooses it.
@@ -16,15 +16,19 @@ pub fn open() -> Gpu {
     Gpu::with_options(&GpuOptions::from_env().unwrap()).unwrap()
 }
 
-/// The adapter at hand, shared by all tests of a process so that kernels are compiled once. New
-/// buffers are filled with NaN to expose reads of uninitialised memory.
+/// A device of its own with other options. New buffers are filled with NaN to expose reads of
+/// uninitialised memory.
+pub fn gpu_with(change: impl FnOnce(&mut GpuOptions)) -> Result<Gpu> {
+    let mut options = GpuOptions::from_env()?;
+    options.poison = true;
+    change(&mut options);
+    Gpu::with_options(&options)
+}
+
+/// The adapter at hand, shared by all tests of a process so that kernels are compiled once.
 pub fn gpu() -> &'static Gpu {
     static GPU: LazyLock<Gpu> = LazyLock::new(|| {
-        let options = GpuOptions {
-            poison: true,
-            ..GpuOptions::from_env().unwrap()
-        };
-        let gpu = Gpu::with_options(&options).unwrap();
+        let gpu = gpu_with(|_| {}).unwrap();
         println!("{}", gpu.description());
         gpu
     });
@@ -183,11 +187,26 @@ pub fn head() -> HeadModel {
 }
 
 pub fn model_with_head() -> Model {
-    let options = ModelOptions {
-        head: Some(head()),
-        ..ModelOptions::default()
-    };
-    Model::with_options(gpu(), weights(&config()), options).unwrap()
+    model_with(gpu(), &config(), |options| options.head = Some(head())).unwrap()
+}
+
+/// A model of these sizes with other options.
+pub fn model_with(
+    gpu: &Gpu,
+    config: &ModelConfig,
+    change: impl FnOnce(&mut ModelOptions),
+) -> Result<Model> {
+    let mut options = ModelOptions::default();
+    change(&mut options);
+    Model::with_options(gpu, weights(config), options)
+}
+
+/// The options of a person with this identity.
+pub fn shaped(shape: impl Into<Vec<f32>>) -> AvatarOptions {
+    AvatarOptions {
+        shape: shape.into(),
+        ..AvatarOptions::default()
+    }
 }
 
 /// A weights file of the tiny network, after `change`.

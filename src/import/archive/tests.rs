@@ -30,11 +30,8 @@ pub fn rewritten(archive: &[u8], change: impl Fn(&str, &mut Vec<u8>)) -> Vec<u8>
             (name, content)
         })
         .collect();
-    let files: Vec<_> = files
-        .iter()
-        .map(|(name, content)| (*name, &**content))
-        .collect();
-    stored(&files)
+    let files = files.iter().map(|(name, content)| (*name, &**content));
+    stored(&files.collect::<Vec<_>>())
 }
 
 #[test]
@@ -47,14 +44,8 @@ fn entries_are_read_however_they_are_stored() {
         assert!(archive.entry("b").is_err());
         let entry = archive.entry("a").unwrap();
         assert_eq!(entry.content(&bytes).unwrap(), content);
-        assert!(
-            archive
-                .entry("empty")
-                .unwrap()
-                .content(&bytes)
-                .unwrap()
-                .is_empty()
-        );
+        let empty = archive.entry("empty").unwrap();
+        assert!(empty.content(&bytes).unwrap().is_empty());
         let borrowed = entry.stored(&bytes);
         match method {
             CompressionMethod::Stored => assert_eq!(borrowed.unwrap(), content),

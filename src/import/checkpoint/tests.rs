@@ -19,24 +19,16 @@ fn patched(checkpoint: &[u8], patches: &[(&[u8], &[u8])]) -> Vec<u8> {
 
 #[track_caller]
 fn problems(bytes: Vec<u8>) -> Vec<String> {
-    match Checkpoint::from_bytes("test", bytes) {
-        Err(Error::Tensors { problems, .. }) => problems,
-        other => panic!("expected Error::Tensors, found {other:?}"),
-    }
+    crate::weights::tests::problems(Checkpoint::from_bytes("test", bytes))
 }
 
 #[test]
 fn missing_and_unknown_tensors_are_listed_at_once() {
-    let bytes = patched(
-        NESTED,
-        &[
-            (
-                b"up_renderer.final_conv.bias",
-                b"up_renderer.final_conv.bios",
-            ),
-            (b"point_layers.0.bias", b"point_layers.9.bias"),
-        ],
-    );
+    let misspelt: &[(&[u8], &[u8])] = &[
+        (b"renderer.final_conv.bias", b"renderer.final_conv.bios"),
+        (b"point_layers.0.bias", b"point_layers.9.bias"),
+    ];
+    let bytes = patched(NESTED, misspelt);
     assert_eq!(
         problems(bytes),
         [
@@ -48,10 +40,8 @@ fn missing_and_unknown_tensors_are_listed_at_once() {
         ]
     );
     // Tensors that nothing reads may be missing, and tensors of no part of the model may exist.
-    let bytes = patched(
-        NESTED,
-        &[(b"up_renderer.toRGB.0.bias", b"other_parts.toRGB.0.bias")],
-    );
+    let other: (&[u8], &[u8]) = (b"up_renderer.toRGB.0.bias", b"other_parts.toRGB.0.bias");
+    let bytes = patched(NESTED, &[other]);
     let checkpoint = Checkpoint::from_bytes("test", bytes).unwrap();
     assert_eq!(checkpoint.ignored()[0], "other_parts.toRGB.0.bias");
 }
@@ -59,14 +49,12 @@ fn missing_and_unknown_tensors_are_listed_at_once() {
 #[test]
 fn misshapen_tensors_are_listed() {
     // Two names of equal length whose tensors differ in length.
-    let swapped = patched(
-        VIEWS,
-        &[
-            (b"nerf_mlp.rgb_layers.0.bias", b"nerf_mlp.rgb_layers.X.bias"),
-            (b"nerf_mlp.rgb_layers.2.bias", b"nerf_mlp.rgb_layers.0.bias"),
-            (b"nerf_mlp.rgb_layers.X.bias", b"nerf_mlp.rgb_layers.2.bias"),
-        ],
-    );
+    let swap: &[(&[u8], &[u8])] = &[
+        (b"nerf_mlp.rgb_layers.0.bias", b"nerf_mlp.rgb_layers.X.bias"),
+        (b"nerf_mlp.rgb_layers.2.bias", b"nerf_mlp.rgb_layers.0.bias"),
+        (b"nerf_mlp.rgb_layers.X.bias", b"nerf_mlp.rgb_layers.2.bias"),
+    ];
+    let swapped = patched(VIEWS, swap);
     assert_eq!(
         problems(swapped),
         [
@@ -85,10 +73,8 @@ fn tensors_that_are_not_in_the_file_as_a_whole_are_listed() {
     });
     let shortened = problems(shortened);
     assert_eq!(shortened.len(), 1);
-    assert!(
-        shortened[0].contains("bytes do not hold elements F32"),
-        "{shortened:?}"
-    );
+    let reason = "bytes do not hold elements F32";
+    assert!(shortened[0].contains(reason), "{shortened:?}");
 
     let renamed = patched(NESTED, &[(b"_rebuild_parameter", b"_rebuild_somethin\x67")]);
     assert_eq!(
@@ -103,10 +89,8 @@ fn a_tensor_under_two_names_is_refused() {
     // With and without the wrapper's prefix. Each name is preceded by its length.
     let first = b"\x21\0\0\0module.attn_module.to_q_.0.weight";
     let doubled = patched(NESTED, &[(first, b"\x1A\0\0\0attn_module.to_k_.0.weight")]);
-    assert_eq!(
-        problems(doubled),
-        ["attn_module.to_k_.0.weight: expected one tensor, found two"]
-    );
+    let expected = "attn_module.to_k_.0.weight: expected one tensor, found two";
+    assert_eq!(problems(doubled), [expected]);
 }
 
 #[test]
@@ -117,17 +101,10 @@ fn values_that_are_not_finite_are_refused() {
         }
     });
     let checkpoint = Checkpoint::from_bytes("test", infinite).unwrap();
-    let error = checkpoint
-        .writer(FloatFormat::F32)
-        .unwrap()
-        .into_bytes()
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("expected finite values, found inf at"),
-        "{error}"
-    );
+    let writer = checkpoint.writer(FloatFormat::F32).unwrap();
+    let error = writer.into_bytes().unwrap_err().to_string();
+    let reason = "expected finite values, found inf at";
+    assert!(error.contains(reason), "{error}");
 }
 
 #[test]

@@ -17,10 +17,8 @@ fn flame_columns_are_chosen_by_metadata_or_count() {
     };
     assert_eq!(columns_of(400, &[]).unwrap(), (0..100, 300..350));
     assert_eq!(columns_of(150, &[]).unwrap(), (0..100, 100..150));
-    assert_eq!(
-        columns_of(150, &[("n_shape", "120")]).unwrap(),
-        (0..100, 120..150)
-    );
+    let told = columns_of(150, &[("n_shape", "120")]).unwrap();
+    assert_eq!(told, (0..100, 120..150));
     let both = [("n_shape", "20"), ("n_expression", "30")];
     assert_eq!(columns_of(60, &both).unwrap(), (0..20, 20..50));
     for (count, metadata) in [
@@ -100,9 +98,8 @@ fn a_flame_file_without_vertices_is_refused_whatever_else_it_claims() {
 #[test]
 fn a_head_model_file_is_not_mistaken_for_a_flame_file() {
     let mut writer = TensorWriter::new(BTreeMap::new());
-    writer.floats("v_template", &[1, 3], FloatFormat::F32, || {
-        Ok(vec![0.0; 3].into())
-    });
+    let vertex = || Ok(vec![0.0; 3].into());
+    writer.floats("v_template", &[1, 3], FloatFormat::F32, vertex);
     let error = HeadModel::from_safetensors(writer.into_bytes().unwrap()).unwrap_err();
     assert!(error.to_string().contains("import::head_model"), "{error}");
 }

@@ -20,10 +20,8 @@ fn frames_may_share_values_but_not_without_limit() {
     assert_eq!(frames.len(), 2);
     assert_eq!(frames[1].expression, [1.0; 50]);
     let error = tracked(&video(1000, 1000)).unwrap_err();
-    assert!(
-        error.contains("more values than the file has bytes"),
-        "{error}"
-    );
+    let reason = "more values than the file has bytes";
+    assert!(error.contains(reason), "{error}");
 }
 
 #[test]

@@ -8,21 +8,17 @@ fn file(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
 
 #[test]
 fn npy_files_of_every_version_and_order_are_read() {
-    let data = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]
-        .map(f32::to_be_bytes)
-        .concat();
+    let data = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].map(f32::to_be_bytes);
+    let data = data.as_flattened();
     for version in 1..=3 {
         let header = "{'descr': '>f4', 'fortran_order': True, 'shape': (2L, 3L), }   \n";
-        let bytes = file(version, header, &data);
+        let bytes = file(version, header, data);
         let array = npy(&bytes).unwrap();
         assert_eq!(array.shape(), [2, 3]);
         assert_eq!(array.f32().unwrap(), [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
     }
-    let bytes = file(
-        1,
-        "{'shape': (), 'fortran_order': False, 'descr': '|u1'}",
-        &[7],
-    );
+    let header = "{'shape': (), 'fortran_order': False, 'descr': '|u1'}";
+    let bytes = file(1, header, &[7]);
     assert_eq!(npy(&bytes).unwrap().i64(), Ok(vec![7]));
 }
 
@@ -52,10 +48,7 @@ fn npy_files_that_lie_are_refused() {
 }
 
 fn integers(values: &[i64]) -> Array<'static> {
-    let bytes: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     let layout = StridedLayout::dense(Dtype::I64, vec![values.len()], false).unwrap();
     Array::new(layout, bytes.into()).unwrap()
 }
@@ -83,9 +76,7 @@ fn sparse_matrices_unfold_by_columns_and_by_rows() {
         (&[1 << 20, 2], &[0, 2, 1, 1], &[0, 4]),
         (&[6], &[0, 2, 1, 1], &[0, 4]),
     ] {
-        assert!(
-            unfolded(shape, false, indices, indptr).is_err(),
-            "{shape:?} {indices:?}"
-        );
+        let result = unfolded(shape, false, indices, indptr);
+        assert!(result.is_err(), "{shape:?} {indices:?}");
     }
 }

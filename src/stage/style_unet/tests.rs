@@ -63,8 +63,6 @@ fn the_stage_plans_what_the_twin_computes() {
     ] {
         let shape = [size as usize, size as usize, network.in_channels as usize];
         let picture = random_map(8, network.prefix, shape);
-        let (input, output) = (network.input as usize, network.output as usize);
-        let prefix = network.prefix;
         let runs = [
             (twin::Noise::Stored, Formats::F32),
             (twin::Noise::Zero, Formats::F32),
@@ -73,8 +71,7 @@ fn the_stage_plans_what_the_twin_computes() {
             (twin::Noise::Stored, Precision::F16.super_resolver()),
         ];
         for (noise, formats) in runs {
-            let expected =
-                twin::style_unet(&weights, prefix, &picture, input, output, noise).unwrap();
+            let expected = twin::style_unet(&weights, &network, &picture, noise).unwrap();
             let gain = if let twin::Noise::Stored = noise {
                 1.0
             } else {
@@ -103,7 +100,7 @@ fn the_stage_plans_what_the_twin_computes() {
                     (_, Format::F32) => 1e-3,
                     _ => 3e-2,
                 };
-                assert_close(prefix, &values, &expected.data, |_| tolerance);
+                assert_close(network.prefix, &values, &expected.data, |_| tolerance);
             }
         }
     }

@@ -35,8 +35,9 @@ fn assert_within(found: &[(f64, f64)], expected: &[f64]) {
     for (i, ((found, bound), expected)) in found.iter().zip(expected).enumerate() {
         // The sums themselves, in 64 bits, are good to 2^-29 of the bound.
         let bound = bound * (1.0 + f64::powi(2.0, -20));
+        let close = (found - expected).abs() <= bound;
         assert!(
-            (found - expected).abs() <= bound,
+            close,
             "output {i}: expected {expected} ± {bound:e}, found {found}"
         );
     }
@@ -84,13 +85,11 @@ fn vertex_table_and_offset_layer_are_the_first_point_layer() {
     let harmonics = random("harmonics", ModelConfig::HARMONICS as usize);
 
     let layer = Linear::read(&weights, "nerf_mlp.points_querier.point_layers.0").unwrap();
-    let features = weights
-        .f32("nerf_mlp.points_querier.points_feature.weight")
-        .unwrap();
+    let features = weights.f32("nerf_mlp.points_querier.points_feature.weight");
+    let features = features.unwrap();
     let features = features.chunks_exact(config.point_feature as usize);
-    let table = folded
-        .vertex_table
-        .chunks_exact(config.point_hidden as usize);
+    let hidden = config.point_hidden as usize;
+    let table = folded.vertex_table.chunks_exact(hidden);
     assert_eq!(table.len(), config.points as usize);
     for (feature, table) in features.zip(table) {
         let feature = feature.iter().copied().map(f64::from);
@@ -112,10 +111,8 @@ fn other_layers_stay_as_they_are() {
         ("feature_layers.2", &folded.feature_1),
         ("rgb_layers.2", &folded.rgb_1),
     ] {
-        assert_eq!(
-            layer,
-            &Linear::read(&weights, &format!("nerf_mlp.{name}")).unwrap()
-        );
+        let expected = Linear::read(&weights, &format!("nerf_mlp.{name}")).unwrap();
+        assert_eq!(*layer, expected);
     }
 }
 
@@ -144,9 +141,7 @@ fn squared_sums_demodulate_without_touching_the_weights() {
 fn squared_sums_want_a_modulated_convolution() {
     let weights = tiny_weights();
     for name in ["style_tplane.final_conv.weight", "no such tensor"] {
-        assert!(matches!(
-            squared_sums(&weights, name),
-            Err(Error::Tensors { .. })
-        ));
+        let error = squared_sums(&weights, name).unwrap_err();
+        assert!(matches!(error, Error::Tensors { .. }), "{error}");
     }
 }

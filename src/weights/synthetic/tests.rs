@@ -5,10 +5,8 @@ fn rules_are_read_to_the_last_field() {
     let header = "name\tshape\tscale\toffset";
     let parse = |lines: &str| SyntheticRules::parse(&format!("{header}\n{lines}"));
     let rules = parse("a\t2x3\t0.5\t1.0\nb\t4\t0.0\t-2.5\n").unwrap();
-    assert_eq!(
-        rules.shapes().collect::<Vec<_>>(),
-        [("a", [2, 3].as_slice()), ("b", &[4])]
-    );
+    let shapes: Vec<_> = rules.shapes().collect();
+    assert_eq!(shapes, [("a", [2, 3].as_slice()), ("b", &[4])]);
     assert_eq!(rules.get("b").unwrap().values(1, "b"), [-2.5; 4]);
     let a = rules.get("a").unwrap().values(1, "a");
     assert_eq!(a.len(), 6);
@@ -26,11 +24,8 @@ fn rules_are_read_to_the_last_field() {
         "\n",
     ] {
         let error = parse(wrong).unwrap_err().to_string();
-        let line = 1 + wrong.lines().count();
-        assert!(
-            error.contains(&format!("line {line}:")),
-            "{wrong:?}: {error}"
-        );
+        let line = format!("line {}:", 1 + wrong.lines().count());
+        assert!(error.contains(&line), "{wrong:?}: {error}");
     }
 }
 
