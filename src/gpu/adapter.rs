@@ -38,11 +38,8 @@ pub(super) async fn choose_adapter(_: &GpuOptions) -> Result<wgpu::Adapter> {
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter> {
-    let name = options
-        .adapter
-        .as_deref()
-        .unwrap_or_default()
-        .to_lowercase();
+    let name = options.adapter.as_deref().unwrap_or_default();
+    let name = name.to_lowercase();
     let mut best: Option<wgpu::Adapter> = None;
     for backends in [wgpu::Backends::PRIMARY, wgpu::Backends::GL] {
         let found = adapters(options.backends & backends).await;
@@ -51,10 +48,8 @@ pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter
             found.contains(&name)
         };
         // The first of equal adapters wins: primary backends before GL.
-        best = best
-            .into_iter()
-            .chain(found.into_iter().filter(named))
-            .min_by_key(rank);
+        let candidates = best.into_iter().chain(found.into_iter().filter(named));
+        best = candidates.min_by_key(rank);
         // GL is opened only if no other backend has a matching GPU.
         if best.as_ref().is_some_and(|best| rank(best) < SOFTWARE) {
             break;
@@ -86,32 +81,23 @@ async fn no_adapter(options: &GpuOptions) -> Error {
     let mut reason = if options.backends == wgpu::Backends::all() {
         "none on any backend".to_string()
     } else {
-        let names: Vec<_> = options
-            .backends
-            .iter_names()
-            .map(|(name, _)| name)
-            .collect();
+        let names = options.backends.iter_names();
+        let names: Vec<_> = names.map(|(name, _)| name).collect();
         format!("none on {}", names.join(", "))
     };
     if let Some(name) = &options.adapter {
         reason.push_str(&format!(" whose name contains {name:?}"));
     }
-    let found: Vec<_> = adapters(wgpu::Backends::all())
-        .await
-        .iter()
-        .map(|adapter| {
-            let info = adapter.get_info();
-            format!("{} ({})", info.name, info.backend)
-        })
-        .collect();
-    Error::NoAdapter {
-        reason,
-        found: if found.is_empty() {
-            "none".into()
-        } else {
-            found.join(", ")
-        },
+    let mut found = Vec::new();
+    for adapter in adapters(wgpu::Backends::all()).await {
+        let info = adapter.get_info();
+        found.push(format!("{} ({})", info.name, info.backend));
     }
+    if found.is_empty() {
+        found.push("none".into());
+    }
+    let found = found.join(", ");
+    Error::NoAdapter { reason, found }
 }
 
 #[cfg(not(target_arch = "wasm32"))]

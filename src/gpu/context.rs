@@ -1,7 +1,7 @@
 //! The device that everything runs on.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{choose_adapter, matrix_size};
 use super::kernel::{Kernel, KernelKey, KernelSource, kernels};
@@ -99,23 +99,19 @@ impl Gpu {
             })?;
         let gpu = Self::build(&adapter, device, queue, options)?;
         let failure = gpu.inner.failure.clone();
-        gpu.inner
-            .device
-            .on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-                note_failure(&failure, error.to_string(), false);
-            }));
+        let device = gpu.device();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            note_failure(&failure, error.to_string(), false);
+        }));
         let failure = gpu.inner.failure.clone();
-        gpu.inner
-            .device
-            .set_device_lost_callback(move |reason, message| {
-                // Dropping the device is not a failure natively. A browser destroys devices of its
-                // own accord.
-                let dropped = cfg!(not(target_arch = "wasm32"))
-                    && reason == wgpu::DeviceLostReason::Destroyed;
-                if !dropped {
-                    note_failure(&failure, format!("device lost: {message}"), true);
-                }
-            });
+        device.set_device_lost_callback(move |reason, message| {
+            // Dropping the device is not a failure natively. A browser destroys devices of its
+            // own accord.
+            let native = cfg!(not(target_arch = "wasm32"));
+            if !(native && reason == wgpu::DeviceLostReason::Destroyed) {
+                note_failure(&failure, format!("device lost: {message}"), true);
+            }
+        });
         Ok(gpu)
     }
 
@@ -148,19 +144,16 @@ impl Gpu {
         options: &GpuOptions,
     ) -> Result<Self> {
         let limits = device.limits();
-        let mut portable = kernels::ALL
-            .iter()
-            .filter(|kernel| kernel.features().is_empty());
-        portable.try_for_each(|kernel| kernel.check(&limits))?;
+        for kernel in kernels::ALL.iter().filter(|k| k.features().is_empty()) {
+            kernel.check(&limits)?;
+        }
         let info = adapter.get_info();
         let kind = options.kernels.unwrap_or(match info.device_type {
             wgpu::DeviceType::Cpu => AdapterKind::Cpu,
             _ => AdapterKind::Gpu,
         });
-        let matrices = matrix_size(adapter).filter(|_| {
-            let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            device.features().contains(feature)
-        });
+        let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let matrices = matrix_size(adapter).filter(|_| device.features().contains(feature));
         let inner = Inner {
             kind,
             matrices,
@@ -205,15 +198,18 @@ impl Gpu {
     /// Adapter, backend, driver and shader mode in one line.
     #[must_use]
     pub fn description(&self) -> String {
-        let info = &self.inner.info;
         let shaders = match self.inner.shaders {
             ShaderChecks::Trusted => "trusted",
             ShaderChecks::Checked => "checked",
         };
-        format!(
-            "{} ({}, {} {}), {shaders} shaders",
-            info.name, info.backend, info.driver, info.driver_info
-        )
+        format!("{}, {shaders} shaders", self.adapter())
+    }
+
+    /// Name, backend and driver of the adapter.
+    pub(super) fn adapter(&self) -> String {
+        let info = &self.inner.info;
+        let (name, backend) = (&info.name, info.backend);
+        format!("{name} ({backend}, {} {})", info.driver, info.driver_info)
     }
 
     /// The kind of processor that kernels are chosen for.
@@ -235,28 +231,24 @@ impl Gpu {
     /// Side of the cooperative matrices that kernels may use, if they were asked for and the device
     /// supports a suitable size.
     pub(crate) fn matrices(&self) -> Option<u32> {
-        let limits = self.inner.device.limits();
-        let features = self.inner.device.features();
-        self.inner.matrices.filter(|_| {
-            let mut kernels = kernels::ALL
-                .iter()
-                .filter(|kernel| kernel.matrices == self.inner.matrices);
-            kernels.all(|k| features.contains(k.features()) && k.check(&limits).is_ok())
-        })
+        let side = self.inner.matrices?;
+        self.runs(|kernel| kernel.matrices == Some(side))
+            .then_some(side)
+    }
+
+    /// Whether all kernels that are `chosen` can run.
+    fn runs(&self, chosen: impl Fn(&KernelSource) -> bool) -> bool {
+        let (limits, features) = (self.device().limits(), self.device().features());
+        let mut kernels = kernels::ALL.iter().filter(|kernel| chosen(kernel));
+        kernels.all(|k| features.contains(k.features()) && k.check(&limits).is_ok())
     }
 
     /// Whether all kernels that need exactly these features can run. Never in browsers: kernels
     /// without features are nearly as fast there, and leaving out the others keeps the page small.
     fn runs_all(&self, features: wgpu::Features) -> bool {
-        if cfg!(target_arch = "wasm32") {
-            return false;
-        }
-        let device = &self.inner.device;
-        let limits = device.limits();
-        let mut kernels = kernels::ALL
-            .iter()
-            .filter(|kernel| kernel.features() == features);
-        device.features().contains(features) && kernels.all(|kernel| kernel.check(&limits).is_ok())
+        cfg!(not(target_arch = "wasm32"))
+            && self.device().features().contains(features)
+            && self.runs(|kernel| kernel.features() == features)
     }
 
     /// The wgpu device.
@@ -283,10 +275,6 @@ impl Gpu {
         cfg!(feature = "profiler") && features.contains(wgpu::Features::TIMESTAMP_QUERY) && trusted
     }
 
-    pub(super) fn info(&self) -> &wgpu::AdapterInfo {
-        &self.inner.info
-    }
-
     pub(crate) fn poison(&self) -> bool {
         self.inner.poison
     }
@@ -311,20 +299,12 @@ impl Gpu {
     ) -> Result<Arc<Kernel>> {
         let key = (source.name, constants.to_vec());
         // Held while compiling, so that two threads do not compile the same kernel.
-        let mut kernels = self
-            .inner
-            .kernels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut kernels = locked(&self.inner.kernels);
         if let Some(kernel) = kernels.get(&key) {
             return Ok(kernel.clone());
         }
-        let kernel = Arc::new(Kernel::new(
-            self.device(),
-            self.inner.shaders,
-            source,
-            constants,
-        )?);
+        let kernel = Kernel::new(self.device(), self.inner.shaders, source, constants)?;
+        let kernel = Arc::new(kernel);
         kernels.insert(key, kernel.clone());
         Ok(kernel)
     }
@@ -332,8 +312,7 @@ impl Gpu {
     /// Names of all kernels that were compiled.
     #[cfg(test)]
     pub(crate) fn compiled(&self) -> std::collections::BTreeSet<&'static str> {
-        let kernels = self.inner.kernels.lock();
-        let kernels = kernels.unwrap_or_else(PoisonError::into_inner);
+        let kernels = locked(&self.inner.kernels);
         kernels.keys().map(|(name, _)| *name).collect()
     }
 
@@ -362,13 +341,8 @@ impl Gpu {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub fn wait(&self, what: &str) -> Result<()> {
-        self.inner
-            .device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| Error::Gpu {
-                what: what.into(),
-                reason: error.to_string(),
-            })?;
+        let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
+        polled.map_err(|error| failed(what, error.to_string()))?;
         self.check(what)
     }
 
@@ -393,29 +367,17 @@ impl Gpu {
     /// Known only for devices of [`Gpu::request`]; a host watches its own device.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        let failure = self.inner.failure.lock();
-        failure.unwrap_or_else(PoisonError::into_inner).lost
+        locked(&self.inner.failure).lost
     }
 
     /// Reports a failure of the device since the last check.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
-        let mut failure = self
-            .inner
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let reason = if failure.lost {
-            failure.reason.clone()
-        } else {
-            failure.reason.take()
+        let mut failure = locked(&self.inner.failure);
+        let reason = match failure.lost {
+            true => failure.reason.clone(),
+            false => failure.reason.take(),
         };
-        match reason {
-            None => Ok(()),
-            Some(reason) => Err(Error::Gpu {
-                what: what.into(),
-                reason,
-            }),
-        }
+        reason.map_or(Ok(()), |reason| Err(failed(what, reason)))
     }
 }
 
@@ -442,8 +404,19 @@ impl Evictor {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(what: &str, reason: String) -> Error {
+    Error::Gpu {
+        what: what.into(),
+        reason,
+    }
+}
+
 fn note_failure(failure: &Mutex<Failure>, reason: String, lost: bool) {
-    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut failure = locked(failure);
     failure.reason.get_or_insert(reason);
     failure.lost |= lost;
 }

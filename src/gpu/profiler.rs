@@ -64,16 +64,6 @@ impl Timer {
         })
     }
 
-    /// Whether GPU timestamps are used.
-    fn timestamps(&self) -> bool {
-        match self.clock {
-            #[cfg(feature = "profiler")]
-            Clock::Timestamps(_) => true,
-            #[cfg(not(target_arch = "wasm32"))]
-            Clock::Wall => false,
-        }
-    }
-
     /// Runs `dispatch` in a pass of its own. `step` describes it.
     pub(super) fn pass(
         &mut self,
@@ -139,15 +129,8 @@ impl Timer {
 
     /// Waits for the submitted work and reads the times.
     pub(crate) async fn profile(self) -> Result<Profile> {
-        let timestamps = self.timestamps();
-        let kernels = self.times().await?;
-        Ok(Profile {
-            kernels,
-            timestamps,
-        })
-    }
-
-    async fn times(self) -> Result<Vec<KernelTime>> {
+        #[cfg_attr(not(feature = "profiler"), allow(unused_mut))]
+        let mut kernels = self.times;
         self.gpu.idle(WHAT).await?;
         match self.clock {
             #[cfg(feature = "profiler")]
@@ -162,17 +145,21 @@ impl Timer {
                     self.gpu.idle(WHAT).await?;
                     results = profiler.process_finished_frame(period);
                 }
-                let results =
-                    results.ok_or_else(|| failed("the timestamps did not arrive".into()))?;
-                let mut times = self.times;
-                for (time, result) in times.iter_mut().zip(results) {
+                let late = || failed("the timestamps did not arrive".into());
+                for (time, result) in kernels.iter_mut().zip(results.ok_or_else(late)?) {
                     let range = result.time.unwrap_or_default();
                     time.milliseconds = (range.end - range.start) * 1e3;
                 }
-                Ok(times)
+                Ok(Profile {
+                    kernels,
+                    timestamps: true,
+                })
             }
             #[cfg(not(target_arch = "wasm32"))]
-            Clock::Wall => Ok(self.times),
+            Clock::Wall => Ok(Profile {
+                kernels,
+                timestamps: false,
+            }),
         }
     }
 }

@@ -74,6 +74,7 @@ pub(crate) struct Bindings {
 }
 
 /// A resource to bind by name.
+#[derive(Clone, Copy)]
 pub(crate) enum Resource<'a> {
     Tensor(&'a Tensor),
     Texture(&'a wgpu::TextureView),
@@ -281,11 +282,8 @@ impl<'a> ProgramBuilder<'a> {
     /// A row of workgroups as a grid, folded if it is too long.
     pub(crate) fn folded(&self, workgroups: u32) -> [u32; 3] {
         let longest = self.splits.row;
-        [
-            workgroups.min(longest),
-            workgroups.div_ceil(longest).max(1),
-            1,
-        ]
+        let rows = workgroups.div_ceil(longest).max(1);
+        [workgroups.min(longest), rows, 1]
     }
 
     /// Names the stage of the dispatches that follow.
@@ -373,10 +371,8 @@ impl<'a> ProgramBuilder<'a> {
                 bound.push((name, parameters.part(offset, bytes)));
             }
             let find = |name: &str| {
-                bound
-                    .iter()
-                    .find(|(n, _)| *n == name)
-                    .map(|(_, tensor)| Resource::Tensor(tensor))
+                let (_, tensor) = bound.iter().find(|(n, _)| *n == name)?;
+                Some(Resource::Tensor(tensor))
             };
             let group = bind_group(self.gpu, &dispatch.kernel, 0, find)
                 .ok_or_else(|| unbound(&dispatch.kernel, 0))?;
@@ -407,25 +403,19 @@ fn bind_group<'r>(
     group: u32,
     find: impl Fn(&str) -> Option<Resource<'r>>,
 ) -> Option<wgpu::BindGroup> {
-    let mut resources = Vec::new();
+    let mut entries = Vec::new();
     for binding in kernel.source.bindings.iter().filter(|b| b.group == group) {
         let resource = find(binding.name)?;
-        debug_assert!(
-            matches!(resource, Resource::Texture(_))
-                == (binding.kind == BindingKind::StorageTexture)
-        );
-        resources.push((binding.index, resource));
-    }
-    let entries: Vec<_> = resources
-        .iter()
-        .map(|(index, resource)| wgpu::BindGroupEntry {
-            binding: *index,
+        let is_texture = matches!(resource, Resource::Texture(_));
+        debug_assert_eq!(is_texture, binding.kind == BindingKind::StorageTexture);
+        entries.push(wgpu::BindGroupEntry {
+            binding: binding.index,
             resource: match resource {
                 Resource::Tensor(tensor) => tensor.binding(),
                 Resource::Texture(view) => wgpu::BindingResource::TextureView(view),
             },
-        })
-        .collect();
+        });
+    }
     Some(gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(kernel.source.name),
         layout: &kernel.layouts[group as usize],
@@ -434,18 +424,10 @@ fn bind_group<'r>(
 }
 
 fn unbound(kernel: &Kernel, group: u32) -> Error {
-    let names: Vec<_> = kernel
-        .source
-        .bindings
-        .iter()
-        .filter(|b| b.group == group)
-        .map(|b| b.name)
-        .collect();
-    Error::argument(
-        format!("bindings of {}", kernel.name()),
-        format!("{names:?}"),
-        "fewer",
-    )
+    let bindings = kernel.source.bindings.iter().filter(|b| b.group == group);
+    let names: Vec<_> = bindings.map(|b| b.name).collect();
+    let what = format!("bindings of {}", kernel.name());
+    Error::argument(what, format!("{names:?}"), "fewer")
 }
 
 /// Target and conditions of a recording.
@@ -461,23 +443,14 @@ pub(crate) struct Recording<'a> {
 impl Program {
     /// Binds `resources` to the steps whose group 1 they cover.
     pub(crate) fn bind(&self, gpu: &Gpu, resources: &[(&str, Resource<'_>)]) -> Bindings {
-        let find = |name: &str| {
-            resources
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, resource)| match resource {
-                    Resource::Tensor(tensor) => Resource::Tensor(tensor),
-                    Resource::Texture(view) => Resource::Texture(view),
-                })
-        };
-        let groups = self
-            .steps
-            .iter()
-            .enumerate()
-            .filter(|(_, step)| step.kernel.layouts.len() > 1)
-            .filter_map(|(index, step)| Some((index, bind_group(gpu, &step.kernel, 1, find)?)))
-            .collect();
-        Bindings { groups }
+        let find = |name: &str| Some(resources.iter().find(|(n, _)| *n == name)?.1);
+        let steps = self.steps.iter().enumerate();
+        let steps = steps.filter(|(_, step)| step.kernel.layouts.len() > 1);
+        let bound =
+            steps.filter_map(|(i, step)| Some((i, bind_group(gpu, &step.kernel, 1, find)?)));
+        Bindings {
+            groups: bound.collect(),
+        }
     }
 
     /// Names of the kernels that are dispatched, in order.
@@ -540,9 +513,8 @@ impl Program {
 
     /// Named results of the last recording.
     pub(crate) fn taps(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.taps
-            .iter()
-            .map(|(name, tap)| (name.as_str(), &tap.copy))
+        let taps = self.taps.iter();
+        taps.map(|(name, tap)| (name.as_str(), &tap.copy))
     }
 }
 
@@ -567,10 +539,8 @@ impl Step {
         pass.set_pipeline(&self.kernel.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         if self.kernel.layouts.len() > 1 {
-            let group = bindings
-                .iter()
-                .find_map(|bindings| bindings.groups.get(&index))
-                .ok_or_else(|| unbound(&self.kernel, 1))?;
+            let group = bindings.iter().find_map(|bound| bound.groups.get(&index));
+            let group = group.ok_or_else(|| unbound(&self.kernel, 1))?;
             pass.set_bind_group(1, group, &[]);
         }
         pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);

@@ -134,7 +134,8 @@ impl Tensor {
     ///
     /// # Errors
     /// See [`Tensor::empty`].
-    pub(crate) fn uniform(gpu: &Gpu, label: &str, data: &[u8]) -> Result<Self> {
+    pub(crate) fn uniform<T: bytemuck::Pod>(gpu: &Gpu, label: &str, data: &[T]) -> Result<Self> {
+        let data = bytemuck::cast_slice(data);
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         Self::create(gpu, label, data.len() as u64, usage, Contents::Copy(data))
     }

@@ -53,15 +53,12 @@ impl Tuner {
     /// [`Error::Io`] and [`Error::Format`] for a file that is named and cannot be used;
     /// [`Error::Argument`] for measurements in a browser, where nothing can wait for the device.
     pub(crate) fn new(gpu: &Gpu, tuning: &Tuning) -> Result<Self> {
-        let mut record = Record::new(gpu.info());
+        let mut record = Record::new(gpu.adapter());
         let file = match tuning {
             Tuning::Estimate => None,
             Tuning::Measure { .. } if cfg!(target_arch = "wasm32") => {
-                return Err(Error::argument(
-                    "tuning",
-                    "estimate, as nothing in a browser waits for the device",
-                    "measure",
-                ));
+                let expected = "estimate, as nothing in a browser waits for the device";
+                return Err(Error::argument("tuning", expected, "measure"));
             }
             Tuning::Measure { file: None } => {
                 let file = record.default_file();
@@ -123,10 +120,8 @@ impl Tuner {
             };
             return named(&choice.variant).ok_or_else(|| {
                 let names: Vec<_> = candidates.iter().map(V::to_string).collect();
-                let reason = format!(
-                    "{layer}: expected one of {names:?}, found {:?}",
-                    choice.variant
-                );
+                let found = &choice.variant;
+                let reason = format!("{layer}: expected one of {names:?}, found {found:?}");
                 Error::format(file.display().to_string(), FORMAT, reason)
             });
         }
@@ -169,16 +164,11 @@ impl Tuner {
 
 impl Record {
     /// An empty record for this adapter.
-    fn new(info: &wgpu::AdapterInfo) -> Self {
+    fn new(adapter: String) -> Self {
+        let hash = fnv(kernels::ALL.iter().map(|kernel| kernel.wgsl));
         Self {
-            adapter: format!(
-                "{} ({}, {} {})",
-                info.name, info.backend, info.driver, info.driver_info
-            ),
-            kernels: format!(
-                "{:016x}",
-                fnv(kernels::ALL.iter().map(|kernel| kernel.wgsl))
-            ),
+            adapter,
+            kernels: format!("{hash:016x}"),
             choices: BTreeMap::new(),
         }
     }

@@ -111,7 +111,7 @@ impl Encoder {
                 count: sources.len() as u32,
                 ..Default::default()
             };
-            let current = Tensor::uniform(gpu, "source", bytemuck::bytes_of(&current))?;
+            let current = Tensor::uniform(gpu, "source", &[current])?;
             let resources = [
                 ("planes", Resource::Tensor(&planes)),
                 ("logits", Resource::Tensor(logits)),

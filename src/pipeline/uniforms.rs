@@ -17,7 +17,7 @@ pub(super) struct Uniform {
 impl Uniform {
     pub(super) fn new(gpu: &Gpu, net: &StyleUnet) -> Result<Self> {
         let zero = params::Globals::default();
-        let tensor = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&zero))?;
+        let tensor = Tensor::uniform(gpu, "globals", &[zero])?;
         Ok(Self {
             tensor,
             noise_elements: net.noise_elements(),

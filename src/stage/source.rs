@@ -37,10 +37,7 @@ pub(crate) fn upload(gpu: &Gpu, image: &SourceImage, size: u32) -> Result<(Tenso
         size,
         ..Default::default()
     };
-    Ok((
-        pixels,
-        Tensor::uniform(gpu, "warp", bytemuck::bytes_of(&parameters))?,
-    ))
+    Ok((pixels, Tensor::uniform(gpu, "warp", &[parameters])?))
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 
 use std::sync::OnceLock;
 
+use glam::Vec3;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::gpu::kernels;
 use crate::gpu::{
-    AdapterKind, Conditions, Program, ProgramBuilder, Recording, Resource, Splits, Tensor,
+    AdapterKind, Conditions, Dispatch, KernelSource, Program, ProgramBuilder, Recording, Resource,
+    Splits, Tensor,
 };
 use crate::options::{Format, Formats, Precision};
 use crate::reference;
@@ -108,6 +110,28 @@ pub(crate) fn random_map(seed: u64, name: &str, shape: [usize; 3]) -> reference:
     reference::Tensor::new(shape, random(seed, name, shape.iter().product()))
 }
 
+/// Vectors of [`random`] numbers.
+pub(crate) fn random_vectors(seed: u64, name: &str, count: usize) -> Vec<Vec3> {
+    let flat = random(seed, name, 3 * count);
+    flat.chunks_exact(3).map(Vec3::from_slice).collect()
+}
+
+/// The nearest multiple of 1 / `steps`.
+pub(crate) fn snapped(value: f32, steps: f32) -> f32 {
+    (value * steps).round() / steps
+}
+
+/// [`random_vectors`], [`snapped`].
+pub(crate) fn snapped_vectors(seed: u64, name: &str, count: usize, steps: f32) -> Vec<Vec3> {
+    let vectors = random_vectors(seed, name, count).into_iter();
+    vectors.map(|v| v.map(|x| snapped(x, steps))).collect()
+}
+
+/// The coordinates of vectors, one after another.
+pub(crate) fn flat(vectors: &[Vec3]) -> Vec<f32> {
+    vectors.iter().flat_map(|v| v.to_array()).collect()
+}
+
 /// A buffer for a kernel to read: `data`, then NaN.
 pub(crate) fn input<T: bytemuck::Pod>(gpu: &Gpu, data: &[T]) -> Tensor {
     let mut bytes: Vec<u8> = bytemuck::cast_slice(data).to_vec();
@@ -174,9 +198,7 @@ pub(crate) fn stored_in(format: Format) -> Formats {
 pub(crate) fn rounded_weights(format: Format, mut weights: Vec<f32>, columns: usize) -> Vec<f32> {
     if format == Format::Snorm16 {
         for row in weights.chunks_exact_mut(columns) {
-            let gain = row
-                .iter()
-                .fold(0.0f32, |most, weight| most.max(weight.abs()));
+            let gain = row.iter().map(|weight| weight.abs()).fold(0.0, f32::max);
             for weight in row {
                 *weight = (*weight / gain * 32767.0).round() / 32767.0 * gain;
             }
@@ -305,6 +327,23 @@ fn plan_and_submit<T>(
     let program = builder.finish().unwrap_or_else(|error| panic!("{error}"));
     submit(gpu, &program, outside);
     planned
+}
+
+/// Runs one dispatch of a kernel, and returns what it wrote to an `output` of so many `elements`.
+#[track_caller]
+pub(crate) fn computed(
+    gpu: &Gpu,
+    formats: Formats,
+    elements: usize,
+    (kernel, constants): (&'static KernelSource, &[(&'static str, u32)]),
+    bind: impl FnOnce(Dispatch) -> Dispatch,
+) -> Vec<f32> {
+    let output = stored_output(gpu, formats.maps, elements);
+    run_in(gpu, formats, &[], |b| {
+        let kernel = b.kernel(kernel, constants).unwrap();
+        b.dispatch(bind(Dispatch::new("test", &kernel).bind("output", &output)));
+    });
+    stored_written(gpu, formats.maps, &output, elements)
 }
 
 /// Runs all of a program with bindings from `outside`.

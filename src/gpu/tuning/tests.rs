@@ -57,9 +57,9 @@ fn choose(tuner: &Tuner, layer: &str) -> Result<Sum> {
     tuner.choose(gpu(), layer, &CANDIDATES, |sum, b| sum.plan(b))
 }
 
-fn known(tuner: &Tuner, layer: &str) -> Result<Sum> {
+fn known(tuner: &Tuner, layer: &str, candidates: &[Sum]) -> Result<Sum> {
     let layer = (layer, Formats::F32);
-    tuner.choose(gpu(), layer, &CANDIDATES, |sum, _| panic!("{sum} is timed"))
+    tuner.choose(gpu(), layer, candidates, |sum, _| panic!("{sum} is timed"))
 }
 
 /// The file with a layer's variant replaced.
@@ -72,7 +72,7 @@ fn changed(file: &Path, from: &str, to: &str) {
 #[test]
 fn an_estimate_is_the_first_candidate() {
     let tuner = tuner(Tuning::Estimate).unwrap();
-    assert_eq!(known(&tuner, "layer").unwrap(), CANDIDATES[0]);
+    assert_eq!(known(&tuner, "layer", &CANDIDATES).unwrap(), CANDIDATES[0]);
     assert_eq!((&tuner.file, tuner.choices().len()), (&None, 0));
     tuner.save().unwrap();
 }
@@ -83,12 +83,12 @@ fn the_fastest_is_found_once_and_remembered() {
     let file = scratch.path("folder/that is new/variants.json");
     let first = measured(&file).unwrap();
     assert_eq!(choose(&first, "layer").unwrap(), FASTEST);
-    assert_eq!(known(&first, "layer").unwrap(), FASTEST);
+    assert_eq!(known(&first, "layer", &CANDIDATES).unwrap(), FASTEST);
     assert!(!file.exists());
     first.save().unwrap();
 
     let second = measured(&file).unwrap();
-    assert_eq!(known(&second, "layer").unwrap(), FASTEST);
+    assert_eq!(known(&second, "layer", &CANDIDATES).unwrap(), FASTEST);
     assert_eq!(second.choices(), first.choices());
     let choice = &second.choices()["layer"];
     assert_eq!(choice.variant, FASTEST.to_string());
@@ -103,13 +103,10 @@ fn the_fastest_is_found_once_and_remembered() {
 #[test]
 fn a_layer_that_can_be_computed_in_one_way_is_not_timed() {
     let tuner = measured(Path::new("is not written")).unwrap();
-    let choose = tuner.choose(
-        gpu(),
-        ("layer", Formats::F32),
-        &CANDIDATES[..1],
-        |sum, _| panic!("{sum} is timed"),
+    assert_eq!(
+        known(&tuner, "layer", &CANDIDATES[..1]).unwrap(),
+        CANDIDATES[0]
     );
-    assert_eq!(choose.unwrap(), CANDIDATES[0]);
     tuner.save().unwrap();
     assert!(!Path::new("is not written").exists());
 }
@@ -135,11 +132,7 @@ fn variants_that_are_no_more_are_measured_anew() {
     let tuner = measured(&file).unwrap();
     choose(&tuner, "layer").unwrap();
     tuner.save().unwrap();
-    changed(
-        &file,
-        "\"variant\": \"sum of 1000\"",
-        "\"variant\": \"sum\"",
-    );
+    changed(&file, r#""variant": "sum of 1000""#, r#""variant": "sum""#);
     assert_eq!(choose(&measured(&file).unwrap(), "layer").unwrap(), FASTEST);
 }
 
@@ -152,10 +145,7 @@ fn what_was_not_compared_with_all_candidates_is_measured_anew() {
     assert_ne!(best.unwrap(), FASTEST);
     assert_eq!(choose(&tuner, "layer").unwrap(), FASTEST);
     // Fewer candidates do not make a choice outdated.
-    let best = tuner.choose(gpu(), layer, &CANDIDATES[1..], |sum, _| {
-        panic!("{sum} is timed")
-    });
-    assert_eq!(best.unwrap(), FASTEST);
+    assert_eq!(known(&tuner, "layer", &CANDIDATES[1..]).unwrap(), FASTEST);
 }
 
 #[test]
@@ -175,7 +165,7 @@ fn a_variant_that_the_limits_forbid_takes_no_part() {
     });
     assert_eq!(best.unwrap(), CANDIDATES[0]);
     assert_eq!(tuner.choices()["layer"].nanoseconds["sum of 1000"], None);
-    assert_eq!(known(&tuner, "layer").unwrap(), CANDIDATES[0]);
+    assert_eq!(known(&tuner, "layer", &CANDIDATES).unwrap(), CANDIDATES[0]);
 }
 
 #[test]
@@ -190,18 +180,20 @@ fn a_pinned_file_decides() {
     let text = std::fs::read(&file).unwrap();
 
     let pinned = tuner(Tuning::Pinned(file.clone())).unwrap();
-    assert_eq!(known(&pinned, "layer").unwrap(), FASTEST);
-    assert_eq!(known(&pinned, "another layer").unwrap(), CANDIDATES[0]);
+    assert_eq!(known(&pinned, "layer", &CANDIDATES).unwrap(), FASTEST);
+    assert_eq!(
+        known(&pinned, "another layer", &CANDIDATES).unwrap(),
+        CANDIDATES[0]
+    );
     pinned.save().unwrap();
     assert_eq!(std::fs::read(&file).unwrap(), text);
 
-    changed(
-        &file,
-        "\"variant\": \"sum of 1000\"",
-        "\"variant\": \"magic\"",
-    );
+    let fastest = r#""variant": "sum of 1000""#;
+    changed(&file, fastest, r#""variant": "magic""#);
     let pinned = tuner(Tuning::Pinned(file)).unwrap();
-    let message = known(&pinned, "layer").unwrap_err().to_string();
+    let message = known(&pinned, "layer", &CANDIDATES)
+        .unwrap_err()
+        .to_string();
     for part in ["variants.json", "layer", "sum of 1000", "found \"magic\""] {
         assert!(message.contains(part), "{message}");
     }
@@ -222,13 +214,8 @@ fn files_that_cannot_be_used_are_refused_and_kept() {
         &format!(r#"{{"adapter": "a", "kernels": "k", "choices": {{"layer": {choice}}}}}"#),
     ] {
         std::fs::write(&file, text).unwrap();
-        for tuning in [
-            Tuning::Pinned(file.clone()),
-            Tuning::Measure {
-                file: Some(file.clone()),
-            },
-        ] {
-            let error = tuner(tuning).err().unwrap().to_string();
+        for refused in [tuner(Tuning::Pinned(file.clone())), measured(&file)] {
+            let error = refused.err().unwrap().to_string();
             assert!(error.contains("variants.json"), "{error}");
             assert!(error.contains(FORMAT), "{error}");
         }
@@ -242,16 +229,13 @@ fn files_that_cannot_be_used_are_refused_and_kept() {
 
 #[test]
 fn what_options_say() {
+    let measure = |file| Tuning::Measure { file };
+    let named = "some/file.json";
     for (text, expected) in [
         ("estimate", Tuning::Estimate),
-        ("measure", Tuning::Measure { file: None }),
-        (
-            "measure=some/file.json",
-            Tuning::Measure {
-                file: Some("some/file.json".into()),
-            },
-        ),
-        ("some/file.json", Tuning::Pinned("some/file.json".into())),
+        ("measure", measure(None)),
+        ("measure=some/file.json", measure(Some(named.into()))),
+        (named, Tuning::Pinned(named.into())),
     ] {
         assert_eq!(text.parse(), Ok(expected));
     }

@@ -20,12 +20,8 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
     }
     // The widths are not multiples of the matrices' side.
     let weights = self::weights(1, of_widths([4, 16, 4, 8, 8, 4]));
-    shine(
-        gpu,
-        Precision::F16.field(),
-        &weights,
-        &Scene::new(1, weights.config()),
-    );
+    let scene = Scene::new(1, weights.config());
+    shine(gpu, Precision::F16.field(), &weights, &scene);
 }
 
 // ---- the field -----------------------------------------------------------------------------
@@ -70,23 +66,15 @@ struct Scene {
 impl Scene {
     /// All positions are multiples of 1/256: no device rounds them, nor the offsets from points.
     fn new(seed: u64, config: &ModelConfig) -> Self {
-        let snapped = |name: &str, count: usize, steps: f32| -> Vec<f32> {
-            let values = random(seed, name, count).into_iter();
-            values.map(|v| (v * steps).round() / steps).collect()
-        };
-        let vectors = |name: &str, count: usize, steps: f32| -> Vec<Vec3> {
-            let flat = snapped(name, 3 * count, steps);
-            let vectors = flat.as_chunks::<3>().0.iter();
-            vectors.map(|v| Vec3::from_array(*v)).collect()
-        };
+        let vectors = |name, count, steps| snapped_vectors(seed, name, count, steps);
         let side = config.low_res_size as usize;
         let (rays, samples) = (side * side, config.coarse_samples as usize);
-        let depths = snapped("depths", rays * samples, 32.0);
+        let depths = random(seed, "depths", rays * samples).into_iter();
         let (size, channels) = (config.plane_size as usize, config.plane_channels as usize);
         Self {
             origin: vectors("origin", 1, 256.0)[0] / 2.0,
             directions: vectors("directions", rays, 8.0),
-            depths: depths.iter().map(|t| 2.0 * t).collect(),
+            depths: depths.map(|t| 2.0 * snapped(t, 32.0)).collect(),
             points: vectors("points", config.points as usize, 256.0),
             planes: random_map(seed, "planes", [size, size, 3 * channels]),
         }
@@ -97,10 +85,8 @@ impl Scene {
     }
 
     fn positions(&self) -> Vec<Vec3> {
-        let rays = self
-            .depths
-            .chunks_exact(self.samples())
-            .zip(&self.directions);
+        let depths = self.depths.chunks_exact(self.samples());
+        let rays = depths.zip(&self.directions);
         rays.flat_map(|(depths, direction)| depths.iter().map(|t| self.origin + *t * *direction))
             .collect()
     }
@@ -149,7 +135,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
     packed.push([4, 5, 6, 7].map(sum_bits));
 
     let field = Field::new(gpu, weights, formats).unwrap();
-    let points: Vec<[f32; 3]> = scene.points.iter().map(|p| p.to_array()).collect();
+    let points: Vec<_> = scene.points.iter().map(Vec3::to_array).collect();
     let planes = stored_map(gpu, formats.maps, &scene.planes);
     let members = input(gpu, &members(&points));
     let outside = [
@@ -161,7 +147,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
             origin: scene.origin.extend(f32::NAN).to_array(),
             ..Default::default()
         };
-        let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
+        let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
         let rays = Rays {
             layout,
             tensor: input(gpu, &records.concat()),
@@ -287,15 +273,18 @@ fn of_widths(widths: [u32; 6]) -> ModelConfig {
     }
 }
 
+fn by_either_weighting(sizes: ModelConfig) -> [ModelConfig; 2] {
+    [PointWeighting::Released, PointWeighting::Paper].map(|point_weighting| ModelConfig {
+        point_weighting,
+        ..sizes.clone()
+    })
+}
+
 #[test]
 fn the_field_of_every_size() {
     let cases = (any::<u64>(), sizes(), select(field_formats().to_vec()));
     check(12, cases, |(seed, sizes, formats)| {
-        for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
-            let sizes = ModelConfig {
-                point_weighting,
-                ..sizes.clone()
-            };
+        for sizes in by_either_weighting(sizes) {
             let weights = weights(seed, sizes);
             for gpu in [gpu(), subgroups()] {
                 shine(gpu, formats, &weights, &Scene::new(seed, weights.config()));
@@ -307,20 +296,15 @@ fn the_field_of_every_size() {
 #[test]
 fn the_field_of_every_number_of_neighbours() {
     for neighbours in [1, 4, 5, 8] {
-        for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
-            let sizes = ModelConfig {
-                neighbours,
-                point_weighting,
-                ..ModelConfig::default()
-            };
+        let sizes = ModelConfig {
+            neighbours,
+            ..ModelConfig::default()
+        };
+        for sizes in by_either_weighting(sizes) {
             let weights = weights(2, sizes);
+            let scene = Scene::new(2, weights.config());
             for gpu in [gpu(), subgroups()] {
-                shine(
-                    gpu,
-                    Formats::F32,
-                    &weights,
-                    &Scene::new(2, weights.config()),
-                );
+                shine(gpu, Formats::F32, &weights, &scene);
             }
         }
     }
@@ -328,21 +312,15 @@ fn the_field_of_every_number_of_neighbours() {
 
 #[test]
 fn workgroups_without_any_opacity_are_skipped() {
-    for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
-        let sizes = ModelConfig {
-            point_weighting,
-            ..ModelConfig::default()
-        };
+    for sizes in by_either_weighting(ModelConfig::default()) {
         let weights = weights(4, sizes.clone());
         let mut scene = Scene::new(4, weights.config());
         let samples = scene.samples();
         // Enough consecutive rays miss the cube to put samples 63 to 140 outside.
         for ray in 9..20 {
             scene.directions[ray] = Vec3::new(0.0, 0.0, 1.0);
-            for (i, depth) in scene.depths[ray * samples..][..samples]
-                .iter_mut()
-                .enumerate()
-            {
+            let depths = &mut scene.depths[ray * samples..][..samples];
+            for (i, depth) in depths.iter_mut().enumerate() {
                 *depth = 2.0 + i as f32 / 4.0;
             }
         }
@@ -362,11 +340,7 @@ fn workgroups_without_any_opacity_are_skipped() {
 
 #[test]
 fn a_sample_on_a_point_stays_finite() {
-    for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
-        let sizes = ModelConfig {
-            point_weighting,
-            ..ModelConfig::default()
-        };
+    for sizes in by_either_weighting(ModelConfig::default()) {
         let weights = weights(3, sizes);
         let mut scene = Scene::new(3, weights.config());
         for sample in [0, 17, 100] {
@@ -387,7 +361,7 @@ fn uses_matrices(gpu: &Gpu, formats: Formats, sizes: &ModelConfig) -> bool {
 #[test]
 fn the_field_of_cooperative_matrices() {
     let Some(gpu) = matrices() else { return };
-    let side = gpu.matrices().unwrap();
+    let (side, formats) = (gpu.matrices().unwrap(), Precision::F16.field());
     // The released network and the small one, the narrowest and the widest, and odd multiples.
     let cases = [
         (8, [32, 64, 32, 128, 64, 32]),
@@ -397,24 +371,20 @@ fn the_field_of_cooperative_matrices() {
         (4, [side, 96, 3 * side, 128 - side, 3 * side, 64 - side]),
     ];
     for (seed, (neighbours, widths)) in (6..).zip(cases) {
-        for point_weighting in [PointWeighting::Released, PointWeighting::Paper] {
-            let sizes = ModelConfig {
-                neighbours,
-                point_weighting,
-                ..of_widths(widths)
-            };
-            assert!(
-                uses_matrices(gpu, Precision::F16.field(), &sizes),
-                "{sizes:?}"
-            );
+        let sizes = ModelConfig {
+            neighbours,
+            ..of_widths(widths)
+        };
+        for sizes in by_either_weighting(sizes) {
+            assert!(uses_matrices(gpu, formats, &sizes), "{sizes:?}");
             let weights = weights(seed, sizes);
             let mut scene = Scene::new(seed, weights.config());
-            shine(gpu, Precision::F16.field(), &weights, &scene);
+            shine(gpu, formats, &weights, &scene);
             // A sample on a point has almost all the weight of the pass.
             for sample in [0, 17, 100] {
                 scene.points[2 * sample] = scene.positions()[sample];
             }
-            shine(gpu, Precision::F16.field(), &weights, &scene);
+            shine(gpu, formats, &weights, &scene);
         }
     }
 }
@@ -423,34 +393,18 @@ fn the_field_of_cooperative_matrices() {
 fn fields_of_no_whole_number_of_matrices_fall_back() {
     let Some(gpu) = matrices() else { return };
     let whole = [32, 64, 32, 128, 64, 32];
-    assert!(uses_matrices(
-        gpu,
-        Precision::F16.field(),
-        &of_widths(whole)
-    ));
-    assert!(!uses_matrices(
-        gpu,
-        Precision::Mixed.field(),
-        &of_widths(whole)
-    ));
+    let [mixed, f16] = [Precision::Mixed, Precision::F16].map(Precision::field);
+    assert!(uses_matrices(gpu, f16, &of_widths(whole)));
+    assert!(!uses_matrices(gpu, mixed, &of_widths(whole)));
     for i in [0, 2, 3, 4, 5] {
         let mut widths = whole;
         // Hidden widths are multiples of eight in any model.
         widths[i] -= if i == 3 || i == 4 { 8 } else { 4 };
         let sizes = of_widths(widths);
         let fits = widths[i].is_multiple_of(gpu.matrices().unwrap());
-        assert_eq!(
-            uses_matrices(gpu, Precision::F16.field(), &sizes),
-            fits,
-            "{widths:?}"
-        );
+        assert_eq!(uses_matrices(gpu, f16, &sizes), fits, "{widths:?}");
         let weights = weights(5, sizes);
-        shine(
-            gpu,
-            Precision::F16.field(),
-            &weights,
-            &Scene::new(5, weights.config()),
-        );
+        shine(gpu, f16, &weights, &Scene::new(5, weights.config()));
     }
 }
 
@@ -474,30 +428,17 @@ fn harmonic_embeddings_keep_single_precision() {
         },
         work: 0.0,
     };
-    let mut directions: Vec<Vec3> = random(4, "directions", 3 * 500)
-        .as_chunks::<3>()
-        .0
-        .iter()
-        .map(|d| Vec3::from_array(*d).normalize())
-        .collect();
-    directions.extend([
-        Vec3::X,
-        Vec3::NEG_X,
-        Vec3::Y,
-        Vec3::NEG_Y,
-        Vec3::Z,
-        Vec3::NEG_Z,
-    ]);
+    let directions = random_vectors(4, "directions", 500).into_iter();
+    let mut directions: Vec<Vec3> = directions.map(Vec3::normalize).collect();
+    directions.extend(Vec3::AXES.iter().flat_map(|axis| [*axis, -*axis]));
     let layout = params::Rays {
         count: directions.len() as u32,
         stride: 1 + OUTPUTS as u32 / 4,
         ..Default::default()
     };
     let mut records = vec![[f32::NAN; 4]; directions.len() * layout.stride as usize];
-    for (record, direction) in records
-        .chunks_exact_mut(layout.stride as usize)
-        .zip(&directions)
-    {
+    let strided = records.chunks_exact_mut(layout.stride as usize);
+    for (record, direction) in strided.zip(&directions) {
         record[0] = direction.extend(f32::NAN).to_array();
     }
     let rays = Rays {

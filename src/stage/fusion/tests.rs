@@ -142,7 +142,7 @@ impl Scene {
                 count: self.sources.len() as u32,
                 ..Default::default()
             };
-            let current = Tensor::uniform(gpu, "source", bytemuck::bytes_of(&current)).unwrap();
+            let current = Tensor::uniform(gpu, "source", &[current]).unwrap();
             let outside = [
                 ("planes", Resource::Tensor(&planes)),
                 ("logits", Resource::Tensor(&logits)),
@@ -349,7 +349,7 @@ fn the_stage_plans_what_the_twin_computes() {
                 count: sources.len() as u32,
                 ..Default::default()
             };
-            let current = Tensor::uniform(gpu(), "source", bytemuck::bytes_of(&current)).unwrap();
+            let current = Tensor::uniform(gpu(), "source", &[current]).unwrap();
             let outside = [
                 ("planes", Resource::Tensor(&planes)),
                 ("logits", Resource::Tensor(&logits)),

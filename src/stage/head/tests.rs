@@ -34,19 +34,11 @@ fn points(
         head.skin(b, &input(gpu, &coefficients), &points).unwrap();
     });
     let found = written(gpu, &points, 4 * model.vertex_count());
-    let points = found.as_chunks::<4>().0.iter();
-    points
-        .map(|&[x, y, z, w]| {
-            assert_eq!(w, 0.0);
-            Vec3::new(x, y, z)
-        })
-        .collect()
-}
-
-#[track_caller]
-fn assert_points(what: &str, found: &[Vec3], expected: &[Vec3], tolerance: f32) {
-    let flat = |points: &[Vec3]| points.iter().flat_map(|p| p.to_array()).collect::<Vec<_>>();
-    assert_close(what, &flat(found), &flat(expected), |_| tolerance);
+    let points = found.as_chunks::<4>().0.iter().map(|&[x, y, z, w]| {
+        assert_eq!(w, 0.0);
+        Vec3::new(x, y, z)
+    });
+    points.collect()
 }
 
 #[test]
@@ -55,18 +47,10 @@ fn the_authors_heads_are_posed_as_they_did() {
     let model = golden_model();
     for case in ["case0", "case1", "case2"] {
         let read = |name: &str| golden.f32(&format!("{case}.{name}")).unwrap();
-        let found = points(
-            gpu(),
-            &model,
-            &read("shape"),
-            &read("expression"),
-            &read("pose"),
-        );
-        let expected = read("points");
-        let expected = expected.as_chunks::<3>().0.iter();
-        let expected: Vec<Vec3> = expected.map(|p| Vec3::from_array(*p)).collect();
+        let [shape, expression, pose] = ["shape", "expression", "pose"].map(read);
+        let found = points(gpu(), &model, &shape, &expression, &pose);
         // Coordinates of order one, sums of 150 and 36 terms.
-        assert_points(case, &found, &expected, 2e-6);
+        assert_close(case, &flat(&found), &read("points"), |_| 2e-6);
     }
 }
 
@@ -79,18 +63,12 @@ struct Random {
 impl Random {
     fn new(seed: u64, vertices: usize, shapes: usize, expressions: usize, joints: usize) -> Self {
         let vectors = |name: &str, count: usize, scale: f32| -> Vec<[f32; 3]> {
-            let flat = random(seed, name, 3 * count);
-            flat.as_chunks::<3>()
-                .0
-                .iter()
-                .map(|v| v.map(|x| scale * x))
-                .collect()
+            let vectors = random_vectors(seed, name, count).into_iter();
+            vectors.map(|v| (scale * v).to_array()).collect()
         };
         let rows_of_one = |name: &str, rows: usize, columns: usize| -> Vec<f32> {
-            let values: Vec<f32> = random(seed, name, rows * columns)
-                .iter()
-                .map(|v| v + 1.1)
-                .collect();
+            let values = random(seed, name, rows * columns).into_iter();
+            let values: Vec<f32> = values.map(|v| v + 1.1).collect();
             let rows = values.chunks_exact(columns);
             rows.flat_map(|row| {
                 let sum: f32 = row.iter().sum();
@@ -131,11 +109,8 @@ impl Random {
         let directions: Vec<f32> = (0..template.len())
             .flat_map(|vertex| (0..3).map(move |axis| (vertex, axis)))
             .flat_map(|(vertex, axis)| {
-                basis
-                    .iter()
-                    .skip(vertex)
-                    .step_by(template.len())
-                    .map(move |v| v[axis])
+                let of_vertex = basis[vertex..].iter().step_by(template.len());
+                of_vertex.map(move |v| v[axis])
             })
             .collect();
         let shaped = if coefficients.is_empty() {
@@ -144,13 +119,8 @@ impl Random {
             twin::blend_shapes(&template, &directions, &coefficients)
         };
         let joints = twin::joints(&parts.joint_regressor, &shaped);
-        let rotations: Vec<Mat3> = self
-            .pose
-            .as_chunks::<3>()
-            .0
-            .iter()
-            .map(|r| twin::rodrigues(Vec3::from_array(*r)))
-            .collect();
+        let rotations = self.pose.chunks_exact(3).map(Vec3::from_slice);
+        let rotations: Vec<Mat3> = rotations.map(twin::rodrigues).collect();
         let expected = twin::skin(
             &shaped,
             parts.pose_basis.as_flattened(),
@@ -160,7 +130,8 @@ impl Random {
             parts.scale,
         );
         // Coordinates of order one; sums of a few dozen terms, and up to eight chained rotations.
-        assert_points(&format!("{parts:?}"), &found, &expected, 1e-5);
+        let what = format!("{parts:?}");
+        assert_close(&what, &flat(&found), &flat(&expected), |_| 1e-5);
     }
 }
 

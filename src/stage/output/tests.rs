@@ -34,13 +34,11 @@ fn composite(gpu: &Gpu, extents: &[[f32; 4]]) -> (Rays, Composite) {
 
 fn random_extents(seed: u64, side: usize) -> Vec<[f32; 4]> {
     let values = random(seed, "extents", 3 * side * side);
-    let extents = values.as_chunks::<3>().0.iter();
-    extents
-        .map(|[a, d, t]| {
-            let opacity = a.abs();
-            [opacity, opacity * (9.0 + d), 10.0 + t, f32::NAN]
-        })
-        .collect()
+    let extents = values.as_chunks::<3>().0.iter().map(|[a, d, t]| {
+        let opacity = a.abs();
+        [opacity, opacity * (9.0 + d), 10.0 + t, f32::NAN]
+    });
+    extents.collect()
 }
 
 fn depth_of(gpu: &Gpu, extents: &[[f32; 4]]) -> Vec<f32> {
@@ -124,21 +122,18 @@ impl Picture {
         let (size, low_res) = (self.size(), self.opacity.shape[0]);
         let place = |i: usize| shared::resized(i, low_res, size);
         let pixels = (0..size).flat_map(|row| (0..size).map(move |column| (row, column)));
-        pixels
-            .map(|(row, column)| {
-                let mut alpha = [0.0];
-                shared::add_bilinear_clamped(&self.opacity, place(column), place(row), &mut alpha);
-                alpha[0]
-            })
-            .collect()
+        let alphas = pixels.map(|(row, column)| {
+            let mut alpha = [0.0];
+            shared::add_bilinear_clamped(&self.opacity, place(column), place(row), &mut alpha);
+            alpha[0]
+        });
+        alphas.collect()
     }
 
     /// RGBA, `[y][x]`.
     fn displayed(&self, gpu: &Gpu, image: &reference::Tensor, transparent: bool) -> Vec<[u8; 4]> {
-        let extents: Vec<[f32; 4]> = self
-            .opacity
-            .data
-            .iter()
+        let extents = self.opacity.data.iter();
+        let extents: Vec<_> = extents
             .map(|a| [*a, f32::NAN, f32::NAN, f32::NAN])
             .collect();
         let (_, composite) = composite(gpu, &extents);
@@ -148,7 +143,7 @@ impl Picture {
         };
         let target = Target::new(gpu, self.size() as u32);
         run(gpu, &[("output", Resource::Texture(&target.view))], |b| {
-            let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
+            let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
             let image = input_map(gpu, image);
             display(b, &globals, &image, &composite).unwrap();
         });
@@ -166,8 +161,8 @@ impl Picture {
         }
         let found = self.displayed(gpu, &image, transparent);
         let expected = twin::display(&image, transparent.then_some(&self.opacity));
-        for ((found, expected), alpha) in found.iter().zip(expected.as_chunks::<4>().0).zip(&alphas)
-        {
+        let pairs = found.iter().zip(expected.as_chunks::<4>().0);
+        for ((found, expected), alpha) in pairs.zip(&alphas) {
             if !transparent {
                 assert_eq!(found, expected);
             } else if *alpha <= 0.5 / 255.0 {
@@ -235,20 +230,18 @@ impl Target {
 
 #[test]
 fn pictures_are_rounded_to_eight_bits() {
-    check(
-        8,
-        (any::<u64>(), 1usize..=40, 1usize..=20),
-        |(seed, size, low_res)| {
-            let picture = Picture::new(seed, size, low_res.min(size));
-            picture.compare(gpu(), false);
-            picture.compare(gpu(), true);
-        },
-    );
+    let cases = (any::<u64>(), 1usize..=40, 1usize..=20);
+    check(8, cases, |(seed, size, low_res)| {
+        let picture = Picture::new(seed, size, low_res.min(size));
+        picture.compare(gpu(), false);
+        picture.compare(gpu(), true);
+    });
 }
 
 #[test]
 fn colours_beyond_the_range_are_clamped() {
     let mut picture = Picture::new(2, 3, 1);
+    let turn = 0.5 / 255.0;
     let values = [
         -1e30,
         -0.001,
@@ -256,28 +249,15 @@ fn colours_beyond_the_range_are_clamped() {
         1.0,
         1.001,
         1e30,
-        0.5 / 255.0 - 1e-4,
-        0.5 / 255.0 + 1e-4,
+        turn - 1e-4,
+        turn + 1e-4,
     ];
     picture.image.data[..8].copy_from_slice(&values);
     picture.compare(gpu(), false);
     // Solid, and with more colour than opacity allows.
     picture.opacity.data.fill(0.5);
     let pixels = picture.displayed(gpu(), &picture.image, true);
-    let pixels = pixels.as_flattened();
-    let colours: Vec<u8> = pixels
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .flat_map(|p| &p[..3])
-        .copied()
-        .collect();
+    let colours: Vec<u8> = pixels.iter().flat_map(|p| &p[..3]).copied().collect();
     assert_eq!(colours[..8], [0, 0, 0, 255, 255, 255, 1, 1]);
-    assert!(
-        pixels
-            .iter()
-            .skip(3)
-            .step_by(4)
-            .all(|alpha| [127, 128].contains(alpha))
-    );
+    assert!(pixels.iter().all(|pixel| [127, 128].contains(&pixel[3])));
 }

@@ -52,9 +52,8 @@ fn extent(points: &[[f32; 3]], members: &[u32]) -> [[f32; 3]; 2] {
 }
 
 fn some_points(kind: u32, seed: u64, count: usize) -> Vec<[f32; 3]> {
-    let values = random(seed, "points", 3 * count);
-    let points = values.as_chunks::<3>().0.iter();
-    let shape = |&[x, y, z]: &[f32; 3]| match kind {
+    let points = random_vectors(seed, "points", count).into_iter();
+    let shape = |Vec3 { x, y, z }| match kind {
         0 => [x, y, z],
         // Identical, collinear along an axis and across, and with many duplicates.
         1 => [0.25, -0.5, 0.75],
@@ -71,23 +70,18 @@ fn clusters_hold_every_point_once() {
     let counts = select(vec![
         1, 2, 7, 8, 31, 32, 33, 63, 64, 65, 96, 97, 300, 512, 1000, 5022, 5023,
     ]);
-    check(
-        40,
-        (any::<u64>(), 0u32..5, counts),
-        |(seed, kind, count)| {
-            let points = some_points(kind, seed, count);
-            let clusters = clusters(&points);
-            let all: Vec<u32> = clusters.iter().flatten().copied().collect();
-            let different: HashSet<u32> = all.iter().copied().collect();
-            assert_eq!((all.len(), different.len()), (count, count));
-            assert!(all.iter().all(|&point| (point as usize) < count));
-            assert!(
-                clusters
-                    .iter()
-                    .all(|members| !members.is_empty() && members.is_sorted())
-            );
-        },
-    );
+    let cases = (any::<u64>(), 0u32..5, counts);
+    check(40, cases, |(seed, kind, count)| {
+        let points = some_points(kind, seed, count);
+        let clusters = clusters(&points);
+        let all = clusters.concat();
+        let different: HashSet<u32> = all.iter().copied().collect();
+        assert_eq!((all.len(), different.len()), (count, count));
+        assert!(all.iter().all(|&point| (point as usize) < count));
+        for members in &clusters {
+            assert!(!members.is_empty() && members.is_sorted());
+        }
+    });
 }
 
 #[test]
@@ -131,9 +125,8 @@ fn bounds_are_those_of_the_moved_points() {
         let clustered: Vec<[f32; 4]> = read(gpu(), &planned.clustered);
         let bounds: Vec<[[f32; 4]; 2]> = read(gpu(), &planned.bounds);
         let capacity = planned.layout.capacity as usize;
-        let clusters = members
-            .chunks_exact(capacity)
-            .zip(clustered.chunks_exact(capacity));
+        let clusters = clustered.chunks_exact(capacity);
+        let clusters = members.chunks_exact(capacity).zip(clusters);
         let (of_clusters, of_groups) = bounds.split_at(planned.layout.clusters as usize);
         for ((members, places), bounds) in clusters.zip(of_clusters) {
             for (&member, &[x, y, z, index]) in members.iter().zip(places) {
@@ -150,10 +143,8 @@ fn bounds_are_those_of_the_moved_points() {
             assert_eq!(bounds.map(|[x, y, z, _]| [x, y, z]), expected);
         }
         assert_eq!(of_groups.len() as u32, planned.layout.groups());
-        for (group, clusters) in of_groups
-            .iter()
-            .zip(of_clusters.chunks(ClusterLayout::GROUP as usize))
-        {
+        let groups = of_clusters.chunks(ClusterLayout::GROUP as usize);
+        for (group, clusters) in of_groups.iter().zip(groups) {
             let corner = |corner: usize, pick: fn(f32, f32) -> f32| {
                 let corners = clusters.iter().map(|bounds| bounds[corner]);
                 corners.reduce(|a, b| std::array::from_fn(|i| pick(a[i], b[i])))
@@ -181,27 +172,15 @@ impl Scene {
     /// With points on such a lattice, too, all squared distances are small integers in units of its
     /// cells: no device rounds them, many are equal, and the twin's answer is the only one.
     fn on_lattice(seed: u64, side: usize, samples: usize, steps: u32) -> Self {
-        let snap = |values: Vec<f32>, steps: f32| {
-            values.into_iter().map(move |v| (v * steps).round() / steps)
-        };
-        let vectors = |name: &str, count: usize, steps: f32| {
-            let flat: Vec<f32> = snap(random(seed, name, 3 * count), steps).collect();
-            flat.as_chunks::<3>()
-                .0
-                .iter()
-                .map(|v| Vec3::from_array(*v))
-                .collect::<Vec<_>>()
-        };
-        let rays = side * side;
-        let mut depths: Vec<f32> = snap(random(seed, "depths", rays * samples), steps as f32)
-            .map(|t| 2.0 * t)
-            .collect();
-        depths
-            .chunks_exact_mut(samples)
-            .for_each(|depths| depths.sort_by(f32::total_cmp));
+        let (rays, steps) = (side * side, steps as f32);
+        let depths = random(seed, "depths", rays * samples).into_iter();
+        let mut depths: Vec<f32> = depths.map(|t| 2.0 * snapped(t, steps)).collect();
+        for depths in depths.chunks_exact_mut(samples) {
+            depths.sort_by(f32::total_cmp);
+        }
         Self {
-            origin: vectors("origin", 1, 8.0 * steps as f32)[0],
-            directions: vectors("directions", rays, 8.0),
+            origin: snapped_vectors(seed, "origin", 1, 8.0 * steps)[0],
+            directions: snapped_vectors(seed, "directions", rays, 8.0),
             samples,
             depths,
         }
@@ -215,12 +194,7 @@ impl Scene {
 }
 
 fn lattice_points(seed: u64, count: usize, steps: u32) -> Vec<Vec3> {
-    let steps = steps as f32;
-    let values = random(seed, "points", 3 * count);
-    let points = values.as_chunks::<3>().0.iter();
-    points
-        .map(|v| (Vec3::from_array(*v) * steps).round() / steps)
-        .collect()
+    snapped_vectors(seed, "points", count, steps as f32)
 }
 
 /// Results of the kernels.
@@ -251,11 +225,11 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
         origin: scene.origin.extend(f32::NAN).to_array(),
         ..Default::default()
     };
-    let triples: Vec<[f32; 3]> = points.iter().map(|p| p.to_array()).collect();
+    let triples: Vec<_> = points.iter().map(Vec3::to_array).collect();
     let members = input(gpu, &members(&triples));
     let outside = [("members", Resource::Tensor(&members))];
     let plan = |b: &mut ProgramBuilder<'_>| {
-        let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
+        let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
         let record = |d: &Vec3| [d.extend(f32::NAN).to_array(), [f32::NAN; 4], [f32::NAN; 4]];
         let records: Vec<_> = scene.directions.iter().map(record).collect();
         let rays = Rays {
@@ -299,12 +273,8 @@ impl Found {
         let positions = scene.positions();
         let count = points.len().min(8);
         let expected = twin::nearest(&positions, points, count);
-        for (sample, (found, expected)) in self
-            .indices
-            .iter()
-            .zip(expected.chunks_exact(count))
-            .enumerate()
-        {
+        let pairs = self.indices.iter().zip(expected.chunks_exact(count));
+        for (sample, (found, expected)) in pairs.enumerate() {
             let expected: Vec<u32> = expected.iter().map(|n| n.index as u32).collect();
             assert_eq!(
                 (&found[..count], &found[count..]),
@@ -367,12 +337,7 @@ fn identical_points_are_found_by_index() {
     scene.depths[..9].copy_from_slice(&[-1.0, -0.5, 0.0, 0.25, 0.25, 0.25, 0.5, 1.0, 2.0]);
     for gpu in variants() {
         let found = search(gpu, PointWeighting::Released, &points, &scene);
-        assert!(
-            found
-                .indices
-                .iter()
-                .all(|indices| *indices == [0, 1, 2, 3, 4, 5, 6, 7])
-        );
+        assert_eq!(found.indices, vec![[0, 1, 2, 3, 4, 5, 6, 7]; 16 * 9]);
         found.assert_equals_twin(&points, &scene);
     }
 }
@@ -398,23 +363,14 @@ fn samples_far_away_find_their_nearest_points() {
 
 #[test]
 fn the_nearest_points_are_found_at_any_position() {
-    let cases = (
-        any::<u64>(),
-        select(vec![8usize, 50, 700]),
-        2usize..=6,
-        2usize..=33,
-    );
+    let counts = select(vec![8usize, 50, 700]);
+    let cases = (any::<u64>(), counts, 2usize..=6, 2usize..=33);
     check(8, cases, |(seed, count, side, samples)| {
-        let vectors = |name: &str, count: usize| {
-            let values = random(seed, name, 3 * count);
-            let vectors = values.as_chunks::<3>().0.iter();
-            vectors.map(|v| Vec3::from_array(*v)).collect::<Vec<_>>()
-        };
-        let points = vectors("points", count);
+        let points = random_vectors(seed, "points", count);
         let depths = random(seed, "depths", side * side * samples);
         let scene = Scene {
-            origin: 3.0 * vectors("origin", 1)[0],
-            directions: vectors("directions", side * side),
+            origin: 3.0 * random_vectors(seed, "origin", 1)[0],
+            directions: random_vectors(seed, "directions", side * side),
             samples,
             depths: depths.iter().map(|t| 4.0 * t).collect(),
         };
@@ -426,10 +382,8 @@ fn the_nearest_points_are_found_at_any_position() {
                 assert_eq!(HashSet::from(*indices).len(), 8, "{indices:?}");
                 let distances =
                     indices.map(|i| positions[sample].distance_squared(points[i as usize]));
-                let expected: Vec<f32> = expected[8 * sample..][..8]
-                    .iter()
-                    .map(|n| n.dist2)
-                    .collect();
+                let expected = expected[8 * sample..][..8].iter();
+                let expected: Vec<f32> = expected.map(|n| n.dist2).collect();
                 // Devices may round a position, up to seven from the origin, once less than the
                 // twin.
                 assert_close(&format!("sample {sample}"), &distances, &expected, |k| {
@@ -443,30 +397,23 @@ fn the_nearest_points_are_found_at_any_position() {
 #[test]
 fn weights_are_summed_over_all_workgroups() {
     for count in [1usize, 2, 63, 64, 65, 1000] {
-        let partials: Vec<f32> = random(6, "partials", 8 * count)
-            .iter()
-            .map(|v| v + 1.0)
-            .collect();
-        let kernel = gpu().kernel(&kernels::WEIGHT_SUMS, &[]).unwrap();
-        let result = output(gpu(), 8);
-        run(gpu(), &[], |b| {
-            let size = params::WeightSums {
-                count: count as u32,
-                ..Default::default()
-            };
-            b.dispatch(
-                Dispatch::new("weight sums", &kernel)
-                    .uniform("size", size)
-                    .bind("partials", &input(gpu(), &partials))
-                    .bind("output", &result),
-            );
+        let partials = random(6, "partials", 8 * count).into_iter();
+        let partials: Vec<f32> = partials.map(|v| v + 1.0).collect();
+        let kernel = (&kernels::WEIGHT_SUMS, &[][..]);
+        let size = params::WeightSums {
+            count: count as u32,
+            ..Default::default()
+        };
+        let found = computed(gpu(), Formats::F32, 8, kernel, |dispatch| {
+            dispatch
+                .uniform("size", size)
+                .bind("partials", &input(gpu(), &partials))
         });
         let sum = |rank: usize| {
             let terms = partials[rank..].iter().step_by(8);
             terms.map(|v| f64::from(*v)).sum::<f64>() as f32
         };
         let expected: Vec<f32> = (0..8).map(sum).collect();
-        let found = written(gpu(), &result, 8);
         // Sixteen terms and then 64 sums of positive numbers after each other.
         assert_close("sums", &found, &expected, |k| {
             40.0 * f32::EPSILON * expected[k]

@@ -8,12 +8,8 @@ use crate::{Camera, TensorFile};
 
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
-    let picture = Picture::random(1, 20, 13);
-    picture.compare(
-        gpu,
-        [[1.5, 0.2, -3.0], [-0.1, 0.9, 2.0], [0.01, -0.02, 1.0]],
-        21,
-    );
+    let homography = [[1.5, 0.2, -3.0], [-0.1, 0.9, 2.0], [0.01, -0.02, 1.0]];
+    Picture::random(1, 20, 13).compare(gpu, homography, 21);
 }
 
 /// Runs the kernel on a picture and the parameters of its warp; `[y][x]` of red, green and blue,
@@ -27,11 +23,7 @@ fn warp(gpu: &Gpu, (pixels, parameters): &(Tensor, Tensor), size: u32) -> Vec<f3
     assert_eq!(view.shape, [size, size, 3]);
     let pixels: Vec<[f32; 4]> = read(gpu, &view);
     assert!(pixels.iter().all(|pixel| pixel[3] == 0.0));
-    pixels
-        .iter()
-        .flat_map(|pixel| &pixel[..3])
-        .copied()
-        .collect()
+    unpadded(pixels.as_flattened(), 3)
 }
 
 /// A picture with straight alpha.
@@ -64,20 +56,15 @@ impl Picture {
         };
         let uploads = (
             input(gpu, &self.rgba),
-            Tensor::uniform(gpu, "warp", bytemuck::bytes_of(&parameters)).unwrap(),
+            Tensor::uniform(gpu, "warp", &[parameters]).unwrap(),
         );
         let found = warp(gpu, &uploads, size);
 
-        let on_black = self
-            .rgba
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .flat_map(|[rgb @ .., alpha]| {
-                let [alpha, rgb @ ..] =
-                    [*alpha, rgb[0], rgb[1], rgb[2]].map(|v| f32::from(v) / 255.0);
-                rgb.map(|v| v * alpha)
-            });
+        let pixels = self.rgba.as_chunks::<4>().0.iter();
+        let on_black = pixels.flat_map(|rgba| {
+            let [rgb @ .., alpha] = rgba.map(|v| f32::from(v) / 255.0);
+            rgb.map(|v| v * alpha)
+        });
         let shape = [self.height as usize, self.width as usize, 3];
         let picture = reference::Tensor::new(shape, on_black.collect());
         let expected = twin::warp(&picture, &homography, size as usize).flip_rows();
@@ -97,22 +84,13 @@ fn pictures_are_warped_by_any_homography() {
         // Scales of 0.3 to 1.7, shears, shifts over the borders, and a perspective whose horizon
         // stays outside of the view.
         let scale = [f64::from(width), f64::from(height)].map(|side| side / f64::from(size));
+        let scaled = [0, 1].map(|axis| scale[axis] * (1.0 + 0.7 * n[4 * axis]));
+        let shift = [f64::from(width) * n[2], f64::from(height) * n[5]].map(|side| 0.5 * side);
+        let horizon = [n[6], n[7]].map(|n| 0.3 * n / f64::from(size));
         let homography = [
-            [
-                scale[0] * (1.0 + 0.7 * n[0]),
-                0.5 * n[1],
-                0.5 * f64::from(width) * n[2],
-            ],
-            [
-                0.5 * n[3],
-                scale[1] * (1.0 + 0.7 * n[4]),
-                0.5 * f64::from(height) * n[5],
-            ],
-            [
-                0.3 * n[6] / f64::from(size),
-                0.3 * n[7] / f64::from(size),
-                1.0,
-            ],
+            [scaled[0], 0.5 * n[1], shift[0]],
+            [0.5 * n[3], scaled[1], shift[1]],
+            [horizon[0], horizon[1], 1.0],
         ];
         Picture::random(seed, width, height).compare(gpu(), homography, size);
     });
@@ -123,21 +101,12 @@ fn a_picture_that_fits_passes_unchanged_upside_down() {
     // Not a whole number of workgroups.
     const SIZE: u32 = 37;
     let mut picture = Picture::random(2, SIZE, SIZE);
-    picture
-        .rgba
-        .iter_mut()
-        .skip(3)
-        .step_by(4)
-        .for_each(|alpha| *alpha = 255);
-    let rows: Vec<&[u8]> = picture.rgba.chunks_exact(4 * SIZE as usize).rev().collect();
-    let pixels = rows.concat();
-    let expected: Vec<f32> = pixels
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .flat_map(|pixel| &pixel[..3])
-        .map(|v| f32::from(*v) / 255.0)
-        .collect();
+    for alpha in picture.rgba[3..].iter_mut().step_by(4) {
+        *alpha = 255;
+    }
+    let rows = picture.rgba.chunks_exact(4 * SIZE as usize).rev();
+    let values: Vec<f32> = rows.flatten().map(|v| f32::from(*v) / 255.0).collect();
+    let expected = unpadded(&values, 3);
     let image = SourceImage::from_rgba8(SIZE, SIZE, picture.rgba).unwrap();
     let found = warp(gpu(), &upload(gpu(), &image, SIZE).unwrap(), SIZE);
     // WGSL lets a device round a number of 8 bits to either neighbour.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::resize::resample;
 use crate::error::Result;
 use crate::gpu::kernels::style_unet::{
-    conv_epilogue, conv_register, conv_split, conv_subgroup, conv_tiled, winograd,
+    conv_epilogue, conv_matrices, conv_register, conv_split, conv_subgroup, conv_tiled, winograd,
 };
 use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, Tuner};
@@ -106,7 +106,7 @@ pub(super) enum Structure {
 
 impl Structure {
     /// The same with arithmetic of 16 bits, if there is a kernel for it.
-    fn in_f16(self) -> Option<Self> {
+    pub(super) fn in_f16(self) -> Option<Self> {
         match self {
             Self::Tiled {
                 channel_groups,
@@ -160,6 +160,7 @@ impl Structure {
                 let tiles = width.div_ceil(conv_subgroup::PIXELS) * height;
                 let [columns, ..] = source.workgroups([tiles, 1, 1]);
                 let [columns, rows, _] = b.folded(columns);
+                // A workgroup has 16 output channels.
                 (source, [columns, eighths.div_ceil(2), rows])
             }
             Self::Tiled {
@@ -212,7 +213,8 @@ impl Structure {
 /// Tasks of the cooperative kernel along the output channels, and its workgroups.
 fn cooperative(shape: Shape, side: u32) -> (u32, [u32; 3]) {
     let [height, width] = shape.size;
-    // A task is four lines times two matrices of channels, a workgroup four tasks.
+    // A task is four lines times two matrices of channels.
+    let lines = 4 * conv_matrices::TASKS;
     let channels = shape.outputs.div_ceil(2 * side);
     let channel_groups = match (height, channels) {
         (_, 1) => 1,
@@ -221,7 +223,7 @@ fn cooperative(shape: Shape, side: u32) -> (u32, [u32; 3]) {
     };
     let grid = [
         width.div_ceil(side),
-        height.div_ceil(16 / channel_groups),
+        height.div_ceil(lines / channel_groups),
         channels.div_ceil(channel_groups),
     ];
     (channel_groups, grid)
@@ -336,22 +338,15 @@ impl Variant {
 
     /// The variant of a layer: the one that was measured on this adapter, or the first candidate.
     pub(super) fn choose(gpu: &Gpu, tuner: &Tuner, shape: Shape, formats: Formats) -> Result<Self> {
-        let Formats {
-            weights,
-            maps,
-            arithmetic,
-            ..
-        } = formats;
+        let (weights, maps, arithmetic) = (formats.weights, formats.maps, formats.arithmetic);
         let key = match formats {
             Formats::F32 => shape.to_string(),
             _ => format!("{shape}, {weights} x {maps} in {arithmetic}"),
         };
-        tuner.choose(
-            gpu,
-            (&key, formats),
-            &Self::candidates(gpu, shape, formats),
-            |variant, builder| Conv::example(gpu, shape, variant, formats)?.plan_example(builder),
-        )
+        let candidates = Self::candidates(gpu, shape, formats);
+        tuner.choose(gpu, (&key, formats), &candidates, |variant, builder| {
+            Conv::example(gpu, shape, variant, formats)?.plan_example(builder)
+        })
     }
 }
 
@@ -363,9 +358,8 @@ pub(super) fn quantise(weights: &mut [f32], rows: usize, format: Format) -> Vec<
     }
     let columns = weights.len() / rows;
     let scale = |row: &mut [f32]| {
-        let largest = row
-            .iter()
-            .fold(0.0f32, |most, weight| most.max(weight.abs()));
+        let magnitudes = row.iter().map(|weight| weight.abs());
+        let largest = magnitudes.fold(0.0, f32::max);
         if largest == 0.0 {
             return 1.0;
         }
@@ -390,10 +384,8 @@ pub(super) struct Conv {
 fn channels(gpu: &Gpu, name: &str, scales: &[f32], bias: &[f32]) -> Result<Tensor> {
     let (scales, bias) = (pack::vector(scales), pack::vector(bias));
     let fours = scales.chunks_exact(4).zip(bias.chunks_exact(4));
-    let packed: Vec<f32> = fours
-        .flat_map(|(scales, bias)| [scales, bias].concat())
-        .collect();
-    Tensor::from_slice(gpu, name, &packed)
+    let packed = fours.flat_map(|(scales, bias)| [scales, bias].concat());
+    Tensor::from_slice(gpu, name, &packed.collect::<Vec<f32>>())
 }
 
 /// Tensors that a convolution reads and writes, besides its weights.
@@ -429,10 +421,8 @@ impl Conv {
             Variant::Direct(_) => (channels(gpu, name, &scales, bias)?, None),
             Variant::Winograd(_) => {
                 let products = channels(gpu, name, &scales, &vec![0.0; outputs])?;
-                (
-                    channels(gpu, name, &vec![1.0; outputs], bias)?,
-                    Some(products),
-                )
+                let finished = channels(gpu, name, &vec![1.0; outputs], bias)?;
+                (finished, Some(products))
             }
         };
         Ok(Self {
@@ -469,13 +459,10 @@ impl Conv {
         match self.variant {
             Variant::Direct(structure) => {
                 let mut operands = operands;
-                let upsampled = if self.shape.upsampled && !structure.upsamples() {
-                    Some(resample(b, name, operands.input, self.shape.size, false)?)
-                } else {
-                    None
-                };
-                if let Some(map) = &upsampled {
-                    operands.input = map;
+                let mut upsampled = None;
+                if self.shape.upsampled && !structure.upsamples() {
+                    let map = resample(b, name, operands.input, self.shape.size, false)?;
+                    operands.input = upsampled.insert(map);
                 }
                 let (kernel, grid) = structure.kernel(b, self.shape, false)?;
                 let products = self.products(&operands, width * height, self.shape.taps());
@@ -507,13 +494,11 @@ impl Conv {
         let map = |channels| [16, shape.band_tiles(most_rows), pack::padded(channels)];
         let tiles = b.tensor(name, format, map(shape.inputs))?;
         let products = b.tensor(name, format, map(shape.outputs))?;
-        let transform = b.kernel(
-            &kernels::WINOGRAD_INPUT,
-            &[
-                ("MODULATED", shape.modulated.into()),
-                ("UPSAMPLED", shape.upsampled.into()),
-            ],
-        )?;
+        let constants = [
+            ("MODULATED", shape.modulated.into()),
+            ("UPSAMPLED", shape.upsampled.into()),
+        ];
+        let transform = b.kernel(&kernels::WINOGRAD_INPUT, &constants)?;
         let finish = b.kernel(&kernels::WINOGRAD_OUTPUT, &[])?;
         let of_products = self.product_channels.as_ref().unwrap_or(&self.channels);
 
@@ -624,14 +609,11 @@ impl Conv {
         };
         let input = map(self.shape.input_size(), self.shape.inputs)?;
         let output = map(self.shape.size, self.shape.outputs)?;
-        let modulation = b.tensor(
-            "timed",
-            Format::F32,
-            [1, pack::padded(self.shape.inputs), 1],
-        )?;
+        let modulation = [1, pack::padded(self.shape.inputs), 1];
+        let modulation = b.tensor("timed", Format::F32, modulation)?;
         let dummy = b.tensor("timed", Format::F32, [1, 4, 1])?;
         let globals = params::Globals::default();
-        let globals = Tensor::uniform(b.gpu(), "timed", bytemuck::bytes_of(&globals))?;
+        let globals = Tensor::uniform(b.gpu(), "timed", &[globals])?;
         let operands = Operands {
             globals: &globals,
             input: &input,

@@ -85,8 +85,7 @@ fn the_stage_plans_what_the_twin_computes() {
                     noise_gain: gain,
                     ..Default::default()
                 };
-                let globals =
-                    Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
+                let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
                 let found = run_in(gpu, formats, &[], |b| {
                     let input = input_map(gpu, &picture);
                     net.plan(b, &input, &globals, false).unwrap()

@@ -3,7 +3,7 @@ use proptest::sample::select;
 
 use crate::gpu::kernels::style_unet::conv_epilogue as flag;
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Gpu, Tensor};
+use crate::gpu::{Gpu, Tensor};
 use crate::options::{Format, Formats, Precision};
 use crate::reference::{self, shared, style_unet as twin};
 use crate::stage::style_unet::conv::{Conv, Operands, Shape, Structure, Variant, tiled};
@@ -26,29 +26,19 @@ pub(super) struct ConvCase {
 /// A kind of layer in the network: whether it is modulated, and the flags of its epilogue.
 pub(super) type LayerKind = (bool, u32);
 
+const STYLED: u32 = flag::DEMODULATE | flag::NOISE | flag::LRELU;
+
 pub(super) const LAYERS: [LayerKind; 9] = [
     (false, 0),
     (false, flag::LRELU),
     (false, flag::LRELU | flag::RESIDUAL),
     (false, flag::LRELU | flag::RESIDUAL_UPSAMPLED),
-    (true, flag::DEMODULATE | flag::NOISE | flag::LRELU),
-    (
-        true,
-        flag::DEMODULATE | flag::NOISE | flag::LRELU | flag::SCALE_SHIFT,
-    ),
+    (true, STYLED),
+    (true, STYLED | flag::SCALE_SHIFT),
     (true, 0),
     (true, flag::RESIDUAL_UPSAMPLED),
     (true, flag::RESIDUAL_UPSAMPLED | flag::SIGMOID),
 ];
-
-/// Implicit GEMM with 16-bit arithmetic.
-const fn tiled_in_f16(channel_groups: u32, column_groups: u32) -> Structure {
-    Structure::Tiled {
-        channel_groups,
-        column_groups,
-        arithmetic: Format::F16,
-    }
-}
 
 /// All variants of 3x3 convolutions that a device can run.
 pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
@@ -69,7 +59,7 @@ pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
         structures.push(Structure::Cooperative { side });
     }
     if gpu.has_half_arithmetic() && formats.maps == Format::F16 {
-        structures.push(tiled_in_f16(4, 4));
+        structures.extend(tiled(4, 4).in_f16());
     }
     let direct = structures.into_iter().map(Variant::Direct);
     direct
@@ -100,17 +90,13 @@ impl ConvData {
         // Keeps sums of order one, where the sigmoid is steep.
         let scale = 1.0 / ((inputs * taps) as f32).sqrt();
         let weight = random("weight", outputs * inputs * taps);
-        let shape = if flags & flag::RESIDUAL_UPSAMPLED != 0 {
-            [height / 2, width / 2, outputs]
-        } else {
-            [height, width, outputs]
+        let half_if = |half, channels| {
+            let divisor = if half { 2 } else { 1 };
+            [height / divisor, width / divisor, channels]
         };
+        let shape = half_if(flags & flag::RESIDUAL_UPSAMPLED != 0, outputs);
         Self {
-            input: if case.upsampled {
-                map("input", [height / 2, width / 2, inputs])
-            } else {
-                map("input", [height, width, inputs])
-            },
+            input: map("input", half_if(case.upsampled, inputs)),
             weight: rounded_weights(
                 case.formats.weights,
                 weight.iter().map(|w| w * scale).collect(),
@@ -205,6 +191,10 @@ impl Variant {
         use Structure::{Cooperative, Emulated};
         matches!(self, Self::Direct(Cooperative { .. } | Emulated { .. }))
     }
+
+    fn is_in_f16(self) -> bool {
+        matches!(self, Self::Direct(structure) if structure.in_f16() == Some(structure))
+    }
 }
 
 impl ConvCase {
@@ -245,7 +235,7 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
         noise_gain: data.noise_gain / parameters.noise_gain,
         ..Default::default()
     };
-    let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
+    let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
     let [operand, shift] = &data.operands;
     let both = [operand, shift].map(|map| pack::rows(&map.data, case.outputs));
     let elements = (width * height * pack::padded(case.outputs)) as usize;
@@ -295,13 +285,7 @@ pub(super) fn convolve(gpu: &Gpu, mut case: ConvCase, layer: LayerKind, variant:
         // products.
         let rounded = if modulated { 2.0 } else { 1.0 };
         4.0 * f32::EPSILON + rounded * rounding(Format::F16, 1.0)
-    } else if matches!(
-        variant,
-        Variant::Direct(Structure::Tiled {
-            arithmetic: Format::F16,
-            ..
-        })
-    ) {
+    } else if variant.is_in_f16() {
         // Here weights and partial sums are rounded, too. With one block of sums that is a standard
         // deviation of 0.4/2048 of the absolute products, with more blocks less; modulated inputs
         // add 1/2048 at most.
@@ -468,7 +452,8 @@ fn convolutions_in_half_arithmetic() {
         println!("skipped: {} has no numbers of 16 bits", gpu.description());
         return;
     }
-    for structure in [tiled_in_f16(2, 4), tiled_in_f16(4, 4), tiled_in_f16(8, 2)] {
+    for structure in [tiled(2, 4), tiled(4, 4), tiled(8, 2)] {
+        let structure = structure.in_f16().unwrap();
         let cases = conv_cases(4..=40).prop_map(|case| ConvCase {
             formats: Precision::Mixed.super_resolver(),
             ..case
@@ -519,23 +504,19 @@ fn maps_become_the_tiles_of_winograd() {
             let channels = pack::padded(case.inputs) as usize;
             let tiles = (band_rows * columns) as usize;
             let stride = tiles.next_multiple_of(32);
-            let result = stored_output(gpu(), case.format(), 16 * stride * channels);
-            run_in(gpu(), case.formats, &[], |b| {
-                let constants = [
-                    ("MODULATED", modulated.into()),
-                    ("UPSAMPLED", case.upsampled.into()),
-                ];
-                let kernel = b.kernel(&kernels::WINOGRAD_INPUT, &constants).unwrap();
-                b.dispatch(
-                    Dispatch::new("transform", &kernel)
-                        .uniform("conv", parameters)
-                        .bind("input", &stored_map(gpu(), case.format(), &data.input))
-                        .bind("modulation", &input(gpu(), &behind(3, &data.modulation)))
-                        .bind("output", &result)
-                        .threads([columns * channels as u32 / 4, band_rows, 1]),
-                );
+            let constants = [
+                ("MODULATED", modulated.into()),
+                ("UPSAMPLED", case.upsampled.into()),
+            ];
+            let kernel = (&kernels::WINOGRAD_INPUT, &constants[..]);
+            let elements = 16 * stride * channels;
+            let found = computed(gpu(), case.formats, elements, kernel, |dispatch| {
+                dispatch
+                    .uniform("conv", parameters)
+                    .bind("input", &stored_map(gpu(), case.format(), &data.input))
+                    .bind("modulation", &input(gpu(), &behind(3, &data.modulation)))
+                    .threads([columns * channels as u32 / 4, band_rows, 1])
             });
-            let found = stored_written(gpu(), case.format(), &result, 16 * stride * channels);
             let positions = found.chunks_exact(stride * channels);
             let found: Vec<f32> = positions
                 .flat_map(|position| unpadded(&position[..tiles * channels], case.inputs))

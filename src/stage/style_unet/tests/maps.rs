@@ -28,18 +28,13 @@ pub(super) fn resize(
         ..Default::default()
     };
     let elements = (to[0] * to[1] * vec4s * 4) as usize;
-    let result = stored_output(gpu, format, elements);
-    run_in(gpu, stored_in(format), &[], |b| {
-        let kernel = b.kernel(&kernels::RESAMPLE, &[]).unwrap();
-        b.dispatch(
-            Dispatch::new("resize", &kernel)
-                .uniform("size", parameters)
-                .bind("input", &stored_map(gpu, format, &map))
-                .bind("output", &result)
-                .threads([to[1] * vec4s, to[0], 1]),
-        );
+    let kernel = (&kernels::RESAMPLE, &[][..]);
+    let found = computed(gpu, stored_in(format), elements, kernel, |dispatch| {
+        dispatch
+            .uniform("size", parameters)
+            .bind("input", &stored_map(gpu, format, &map))
+            .threads([to[1] * vec4s, to[0], 1])
     });
-    let found = stored_written(gpu, format, &result, elements);
     let found = unpadded(&found, channels);
     let expected = twin::resample(&map, to.map(side), activate);
     // A place in pixels is good to two units in its last place, however the device divides, and
@@ -72,19 +67,14 @@ pub(super) fn sum(gpu: &Gpu, format: Format, seed: u64, vec4s: u32, grid: [u32; 
         count: vec4s,
         ..Default::default()
     };
-    let result = stored_output(gpu, format, left.data.len());
-    run_in(gpu, stored_in(format), &[], |b| {
-        let kernel = b.kernel(&kernels::ADD, &[]).unwrap();
-        b.dispatch(
-            Dispatch::new("add", &kernel)
-                .uniform("size", parameters)
-                .bind("left", &stored_map(gpu, format, &left))
-                .bind("right", &stored_map(gpu, format, &right))
-                .bind("output", &result)
-                .grid(grid),
-        );
+    let (kernel, elements) = ((&kernels::ADD, &[][..]), left.data.len());
+    let found = computed(gpu, stored_in(format), elements, kernel, |dispatch| {
+        dispatch
+            .uniform("size", parameters)
+            .bind("left", &stored_map(gpu, format, &left))
+            .bind("right", &stored_map(gpu, format, &right))
+            .grid(grid)
     });
-    let found = stored_written(gpu, format, &result, left.data.len());
     let expected = twin::add(&left, &right).data;
     assert_close("sum", &found, &expected, |i| rounding(format, expected[i]));
 }

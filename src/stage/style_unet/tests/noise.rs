@@ -7,7 +7,7 @@ pub(super) fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32
         seed,
         ..Default::default()
     };
-    let globals = Tensor::uniform(gpu, "globals", bytemuck::bytes_of(&globals)).unwrap();
+    let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
     let kernel = gpu.kernel(&kernels::NOISE, &[]).unwrap();
     let parameters = params::Noise {
         count: count as u32,

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, Gpu, Tensor};
+use crate::gpu::{Gpu, Tensor};
 use crate::options::{Format, Formats};
 use crate::reference::style_unet as twin;
 use crate::stage::style_unet::Linear;
@@ -41,20 +41,15 @@ pub(super) fn multiply(
         activate: activate.into(),
         normalise: normalise.into(),
     };
-    let result = output(gpu, rows as usize);
-    run_in(gpu, weights_in(format), &[], |b| {
-        let kernel = b.kernel(&kernels::LINEAR, &[]).unwrap();
-        b.dispatch(
-            Dispatch::new("linear", &kernel)
-                .uniform("size", parameters)
-                .bind("input", &input(gpu, &x))
-                .bind("weights", &layer.weights)
-                .bind("rows", &layer.rows)
-                .bind("output", &result)
-                .threads([8 * rows, 1, 1]),
-        );
+    let kernel = (&kernels::LINEAR, &[][..]);
+    let found = computed(gpu, weights_in(format), rows as usize, kernel, |dispatch| {
+        dispatch
+            .uniform("size", parameters)
+            .bind("input", &input(gpu, &x))
+            .bind("weights", &layer.weights)
+            .bind("rows", &layer.rows)
+            .threads([8 * rows, 1, 1])
     });
-    let found = written(gpu, &result, rows as usize);
     let x = if normalise {
         twin::style_normalise(&x)
     } else {
@@ -83,25 +78,21 @@ fn matrices_multiply_vectors() {
 
 #[test]
 fn a_style_of_zeros_stays_finite_when_normalised() {
-    let kernel = gpu().kernel(&kernels::LINEAR, &[]).unwrap();
+    let kernel = (&kernels::LINEAR, &[][..]);
     let parameters = params::Linear {
         rows: 1,
         columns: 2,
         activate: 0,
         normalise: 1,
     };
-    let result = output(gpu(), 1);
-    run(gpu(), &[], |b| {
-        b.dispatch(
-            Dispatch::new("linear", &kernel)
-                .uniform("size", parameters)
-                .bind("input", &input(gpu(), &[0.0f32; 8]))
-                .bind("weights", &input(gpu(), &[1.0f32; 8]))
-                .bind("rows", &input(gpu(), &[1.0, 0.25f32]))
-                .bind("output", &result),
-        );
+    let found = computed(gpu(), Formats::F32, 1, kernel, |dispatch| {
+        dispatch
+            .uniform("size", parameters)
+            .bind("input", &input(gpu(), &[0.0f32; 8]))
+            .bind("weights", &input(gpu(), &[1.0f32; 8]))
+            .bind("rows", &input(gpu(), &[1.0, 0.25f32]))
     });
-    assert_eq!(written(gpu(), &result, 1), [0.25]);
+    assert_eq!(found, [0.25]);
 }
 
 /// Demodulates 3x3 layers of these outputs and inputs, each followed by rows without channels up to
@@ -135,20 +126,15 @@ pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize,
         rows: rows.len() as u32,
         ..Default::default()
     };
-    let result = output(gpu, rows.len());
-    run_in(gpu, weights_in(format), &[], |b| {
-        let kernel = b.kernel(&kernels::DEMODULATION, &[]).unwrap();
-        b.dispatch(
-            Dispatch::new("demodulation", &kernel)
-                .uniform("size", parameters)
-                .bind("rows", &input(gpu, &rows))
-                .bind("squares", &squares)
-                .bind("modulation", &input(gpu, &modulation))
-                .bind("output", &result)
-                .threads([8 * rows.len() as u32, 1, 1]),
-        );
+    let kernel = (&kernels::DEMODULATION, &[][..]);
+    let found = computed(gpu, weights_in(format), rows.len(), kernel, |dispatch| {
+        dispatch
+            .uniform("size", parameters)
+            .bind("rows", &input(gpu, &rows))
+            .bind("squares", &squares)
+            .bind("modulation", &input(gpu, &modulation))
+            .threads([8 * parameters.rows, 1, 1])
     });
-    let found = written(gpu, &result, rows.len());
     // All terms are positive, so the sums are good to a few units in the last place of both twins,
     // and the root halves that, also what rounding moves squares by: at most 1/65534 of the largest,
     // where sums over random filters are all of one order and styles differ more.
@@ -165,11 +151,8 @@ pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize,
 fn demodulation_of_several_layers() {
     let layer = || (1usize..=40, 1usize..=70);
     let layers = prop::collection::vec(layer(), 1..=4);
-    check(
-        12,
-        (any::<u64>(), weight_formats(), layers),
-        |(seed, format, layers)| {
-            demodulate(gpu(), format, seed, &layers);
-        },
-    );
+    let cases = (any::<u64>(), weight_formats(), layers);
+    check(12, cases, |(seed, format, layers)| {
+        demodulate(gpu(), format, seed, &layers);
+    });
 }
