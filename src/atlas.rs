@@ -65,22 +65,8 @@ impl Atlas {
             });
         }
         let [width, height] = grid.map(|count| count * tile);
-        let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
-            label: Some("atlas"),
-            size: wgpu::Extent3d {
-                width,
-                height,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba8Unorm,
-            usage: wgpu::TextureUsages::COPY_DST
-                | wgpu::TextureUsages::TEXTURE_BINDING
-                | wgpu::TextureUsages::COPY_SRC,
-            view_formats: &[],
-        });
+        let usage = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::TEXTURE_BINDING;
+        let texture = gpu.picture("atlas", [width, height], usage);
         let slot = model.renderer().slot(gpu)?;
         gpu.check("setting an atlas up")?;
         Ok(Self {

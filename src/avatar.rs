@@ -11,6 +11,7 @@ use crate::head::{check_coefficients, check_finite};
 use crate::model::Model;
 use crate::options::AvatarOptions;
 use crate::source::SourceImage;
+use crate::stage::head::Head;
 use crate::weights::{FloatFormat, TensorFile, TensorWriter};
 
 /// A head built from one or more pictures of a person. Cloning gives another handle.
@@ -71,10 +72,8 @@ impl Avatar {
         options: &AvatarOptions,
     ) -> Result<Self> {
         Self::check(model, sources, options)?;
-        let mut encoder = model
-            .gpu()
-            .device()
-            .create_command_encoder(&Default::default());
+        let device = model.gpu().device();
+        let mut encoder = device.create_command_encoder(&Default::default());
         let avatar = Self::build(model, &mut encoder, sources, options, None)?;
         model.submit(encoder);
         model.gpu().check(BUILDING)?;
@@ -163,9 +162,8 @@ impl Avatar {
         options: &AvatarOptions,
         timer: Option<&mut Timer>,
     ) -> Result<Self> {
-        let encoder = model.encoder();
-        let (planes, logits) =
-            encoder.record(model.gpu(), commands, sources, options.noise, timer)?;
+        let (gpu, encoder) = (model.gpu(), model.encoder());
+        let (planes, logits) = encoder.record(gpu, commands, sources, options.noise, timer)?;
         let logits = logits.filter(|_| model.trace());
         Self::assemble(model, commands, planes, options.shape.clone(), logits)
     }
@@ -178,10 +176,8 @@ impl Avatar {
         shape: Vec<f32>,
         logits: Option<Tensor>,
     ) -> Result<Self> {
-        let identity = model
-            .head_stage()
-            .map(|head| head.identity(model.gpu(), commands, &shape))
-            .transpose()?;
+        let template = |head: &Head| head.identity(model.gpu(), commands, &shape);
+        let identity = model.head_stage().map(template).transpose()?;
         let inner = Inner {
             model: model.clone(),
             planes,
@@ -314,21 +310,17 @@ impl Avatar {
         let expected = plane_shape(model);
         let found = file.shape("planes")?;
         if found != expected {
-            return Err(Error::argument(
-                format!("planes of {}", file.what()),
-                format!("{expected:?}, as the model has"),
-                format!("{found:?}"),
-            ));
+            let expected = format!("{expected:?}, as the model has");
+            let what = format!("planes of {}", file.what());
+            return Err(Error::argument(what, expected, format!("{found:?}")));
         }
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
         let planes = model.encoder().planes(model.gpu(), &values)?;
         let shape = file.f32("shape")?.into_owned();
         check_shape(model, &shape)?;
-        let mut encoder = model
-            .gpu()
-            .device()
-            .create_command_encoder(&Default::default());
+        let device = model.gpu().device();
+        let mut encoder = device.create_command_encoder(&Default::default());
         let avatar = Self::assemble(model, &mut encoder, planes, shape, None)?;
         model.submit(encoder);
         Ok(avatar)

@@ -122,6 +122,14 @@ impl Error {
         }
     }
 
+    /// An [`Error::Gpu`].
+    pub(crate) fn gpu(what: &str, reason: impl ToString) -> Self {
+        Self::Gpu {
+            what: what.into(),
+            reason: reason.to_string(),
+        }
+    }
+
     /// Adds the `item` that the argument belongs to, if this is an [`Error::Argument`].
     pub(crate) fn of(self, item: impl Display) -> Self {
         match self {

@@ -188,10 +188,8 @@ impl Model {
     ) -> Result<Vec<Frame>> {
         let mut rendered = Vec::with_capacity(frames.len());
         for inputs in Checked::all(self, frames)?.chunks(Self::PER_SUBMISSION) {
-            let mut encoder = self
-                .gpu()
-                .device()
-                .create_command_encoder(&Default::default());
+            let device = self.gpu().device();
+            let mut encoder = device.create_command_encoder(&Default::default());
             for input in inputs {
                 rendered.push(input.record(&mut encoder, options, None)?);
             }
@@ -228,14 +226,10 @@ impl<'a> Checked<'a> {
         avatar: &'a Avatar,
         drive: &'a Drive,
     ) -> Result<Self> {
-        let input = if avatar.model().is(model) {
-            Self::new(avatar, drive)
-        } else {
-            Err(Error::argument(
-                "avatar",
-                "one of this model",
-                "another model's",
-            ))
+        let (expected, found) = ("one of this model", "another model's");
+        let input = match avatar.model().is(model) {
+            true => Self::new(avatar, drive),
+            false => Err(Error::argument("avatar", expected, found)),
         };
         input.map_err(|error| error.of(format_args!("frame {index}")))
     }
@@ -243,10 +237,9 @@ impl<'a> Checked<'a> {
     /// # Errors
     /// See [`Checked::nth`].
     pub(crate) fn all(model: &Model, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<Self>> {
-        let indexed = frames.iter().enumerate();
-        indexed
-            .map(|(index, (avatar, drive))| Self::nth(model, index, avatar, drive))
-            .collect()
+        let frames = frames.iter().enumerate();
+        let checked = frames.map(|(i, (avatar, drive))| Self::nth(model, i, avatar, drive));
+        checked.collect()
     }
 
     pub(crate) fn record(
@@ -273,16 +266,9 @@ impl<'a> Checked<'a> {
         options: &RenderOptions,
         timer: Option<&mut Timer>,
     ) -> Result<()> {
-        let model = self.avatar.model();
-        let avatar = self.avatar.bindings(&self.input.drive.geometry)?;
-        model.renderer().record(
-            model.gpu(),
-            encoder,
-            &self.input,
-            (avatar, slot),
-            options,
-            timer,
-        )
+        let (gpu, renderer) = (self.avatar.model().gpu(), self.avatar.model().renderer());
+        let bound = (self.avatar.bindings(&self.input.drive.geometry)?, slot);
+        renderer.record(gpu, encoder, &self.input, bound, options, timer)
     }
 }
 

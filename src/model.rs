@@ -1,11 +1,11 @@
 //! A model: weights on the device and the programs that run them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::gpu::{Choice, Gpu, Program, Tensor, Tuner};
+use crate::gpu::{Choice, Gpu, Program, Tensor, Tuner, locked};
 use crate::head::{HeadModel, check_finite};
 use crate::options::{ModelOptions, Precision};
 use crate::pipeline::{Encoder, Renderer};
@@ -224,10 +224,7 @@ impl Model {
     }
 
     pub(crate) fn submission(&self) -> MutexGuard<'_, ()> {
-        self.inner
-            .submission
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        locked(&self.inner.submission)
     }
 
     /// Submits a recording, between the submissions of others.

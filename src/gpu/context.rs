@@ -275,6 +275,29 @@ impl Gpu {
         cfg!(feature = "profiler") && features.contains(wgpu::Features::TIMESTAMP_QUERY) && trusted
     }
 
+    /// An `rgba8unorm` texture of this width and height, to be copied from and more.
+    pub(crate) fn picture(
+        &self,
+        label: &str,
+        [width, height]: [u32; 2],
+        usage: wgpu::TextureUsages,
+    ) -> wgpu::Texture {
+        self.device().create_texture(&wgpu::TextureDescriptor {
+            label: Some(label),
+            size: wgpu::Extent3d {
+                width,
+                height,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba8Unorm,
+            usage: usage | wgpu::TextureUsages::COPY_SRC,
+            view_formats: &[],
+        })
+    }
+
     pub(crate) fn poison(&self) -> bool {
         self.inner.poison
     }
@@ -342,7 +365,7 @@ impl Gpu {
     /// [`Error::Gpu`] if the device failed.
     pub fn wait(&self, what: &str) -> Result<()> {
         let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
-        polled.map_err(|error| failed(what, error.to_string()))?;
+        polled.map_err(|error| Error::gpu(what, error))?;
         self.check(what)
     }
 
@@ -377,7 +400,7 @@ impl Gpu {
             true => failure.reason.clone(),
             false => failure.reason.take(),
         };
-        reason.map_or(Ok(()), |reason| Err(failed(what, reason)))
+        reason.map_or(Ok(()), |reason| Err(Error::gpu(what, reason)))
     }
 }
 
@@ -404,15 +427,9 @@ impl Evictor {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a mutex guards, even if a thread has panicked meanwhile.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn failed(what: &str, reason: String) -> Error {
-    Error::Gpu {
-        what: what.into(),
-        reason,
-    }
 }
 
 fn note_failure(failure: &Mutex<Failure>, reason: String, lost: bool) {

@@ -1,11 +1,11 @@
 //! Staging memory for results on their way to the host.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
 use image::RgbaImage;
 
-use super::Gpu;
+use super::{Gpu, locked};
 use crate::{Error, Result};
 
 const WHAT: &str = "reading back";
@@ -37,8 +37,8 @@ impl Mapping {
         gpu.wait_for(WHAT, submission)?;
         (&mut self.0)
             .await
-            .map_err(|_| failed("the device dropped the request".into()))?
-            .map_err(|error| failed(error.to_string()))
+            .map_err(|_| Error::gpu(WHAT, "the device dropped the request"))?
+            .map_err(|error| Error::gpu(WHAT, error))
     }
 }
 
@@ -47,16 +47,8 @@ impl Mapping {
 /// # Errors
 /// [`Error::Gpu`] if the device failed.
 pub(super) fn view(staging: &wgpu::Buffer) -> Result<wgpu::BufferView> {
-    staging
-        .get_mapped_range(..)
-        .map_err(|error| failed(error.to_string()))
-}
-
-fn failed(reason: String) -> Error {
-    Error::Gpu {
-        what: WHAT.into(),
-        reason,
-    }
+    let view = staging.get_mapped_range(..);
+    view.map_err(|error| Error::gpu(WHAT, error))
 }
 
 /// Staging buffers for pictures of one size. Cloning shares them.
@@ -134,12 +126,8 @@ impl Downloads {
         download.image()
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<wgpu::Buffer>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn staging(&self, gpu: &Gpu) -> wgpu::Buffer {
-        let free = self.free().pop();
+        let free = locked(&self.free).pop();
         free.unwrap_or_else(|| {
             gpu.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read-back"),
@@ -178,11 +166,11 @@ impl Download {
         }
         drop(bytes);
         self.staging.unmap();
-        let mut free = self.downloads.free();
+        let mut free = locked(&self.downloads.free);
         if free.len() < Downloads::KEPT {
             free.push(self.staging);
         }
         RgbaImage::from_raw(width, height, pixels)
-            .ok_or_else(|| failed("the device returned too few bytes".into()))
+            .ok_or_else(|| Error::gpu(WHAT, "the device returned too few bytes"))
     }
 }

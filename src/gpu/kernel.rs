@@ -103,11 +103,15 @@ impl KernelSource {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SUBGROUP, self.subgroups);
         features.set(wgpu::Features::SHADER_F16, self.half_arithmetic);
-        features.set(
-            wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
-            self.matrices.is_some(),
-        );
+        let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        features.set(matrices, self.matrices.is_some());
         features
+    }
+
+    /// Bind groups.
+    fn groups(&self) -> u32 {
+        let groups = self.bindings.iter().map(|binding| binding.group + 1);
+        groups.max().unwrap_or(0)
     }
 
     /// Checks that a device with these limits can run the kernel.
@@ -115,63 +119,30 @@ impl KernelSource {
     /// # Errors
     /// [`Error::Limit`] with the first limit that is too small.
     pub fn check(&self, limits: &wgpu::Limits) -> Result<()> {
+        /// Limits by their names, each with what the kernel needs.
+        macro_rules! needs {
+            ($($limit:ident: $expected:expr,)*) => {
+                [$((stringify!($limit), $expected, limits.$limit),)*]
+            };
+        }
         let count = |of: fn(BindingKind) -> bool| {
-            self.bindings
-                .iter()
-                .filter(|binding| of(binding.kind))
-                .count() as u32
+            let bindings = self.bindings.iter().filter(|binding| of(binding.kind));
+            bindings.count() as u32
         };
+        let uniforms = count(|kind| matches!(kind, BindingKind::Uniform { .. }));
+        let buffers = count(|kind| matches!(kind, BindingKind::Storage { .. }));
+        let textures = count(|kind| kind == BindingKind::StorageTexture);
         let [x, y, z] = self.workgroup_size;
-        for (limit, expected, found) in [
-            (
-                "max_bind_groups",
-                self.bindings
-                    .iter()
-                    .map(|binding| binding.group + 1)
-                    .max()
-                    .unwrap_or(0),
-                limits.max_bind_groups,
-            ),
-            (
-                "max_uniform_buffers_per_shader_stage",
-                count(|kind| matches!(kind, BindingKind::Uniform { .. })),
-                limits.max_uniform_buffers_per_shader_stage,
-            ),
-            (
-                "max_storage_buffers_per_shader_stage",
-                count(|kind| matches!(kind, BindingKind::Storage { .. })),
-                limits.max_storage_buffers_per_shader_stage,
-            ),
-            (
-                "max_storage_textures_per_shader_stage",
-                count(|kind| kind == BindingKind::StorageTexture),
-                limits.max_storage_textures_per_shader_stage,
-            ),
-            (
-                "max_compute_workgroup_storage_size",
-                self.workgroup_bytes,
-                limits.max_compute_workgroup_storage_size,
-            ),
-            (
-                "max_compute_invocations_per_workgroup",
-                x * y * z,
-                limits.max_compute_invocations_per_workgroup,
-            ),
-            (
-                "max_compute_workgroup_size_x",
-                x,
-                limits.max_compute_workgroup_size_x,
-            ),
-            (
-                "max_compute_workgroup_size_y",
-                y,
-                limits.max_compute_workgroup_size_y,
-            ),
-            (
-                "max_compute_workgroup_size_z",
-                z,
-                limits.max_compute_workgroup_size_z,
-            ),
+        for (limit, expected, found) in needs![
+            max_bind_groups: self.groups(),
+            max_uniform_buffers_per_shader_stage: uniforms,
+            max_storage_buffers_per_shader_stage: buffers,
+            max_storage_textures_per_shader_stage: textures,
+            max_compute_workgroup_storage_size: self.workgroup_bytes,
+            max_compute_invocations_per_workgroup: x * y * z,
+            max_compute_workgroup_size_x: x,
+            max_compute_workgroup_size_y: y,
+            max_compute_workgroup_size_z: z,
         ] {
             if found < expected {
                 return Err(Error::Limit {
@@ -205,11 +176,9 @@ impl Kernel {
     ) -> Result<Self> {
         for (name, _) in constants {
             if !source.constants.contains(name) {
-                return Err(Error::argument(
-                    format!("constant {name} of kernel {}", source.name),
-                    format!("one of {:?}", source.constants),
-                    *name,
-                ));
+                let what = format!("constant {name} of kernel {}", source.name);
+                let expected = format!("one of {:?}", source.constants);
+                return Err(Error::argument(what, expected, *name));
             }
         }
         let descriptor = wgpu::ShaderModuleDescriptor {
@@ -230,24 +199,15 @@ impl Kernel {
         } else {
             device.create_shader_module(descriptor)
         };
-        let groups = source
-            .bindings
-            .iter()
-            .map(|b| b.group + 1)
-            .max()
-            .unwrap_or(0);
-        let layouts: Vec<_> = (0..groups)
-            .map(|group| layout(device, source, group))
-            .collect();
+        let layouts = (0..source.groups()).map(|group| layout(device, source, group));
+        let layouts: Vec<_> = layouts.collect();
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(source.name),
             bind_group_layouts: &layouts.iter().map(Some).collect::<Vec<_>>(),
             immediate_size: 0,
         });
-        let constants: Vec<_> = constants
-            .iter()
-            .map(|&(name, value)| (name, f64::from(value)))
-            .collect();
+        let constants = constants.iter().map(|&(name, value)| (name, value.into()));
+        let constants: Vec<(&str, f64)> = constants.collect();
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(source.name),
             layout: Some(&layout),
@@ -275,10 +235,9 @@ impl Kernel {
 }
 
 fn layout(device: &wgpu::Device, source: &KernelSource, group: u32) -> wgpu::BindGroupLayout {
-    let entries: Vec<_> = source
-        .bindings
-        .iter()
-        .filter(|binding| binding.group == group)
+    let bindings = source.bindings.iter();
+    let bindings = bindings.filter(|binding| binding.group == group);
+    let entries: Vec<_> = bindings
         .map(|binding| wgpu::BindGroupLayoutEntry {
             binding: binding.index,
             visibility: wgpu::ShaderStages::COMPUTE,

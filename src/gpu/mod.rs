@@ -13,6 +13,7 @@ mod uploads;
 
 pub(crate) use crate::options::{AdapterKind, ShaderChecks};
 pub use context::Gpu;
+pub(crate) use context::locked;
 pub(crate) use downloads::{Download, Downloads};
 pub(crate) use kernel::{Kernel, KernelSource, kernels};
 pub(crate) use profiler::Timer;

@@ -117,7 +117,7 @@ impl Timer {
                 submit(&self.gpu, &mut encoder);
                 profiler
                     .end_frame()
-                    .map_err(|error| failed(error.to_string()))
+                    .map_err(|error| Error::gpu(WHAT, error))
             }
             #[cfg(not(target_arch = "wasm32"))]
             Clock::Wall => {
@@ -145,7 +145,7 @@ impl Timer {
                     self.gpu.idle(WHAT).await?;
                     results = profiler.process_finished_frame(period);
                 }
-                let late = || failed("the timestamps did not arrive".into());
+                let late = || Error::gpu(WHAT, "the timestamps did not arrive");
                 for (time, result) in kernels.iter_mut().zip(results.ok_or_else(late)?) {
                     let range = result.time.unwrap_or_default();
                     time.milliseconds = (range.end - range.start) * 1e3;
@@ -164,14 +164,6 @@ impl Timer {
     }
 }
 
-#[cfg(any(feature = "profiler", target_arch = "wasm32"))]
-fn failed(reason: String) -> Error {
-    Error::Gpu {
-        what: WHAT.into(),
-        reason,
-    }
-}
-
 impl Clock {
     #[cfg_attr(not(feature = "profiler"), allow(unused_variables))]
     fn new(gpu: &Gpu) -> Result<Self> {
@@ -182,13 +174,13 @@ impl Clock {
                 ..Default::default()
             };
             let profiler = wgpu_profiler::GpuProfiler::new(gpu.device(), settings)
-                .map_err(|error| failed(error.to_string()))?;
+                .map_err(|error| Error::gpu(WHAT, error))?;
             return Ok(Self::Timestamps(Box::new(profiler)));
         }
         #[cfg(not(target_arch = "wasm32"))]
         return Ok(Self::Wall);
         #[cfg(target_arch = "wasm32")]
-        Err(failed("no timestamp queries".into()))
+        Err(Error::gpu(WHAT, "no timestamp queries"))
     }
 }
 

@@ -155,12 +155,9 @@ impl Tensor {
             mapped_at_creation: !matches!(contents, Contents::Undefined),
         });
         if !matches!(contents, Contents::Undefined) {
-            let mut view = buffer
-                .get_mapped_range_mut(..)
-                .map_err(|error| Error::Gpu {
-                    what: format!("uploading {label}"),
-                    reason: error.to_string(),
-                })?;
+            let mapped = buffer.get_mapped_range_mut(..);
+            let failed = |error| Error::gpu(&format!("uploading {label}"), error);
+            let mut view = mapped.map_err(failed)?;
             match contents {
                 Contents::Copy(data) => view.slice(..data.len()).copy_from_slice(data),
                 _ => view.slice(..).fill(0xff),
@@ -291,13 +288,8 @@ impl Tensor {
     /// Records a copy of this tensor's bytes into the beginning of `target`.
     pub(crate) fn copy_to(&self, encoder: &mut wgpu::CommandEncoder, target: &Tensor) {
         let bytes = self.bytes.min(target.bytes);
-        encoder.copy_buffer_to_buffer(
-            self.buffer(),
-            self.offset,
-            target.buffer(),
-            target.offset,
-            bytes,
-        );
+        let (from, to) = (self.buffer(), target.buffer());
+        encoder.copy_buffer_to_buffer(from, self.offset, to, target.offset, bytes);
     }
 
     /// Reads the values back as `[y][x][channel]` without padding, after all work submitted before.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
 use super::kernel::kernels;
-use super::{Gpu, ProgramBuilder};
+use super::{Gpu, ProgramBuilder, locked};
 use crate::error::{Error, Result};
 use crate::options::{Formats, Tuning};
 
@@ -85,7 +85,7 @@ impl Tuner {
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.record)
     }
 
     /// Everything that was measured, by layer.

@@ -1,8 +1,8 @@
 //! Staging memory for inputs that change from recording to recording.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::{Gpu, Tensor};
+use super::{Gpu, Tensor, locked};
 use crate::{Error, Result};
 
 /// Staging buffers of one size.
@@ -51,16 +51,12 @@ impl Uploads {
         parts: &[(&[u8], &Tensor)],
     ) -> Result<()> {
         let staging = self.mapped(gpu);
-        let mut view = staging
-            .get_mapped_range_mut(..)
-            .map_err(|error| Error::Gpu {
-                what: "staging an upload".into(),
-                reason: error.to_string(),
-            })?;
+        let mapped = staging.get_mapped_range_mut(..);
+        let mut view = mapped.map_err(|error| Error::gpu("staging an upload", error))?;
         let mut offset = 0;
         for (data, target) in parts {
-            view.slice(offset..offset + data.len())
-                .copy_from_slice(data);
+            let mut part = view.slice(offset..offset + data.len());
+            part.copy_from_slice(data);
             let bytes = data.len() as u64;
             encoder.copy_buffer_to_buffer(&staging, offset as u64, target.buffer(), 0, bytes);
             offset += data.len();
@@ -69,7 +65,7 @@ impl Uploads {
         staging.unmap();
         let (free, returned) = (self.free.clone(), staging.clone());
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Write, .., move |result| {
-            let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut free = locked(&free);
             if result.is_ok() && free.len() < Self::KEPT {
                 free.push(returned);
             }
@@ -78,11 +74,7 @@ impl Uploads {
     }
 
     fn mapped(&self, gpu: &Gpu) -> wgpu::Buffer {
-        let free = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let free = locked(&self.free).pop();
         free.unwrap_or_else(|| {
             gpu.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some("upload"),

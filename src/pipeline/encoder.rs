@@ -1,13 +1,13 @@
 //! From pictures to tri-planes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::uniforms::Uniform;
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::gpu::kernels::params;
 use crate::gpu::{
-    Gpu, Program, ProgramBuilder, Recording, Resource, Tensor, Timer, Tuner, Uploads,
+    Gpu, Program, ProgramBuilder, Recording, Resource, Tensor, Timer, Tuner, Uploads, locked,
 };
 use crate::options::{Format, Formats, ModelOptions, Noise};
 use crate::source::SourceImage;
@@ -75,10 +75,8 @@ impl Encoder {
         noise: Noise,
         mut timer: Option<&mut Timer>,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let uploads = sources
-            .iter()
-            .map(|image| source::upload(gpu, image, self.config.source_size))
-            .collect::<Result<Vec<_>>>()?;
+        let upload = |image| source::upload(gpu, image, self.config.source_size);
+        let uploads: Vec<_> = sources.iter().map(upload).collect::<Result<_>>()?;
         let planes = self.planes.twin(gpu, "planes")?;
         let fusion = if sources.len() > 1 {
             let fusion = self.fusion(gpu)?;
@@ -134,7 +132,7 @@ impl Encoder {
     }
 
     fn fusion(&self, gpu: &Gpu) -> Result<Arc<Fusion>> {
-        let mut fusion = self.fusion.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fusion = locked(&self.fusion);
         match &*fusion {
             LazyFusion::Built(built) => Ok(built.clone()),
             LazyFusion::Weights(weights) => {

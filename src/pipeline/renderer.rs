@@ -83,33 +83,19 @@ impl Renderer {
         let points = Points::cluster(&mut b, config, positions)?;
         let (rays, coarse) = Rays::generate(&mut b, config, &uniform.tensor)?;
         field.view(&mut b, &rays)?;
-        let found = points.nearest(&mut b, config, &uniform.tensor, &rays, &coarse)?;
-        let coarse_samples = field.radiance(
-            &mut b,
-            config,
-            &uniform.tensor,
-            &rays,
-            &coarse,
-            (&points, &found),
-        )?;
-        b.release(found.tensor);
+        let evaluate = |b: &mut ProgramBuilder<'_>, pass| {
+            let globals = &uniform.tensor;
+            let found = points.nearest(b, config, globals, &rays, pass)?;
+            let near = (&points, &found);
+            let samples = field.radiance(b, config, globals, &rays, pass, near)?;
+            b.release(found.tensor);
+            Ok::<_, Error>(samples)
+        };
+        let coarse_samples = evaluate(&mut b, &coarse)?;
         let fine = rays.importance(&mut b, &coarse, &coarse_samples)?;
-        let found = points.nearest(&mut b, config, &uniform.tensor, &rays, &fine)?;
-        let fine_samples = field.radiance(
-            &mut b,
-            config,
-            &uniform.tensor,
-            &rays,
-            &fine,
-            (&points, &found),
-        )?;
-        b.release(found.tensor);
-        let composite = rays.merge(
-            &mut b,
-            config,
-            (&coarse, &coarse_samples),
-            (&fine, &fine_samples),
-        )?;
+        let fine_samples = evaluate(&mut b, &fine)?;
+        let passes = [(&coarse, &coarse_samples), (&fine, &fine_samples)];
+        let composite = rays.merge(&mut b, config, passes[0], passes[1])?;
         for samples in [coarse_samples, fine_samples] {
             b.release(samples.values);
             b.release(samples.opacities);
@@ -166,18 +152,13 @@ impl Renderer {
                 Vec::new()
             }
         };
-        self.uploads.record(
-            gpu,
-            encoder,
-            &[
-                (bytemuck::bytes_of(&globals), &self.uniform.tensor),
-                (
-                    bytemuck::cast_slice(&input.coefficients),
-                    &self.coefficients,
-                ),
-                (bytemuck::cast_slice(&given), &self.points),
-            ],
-        )?;
+        let coefficients = bytemuck::cast_slice(&input.coefficients);
+        let parts = [
+            (bytemuck::bytes_of(&globals), &self.uniform.tensor),
+            (coefficients, &self.coefficients),
+            (bytemuck::cast_slice(&given), &self.points),
+        ];
+        self.uploads.record(gpu, encoder, &parts)?;
         self.program.record(Recording {
             encoder,
             bindings: &[avatar, &slot.bindings],
@@ -244,11 +225,8 @@ impl<'a> RenderInput<'a> {
             }
             (Geometry::Points(_), _) => Vec::new(),
             (Geometry::Coefficients { .. }, None) => {
-                return Err(Error::argument(
-                    "drive",
-                    "points: there is no head model",
-                    "coefficients",
-                ));
+                let expected = "points: there is no head model";
+                return Err(Error::argument("drive", expected, "coefficients"));
             }
         };
         Ok(Self {

@@ -1,9 +1,9 @@
 //! Memory for the results of frames.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::error::Result;
-use crate::gpu::{Bindings, Gpu, Program, Resource, Tensor};
+use crate::gpu::{Bindings, Gpu, Program, Resource, Tensor, locked};
 
 /// Memory for the results of one frame.
 pub(crate) struct Slot {
@@ -22,7 +22,7 @@ pub(crate) struct SlotPool(Mutex<Vec<Arc<Slot>>>);
 
 impl SlotPool {
     pub(super) fn take(&self, new: impl FnOnce() -> Result<Slot>) -> Result<Arc<Slot>> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = locked(&self.0);
         let free = slots.iter().find(|slot| Arc::strong_count(slot) == 1);
         if let Some(slot) = free {
             return Ok(slot.clone());
@@ -41,23 +41,8 @@ impl Slot {
         [image, low_res]: [&Tensor; 2],
         depth: &Tensor,
     ) -> Result<Self> {
-        let size = image.width();
-        let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
-            label: Some("picture"),
-            size: wgpu::Extent3d {
-                width: size,
-                height: size,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba8Unorm,
-            usage: wgpu::TextureUsages::STORAGE_BINDING
-                | wgpu::TextureUsages::TEXTURE_BINDING
-                | wgpu::TextureUsages::COPY_SRC,
-            view_formats: &[],
-        });
+        let usage = wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::TEXTURE_BINDING;
+        let texture = gpu.picture("picture", [image.width(); 2], usage);
         let view = texture.create_view(&Default::default());
         let bindings = program.bind(gpu, &[("output", Resource::Texture(&view))]);
         Ok(Self {

@@ -47,16 +47,10 @@ fn render(b: ProgramBuilder<'_>, weights: &Weights, cameras: &[Camera]) -> Vec<V
         (renderer.record(gpu, &mut encoder, &frame, bindings, &options, None)).unwrap();
         renderer.keep(&mut encoder, &slot);
         gpu.queue().submit([encoder.finish()]);
-        assert!(
-            read_values(gpu, &slot.image)
-                .iter()
-                .all(|value| value.is_finite())
-        );
+        let image = read_values(gpu, &slot.image);
+        assert!(image.iter().all(|value| value.is_finite()));
         let results = [&slot.image, &slot.low_res, &slot.depth];
-        results
-            .into_iter()
-            .flat_map(|tensor| read(gpu, tensor))
-            .collect()
+        results.map(|tensor| read(gpu, tensor)).concat()
     };
     cameras.iter().map(picture).collect()
 }

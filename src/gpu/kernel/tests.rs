@@ -70,51 +70,34 @@ fn kernels_stay_within_the_default_limits_of_webgpu() {
     for kernel in all().filter(|kernel| kernel.source.features().is_empty()) {
         let name = kernel.source.name;
         let [x, y, z] = kernel.source.workgroup_size;
-        assert!(x <= limits.max_compute_workgroup_size_x, "{name}");
-        assert!(y <= limits.max_compute_workgroup_size_y, "{name}");
-        assert!(z <= limits.max_compute_workgroup_size_z, "{name}");
-        assert!(
-            x * y * z <= limits.max_compute_invocations_per_workgroup,
-            "{name}"
-        );
-
         // Both groups together.
         let buffers = kernel.storage_buffers() as u32;
-        assert!(
-            buffers <= limits.max_storage_buffers_per_shader_stage,
-            "{name}: {buffers}"
-        );
         let uniforms = kernel.sizes(AddressSpace::Uniform);
-        assert!(
-            uniforms.len() as u32 <= limits.max_uniform_buffers_per_shader_stage,
-            "{name}"
-        );
-        let largest = uniforms.into_iter().max().unwrap_or(0);
-        assert!(
-            u64::from(largest) <= limits.max_uniform_buffer_binding_size,
-            "{name}"
-        );
+        let largest = uniforms.iter().max().map_or(0, |bytes| u64::from(*bytes));
         let textures = kernel.sizes(AddressSpace::Handle).len() as u32;
-        assert!(
-            textures <= limits.max_storage_textures_per_shader_stage,
-            "{name}"
-        );
-
         // Each variable begins at a multiple of 16 bytes.
         let shared = kernel.sizes(AddressSpace::WorkGroup);
         let shared: u32 = shared.iter().map(|bytes| bytes.next_multiple_of(16)).sum();
-        assert!(
-            shared <= limits.max_compute_workgroup_storage_size,
-            "{name}: {shared}"
-        );
-
+        assert!(largest <= limits.max_uniform_buffer_binding_size, "{name}");
+        for (found, most) in [
+            (x, limits.max_compute_workgroup_size_x),
+            (y, limits.max_compute_workgroup_size_y),
+            (z, limits.max_compute_workgroup_size_z),
+            (x * y * z, limits.max_compute_invocations_per_workgroup),
+            (buffers, limits.max_storage_buffers_per_shader_stage),
+            (
+                uniforms.len() as u32,
+                limits.max_uniform_buffers_per_shader_stage,
+            ),
+            (textures, limits.max_storage_textures_per_shader_stage),
+            (shared, limits.max_compute_workgroup_storage_size),
+        ] {
+            assert!(found <= most, "{name}: {found}, expected at most {most}");
+        }
         for binding in kernel.source.bindings {
-            assert!(binding.group < 2, "{name}: {}", binding.name);
-            assert!(
-                binding.index < limits.max_bindings_per_bind_group,
-                "{name}: {}",
-                binding.name
-            );
+            let (group, index) = (binding.group, binding.index);
+            let fits = group < 2 && index < limits.max_bindings_per_bind_group;
+            assert!(fits, "{name}: {}", binding.name);
         }
     }
 }
@@ -182,21 +165,15 @@ fn what_is_known_of_a_kernel_is_what_its_text_declares() {
         assert_eq!(shared, source.workgroup_bytes, "{name}");
 
         let mut bindings = source.bindings.iter();
-        let mut bound: Vec<_> = module
-            .global_variables
-            .iter()
-            .filter_map(|(_, variable)| Some((variable.binding?, variable)))
-            .collect();
+        let bound = module.global_variables.iter();
+        let bound = bound.filter_map(|(_, variable)| Some((variable.binding?, variable)));
+        let mut bound: Vec<_> = bound.collect();
         bound.sort_by_key(|(at, _)| (at.group, at.binding));
         for (at, variable) in bound {
-            let binding = bindings
-                .next()
-                .unwrap_or_else(|| panic!("{name}: {variable:?}"));
-            assert_eq!(
-                (binding.group, binding.index),
-                (at.group, at.binding),
-                "{name}"
-            );
+            let unknown = || panic!("{name}: {variable:?}");
+            let binding = bindings.next().unwrap_or_else(unknown);
+            let place = (binding.group, binding.index);
+            assert_eq!(place, (at.group, at.binding), "{name}");
             let kind = match variable.space {
                 AddressSpace::Uniform => BindingKind::Uniform {
                     bytes: kernel.layouts[variable.ty].size.next_multiple_of(16),
@@ -206,10 +183,8 @@ fn what_is_known_of_a_kernel_is_what_its_text_declares() {
                 },
                 _ => {
                     let inner = &module.types[variable.ty].inner;
-                    assert!(
-                        matches!(inner, TypeInner::Image { .. }),
-                        "{name}: {inner:?}"
-                    );
+                    let is_image = matches!(inner, TypeInner::Image { .. });
+                    assert!(is_image, "{name}: {inner:?}");
                     BindingKind::StorageTexture
                 }
             };
@@ -246,14 +221,10 @@ fn constants_have_a_default_and_a_comment() {
                 };
                 declared_in += 1;
                 // One comment may stand for several constants.
-                let before = lines[..line]
-                    .iter()
-                    .rev()
-                    .find(|line| !line.starts_with("override"));
-                assert!(
-                    before.is_some_and(|line| line.starts_with("//")),
-                    "{name}: {constant}"
-                );
+                let mut before = lines[..line].iter().rev();
+                let before = before.find(|line| !line.starts_with("override"));
+                let commented = before.is_some_and(|line| line.starts_with("//"));
+                assert!(commented, "{name}: {constant}");
             }
             assert!(declared_in > 0, "{name} does not declare {constant}");
         }
@@ -263,10 +234,7 @@ fn constants_have_a_default_and_a_comment() {
 /// Each of the library's numeric formats selects the variant that was composed for it.
 #[test]
 fn variants_are_of_the_definitions_that_they_are_asked_for() {
-    for source in kernels::ALL
-        .iter()
-        .filter(|source| !source.variants.is_empty())
-    {
+    for source in kernels::ALL.iter().filter(|of| !of.variants.is_empty()) {
         let mut definitions: Vec<_> = source.variants.iter().map(|v| v.definitions).collect();
         definitions.push(source.definitions);
         for format in kernels::FORMATS {
@@ -275,11 +243,8 @@ fn variants_are_of_the_definitions_that_they_are_asked_for() {
             // No other variant has more of the format's definitions.
             for other in &definitions {
                 let fits = other.iter().all(|name| format.contains(name));
-                assert!(
-                    !fits || other.len() <= variant.definitions.len(),
-                    "{}",
-                    source.name
-                );
+                let most = variant.definitions.len();
+                assert!(!fits || other.len() <= most, "{}", source.name);
             }
         }
         assert_eq!(source.variant(&[]).name, source.name);

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Gpu;
-use crate::gpu::Resource;
+use crate::gpu::{Downloads, Resource};
 use crate::reference::{self, output as twin, shared};
 use crate::stage::testing::*;
 
@@ -141,13 +141,17 @@ impl Picture {
             transparent: transparent.into(),
             ..Default::default()
         };
-        let target = Target::new(gpu, self.size() as u32);
-        run(gpu, &[("output", Resource::Texture(&target.view))], |b| {
+        let size = [self.size() as u32; 2];
+        let target = gpu.picture("test", size, wgpu::TextureUsages::STORAGE_BINDING);
+        let view = target.create_view(&Default::default());
+        run(gpu, &[("output", Resource::Texture(&view))], |b| {
             let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
             let image = input_map(gpu, image);
             display(b, &globals, &image, &composite).unwrap();
         });
-        target.read(gpu)
+        let downloads = Downloads::new(size[0], size[1]);
+        let picture = pollster::block_on(downloads.read(gpu, &target)).unwrap();
+        picture.pixels().map(|pixel| pixel.0).collect()
     }
 
     fn compare(&self, gpu: &Gpu, transparent: bool) {
@@ -173,58 +177,6 @@ impl Picture {
                 assert!((f32::from(found[3]) - 255.0 * alpha).abs() <= 0.6);
             }
         }
-    }
-}
-
-/// A texture to draw to.
-struct Target {
-    texture: wgpu::Texture,
-    view: wgpu::TextureView,
-}
-
-impl Target {
-    fn new(gpu: &Gpu, size: u32) -> Self {
-        let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
-            label: None,
-            size: wgpu::Extent3d {
-                width: size,
-                height: size,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba8Unorm,
-            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
-            view_formats: &[],
-        });
-        let view = texture.create_view(&Default::default());
-        Self { texture, view }
-    }
-
-    fn read(&self, gpu: &Gpu) -> Vec<[u8; 4]> {
-        let size = self.texture.width();
-        let row = (4 * size).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
-        let pixels = Tensor::empty(gpu, "pixels", Format::F32, [1, row / 4 * size, 1]).unwrap();
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        encoder.copy_texture_to_buffer(
-            self.texture.as_image_copy(),
-            wgpu::TexelCopyBufferInfo {
-                buffer: pixels.buffer(),
-                layout: wgpu::TexelCopyBufferLayout {
-                    offset: 0,
-                    bytes_per_row: Some(row),
-                    rows_per_image: None,
-                },
-            },
-            self.texture.size(),
-        );
-        gpu.queue().submit([encoder.finish()]);
-        let bytes: Vec<u8> = read(gpu, &pixels);
-        let rows = bytes.chunks_exact(row as usize);
-        rows.flat_map(|bytes| bytes[..4 * size as usize].as_chunks::<4>().0)
-            .copied()
-            .collect()
     }
 }
 
