@@ -255,5 +255,14 @@ fn uniform_struct(layout: &Struct) -> String {
     }
     pad(&mut text, end, layout.bytes);
     text.push_str("}\n");
+    if let [only] = &layout.fields[..] {
+        let (name, field, rust) = (&layout.name, &only.name, &only.rust);
+        writeln!(
+            text,
+            "impl From<{rust}> for {name} {{ fn from({field}: {rust}) -> Self {{ \
+             Self {{ {field}, ..Self::default() }} }} }}"
+        )
+        .unwrap();
+    }
     text
 }

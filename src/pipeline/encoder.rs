@@ -56,7 +56,7 @@ impl Encoder {
         let planes = net.plan(&mut b, &canonical, &uniform.tensor, false)?;
         Ok(Self {
             program: b.finish()?,
-            weight_bytes: net.bytes(),
+            weight_bytes: net.bytes,
             config: config.clone(),
             formats,
             uniform,

@@ -111,7 +111,7 @@ impl Renderer {
             size_of::<params::Globals>() as u64 + coefficients.bytes() + points.positions.bytes();
         Ok(Self {
             program: b.finish()?,
-            weight_bytes: net.bytes() + field.bytes(),
+            weight_bytes: net.bytes + field.bytes(),
             uniform,
             coefficients,
             points: points.positions,

@@ -20,7 +20,7 @@ impl Uniform {
         let tensor = Tensor::uniform(gpu, "globals", &[zero])?;
         Ok(Self {
             tensor,
-            noise_elements: net.noise_elements(),
+            noise_elements: net.noise_elements,
         })
     }
 

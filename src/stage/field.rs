@@ -94,13 +94,7 @@ impl Field {
         b.dispatch(
             Dispatch::new("view directions", &kernel)
                 .uniform("march", rays.layout)
-                .uniform(
-                    "size",
-                    params::View {
-                        channels,
-                        ..Default::default()
-                    },
-                )
+                .uniform("size", params::View::from(channels))
                 .bind("weights", &self.view)
                 .bind("rays", &rays.tensor)
                 .row_of_threads(threads)

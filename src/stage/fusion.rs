@@ -52,11 +52,8 @@ impl Fusion {
         let query = queries(gpu, config, weights)?;
         let planes_of_sums = if softmax { 1 } else { 2 };
         let [height, width, all] = source.shape;
-        let sums = b.tensor(
-            "fusion sums",
-            Format::F32,
-            [planes_of_sums * height, width, all],
-        )?;
+        let shape = [planes_of_sums * height, width, all];
+        let sums = b.tensor("fusion sums", Format::F32, shape)?;
         let state = b.tensor("fusion state", Format::F32, [1, 2 * count, 1])?;
         let projection = Tensor::from_slice(gpu, "key projection", &weights.to_key)?;
         let parameters = params::Fuse {

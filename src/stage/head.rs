@@ -24,18 +24,13 @@ impl Head {
     pub(crate) fn new(gpu: &Gpu, model: &HeadModel) -> Result<Self> {
         let parts = model.parts();
         let basis: Vec<[f32; 3]> = [&parts.expression_basis[..], &parts.pose_basis].concat();
-        let joints = model.joint_count() as u32;
+        let joints = model.joint_count();
         // By joint, so that neighbouring threads read neighbouring weights.
-        let skinning: Vec<f32> = (0..joints as usize)
-            .flat_map(|joint| {
-                parts
-                    .skinning_weights
-                    .iter()
-                    .skip(joint)
-                    .step_by(joints as usize)
-                    .copied()
-            })
-            .collect();
+        let of_joint = |joint| {
+            let weights = parts.skinning_weights.iter().skip(joint);
+            weights.step_by(joints).copied()
+        };
+        let skinning: Vec<f32> = (0..joints).flat_map(of_joint).collect();
         Ok(Self {
             template: Tensor::from_slice(gpu, "template", &pack::vec4s(&parts.template))?,
             shape_basis: Tensor::from_slice(gpu, "shapes", &pack::vec4s(&parts.shape_basis))?,

@@ -32,13 +32,7 @@ impl Points {
         let kernel = b.kernel(&kernels::CLUSTER, &[])?;
         b.dispatch(
             Dispatch::new("clusters", &kernel)
-                .uniform(
-                    "size",
-                    params::Cluster {
-                        capacity: layout.capacity,
-                        ..Default::default()
-                    },
-                )
+                .uniform("size", params::Cluster::from(layout.capacity))
                 .bind("points", &positions)
                 .bind("clustered", &clustered)
                 .bind("bounds", &bounds)
@@ -48,13 +42,7 @@ impl Points {
         let kernel = b.kernel(&kernels::GROUPS, &[])?;
         b.dispatch(
             Dispatch::new("groups of clusters", &kernel)
-                .uniform(
-                    "size",
-                    params::Groups {
-                        clusters: layout.clusters,
-                        ..Default::default()
-                    },
-                )
+                .uniform("size", params::Groups::from(layout.clusters))
                 .bind("bounds", &bounds)
                 .threads([groups, 1, 1])
                 .cost(f64::from(layout.clusters) * 6.0, bounds.bytes() as f64),
@@ -135,13 +123,7 @@ impl Points {
             let sums = tensor.rows(sums_at..sums_at + 2);
             b.dispatch(
                 Dispatch::new(format!("weight sums, {}", pass.name), &kernel)
-                    .uniform(
-                        "size",
-                        params::WeightSums {
-                            count: workgroups,
-                            ..Default::default()
-                        },
-                    )
+                    .uniform("size", params::WeightSums::from(workgroups))
                     .bind("partials", &partials)
                     .bind("output", &sums)
                     .cost(f64::from(workgroups) * 8.0, f64::from(workgroups) * 32.0),

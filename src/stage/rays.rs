@@ -57,11 +57,8 @@ impl Rays {
         let count = u64::from(layout.count);
         let shape = [layout.side, layout.side, 4 * layout.stride];
         let tensor = b.tensor("rays", Format::F32, shape)?;
-        let depths = b.tensor(
-            "coarse depths",
-            Format::F32,
-            [layout.count, layout.coarse, 1],
-        )?;
+        let shape = [layout.count, layout.coarse, 1];
+        let depths = b.tensor("coarse depths", Format::F32, shape)?;
         let kernel = b.kernel(&kernels::GENERATE, &[])?;
         b.dispatch(
             Dispatch::new("rays", &kernel)

@@ -15,10 +15,7 @@ pub(crate) fn plan(b: &mut ProgramBuilder<'_>, size: u32) -> Result<Tensor> {
         Dispatch::new("warp", &kernel)
             .bind("output", &tensor)
             .threads([size, size, 1])
-            .cost(
-                40.0 * f64::from(size) * f64::from(size),
-                2.0 * tensor.bytes() as f64,
-            ),
+            .cost(40.0 * f64::from(size).powi(2), 2.0 * tensor.bytes() as f64),
     );
     b.tap("source", &tensor)?;
     Ok(tensor)

@@ -21,10 +21,7 @@ impl Sum {
         let [left, right, output] = ["left", "right", "output"]
             .map(|name| b.tensor(name, Format::F32, [1, count, 4]).unwrap());
         let kernel = b.kernel(&style_unet::ADD, &[])?;
-        let size = params::Add {
-            count,
-            ..Default::default()
-        };
+        let size = params::Add::from(count);
         b.dispatch(
             Dispatch::new("sum", &kernel)
                 .uniform("size", size)

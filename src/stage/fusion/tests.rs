@@ -181,27 +181,22 @@ impl Scene {
 
         let (planes, logits) = self.fuse(gpu, attention, &queries);
         let key_head = self.to_key.twin();
-        let keys: Vec<_> = self
-            .sources
-            .iter()
-            .map(|source| twin::attention_head(&key_head, source))
-            .collect();
+        let key = |source| twin::attention_head(&key_head, source);
+        let keys: Vec<_> = self.sources.iter().map(key).collect();
         let channels = self.channels as usize;
         let products = |texel: usize, absolute: bool| -> Vec<f32> {
             let query = &query.data[texel * channels..][..channels];
             let product = |key: &reference::Tensor| {
                 let key = &key.data[texel * channels..][..channels];
                 let products = query.iter().zip(key).map(|(q, k)| q * k);
-                products
-                    .map(|p| if absolute { p.abs() } else { p })
-                    .sum::<f32>()
+                let products = products.map(|p| if absolute { p.abs() } else { p });
+                products.sum::<f32>()
             };
             keys.iter().map(product).collect()
         };
-        let factor = if attention == Attention::Softmax {
-            self.scale
-        } else {
-            1.0
+        let factor = match attention {
+            Attention::Softmax => self.scale,
+            Attention::Ratio => 1.0,
         };
         // Errors of queries and keys, as above, times the other.
         let error = |texel: usize| {
@@ -229,10 +224,8 @@ impl Scene {
                     // Where products nearly cancel, their errors are divided by a small sum.
                     Attention::Ratio => {
                         let sum: f32 = products(texel, false).iter().sum();
-                        let most = weights
-                            .row(texel)
-                            .iter()
-                            .fold(1.0f32, |m, w| m.max(w.abs()));
+                        let weights = weights.row(texel).iter();
+                        let most = weights.fold(1.0f32, |m, w| m.max(w.abs()));
                         error(texel) * keys.len() as f32 * most / sum.abs()
                     }
                 }
@@ -262,9 +255,8 @@ fn large_products_overflow_no_exponential() {
     for (i, found) in planes.iter().enumerate() {
         let texel = i / 8;
         let logit = |source: usize| logits[source * scene.count() + texel];
-        let largest = (0..3)
-            .max_by(|a, b| logit(*a).total_cmp(&logit(*b)))
-            .unwrap();
+        let by_logit = |a: &usize, b: &usize| logit(*a).total_cmp(&logit(*b));
+        let largest = (0..3).max_by(by_logit).unwrap();
         let alone = (0..3).all(|s| s == largest || logit(s) < logit(largest) - 20.0);
         // One source has all the weight except for e⁻²⁰.
         let expected = scene.sources[largest].data[i];
@@ -306,12 +298,9 @@ fn products_that_cancel_leave_equal_weights() {
     }
     let (planes, logits) = scene.fuse(gpu(), Attention::Ratio, &scene.queries(gpu()));
     let (first, second) = logits.split_at(scene.count());
-    assert!(
-        first
-            .iter()
-            .zip(second)
-            .all(|(a, b)| *a == -b && a.abs() > 1e-4)
-    );
+    for (a, b) in first.iter().zip(second) {
+        assert!(*a == -b && a.abs() > 1e-4);
+    }
     assert_eq!(planes, vec![0.5; planes.len()]);
 }
 
@@ -326,18 +315,13 @@ fn the_stage_plans_what_the_twin_computes() {
         };
         let rules = SyntheticRules::new(&config).unwrap();
         let weights = Weights::synthetic(config, 5, rules).unwrap();
-        let (size, channels) = (
-            weights.config().plane_size,
-            3 * weights.config().plane_channels,
-        );
-        let shape = [size as usize, size as usize, channels as usize];
-        let sources: Vec<_> = (0..3)
-            .map(|i| random_map(6, &format!("{i}"), shape))
-            .collect();
+        let config = weights.config();
+        let (size, channels) = (config.plane_size as usize, config.plane_channels as usize);
+        let shape = [size, size, 3 * channels];
+        let sources = ["0", "1", "2"].map(|name| random_map(6, name, shape));
 
         let map = input_map(gpu(), &sources[0]);
         let packed = FusionWeights::load(&weights).unwrap();
-        let config = weights.config();
         let fusion = Fusion::new(gpu(), config, &packed, Formats::F32, &map).unwrap();
         let planes = output(gpu(), sources[0].data.len());
         let logits = output(gpu(), fusion.count as usize * sources.len());
@@ -363,10 +347,8 @@ fn the_stage_plans_what_the_twin_computes() {
         let learned = weights.f32("query_style_tplane").unwrap();
         let learned = reference::Tensor::from_planar([shape[2], shape[0], shape[1]], &learned);
         let query = twin::attention_head(&head("to_q_"), &learned);
-        let keys: Vec<_> = sources
-            .iter()
-            .map(|source| twin::attention_head(&head("to_k_"), source))
-            .collect();
+        let key = |source| twin::attention_head(&head("to_k_"), source);
+        let keys: Vec<_> = sources.iter().map(key).collect();
         let scale = weights.f32("attn_module.scale").unwrap()[0];
         let shares = twin::attention(attention, &query, &keys, scale);
         let expected = twin::fuse(&sources, &shares);

@@ -109,7 +109,7 @@ impl Random {
         let directions: Vec<f32> = (0..template.len())
             .flat_map(|vertex| (0..3).map(move |axis| (vertex, axis)))
             .flat_map(|(vertex, axis)| {
-                let of_vertex = basis[vertex..].iter().step_by(template.len());
+                let of_vertex = basis.iter().skip(vertex).step_by(template.len());
                 of_vertex.map(move |v| v[axis])
             })
             .collect();

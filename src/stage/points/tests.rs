@@ -400,10 +400,7 @@ fn weights_are_summed_over_all_workgroups() {
         let partials = random(6, "partials", 8 * count).into_iter();
         let partials: Vec<f32> = partials.map(|v| v + 1.0).collect();
         let kernel = (&kernels::WEIGHT_SUMS, &[][..]);
-        let size = params::WeightSums {
-            count: count as u32,
-            ..Default::default()
-        };
+        let size = params::WeightSums::from(count as u32);
         let found = computed(gpu(), Formats::F32, 8, kernel, |dispatch| {
             dispatch
                 .uniform("size", size)

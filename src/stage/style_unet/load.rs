@@ -30,9 +30,8 @@ impl StyleUnet {
         let bottom = config.channels_at(4);
         let mut style = Vec::new();
         for (i, linear) in config.style_network().into_iter().enumerate() {
-            let mut matrix = weights
-                .f32(&format!("{}.weight", linear.name))?
-                .into_owned();
+            let matrix = weights.f32(&format!("{}.weight", linear.name))?;
+            let mut matrix = matrix.into_owned();
             if i == 0 {
                 // Columns `[channel][pixel]` become `[pixel][channel]`.
                 let rows = matrix.chunks_exact(linear.inputs as usize);
@@ -67,16 +66,9 @@ impl StyleUnet {
             dummy: Tensor::from_slice(gpu, "dummy binding", &[0.0f32; 4])?,
             bytes,
         };
-        let linears = net
-            .style
-            .iter()
-            .flat_map(|linear| [&linear.weights, &linear.rows]);
-        let others = [
-            &net.demodulation_rows,
-            &net.squares,
-            &net.constant,
-            &net.noise,
-        ];
+        let linears = net.style.iter().flat_map(|l| [&l.weights, &l.rows]);
+        let others = [&net.squares, &net.demodulation_rows];
+        let others = others.into_iter().chain([&net.constant, &net.noise]);
         net.bytes += linears.chain(others).map(Tensor::bytes).sum::<u64>();
         Ok(net)
     }
@@ -92,11 +84,8 @@ impl Linear {
     ) -> Result<Self> {
         let columns = weights.len() / bias.len();
         let scales = quantise(&mut weights, bias.len(), format);
-        let rows: Vec<_> = scales
-            .into_iter()
-            .zip(bias)
-            .map(|(scale, bias)| [scale, *bias])
-            .collect();
+        let rows = scales.into_iter().zip(bias);
+        let rows: Vec<_> = rows.map(|(scale, bias)| [scale, *bias]).collect();
         Ok(Self {
             weights: Tensor::from_values(gpu, &name, format, &weights)?,
             rows: Tensor::from_slice(gpu, &name, &rows)?,

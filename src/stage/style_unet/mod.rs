@@ -33,10 +33,12 @@ pub(crate) struct StyleUnet {
     constant: Tensor,
     /// Stored noise maps of all layers, and as much room for generated ones.
     noise: Tensor,
-    noise_elements: u32,
+    /// Elements of the stored noise maps: generated maps begin there.
+    pub(crate) noise_elements: u32,
     /// The dummy binding, for resources that a kernel does not read.
     dummy: Tensor,
-    bytes: u64,
+    /// Bytes of all weights and noise maps.
+    pub(crate) bytes: u64,
 }
 
 /// A convolution and its part of the style.
@@ -69,18 +71,6 @@ struct Linear {
     activate: bool,
     /// Whether its input is scaled to a mean square of one.
     normalise: bool,
-}
-
-impl StyleUnet {
-    /// Bytes of all weights and noise maps.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Elements of the stored noise maps: generated maps begin there.
-    pub(crate) fn noise_elements(&self) -> u32 {
-        self.noise_elements
-    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,6 @@ impl StyleUnet {
     }
 }
 
-#[derive(Default)]
 struct Epilogue<'a> {
     flags: u32,
     operand: Option<&'a Tensor>,
@@ -52,12 +51,10 @@ impl<'a> Epilogue<'a> {
         output: None,
     };
 
-    fn lrelu() -> Self {
-        Self {
-            flags: flag::LRELU,
-            ..Self::LINEAR
-        }
-    }
+    const LRELU: Self = Self {
+        flags: flag::LRELU,
+        ..Self::LINEAR
+    };
 
     fn with(self, flag: u32, operand: &'a Tensor) -> Self {
         Self {
@@ -97,16 +94,11 @@ impl Plan<'_, '_> {
             skips.push(y.clone());
             x = y;
         }
-        x = self.conv(&layers.bottom, &x, None, Epilogue::lrelu())?;
+        x = self.conv(&layers.bottom, &x, None, Epilogue::LRELU)?;
         let style = self.style(&x)?;
 
         let constant = &self.net.constant;
-        let mut y = self.conv(
-            &layers.style_conv,
-            constant,
-            Some(&style),
-            Epilogue::lrelu(),
-        )?;
+        let mut y = self.conv(&layers.style_conv, constant, Some(&style), Epilogue::LRELU)?;
         let mut rgb = self.conv(&layers.to_rgb, &y, Some(&style), Epilogue::LINEAR)?;
         let skips = skips.into_iter().rev();
         for (i, (level, skip)) in layers.up.iter().zip(skips).enumerate() {
@@ -130,7 +122,7 @@ impl Plan<'_, '_> {
     fn first(&mut self, input: &Tensor) -> Result<Tensor> {
         let (first, size) = (&self.net.layers.first, self.net.size);
         if input.width() >= size {
-            return self.conv(first, input, None, Epilogue::lrelu());
+            return self.conv(first, input, None, Epilogue::LRELU);
         }
         let small = self.conv(first, input, None, Epilogue::LINEAR)?;
         let resized = resample(self.b, &first.name, &small, [size; 2], true)?;
@@ -141,13 +133,13 @@ impl Plan<'_, '_> {
 
     fn down_block(&mut self, block: &ResBlock<Layer>, x: &Tensor) -> Result<Tensor> {
         let size = [x.height() / 2, x.width() / 2];
-        let full = self.conv(&block.conv1, x, None, Epilogue::lrelu())?;
+        let full = self.conv(&block.conv1, x, None, Epilogue::LRELU)?;
         let half = resample(self.b, &block.conv1.name, &full, size, false)?;
         self.b.release(full);
         let small = resample(self.b, &block.skip.name, x, size, false)?;
         let skip = self.conv(&block.skip, &small, None, Epilogue::LINEAR)?;
         self.b.release(small);
-        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL, &skip);
+        let epilogue = Epilogue::LRELU.with(flag::RESIDUAL, &skip);
         let y = self.conv(&block.conv2, &half, None, epilogue)?;
         self.b.release(half);
         self.b.release(skip);
@@ -157,9 +149,9 @@ impl Plan<'_, '_> {
 
     /// The 1x1 convolution commutes with the resize here, too, and runs at the smaller size.
     fn up_block(&mut self, block: &ResBlock<Layer>, x: &Tensor) -> Result<Tensor> {
-        let small = self.conv(&block.conv1, x, None, Epilogue::lrelu())?;
+        let small = self.conv(&block.conv1, x, None, Epilogue::LRELU)?;
         let skip = self.conv(&block.skip, x, None, Epilogue::LINEAR)?;
-        let epilogue = Epilogue::lrelu().with(flag::RESIDUAL_UPSAMPLED, &skip);
+        let epilogue = Epilogue::LRELU.with(flag::RESIDUAL_UPSAMPLED, &skip);
         let y = self.conv(&block.conv2, &small, None, epilogue)?;
         self.b.release(small);
         self.b.release(skip);
@@ -174,7 +166,7 @@ impl Plan<'_, '_> {
         let shape = [2 * height, x.width(), last.conv.shape.outputs];
         let both = self.b.tensor(&last.name, format, shape)?;
         for ([first, last], start) in [(&level.scale, 0), (&level.shift, height)] {
-            let hidden = self.conv(first, x, None, Epilogue::lrelu())?;
+            let hidden = self.conv(first, x, None, Epilogue::LRELU)?;
             let epilogue = Epilogue {
                 output: Some(both.rows(start..start + height)),
                 ..Epilogue::LINEAR
@@ -195,11 +187,11 @@ impl Plan<'_, '_> {
         sigmoid: bool,
     ) -> Result<(Tensor, Tensor)> {
         let style = Some(style);
-        let epilogue = Epilogue::lrelu().with(flag::SCALE_SHIFT, &condition);
+        let epilogue = Epilogue::LRELU.with(flag::SCALE_SHIFT, &condition);
         let steered = self.conv(&level.style_up, &y, style, epilogue)?;
         self.b.release(y);
         self.b.release(condition);
-        let y = self.conv(&level.style_conv, &steered, style, Epilogue::lrelu())?;
+        let y = self.conv(&level.style_conv, &steered, style, Epilogue::LRELU)?;
         self.b.release(steered);
 
         let mut epilogue = Epilogue::LINEAR.with(flag::RESIDUAL_UPSAMPLED, &rgb);
@@ -228,10 +220,7 @@ impl Plan<'_, '_> {
         let demodulation = b.tensor("demodulation", Format::F32, [1, rows, 1])?;
         let squares = &net.squares;
         let kernel = b.kernel(&kernels::DEMODULATION, &[])?;
-        let size = params::Demodulation {
-            rows,
-            ..Default::default()
-        };
+        let size = params::Demodulation::from(rows);
         b.dispatch(
             Dispatch::new(
                 format!("{}.stylegan_decoder.demodulation", net.name),
@@ -249,13 +238,7 @@ impl Plan<'_, '_> {
         let kernel = b.kernel(&kernels::NOISE, &[])?;
         b.dispatch(
             Dispatch::new(format!("{}.stylegan_decoder.noises", net.name), &kernel)
-                .uniform(
-                    "size",
-                    params::Noise {
-                        count,
-                        ..Default::default()
-                    },
-                )
+                .uniform("size", params::Noise::from(count))
                 .bind("globals", globals)
                 .bind("noise", &net.noise)
                 .row_of_threads(count)
@@ -276,22 +259,15 @@ impl Plan<'_, '_> {
         epilogue: Epilogue<'_>,
     ) -> Result<Tensor> {
         let (net, b) = (self.net, &mut *self.b);
-        let Layer {
-            name,
-            conv,
-            style: offsets,
-        } = layer;
-        debug_assert_eq!(
-            conv.shape.input_size(),
-            [input.height(), input.width()],
-            "{name}"
-        );
+        let (name, conv) = (&layer.name, &layer.conv);
+        let size = [input.height(), input.width()];
+        debug_assert_eq!(conv.shape.input_size(), size, "{name}");
         let [height, width] = conv.shape.size;
         let output = match epilogue.output {
             Some(output) => output,
             None => b.tensor(name, b.formats().maps, [height, width, conv.shape.outputs])?,
         };
-        let offsets = offsets.unwrap_or_default();
+        let offsets = layer.style.unwrap_or_default();
         let mut flags = epilogue.flags;
         if offsets.demodulation.is_some() {
             flags |= flag::DEMODULATE | flag::NOISE;
@@ -325,10 +301,7 @@ impl Plan<'_, '_> {
         let output = b.tensor(label, left.format(), left.shape)?;
         let count = (output.elements() / 4) as u32;
         let kernel = b.kernel(&kernels::ADD, &[])?;
-        let size = params::Add {
-            count,
-            ..Default::default()
-        };
+        let size = params::Add::from(count);
         b.dispatch(
             Dispatch::new(format!("{label} (add)"), &kernel)
                 .uniform("size", size)

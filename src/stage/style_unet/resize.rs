@@ -59,13 +59,7 @@ pub(crate) fn converted(
     let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store.into())])?;
     b.dispatch(
         Dispatch::new("format", &kernel)
-            .uniform(
-                "size",
-                params::Convert {
-                    count,
-                    ..Default::default()
-                },
-            )
+            .uniform("size", params::Convert::from(count))
             .bind("full", full)
             .bind("stored", stored)
             .row_of_threads(count)

@@ -63,10 +63,7 @@ fn maps_are_resized_to_any_size() {
 pub(super) fn sum(gpu: &Gpu, format: Format, seed: u64, vec4s: u32, grid: [u32; 3]) {
     let map = |name| rounded_map(format, random_map(seed, name, [1, vec4s as usize, 4]));
     let (left, right) = (map("left"), map("right"));
-    let parameters = params::Add {
-        count: vec4s,
-        ..Default::default()
-    };
+    let parameters = params::Add::from(vec4s);
     let (kernel, elements) = ((&kernels::ADD, &[][..]), left.data.len());
     let found = computed(gpu, stored_in(format), elements, kernel, |dispatch| {
         dispatch
@@ -100,10 +97,7 @@ pub(super) fn convert_and_back(gpu: &Gpu, format: Format, seed: u64, vec4s: u32)
     let mut values = random(seed, "map", count);
     // Beyond the largest half on both sides, and below the smallest.
     values[..4].copy_from_slice(&[1e6, -1e6, 1e-9, 0.0]);
-    let size = params::Convert {
-        count: vec4s,
-        ..Default::default()
-    };
+    let size = params::Convert::from(vec4s);
     let (map, given) = (stored_output(gpu, format, count), input(gpu, &values));
     let restored = output(gpu, count);
     run_in(gpu, stored_in(format), &[], |b| {

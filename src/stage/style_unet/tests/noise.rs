@@ -9,10 +9,7 @@ pub(super) fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32
     };
     let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
     let kernel = gpu.kernel(&kernels::NOISE, &[]).unwrap();
-    let parameters = params::Noise {
-        count: count as u32,
-        ..Default::default()
-    };
+    let parameters = params::Noise::from(count as u32);
     let maps = output(gpu, 2 * count);
     run(gpu, &[], |b| {
         b.dispatch(

@@ -122,10 +122,7 @@ pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize,
         expected.resize(rows.len(), 14_142.136);
     }
     let squares = Tensor::from_values(gpu, "squares", format, &squares).unwrap();
-    let parameters = params::Demodulation {
-        rows: rows.len() as u32,
-        ..Default::default()
-    };
+    let parameters = params::Demodulation::from(rows.len() as u32);
     let kernel = (&kernels::DEMODULATION, &[][..]);
     let found = computed(gpu, weights_in(format), rows.len(), kernel, |dispatch| {
         dispatch
