@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let report = Report::measure(args)?;
-    report::write(&report, &report.text()?, args.json.as_deref(), &[])
+    report::write(&report, &report.text()?, args.json.as_deref())
 }
 
 #[derive(Serialize)]
@@ -150,10 +150,8 @@ struct Count {
 
 impl Report {
     fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
-        let options = GpuOptions {
-            cold: true,
-            ..args.gpu.options()?
-        };
+        let mut options = args.gpu.options()?;
+        options.cold = true;
         let gpu = Gpu::with_options(&options)?;
         eprintln!("{}", gpu.description());
         let mut roofline = Roofline::measure(&gpu)?;
@@ -168,8 +166,13 @@ impl Report {
             false => Vec::new(),
         };
         let mut rungs = Vec::new();
-        for (variant, options) in variants(args, options, &gpu) {
-            rungs.extend(measure(args, variant, &options, roofline)?);
+        for variant in variants(args, &options, &gpu) {
+            let options = GpuOptions {
+                kernels: variant.kernels,
+                subgroups: variant.subgroups,
+                ..options.clone()
+            };
+            rungs.extend(measure(args, variant.name, &options, roofline)?);
         }
         rungs.retain(|rung| {
             let names = [rung.stage, rung.kernel, &rung.shape];
@@ -219,12 +222,18 @@ impl Report {
                 100.0 * rung.roofline_share,
             )?;
         }
-        let titles = "| largest convolutions | kernel | GFLOP/s | of peak |";
-        writeln!(out, "\n{titles}\n|---|---|---|---|")?;
+        writeln!(
+            out,
+            "\n| largest convolutions | kernel | GFLOP/s | of peak |"
+        )?;
+        writeln!(out, "|---|---|---|---|")?;
         for conv in &self.largest_convolutions {
-            let (kernel, gflops, share) = (conv.kernel, conv.gflops, 100.0 * conv.peak_share);
-            write!(out, "| {}, {} | {kernel} ", conv.stage, conv.shape)?;
-            writeln!(out, "| {gflops:.1} | {share:.0} % |")?;
+            let share = 100.0 * conv.peak_share;
+            writeln!(
+                out,
+                "| {}, {} | {} | {:.1} | {share:.0} % |",
+                conv.stage, conv.shape, conv.kernel, conv.gflops
+            )?;
         }
         if self.nearest_points.is_empty() {
             return Ok(out);
@@ -272,22 +281,29 @@ impl Args {
     }
 }
 
+/// A choice of kernels.
+struct Variant {
+    name: &'static str,
+    kernels: Option<AdapterKind>,
+    subgroups: bool,
+}
+
 /// The adapter's default variant, or all that it can run.
-fn variants(args: &Args, options: GpuOptions, gpu: &Gpu) -> Vec<(&'static str, GpuOptions)> {
-    if !args.every_variant {
-        return vec![("chosen", options)];
-    }
-    let with = |kernels, subgroups| GpuOptions {
-        kernels: Some(kernels),
+fn variants(args: &Args, options: &GpuOptions, gpu: &Gpu) -> Vec<Variant> {
+    let variant = |name, kernels, subgroups| Variant {
+        name,
+        kernels,
         subgroups,
-        ..options.clone()
     };
+    if !args.every_variant {
+        return vec![variant("chosen", options.kernels, options.subgroups)];
+    }
     let mut all = vec![
-        ("gpu", with(AdapterKind::Gpu, false)),
-        ("cpu", with(AdapterKind::Cpu, false)),
+        variant("gpu", Some(AdapterKind::Gpu), false),
+        variant("cpu", Some(AdapterKind::Cpu), false),
     ];
     if gpu.device().features().contains(wgpu::Features::SUBGROUP) {
-        all.push(("cpu, subgroups", with(AdapterKind::Cpu, true)));
+        all.push(variant("cpu, subgroups", Some(AdapterKind::Cpu), true));
     }
     all
 }
@@ -412,7 +428,9 @@ impl Layer {
 
     /// The shape of the products of some of a map's tiles.
     fn winograd_shape(&self, flops: f64) -> String {
-        let (inputs, outputs) = (self.inputs, self.outputs);
+        let Self {
+            inputs, outputs, ..
+        } = self;
         let tiles = flops / (2 * 16 * inputs * outputs) as f64;
         format!("16 x {inputs}→{outputs} @ {tiles} tiles")
     }
@@ -447,9 +465,10 @@ fn largest(rungs: &[Rung], roofline: Roofline) -> Vec<Largest> {
     let Some(first) = rungs.first() else {
         return Vec::new();
     };
-    let mut convs: Vec<&Rung> = rungs.iter().collect();
-    convs.retain(|rung| rung.kernel.starts_with("style_unet/conv"));
-    convs.retain(|rung| rung.variant == first.variant);
+    let convs = rungs
+        .iter()
+        .filter(|rung| rung.variant == first.variant && rung.kernel.starts_with("style_unet/conv"));
+    let mut convs: Vec<&Rung> = convs.collect();
     convs.sort_by(|a, b| b.flops.total_cmp(&a.flops));
     let largest = |rung: &&Rung| Largest {
         shape: rung.shape.clone(),
@@ -492,13 +511,15 @@ fn count_tests(gpu: &Gpu, weights: Weights) -> Result<Vec<Count>, Box<dyn Error>
     ] {
         let samples = taps[depths].shape()[1];
         let depths = floats(depths)?;
-        let rays = directions.chunks_exact(taps["ray_dirs"].shape()[2]);
-        let rays = rays.zip(depths.chunks_exact(samples));
-        let positions = rays.flat_map(|(direction, depths)| {
-            let direction = Vec3::from_slice(direction);
-            depths.iter().map(move |t| origin + *t * direction)
-        });
-        let positions: Vec<Vec3> = positions.collect();
+        let rays = directions
+            .chunks_exact(taps["ray_dirs"].shape()[2])
+            .zip(depths.chunks_exact(samples));
+        let positions: Vec<Vec3> = rays
+            .flat_map(|(direction, depths)| {
+                let direction = Vec3::from_slice(direction);
+                depths.iter().map(move |t| origin + *t * direction)
+            })
+            .collect();
         let found: Vec<u32> = pollster::block_on(taps[neighbours].read_as(gpu))?;
         for (kernel, segment, together) in [
             ("points/nearest", samples.min(8), 1),
@@ -549,10 +570,11 @@ impl Count {
 fn same_indices(walked: &[Neighbour], packed: &[u32]) -> f64 {
     let samples = walked.chunks_exact(NEIGHBOURS);
     let count = samples.len();
-    let pairs = samples.zip(packed.chunks_exact(NEIGHBOURS / 2));
-    let same = pairs.filter(|(walked, packed)| {
-        let kernel = packed.iter().flat_map(|pair| [pair & 0xffff, pair >> 16]);
-        kernel.eq(walked.iter().map(|neighbour| neighbour.index as u32))
-    });
+    let same = samples
+        .zip(packed.chunks_exact(NEIGHBOURS / 2))
+        .filter(|(walked, packed)| {
+            let kernel = packed.iter().flat_map(|pair| [pair & 0xffff, pair >> 16]);
+            kernel.eq(walked.iter().map(|neighbour| neighbour.index as u32))
+        });
     same.count() as f64 / count as f64
 }

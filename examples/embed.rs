@@ -12,18 +12,21 @@ use gpavatar::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The application's device, and a texture that stands for its window.
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
+    let instance = wgpu::InstanceDescriptor::new_without_display_handle();
+    let adapter = wgpu::Instance::new(instance).request_adapter(&Default::default());
+    let adapter = pollster::block_on(adapter)?;
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         required_features: adapter.features() & Gpu::optional_features(),
         required_limits: Gpu::required_limits(),
         ..Default::default()
     }))?;
-    let mut size = wgpu::Extent3d::default();
-    (size.width, size.height) = (640, 640);
     let window = device.create_texture(&wgpu::TextureDescriptor {
         label: Some("window"),
-        size,
+        size: wgpu::Extent3d {
+            width: 640,
+            height: 640,
+            depth_or_array_layers: 1,
+        },
         mip_level_count: 1,
         sample_count: 1,
         dimension: wgpu::TextureDimension::D2,
@@ -32,8 +35,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         view_formats: &[],
     });
 
-    let handles = (device.clone(), queue.clone());
-    let gpu = Gpu::from_device(&adapter, handles.0, handles.1, ShaderChecks::Trusted)?;
+    let gpu = Gpu::from_device(
+        &adapter,
+        device.clone(),
+        queue.clone(),
+        ShaderChecks::Trusted,
+    )?;
     // The published crate has no weights: there a made-up network paints noise.
     let weights = Weights::open("weights/demo.safetensors").or_else(|_| gpavatar::stand_in())?;
     let model = Model::new(&gpu, weights)?;
@@ -55,14 +62,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         mapped_at_creation: false,
     });
     let mut middle = window.as_image_copy();
-    (middle.origin.x, middle.origin.y) = (320, 320);
+    middle.origin = wgpu::Origin3d {
+        x: 320,
+        y: 320,
+        z: 0,
+    };
     let to = wgpu::TexelCopyBufferInfo {
         buffer: &pixel,
         layout: Default::default(),
     };
     encoder.copy_texture_to_buffer(middle, to, wgpu::Extent3d::default());
     queue.submit([encoder.finish()]);
-    pixel.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
+    pixel.map_async(wgpu::MapMode::Read, .., |mapped| {
+        mapped.expect("a lost device")
+    });
     device.poll(wgpu::PollType::wait_indefinitely())?;
     let rgba = pixel.get_mapped_range(..)?.to_vec();
     println!("{}: {rgba:?} in the middle", gpu.description());

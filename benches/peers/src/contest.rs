@@ -123,9 +123,11 @@ impl Report {
         let mut out = String::new();
         writeln!(out, "{}\n{}", self.adapter, self.network)?;
         writeln!(out, "best / median of {}, in turns\n", self.repeat)?;
-        let titles =
-            "work | gpavatar ms | burn ms | burn / gpavatar | largest difference | of 99.9 %";
-        writeln!(out, "| {titles} |\n|---|---|---|---|---|---|")?;
+        writeln!(
+            out,
+            "| work | gpavatar ms | burn ms | burn / gpavatar | largest difference | of 99.9 % |"
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|")?;
         for contest in &self.contests {
             writeln!(
                 out,
@@ -289,8 +291,10 @@ impl Ours {
 
     /// Milliseconds of the field's dispatches in the coarse pass.
     fn field(&self, scene: &Scene) -> Result<f64, Box<dyn Error>> {
-        let options = RenderOptions::default();
-        let profile = self.avatar.profile(&scene.drive, &options)?.1;
+        let profile = self
+            .avatar
+            .profile(&scene.drive, &RenderOptions::default())?
+            .1;
         let field = profile.kernels.iter().filter(|time| time.stage == "field");
         let coarse = field.filter(|time| !time.label.ends_with("fine"));
         Ok(coarse.map(|time| time.milliseconds).sum())

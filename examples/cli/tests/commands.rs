@@ -6,8 +6,9 @@ use std::process::{Command, Output};
 
 /// A file of the repository.
 fn file(path: &str) -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.join("../..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
 }
 
 fn gpavatar<const N: usize>(args: [&str; N]) -> Output {
@@ -67,17 +68,28 @@ fn shells_complete_commands_and_arguments() {
 fn reenact_runs_on_what_ships() {
     let room = tempfile::tempdir().unwrap();
     let out = room.path().join("talk");
-    let directory = out.to_str().unwrap();
-    let list = written(["reenact", "--frames=..4", "--stride=2", "--out", directory]);
+    let list = written([
+        "reenact",
+        "--frames",
+        "..4",
+        "--stride",
+        "2",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
     for name in ["frames", "reenact.gif", "sheet.png"] {
         let path = out.join(name);
         assert!(path.exists() && list.contains(path.to_str().unwrap()));
     }
     assert_eq!(fs::read_dir(out.join("frames")).unwrap().count(), 2);
-    let picture = image::open(out.join("frames/0001.png")).unwrap();
-    let pixels = picture.to_rgb8().pixels().copied().collect::<Vec<_>>();
-    let lit = pixels.iter().filter(|pixel| pixel[0] > 64).count();
-    assert!(lit > pixels.len() / 10, "{lit} pixels of a face");
+    let picture = image::open(out.join("frames/0001.png"))
+        .unwrap()
+        .into_rgb8();
+    let lit = picture.pixels().filter(|pixel| pixel[0] > 64).count();
+    assert!(
+        lit > picture.pixels().count() / 10,
+        "{lit} pixels of a face"
+    );
 }
 
 #[test]
@@ -86,8 +98,10 @@ fn start_up_is_quiet_without_a_session() {
     command.args(["orbit", "--sample", "nobody"]);
     let output = command.env_remove("XDG_RUNTIME_DIR").output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    let quiet = !errors.contains("XDG_RUNTIME_DIR");
-    assert!(errors.contains("nobody") && quiet, "{errors}");
+    assert!(
+        errors.contains("nobody") && !errors.contains("XDG_RUNTIME_DIR"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -95,8 +109,10 @@ fn samples_can_be_listed() {
     let list = written(["reenact", "--list-samples"]);
     assert!(list.contains("indigo, 3 pictures"), "{list}");
     let errors = failure(["orbit", "--sample", "nobody"]);
-    let expected = "error: sample: expected one of indigo";
-    assert!(errors.contains(expected), "{errors}");
+    assert!(
+        errors.contains("error: sample: expected one of indigo"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -105,8 +121,13 @@ fn a_recording_becomes_a_motion_whose_contents_are_shown() {
     let motion = room.path().join("motion.json");
     let motion = motion.to_str().unwrap();
     let recording = file("tests/fixtures/face.csv");
-    let recording = recording.to_str().unwrap();
-    written(["import", "motion", recording, "-o", motion]);
+    written([
+        "import",
+        "motion",
+        recording.to_str().unwrap(),
+        "-o",
+        motion,
+    ]);
     assert!(written(["info", motion]).contains("motion"));
 }
 
@@ -120,8 +141,12 @@ fn weights_are_shown_by_name() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    for command in ["info", "parity", "evaluate"] {
-        let errors = failure([command, "missing"]);
+    for args in [
+        ["info", "missing"],
+        ["parity", "missing"],
+        ["evaluate", "missing"],
+    ] {
+        let errors = failure(args);
         assert!(errors.starts_with("error: ") && errors.contains("missing"));
     }
 }
