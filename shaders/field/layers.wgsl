@@ -49,9 +49,12 @@ fn bias_at(l: Layer) -> u32 {
     return l.matrix + l.inputs * l.outputs * 4u;
 }
 
+fn ray_of(sample: u32) -> u32 {
+    return min(sample, field.count - 1u) / field.samples;
+}
+
 // The viewing direction's half of the first colour layer, computed once per ray; outputs 4o..4o+4.
-fn view(sample: u32, o: u32) -> vec4<f32> {
-    let ray = min(sample, field.count - 1u) / field.samples;
+fn view(ray: u32, o: u32) -> vec4<f32> {
     return rays[ray * march.stride + 1u + o];
 }
 

@@ -13,7 +13,7 @@
 }
 #import gpavatar::radiance_layers::{
     Layer, POINT_OUT, FEATURE_IN, FEATURE_OUT, RGB_IN, RGB_OUT, layer, bias_at,
-    view, density_bias, density_of, opacity_of, emit,
+    ray_of, view, density_bias, density_of, opacity_of, emit,
 }
 #import gpavatar::samples::march
 #import gpavatar::tile::{mac_four, relu}
@@ -143,7 +143,8 @@ fn biases(bias: vec4<f32>, at: u32) -> mat4x4<f32> {
 
 fn views(sample: u32, o: u32) -> mat4x4<f32> {
     return mat4x4<f32>(
-        view(sample, o), view(sample + 4u, o), view(sample + 8u, o), view(sample + 12u, o)
+        view(ray_of(sample), o), view(ray_of(sample + 4u), o),
+        view(ray_of(sample + 8u), o), view(ray_of(sample + 12u), o),
     );
 }
 

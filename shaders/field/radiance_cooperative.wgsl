@@ -18,7 +18,7 @@ enable wgpu_cooperative_matrix;
 }
 #import gpavatar::radiance_layers::{
     Layer, POINT_OUT, FEATURE_IN, FEATURE_OUT, RGB_IN, RGB_OUT, LAYERS, layer, bias_at,
-    view, density_bias, density_of, opacity_of, emit,
+    ray_of, view, density_bias, density_of, opacity_of, emit,
 }
 #import gpavatar::stored::unpacked
 
@@ -171,7 +171,7 @@ fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: 
         value *= weight_sums[local];
     } else {
         if i == RGB_IN {
-            value += view(sample, o);
+            value += view(ray_of(sample), o);
         }
         value = max(value, vec4<f32>());
     }

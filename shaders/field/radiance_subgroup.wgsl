@@ -14,7 +14,7 @@
 }
 #import gpavatar::radiance_layers::{
     Layer, POINT_OUT, FEATURE_IN, FEATURE_OUT, RGB_IN, RGB_OUT, LAYERS, layer, bias_at,
-    view, density_bias, density_of, opacity_of, emit,
+    ray_of, view, density_bias, density_of, opacity_of, emit,
 }
 #import gpavatar::samples::march
 #import gpavatar::tile::mac
@@ -247,11 +247,12 @@ fn main(own: Thread) {
             continue;
         }
         for (var s = 0u; s < SAMPLES; s++) {
+            let ray = ray_of(first + s * THREADS);
             for (var o = 0u; o < l.outputs; o++) {
                 let at = place(rows.y + o, s, thread);
                 var value = activations[at];
                 if i == RGB_IN {
-                    value += view(first + s * THREADS, o);
+                    value += view(ray, o);
                 }
                 activations[at] = max(value, vec4<f32>());
             }
