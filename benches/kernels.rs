@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let report = Report::measure(args)?;
-    report::write(&report, &report.text()?, args.json.as_deref())
+    report::write(&report, &report.text()?, args.json.as_deref(), &[])
 }
 
 #[derive(Serialize)]
@@ -150,8 +150,10 @@ struct Count {
 
 impl Report {
     fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
-        let mut options = args.gpu.options()?;
-        options.cold = true;
+        let options = GpuOptions {
+            cold: true,
+            ..args.gpu.options()?
+        };
         let gpu = Gpu::with_options(&options)?;
         eprintln!("{}", gpu.description());
         let mut roofline = Roofline::measure(&gpu)?;
@@ -166,13 +168,8 @@ impl Report {
             false => Vec::new(),
         };
         let mut rungs = Vec::new();
-        for variant in variants(args, &options, &gpu) {
-            let options = GpuOptions {
-                kernels: variant.kernels,
-                subgroups: variant.subgroups,
-                ..options.clone()
-            };
-            rungs.extend(measure(args, variant.name, &options, roofline)?);
+        for (variant, options) in variants(args, options, &gpu) {
+            rungs.extend(measure(args, variant, &options, roofline)?);
         }
         rungs.retain(|rung| {
             let names = [rung.stage, rung.kernel, &rung.shape];
@@ -222,18 +219,12 @@ impl Report {
                 100.0 * rung.roofline_share,
             )?;
         }
-        writeln!(
-            out,
-            "\n| largest convolutions | kernel | GFLOP/s | of peak |"
-        )?;
-        writeln!(out, "|---|---|---|---|")?;
+        let titles = "| largest convolutions | kernel | GFLOP/s | of peak |";
+        writeln!(out, "\n{titles}\n|---|---|---|---|")?;
         for conv in &self.largest_convolutions {
-            let share = 100.0 * conv.peak_share;
-            writeln!(
-                out,
-                "| {}, {} | {} | {:.1} | {share:.0} % |",
-                conv.stage, conv.shape, conv.kernel, conv.gflops
-            )?;
+            let (kernel, gflops, share) = (conv.kernel, conv.gflops, 100.0 * conv.peak_share);
+            write!(out, "| {}, {} | {kernel} ", conv.stage, conv.shape)?;
+            writeln!(out, "| {gflops:.1} | {share:.0} % |")?;
         }
         if self.nearest_points.is_empty() {
             return Ok(out);
@@ -281,29 +272,22 @@ impl Args {
     }
 }
 
-/// A choice of kernels.
-struct Variant {
-    name: &'static str,
-    kernels: Option<AdapterKind>,
-    subgroups: bool,
-}
-
 /// The adapter's default variant, or all that it can run.
-fn variants(args: &Args, options: &GpuOptions, gpu: &Gpu) -> Vec<Variant> {
-    let variant = |name, kernels, subgroups| Variant {
-        name,
-        kernels,
-        subgroups,
-    };
+fn variants(args: &Args, options: GpuOptions, gpu: &Gpu) -> Vec<(&'static str, GpuOptions)> {
     if !args.every_variant {
-        return vec![variant("chosen", options.kernels, options.subgroups)];
+        return vec![("chosen", options)];
     }
+    let with = |kernels, subgroups| GpuOptions {
+        kernels: Some(kernels),
+        subgroups,
+        ..options.clone()
+    };
     let mut all = vec![
-        variant("gpu", Some(AdapterKind::Gpu), false),
-        variant("cpu", Some(AdapterKind::Cpu), false),
+        ("gpu", with(AdapterKind::Gpu, false)),
+        ("cpu", with(AdapterKind::Cpu, false)),
     ];
     if gpu.device().features().contains(wgpu::Features::SUBGROUP) {
-        all.push(variant("cpu, subgroups", Some(AdapterKind::Cpu), true));
+        all.push(("cpu, subgroups", with(AdapterKind::Cpu, true)));
     }
     all
 }
@@ -428,9 +412,7 @@ impl Layer {
 
     /// The shape of the products of some of a map's tiles.
     fn winograd_shape(&self, flops: f64) -> String {
-        let Self {
-            inputs, outputs, ..
-        } = self;
+        let (inputs, outputs) = (self.inputs, self.outputs);
         let tiles = flops / (2 * 16 * inputs * outputs) as f64;
         format!("16 x {inputs}→{outputs} @ {tiles} tiles")
     }
@@ -465,10 +447,9 @@ fn largest(rungs: &[Rung], roofline: Roofline) -> Vec<Largest> {
     let Some(first) = rungs.first() else {
         return Vec::new();
     };
-    let convs = rungs
-        .iter()
-        .filter(|rung| rung.variant == first.variant && rung.kernel.starts_with("style_unet/conv"));
-    let mut convs: Vec<&Rung> = convs.collect();
+    let mut convs: Vec<&Rung> = rungs.iter().collect();
+    convs.retain(|rung| rung.kernel.starts_with("style_unet/conv"));
+    convs.retain(|rung| rung.variant == first.variant);
     convs.sort_by(|a, b| b.flops.total_cmp(&a.flops));
     let largest = |rung: &&Rung| Largest {
         shape: rung.shape.clone(),
@@ -511,15 +492,13 @@ fn count_tests(gpu: &Gpu, weights: Weights) -> Result<Vec<Count>, Box<dyn Error>
     ] {
         let samples = taps[depths].shape()[1];
         let depths = floats(depths)?;
-        let rays = directions
-            .chunks_exact(taps["ray_dirs"].shape()[2])
-            .zip(depths.chunks_exact(samples));
-        let positions: Vec<Vec3> = rays
-            .flat_map(|(direction, depths)| {
-                let direction = Vec3::from_slice(direction);
-                depths.iter().map(move |t| origin + *t * direction)
-            })
-            .collect();
+        let rays = directions.chunks_exact(taps["ray_dirs"].shape()[2]);
+        let rays = rays.zip(depths.chunks_exact(samples));
+        let positions = rays.flat_map(|(direction, depths)| {
+            let direction = Vec3::from_slice(direction);
+            depths.iter().map(move |t| origin + *t * direction)
+        });
+        let positions: Vec<Vec3> = positions.collect();
         let found: Vec<u32> = pollster::block_on(taps[neighbours].read_as(gpu))?;
         for (kernel, segment, together) in [
             ("points/nearest", samples.min(8), 1),
@@ -570,11 +549,10 @@ impl Count {
 fn same_indices(walked: &[Neighbour], packed: &[u32]) -> f64 {
     let samples = walked.chunks_exact(NEIGHBOURS);
     let count = samples.len();
-    let same = samples
-        .zip(packed.chunks_exact(NEIGHBOURS / 2))
-        .filter(|(walked, packed)| {
-            let kernel = packed.iter().flat_map(|pair| [pair & 0xffff, pair >> 16]);
-            kernel.eq(walked.iter().map(|neighbour| neighbour.index as u32))
-        });
+    let pairs = samples.zip(packed.chunks_exact(NEIGHBOURS / 2));
+    let same = pairs.filter(|(walked, packed)| {
+        let kernel = packed.iter().flat_map(|pair| [pair & 0xffff, pair >> 16]);
+        kernel.eq(walked.iter().map(|neighbour| neighbour.index as u32))
+    });
     same.count() as f64 / count as f64
 }

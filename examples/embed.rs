@@ -12,21 +12,21 @@ use gpavatar::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The application's device, and a texture that stands for its window.
-    let instance = wgpu::InstanceDescriptor::new_without_display_handle();
-    let adapter = wgpu::Instance::new(instance).request_adapter(&Default::default());
-    let adapter = pollster::block_on(adapter)?;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         required_features: adapter.features() & Gpu::optional_features(),
         required_limits: Gpu::required_limits(),
         ..Default::default()
     }))?;
+    let size = wgpu::Extent3d {
+        width: 640,
+        height: 640,
+        depth_or_array_layers: 1,
+    };
     let window = device.create_texture(&wgpu::TextureDescriptor {
         label: Some("window"),
-        size: wgpu::Extent3d {
-            width: 640,
-            height: 640,
-            depth_or_array_layers: 1,
-        },
+        size,
         mip_level_count: 1,
         sample_count: 1,
         dimension: wgpu::TextureDimension::D2,
@@ -62,20 +62,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         mapped_at_creation: false,
     });
     let mut middle = window.as_image_copy();
-    middle.origin = wgpu::Origin3d {
-        x: 320,
-        y: 320,
-        z: 0,
-    };
+    (middle.origin.x, middle.origin.y) = (320, 320);
     let to = wgpu::TexelCopyBufferInfo {
         buffer: &pixel,
         layout: Default::default(),
     };
     encoder.copy_texture_to_buffer(middle, to, wgpu::Extent3d::default());
     queue.submit([encoder.finish()]);
-    pixel.map_async(wgpu::MapMode::Read, .., |mapped| {
-        mapped.expect("a lost device")
-    });
+    pixel.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
     device.poll(wgpu::PollType::wait_indefinitely())?;
     let rgba = pixel.get_mapped_range(..)?.to_vec();
     println!("{}: {rgba:?} in the middle", gpu.description());

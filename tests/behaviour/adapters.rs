@@ -64,7 +64,8 @@ fn devices_whose_limits_are_too_small() {
     let few_workgroups =
         |limits: &mut wgpu::Limits| limits.max_compute_workgroups_per_dimension = 8;
     let small_textures = |limits: &mut wgpu::Limits| limits.max_texture_dimension_2d = 16;
-    let cases: [(fn(&mut wgpu::Limits), [&str; 2]); 3] = [
+    type Case = (fn(&mut wgpu::Limits), [&'static str; 2]);
+    let cases: [Case; 3] = [
         (
             small_bindings,
             ["the tensor ", "max_storage_buffer_binding_size"],

@@ -123,11 +123,9 @@ impl Report {
         let mut out = String::new();
         writeln!(out, "{}\n{}", self.adapter, self.network)?;
         writeln!(out, "best / median of {}, in turns\n", self.repeat)?;
-        writeln!(
-            out,
-            "| work | gpavatar ms | burn ms | burn / gpavatar | largest difference | of 99.9 % |"
-        )?;
-        writeln!(out, "|---|---|---|---|---|---|")?;
+        let titles =
+            "work | gpavatar ms | burn ms | burn / gpavatar | largest difference | of 99.9 %";
+        writeln!(out, "| {titles} |\n|---|---|---|---|---|---|")?;
         for contest in &self.contests {
             writeln!(
                 out,
@@ -291,10 +289,8 @@ impl Ours {
 
     /// Milliseconds of the field's dispatches in the coarse pass.
     fn field(&self, scene: &Scene) -> Result<f64, Box<dyn Error>> {
-        let profile = self
-            .avatar
-            .profile(&scene.drive, &RenderOptions::default())?
-            .1;
+        let options = RenderOptions::default();
+        let profile = self.avatar.profile(&scene.drive, &options)?.1;
         let field = profile.kernels.iter().filter(|time| time.stage == "field");
         let coarse = field.filter(|time| !time.label.ends_with("fine"));
         Ok(coarse.map(|time| time.milliseconds).sum())

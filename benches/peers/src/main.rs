@@ -52,7 +52,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     match &args.verb {
         Verb::Compare(compare) => {
             let report = Report::measure(&gpu, &scene, compare)?;
-            report::write(&report, &report.text()?, compare.json.as_deref())
+            report::write(&report, &report.text()?, compare.json.as_deref(), &[])
         }
         Verb::Export { folder } => scene.export(folder),
     }

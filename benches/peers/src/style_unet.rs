@@ -76,7 +76,7 @@ impl StyleUnet {
         let pair = |[first, second]: &[ConvConfig; 2]| -> Result<[Conv; 2]> {
             Ok([conv(first)?, conv(second)?])
         };
-        let style_conv = |conv| StyleConv::new(parameters, conv);
+        let style_conv = |conv: &ConvConfig| StyleConv::new(parameters, conv);
         let level = |level: &gpavatar::Level<_>| -> Result<Level> {
             Ok(Level {
                 block: block(&level.block)?,

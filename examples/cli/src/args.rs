@@ -18,25 +18,13 @@ pub struct GpuArgs {
               .map(|name| wgpu::Backends::from_comma_list(&name)))]
     backend: Option<wgpu::Backends>,
     /// Shaders without or with run-time checks [default: GPAVATAR_SHADERS, else trusted]
-    #[arg(long, value_parser = PossibleValuesParser::new(["trusted", "checked"]).map(checks))]
+    #[arg(long, value_parser = PossibleValuesParser::new(["trusted", "checked"])
+              .map(|name| if name == "checked" { ShaderChecks::Checked } else { ShaderChecks::Trusted }))]
     shaders: Option<ShaderChecks>,
     /// Kernels for a kind of processor [default: GPAVATAR_KERNELS, else the adapter's kind]
-    #[arg(long, value_parser = PossibleValuesParser::new(["gpu", "cpu"]).map(kernels))]
+    #[arg(long, value_parser = PossibleValuesParser::new(["gpu", "cpu"])
+              .map(|name| if name == "cpu" { AdapterKind::Cpu } else { AdapterKind::Gpu }))]
     kernels: Option<AdapterKind>,
-}
-
-fn checks(name: String) -> ShaderChecks {
-    match name.as_str() {
-        "checked" => ShaderChecks::Checked,
-        _ => ShaderChecks::Trusted,
-    }
-}
-
-fn kernels(name: String) -> AdapterKind {
-    match name.as_str() {
-        "cpu" => AdapterKind::Cpu,
-        _ => AdapterKind::Gpu,
-    }
 }
 
 impl GpuArgs {
@@ -112,16 +100,11 @@ impl FromStr for Range {
             "" => Some(None),
             digits => digits.parse().ok().map(Some),
         };
-        let ends = text
-            .split_once("..")
-            .and_then(|(from, to)| Some((end(from)?, end(to)?)));
-        match ends {
-            Some((from, to)) => Ok(Self {
-                from: from.unwrap_or(0),
-                to,
-            }),
-            None => Err("expected FROM..TO, such as 0..24 or 12..".into()),
-        }
+        let range = text.split_once("..").and_then(|(from, to)| {
+            let (from, to) = (end(from)?.unwrap_or(0), end(to)?);
+            Some(Self { from, to })
+        });
+        range.ok_or_else(|| "expected FROM..TO, such as 0..24 or 12..".into())
     }
 }
 
@@ -131,15 +114,11 @@ impl Range {
     /// # Errors
     /// If there are none.
     pub fn of(self, count: usize) -> Result<ops::Range<usize>, String> {
-        let to = self.to.unwrap_or(count).min(count);
-        if self.from < to {
-            Ok(self.from..to)
-        } else {
-            Err(format!(
-                "{}..{to} selects none of the {count} frames",
-                self.from
-            ))
+        let (from, to) = (self.from, self.to.unwrap_or(count).min(count));
+        if from >= to {
+            return Err(format!("{from}..{to} selects none of the {count} frames"));
         }
+        Ok(from..to)
     }
 }
 

@@ -82,12 +82,10 @@ impl ModelArgs {
     /// If there is no head model, and as for [`Model::with_options`].
     pub fn open(&self, gpu: &Gpu) -> Result<Model, Box<dyn Error>> {
         let model = Model::with_options(gpu, Weights::open(self.path())?, self.options(gpu)?)?;
-        if model.head().is_none() {
-            return Err(
-                "the weights file holds no head model to animate: give one with --head".into(),
-            );
+        match model.head() {
+            Some(_) => Ok(model),
+            None => Err("the weights file holds no head model to animate: give one with --head")?,
         }
-        Ok(model)
     }
 }
 
@@ -97,13 +95,12 @@ impl AvatarArgs {
         let model = self.model.open(gpu)?;
         let (avatar, sources) = match &self.avatar {
             Some(path) => (Avatar::load(&model, path)?, Vec::new()),
+            None if self.sources.is_empty() => {
+                from_sample(&model, &Sample::named(self.sample.as_deref())?)?
+            }
             None => {
-                if self.sources.is_empty() {
-                    from_sample(&model, &Sample::named(self.sample.as_deref())?)?
-                } else {
-                    let sources = self.own_sources()?;
-                    (Avatar::from_images(&model, &sources)?, sources)
-                }
+                let sources = self.own_sources()?;
+                (Avatar::from_images(&model, &sources)?, sources)
             }
         };
         if let Some(path) = &self.save_avatar {
@@ -113,10 +110,8 @@ impl AvatarArgs {
     }
 
     fn own_sources(&self) -> Result<Vec<SourceImage>, Box<dyn Error>> {
-        let mut sources = Vec::new();
-        for path in &self.sources {
-            sources.push(SourceImage::open(path)?);
-        }
+        let sources = self.sources.iter().map(SourceImage::open);
+        let sources: Vec<_> = sources.collect::<gpavatar::Result<_>>()?;
         let Some(path) = &self.tracked else {
             return Ok(sources);
         };
@@ -159,12 +154,9 @@ pub fn of_sample(
 /// Prints who ships with the repository.
 pub fn list_samples() -> Result<(), Box<dyn Error>> {
     for sample in Sample::all()? {
-        let pictures = sample.sources.len();
-        println!(
-            "{}, {pictures} picture{}",
-            sample.name,
-            if pictures == 1 { "" } else { "s" }
-        );
+        let (name, pictures) = (sample.name, sample.sources.len());
+        let plural = if pictures == 1 { "" } else { "s" };
+        println!("{name}, {pictures} picture{plural}");
     }
     Ok(())
 }

@@ -124,8 +124,8 @@ impl Section {
         let first = runs.first().map_or(&[][..], |run| &run.kernels[..]);
         for (i, time) in first.iter().enumerate() {
             let (stage, kernel) = (time.stage, time.kernel);
-            let milliseconds = runs.iter().filter_map(|run| run.kernels.get(i));
-            let milliseconds = milliseconds.map(|time| time.milliseconds).collect();
+            let times = runs.iter().filter_map(|run| run.kernels.get(i));
+            let milliseconds = times.map(|time| time.milliseconds).collect();
             section.dispatches.push(Dispatch {
                 stage,
                 kernel,

@@ -25,24 +25,24 @@ pub fn list(paths: &[PathBuf]) {
     }
 }
 
-/// Prints a report as text and writes it as JSON if asked to: to a file, or for `-` to standard
-/// output in place of the text.
+/// Prints a report as text and the other files that were written, and writes it as JSON if asked to:
+/// to a file, or for `-` to standard output in place of all else.
 pub fn write(
     report: &impl Serialize,
     text: &str,
     json: Option<&Path>,
+    others: &[PathBuf],
 ) -> Result<(), Box<dyn Error>> {
-    let Some(path) = json else {
-        println!("{text}");
-        return Ok(());
-    };
-    let json = serde_json::to_string_pretty(report)?;
-    if path.as_os_str() == "-" {
-        println!("{json}");
-    } else {
+    if let Some(path) = json {
+        let json = serde_json::to_string_pretty(report)?;
+        if path.as_os_str() == "-" {
+            println!("{json}");
+            return Ok(());
+        }
         std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("{text}");
     }
+    println!("{text}");
+    list(others);
     Ok(())
 }
 

@@ -39,12 +39,8 @@ pub fn sheet(groups: &[&[Cell]], columns: u32, width: u32) -> RgbaImage {
         for (i, cell) in (0u32..).zip(*cells) {
             let (x, y) = (GAP + i % columns * pitch, top + i / columns * row);
             place(&mut canvas, &cell.picture, (x, y), side);
-            write(
-                &mut canvas,
-                &cell.label,
-                (x, y + side + ABOVE),
-                letters(side),
-            );
+            let below = (x, y + side + ABOVE);
+            write(&mut canvas, &cell.label, below, letters(side));
         }
         top += rows(cells) * row;
     }
@@ -92,11 +88,9 @@ fn write(canvas: &mut RgbaImage, text: &str, (x, y): (u32, u32), height: RasterH
         };
         for (row, opacities) in (0..).zip(glyph.rows()) {
             for (column, opacity) in (0..).zip(opacities) {
-                let pixel = canvas.get_pixel_mut_checked(left + column, y + row);
-                let mut ink = INK;
-                ink[3] = *opacity;
-                if let Some(pixel) = pixel {
-                    pixel.blend(&ink);
+                if let Some(pixel) = canvas.get_pixel_mut_checked(left + column, y + row) {
+                    let Rgba([r, g, b, _]) = INK;
+                    pixel.blend(&Rgba([r, g, b, *opacity]));
                 }
             }
         }

@@ -6,9 +6,8 @@ use std::process::{Command, Output};
 
 /// A file of the repository.
 fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.join("../..").join(path)
 }
 
 fn gpavatar<const N: usize>(args: [&str; N]) -> Output {
@@ -68,28 +67,17 @@ fn shells_complete_commands_and_arguments() {
 fn reenact_runs_on_what_ships() {
     let room = tempfile::tempdir().unwrap();
     let out = room.path().join("talk");
-    let list = written([
-        "reenact",
-        "--frames",
-        "..4",
-        "--stride",
-        "2",
-        "--out",
-        out.to_str().unwrap(),
-    ]);
+    let directory = out.to_str().unwrap();
+    let list = written(["reenact", "--frames=..4", "--stride=2", "--out", directory]);
     for name in ["frames", "reenact.gif", "sheet.png"] {
         let path = out.join(name);
         assert!(path.exists() && list.contains(path.to_str().unwrap()));
     }
     assert_eq!(fs::read_dir(out.join("frames")).unwrap().count(), 2);
-    let picture = image::open(out.join("frames/0001.png"))
-        .unwrap()
-        .into_rgb8();
-    let lit = picture.pixels().filter(|pixel| pixel[0] > 64).count();
-    assert!(
-        lit > picture.pixels().count() / 10,
-        "{lit} pixels of a face"
-    );
+    let picture = image::open(out.join("frames/0001.png")).unwrap();
+    let pixels = picture.to_rgb8().pixels().copied().collect::<Vec<_>>();
+    let lit = pixels.iter().filter(|pixel| pixel[0] > 64).count();
+    assert!(lit > pixels.len() / 10, "{lit} pixels of a face");
 }
 
 #[test]
@@ -98,10 +86,8 @@ fn start_up_is_quiet_without_a_session() {
     command.args(["orbit", "--sample", "nobody"]);
     let output = command.env_remove("XDG_RUNTIME_DIR").output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        errors.contains("nobody") && !errors.contains("XDG_RUNTIME_DIR"),
-        "{errors}"
-    );
+    let quiet = !errors.contains("XDG_RUNTIME_DIR");
+    assert!(errors.contains("nobody") && quiet, "{errors}");
 }
 
 #[test]
@@ -109,10 +95,8 @@ fn samples_can_be_listed() {
     let list = written(["reenact", "--list-samples"]);
     assert!(list.contains("indigo, 3 pictures"), "{list}");
     let errors = failure(["orbit", "--sample", "nobody"]);
-    assert!(
-        errors.contains("error: sample: expected one of indigo"),
-        "{errors}"
-    );
+    let expected = "error: sample: expected one of indigo";
+    assert!(errors.contains(expected), "{errors}");
 }
 
 #[test]
@@ -121,13 +105,8 @@ fn a_recording_becomes_a_motion_whose_contents_are_shown() {
     let motion = room.path().join("motion.json");
     let motion = motion.to_str().unwrap();
     let recording = file("tests/fixtures/face.csv");
-    written([
-        "import",
-        "motion",
-        recording.to_str().unwrap(),
-        "-o",
-        motion,
-    ]);
+    let recording = recording.to_str().unwrap();
+    written(["import", "motion", recording, "-o", motion]);
     assert!(written(["info", motion]).contains("motion"));
 }
 
@@ -141,12 +120,8 @@ fn weights_are_shown_by_name() {
 
 #[test]
 fn what_cannot_be_read_is_named() {
-    for args in [
-        ["info", "missing"],
-        ["parity", "missing"],
-        ["evaluate", "missing"],
-    ] {
-        let errors = failure(args);
+    for command in ["info", "parity", "evaluate"] {
+        let errors = failure([command, "missing"]);
         assert!(errors.starts_with("error: ") && errors.contains("missing"));
     }
 }

@@ -85,26 +85,15 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         scores,
     };
     let written = album.finish()?;
-    report::write(&report, &report.text()?, args.json.as_deref())?;
-    if args
-        .json
-        .as_ref()
-        .is_none_or(|json| json.as_os_str() != "-")
-    {
-        report::list(&written);
-    }
-    Ok(())
+    report::write(&report, &report.text()?, args.json.as_deref(), &written)
 }
 
 /// Number of weights that training learns: all but the stored noise.
 fn parameters(weights: &Weights) -> gpavatar::Result<usize> {
-    let tensors = weights.config().tensors()?;
-    let learnt = tensors
-        .iter()
-        .filter(|tensor| !tensor.name.contains(".noises."));
-    Ok(learnt
-        .map(|tensor| tensor.shape.iter().product::<usize>())
-        .sum())
+    let tensors = weights.config().tensors()?.into_iter();
+    let learnt = tensors.filter(|tensor| !tensor.name.contains(".noises."));
+    let sizes = learnt.map(|tensor| tensor.shape.iter().product::<usize>());
+    Ok(sizes.sum())
 }
 
 impl Report {
@@ -149,12 +138,12 @@ impl Sheets {
         }
     }
 
+    /// Adds a rendering of the avatar from the first source alone.
     fn add(&mut self, rendering: &Rendering) {
-        let name = &rendering.identity.name;
-        let Some(row) = self.rows.iter_mut().find(|row| row.identity == *name) else {
-            return;
-        };
-        if rendering.of == (0..1) {
+        let shown = |row: &&mut Row| row.identity == rendering.identity.name;
+        if rendering.of == (0..1)
+            && let Some(row) = self.rows.iter_mut().find(shown)
+        {
             row.add(rendering);
         }
     }
@@ -185,13 +174,13 @@ impl Row {
         if self.targets.is_empty() {
             self.targets = avatar::cells(&rendering.sources[rendering.of.clone()]);
         }
-        let shown = |row: &Self| row.targets.len() / 3;
+        let shown = self.targets.len() / 3;
         match &rendering.target.kind {
             Kind::Channel { channel } => {
                 self.channels[0].push(cell(channel, truth));
                 self.channels[1].push(cell("rendered", picture));
             }
-            Kind::Random { .. } if shown(self) < RANDOM_TARGETS => self.targets.extend([
+            Kind::Random { .. } if shown < RANDOM_TARGETS => self.targets.extend([
                 cell("truth", truth),
                 cell("rendered", picture),
                 cell("difference", to_image(&rendering.difference(GAIN))),

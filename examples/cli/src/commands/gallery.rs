@@ -58,11 +58,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let playback = model.play(drives.iter().flat_map(everyone));
     let mut heads = args.output.background.play(playback);
     for _ in &drives {
-        let mut picture = RgbaImage::from_pixel(
-            args.size * people.len() as u32,
-            args.size * 2,
-            Rgba([0, 0, 0, 255]),
-        );
+        let width = args.size * people.len() as u32;
+        let mut picture = RgbaImage::from_pixel(width, args.size * 2, Rgba([0, 0, 0, 255]));
         for (column, ((_, source), played)) in people.iter().zip(&mut heads).enumerate() {
             let (_, head) = played?;
             for (row, cell) in [source, &head].into_iter().enumerate() {
@@ -84,10 +81,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
 /// Avatars, each with the first picture it is made from.
 fn people(model: &Model, samples: &[Sample]) -> gpavatar::Result<Vec<(Avatar, RgbaImage)>> {
-    let inputs = samples
-        .iter()
-        .map(|sample| avatar::of_sample(model, sample));
-    let inputs = inputs.collect::<gpavatar::Result<Vec<_>>>()?;
+    let input = |sample| avatar::of_sample(model, sample);
+    let inputs: Vec<_> = samples.iter().map(input).collect::<gpavatar::Result<_>>()?;
     let borrowed = inputs
         .iter()
         .map(|(sources, options)| (&sources[..], options.clone()));

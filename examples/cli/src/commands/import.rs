@@ -29,12 +29,8 @@ pub enum Args {
 pub struct CheckpointArgs {
     checkpoint: PathBuf,
     /// Weights file to write
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        default_value = "gpavatar.safetensors"
-    )]
+    #[arg(short, long, value_name = "FILE")]
+    #[arg(default_value = "gpavatar.safetensors")]
     output: PathBuf,
     /// Head model to put into it, FLAME's or one of this crate: then the file is a whole model
     #[arg(long, value_name = "FILE")]

@@ -26,17 +26,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut contents = Contents::open(&args.file)?;
     let size = std::fs::metadata(&args.file)?.len();
-    let shapes = contents
-        .entries
-        .iter()
-        .filter_map(|entry| match &entry.value {
-            ContentsValue::Tensor { shape, .. } => Some(shape.iter().product::<usize>()),
-            _ => None,
-        });
-    let (tensors, numbers) = shapes.fold((0, 0), |(n, sum), count| (n + 1, sum + count));
-    contents
-        .entries
-        .retain(|entry| entry.name.contains(&args.name));
+    let (mut tensors, mut numbers) = (0, 0);
+    for entry in &contents.entries {
+        if let ContentsValue::Tensor { shape, .. } = &entry.value {
+            tensors += 1;
+            numbers += shape.iter().product::<usize>();
+        }
+    }
+    let named = |name: &str| name.contains(&args.name);
+    contents.entries.retain(|entry| named(&entry.name));
     let file = args.file.display();
     let text = format!("{file}: {size} bytes, {tensors} tensors of {numbers} numbers\n{contents}");
     match io::stdout().write_all(text.as_bytes()) {

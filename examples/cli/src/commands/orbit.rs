@@ -27,29 +27,16 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(1..))]
     views: u32,
     /// Degrees to walk around the head, the face in the middle; 360 is all around
-    #[arg(
-        long,
-        value_name = "DEGREES",
-        default_value_t = 90.0,
-        help_heading = "Camera"
-    )]
+    #[arg(long, value_name = "DEGREES", default_value_t = 90.0)]
+    #[arg(help_heading = "Camera")]
     arc: f32,
     /// Degrees to look down on the head
-    #[arg(
-        long,
-        value_name = "DEGREES",
-        default_value_t = 0.0,
-        help_heading = "Camera",
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "DEGREES", default_value_t = 0.0)]
+    #[arg(help_heading = "Camera", allow_negative_numbers = true)]
     elevation: f32,
     /// How far away to stand; half the head measures about 1
-    #[arg(
-        long,
-        value_name = "DISTANCE",
-        default_value_t = 10.6,
-        help_heading = "Camera"
-    )]
+    #[arg(long, value_name = "DISTANCE", default_value_t = 10.6)]
+    #[arg(help_heading = "Camera")]
     distance: f32,
     /// Expression of the face, a channel and mostly 0 to 1; may be given several times
     #[arg(short, long, value_name = "CHANNEL=VALUE", value_parser = expression)]
@@ -122,10 +109,9 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 /// Where to take pictures from, in degrees towards the left of the head: all around from the front
 /// on, or from one side to the other.
 fn azimuths(views: u32, arc: f32) -> Vec<f32> {
-    let (first, steps) = if arc.abs() < 360.0 {
-        (-arc / 2.0, views - 1)
-    } else {
-        (0.0, views)
+    let (first, steps) = match arc.abs() < 360.0 {
+        true => (-arc / 2.0, views - 1),
+        false => (0.0, views),
     };
     let step = arc / steps.max(1) as f32;
     (0..views).map(|i| first + step * i as f32).collect()
@@ -134,10 +120,9 @@ fn azimuths(views: u32, arc: f32) -> Vec<f32> {
 /// Order in which an animation shows the pictures: a full circle goes on where it began, anything
 /// less turns round.
 fn there_and_back(views: usize, arc: f32) -> Vec<usize> {
-    let back = if arc.abs() < 360.0 {
-        1..views.max(2) - 1
-    } else {
-        0..0
+    let back = match arc.abs() < 360.0 {
+        true => 1..views.max(2) - 1,
+        false => 0..0,
     };
     (0..views).chain(back.rev()).collect()
 }

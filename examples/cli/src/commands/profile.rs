@@ -63,7 +63,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let report = Report::measure(args)?;
     let text = report.text(args.per_dispatch)?;
-    report::write(&report, &text, args.json.as_deref())
+    report::write(&report, &text, args.json.as_deref(), &[])
 }
 
 #[derive(Serialize)]

@@ -28,13 +28,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", help_heading = "Motion")]
     motion: Option<PathBuf>,
     /// Frames of the motion to render, counted from 0: FROM..TO without TO, either may be left out
-    #[arg(
-        short,
-        long,
-        value_name = "FROM..TO",
-        default_value = "..",
-        help_heading = "Motion"
-    )]
+    #[arg(short, long, value_name = "FROM..TO", default_value = "..")]
+    #[arg(help_heading = "Motion")]
     frames: Range,
     /// Render every Nth frame
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Motion",

@@ -2,7 +2,7 @@
 
 use gpavatar::{KernelTime, Profile};
 
-use super::{Section, Times};
+use super::{Section, Stage, Times};
 
 #[test]
 fn times_have_a_middle_and_ends() {
@@ -36,22 +36,18 @@ fn kernels_and_stages_are_sums_of_their_dispatches() {
         timestamps: true,
     };
     let section = Section::new(&[run(0.0), run(1.0), run(3.0)]);
-    let costs = section
-        .stages
-        .iter()
-        .map(|s| (s.stage, s.cost.dispatches, s.cost.times));
+    let cost = |s: &Stage| (s.stage, s.cost.dispatches, s.cost.times);
+    let costs: Vec<_> = section.stages.iter().map(cost).collect();
     let times = |median, best, worst| Times {
         median,
         best,
         worst,
     };
-    assert_eq!(
-        costs.collect::<Vec<_>>(),
-        [
-            ("points", 1, times(2.0, 1.0, 4.0)),
-            ("field", 3, times(10.0, 8.0, 11.0)),
-        ]
-    );
+    let expected = [
+        ("points", 1, times(2.0, 1.0, 4.0)),
+        ("field", 3, times(10.0, 8.0, 11.0)),
+    ];
+    assert_eq!(costs, expected);
     let kernels = &section.stages[1].kernels;
     assert_eq!(kernels[0].cost.times, times(8.0, 6.0, 9.0));
     assert_eq!(kernels[1].kernel, "directions");
