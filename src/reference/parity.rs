@@ -112,7 +112,7 @@ impl Tolerance {
 /// positions depend on the coarse pass.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) where the case's tensors are not of the network's
+/// [`Error::Argument`] where the case's tensors are not of the network's
 /// sizes, and the errors of the model.
 pub async fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
     let Case {
