@@ -162,43 +162,25 @@ impl Camera {
     /// of length 1 at right angles (products of two rows within 0.001 of the identity's), not a
     /// mirror image.
     pub fn validate(&self) -> Result<()> {
-        if !self.transform.as_flattened().iter().all(|v| v.is_finite()) {
-            return Err(Error::argument(
-                "camera transform",
-                "finite values",
-                format!("{:?}", self.transform),
-            ));
-        }
-        if !(self.focal.is_finite() && self.focal >= Self::SHORTEST_FOCAL) {
-            return Err(Error::argument(
-                "camera focal length",
-                format!("a number from {}", Self::SHORTEST_FOCAL),
-                self.focal.to_string(),
-            ));
-        }
-        if self.translation().abs().max_element() > FARTHEST {
-            return Err(Error::argument(
-                "camera transform",
-                format!("a translation within ±{FARTHEST} along each axis"),
-                self.translation().to_string(),
-            ));
-        }
+        let what = "camera transform";
+        let transform = format_args!("{:?}", self.transform);
+        let finite = self.transform.as_flattened().iter().all(|v| v.is_finite());
+        Error::unless(finite, what, "finite values", transform)?;
+        let ok = self.focal.is_finite() && self.focal >= Self::SHORTEST_FOCAL;
+        let expected = format_args!("a number from {}", Self::SHORTEST_FOCAL);
+        Error::unless(ok, "camera focal length", expected, self.focal)?;
+        let translation = self.translation();
+        let ok = translation.abs().max_element() <= FARTHEST;
+        let expected = format_args!("a translation within ±{FARTHEST} along each axis");
+        Error::unless(ok, what, expected, translation)?;
         let rotation = self.rotation();
         let product = rotation * rotation.transpose();
-        if !product.abs_diff_eq(Mat3::IDENTITY, Self::ORTHONORMAL_TOLERANCE)
-            || rotation.determinant() < 0.0
-        {
-            return Err(Error::argument(
-                "camera transform",
-                "a rotation in its first three columns (orthonormal rows, determinant 1)",
-                format!(
-                    "{:?} with determinant {}",
-                    self.transform,
-                    rotation.determinant()
-                ),
-            ));
-        }
-        Ok(())
+        let determinant = rotation.determinant();
+        let ok =
+            product.abs_diff_eq(Mat3::IDENTITY, Self::ORTHONORMAL_TOLERANCE) && determinant >= 0.0;
+        let expected = "a rotation in its first three columns (orthonormal rows, determinant 1)";
+        let found = format_args!("{transform} with determinant {determinant}");
+        Error::unless(ok, what, expected, found)
     }
 }
 

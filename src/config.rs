@@ -219,32 +219,21 @@ impl ModelConfig {
             ("plane_size", self.plane_size),
             ("output_size", self.output_size),
         ] {
-            problems.expect(
-                size.is_power_of_two() && (8..=4096).contains(&size),
-                field,
-                "a power of two in 8..=4096",
-                size,
-            );
+            let ok = size.is_power_of_two() && (8..=4096).contains(&size);
+            problems.expect(ok, field, "a power of two in 8..=4096", size);
         }
-        problems.expect(
-            self.source_size == self.plane_size
-                || Some(self.source_size) == self.plane_size.checked_mul(2),
-            "source_size",
-            format_args!("plane_size ({}) or twice that", self.plane_size),
-            self.source_size,
-        );
-        problems.expect(
-            (2..=self.output_size).contains(&self.low_res_size),
-            "low_res_size",
-            format_args!("2..=output_size ({})", self.output_size),
-            self.low_res_size,
-        );
-        problems.expect(
-            (self.neighbours..=65535).contains(&self.points),
-            "points",
-            format_args!("neighbours ({})..=65535", self.neighbours),
-            self.points,
-        );
+        let (source, plane) = (self.source_size, self.plane_size);
+        let ok = source == plane || Some(source) == plane.checked_mul(2);
+        let expected = format_args!("plane_size ({plane}) or twice that");
+        problems.expect(ok, "source_size", expected, source);
+        let (found, output) = (self.low_res_size, self.output_size);
+        let ok = (2..=output).contains(&found);
+        let expected = format_args!("2..=output_size ({output})");
+        problems.expect(ok, "low_res_size", expected, found);
+        let (found, least) = (self.points, self.neighbours);
+        let ok = (least..=65535).contains(&found);
+        let expected = format_args!("neighbours ({least})..=65535");
+        problems.expect(ok, "points", expected, found);
         for (field, value, step, most) in [
             ("plane_channels", self.plane_channels, 4, 64),
             ("neighbours", self.neighbours, 1, 8),
@@ -261,12 +250,8 @@ impl ModelConfig {
         }
         // The radiance kernel gathers both into 32 rows of four channels; one row is reserved.
         let gathered = self.plane_channels.saturating_add(self.point_hidden);
-        problems.expect(
-            gathered <= 124,
-            "plane_channels + point_hidden",
-            "at most 124",
-            gathered,
-        );
+        let field = "plane_channels + point_hidden";
+        problems.expect(gathered <= 124, field, "at most 124", gathered);
         for (field, samples) in [
             ("coarse_samples", self.coarse_samples),
             ("fine_samples", self.fine_samples),
@@ -293,12 +278,8 @@ impl ModelConfig {
         ] {
             expect_channels(&mut problems, field, table, top);
         }
-        problems.expect(
-            self.focal.is_finite() && self.focal > 0.0,
-            "focal",
-            "a positive finite number",
-            self.focal,
-        );
+        let ok = self.focal.is_finite() && self.focal > 0.0;
+        problems.expect(ok, "focal", "a positive finite number", self.focal);
         if problems.0.is_empty() {
             self.check_addressable(&mut problems);
         }
@@ -317,28 +298,22 @@ impl ModelConfig {
             });
             problems.expect(elements < LIMIT, what, "fewer than 2^30 elements", elements);
         };
-        let plane = self.plane_size;
-        check(
-            "tri-plane",
-            &[plane, plane, Self::PLANES, self.plane_channels],
-        );
-        check(
-            "radiance values of all samples",
-            &[
-                self.low_res_size,
-                self.low_res_size,
-                self.coarse_samples + self.fine_samples,
-                self.low_res_channels,
-            ],
-        );
+        let (side, channels) = (self.plane_size, self.plane_channels);
+        check("tri-plane", &[side, side, Self::PLANES, channels]);
+        let (side, channels) = (self.low_res_size, self.low_res_channels);
+        let factors = [
+            side,
+            side,
+            self.coarse_samples + self.fine_samples,
+            channels,
+        ];
+        check("radiance values of all samples", &factors);
         for unet in [self.encoder(), self.super_resolver()] {
             let tables = [&unet.channels, &unet.decoder_channels];
-            for (resolution, channels) in tables.into_iter().flatten() {
-                if *resolution <= unet.input.max(unet.output) {
-                    check(
-                        &format!("{} at resolution {resolution}", unet.prefix),
-                        &[*resolution, *resolution, *channels],
-                    );
+            for (&side, &channels) in tables.into_iter().flatten() {
+                if side <= unet.input.max(unet.output) {
+                    let what = format!("{} at resolution {side}", unet.prefix);
+                    check(&what, &[side, side, channels]);
                 }
             }
         }
@@ -347,13 +322,11 @@ impl ModelConfig {
 
 fn expect_multiple(problems: &mut Problems, field: &str, value: u32, step: u32, most: u32) {
     let ok = value.is_multiple_of(step) && (step..=most).contains(&value);
-    match step {
-        1 => problems.expect(ok, field, format_args!("1..={most}"), value),
-        _ => {
-            let expected = format_args!("a multiple of {step} in {step}..={most}");
-            problems.expect(ok, field, expected, value);
-        }
-    }
+    let expected = match step {
+        1 => format!("1..={most}"),
+        _ => format!("a multiple of {step} in {step}..={most}"),
+    };
+    problems.expect(ok, field, expected, value);
 }
 
 fn expect_channels(problems: &mut Problems, field: &str, table: &BTreeMap<u32, u32>, top: u32) {
@@ -366,13 +339,8 @@ fn expect_channels(problems: &mut Problems, field: &str, table: &BTreeMap<u32, u
         let ok = resolution.is_power_of_two() && resolution >= 4;
         let expected = "resolutions that are powers of two from 4";
         problems.expect(ok, field, expected, resolution);
-        expect_multiple(
-            problems,
-            &format!("{field}[{resolution}]"),
-            channels,
-            4,
-            4096,
-        );
+        let entry = format!("{field}[{resolution}]");
+        expect_multiple(problems, &entry, channels, 4, 4096);
     }
 }
 

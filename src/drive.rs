@@ -151,14 +151,12 @@ fn check_points(points: &[[f32; 3]], count: usize) -> Result<()> {
     let expected = format_args!("{count} points");
     Error::unless(points.len() == count, WHAT, expected, points.len())?;
     let within = |point: &[f32; 3]| point.iter().all(|v| v.abs() <= FARTHEST);
-    match points.iter().position(|point| !within(point)) {
-        None => Ok(()),
-        Some(i) => Err(Error::argument(
-            WHAT,
-            format_args!("coordinates within ±{FARTHEST}"),
-            format_args!("{:?} at index {i}", points[i]),
-        )),
+    if let Some(i) = points.iter().position(|point| !within(point)) {
+        let expected = format_args!("coordinates within ±{FARTHEST}");
+        let found = format_args!("{:?} at index {i}", points[i]);
+        return Err(Error::argument(WHAT, expected, found));
     }
+    Ok(())
 }
 
 /// A [`Drive`] that fits a model.

@@ -175,3 +175,16 @@ impl Problems {
         }
     }
 }
+
+/// The message of a result's error, which has to be of this kind.
+#[cfg(test)]
+macro_rules! refused {
+    ($result:expr, $kind:ident) => {
+        match $result {
+            Err(error @ $crate::Error::$kind { .. }) => error.to_string(),
+            other => panic!("expected Error::{}, found {other:?}", stringify!($kind)),
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use refused;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::refused;
 use crate::head::HeadModelParts;
 
 pub(crate) fn head() -> HeadModel {
@@ -83,12 +84,11 @@ fn a_drive_that_fits_no_model_is_an_error() {
         Drive::points(vec![[0.0; 3], [0.0, f32::NAN, 0.0]]),
     ];
     for drive in bad {
-        let error = drive.resolve(Some(&head), 2).unwrap_err();
-        assert!(matches!(error, Error::Argument { .. }), "{error}");
+        refused!(drive.resolve(Some(&head), 2), Argument);
     }
-    let error = neutral().resolve(None, 2).unwrap_err();
-    assert!(error.to_string().contains("no head model"), "{error}");
+    let error = refused!(neutral().resolve(None, 2), Argument);
+    assert!(error.contains("no head model"), "{error}");
     let misspelt = neutral().expression("jawOpn", 1.0);
-    let error = misspelt.resolve(Some(&head), 2).unwrap_err().to_string();
+    let error = refused!(misspelt.resolve(Some(&head), 2), Argument);
     assert!(error.contains("nearest: \"jawOpen\""), "{error}");
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{Attention, PointWeighting};
+use crate::error::refused;
 
 /// Weights of a model that is as small as the sizes allow.
 pub(crate) fn tiny_weights() -> Weights {
@@ -113,11 +114,9 @@ fn a_configuration_is_needed_and_checked() {
         Some(r#"{"neighbors": 8}"#),
         Some(r#"{"points": -1}"#),
     ] {
-        let error = opened(config).unwrap_err();
-        assert!(matches!(error, Error::Format { .. }), "{config:?}: {error}");
+        refused!(opened(config), Format);
     }
-    let result = opened(Some("{\"neighbours\": 9}"));
-    assert!(matches!(result, Err(Error::Config { .. })), "{result:?}");
+    refused!(opened(Some("{\"neighbours\": 9}")), Config);
     // The released sizes are a valid configuration, but not that of these tensors.
     assert!(problems(opened(Some("{}"))).len() > 500);
 }

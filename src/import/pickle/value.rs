@@ -111,33 +111,23 @@ impl<'a> Class<'a> {
 
     /// The element types of PyTorch and the storages that are named after them.
     fn of_torch(name: &str) -> Option<Self> {
-        let (dtype, is_storage) = match name {
-            "BFloat16Storage" => (Dtype::BF16, true),
-            "BoolStorage" => (Dtype::BOOL, true),
-            "ByteStorage" => (Dtype::U8, true),
-            "CharStorage" => (Dtype::I8, true),
-            "DoubleStorage" => (Dtype::F64, true),
-            "FloatStorage" => (Dtype::F32, true),
-            "HalfStorage" => (Dtype::F16, true),
-            "IntStorage" => (Dtype::I32, true),
-            "LongStorage" => (Dtype::I64, true),
-            "ShortStorage" => (Dtype::I16, true),
-            "bfloat16" => (Dtype::BF16, false),
-            "bool" => (Dtype::BOOL, false),
-            "float16" => (Dtype::F16, false),
-            "float32" => (Dtype::F32, false),
-            "float64" => (Dtype::F64, false),
-            "int16" => (Dtype::I16, false),
-            "int32" => (Dtype::I32, false),
-            "int64" => (Dtype::I64, false),
-            "int8" => (Dtype::I8, false),
-            "uint16" => (Dtype::U16, false),
-            "uint32" => (Dtype::U32, false),
-            "uint64" => (Dtype::U64, false),
-            "uint8" => (Dtype::U8, false),
+        let dtype = match name {
+            "BFloat16Storage" | "bfloat16" => Dtype::BF16,
+            "BoolStorage" | "bool" => Dtype::BOOL,
+            "ByteStorage" | "uint8" => Dtype::U8,
+            "CharStorage" | "int8" => Dtype::I8,
+            "DoubleStorage" | "float64" => Dtype::F64,
+            "FloatStorage" | "float32" => Dtype::F32,
+            "HalfStorage" | "float16" => Dtype::F16,
+            "IntStorage" | "int32" => Dtype::I32,
+            "LongStorage" | "int64" => Dtype::I64,
+            "ShortStorage" | "int16" => Dtype::I16,
+            "uint16" => Dtype::U16,
+            "uint32" => Dtype::U32,
+            "uint64" => Dtype::U64,
             _ => return None,
         };
-        Some(match is_storage {
+        Some(match name.ends_with("Storage") {
             true => Self::TorchStorage(Some(dtype)),
             false => Self::TorchDtype(dtype),
         })
