@@ -136,13 +136,11 @@ fn an_import_appears_only_when_complete() {
 
 #[test]
 fn files_before_pytorch_1_6_are_refused_with_what_to_do() {
-    let parts = [
-        "legacy.ckpt",
-        "before version 1.6",
-        "torch.save(torch.load(",
-    ];
-    refused::format(Checkpoint::open(fixture("legacy.ckpt")), &parts);
-    refused::format(Sources::open(fixture("legacy.ckpt")), &["torch.load"]);
+    let path = fixture("legacy.ckpt");
+    let advice = "torch.save(torch.load(";
+    let parts = ["legacy.ckpt", "before version 1.6", advice];
+    refused::format(Checkpoint::open(&path), &parts);
+    refused::format(Sources::open(&path), &["torch.load"]);
 }
 
 #[test]
@@ -172,8 +170,7 @@ fn check_head(
     let parts: &HeadModelParts = head.parts();
     let [shapes, expressions] = kept;
     assert_eq!(head.vertex_count(), vertices);
-    assert_eq!(head.shape_count(), shapes);
-    assert_eq!(head.expression_count(), expressions);
+    assert_eq!([head.shape_count(), head.expression_count()], kept);
     assert_eq!(parts.parents, [-1, 0, 1, 1, 1]);
     assert_eq!(parts.pose_joints, [0, 2]);
     assert_eq!(parts.scale, 5.0);
@@ -183,14 +180,10 @@ fn check_head(
         for axis in 0..3 {
             let row = 3 * v + axis;
             assert_eq!(parts.template[v][axis], value(row));
+            let expression_basis = &parts.expression_basis;
             for (basis, kept, first, all) in [
                 (&parts.shape_basis, shapes, 0, directions),
-                (
-                    &parts.expression_basis,
-                    expressions,
-                    first_expression,
-                    directions,
-                ),
+                (expression_basis, expressions, first_expression, directions),
                 (&parts.pose_basis, 36, 0, 36),
             ] {
                 for k in 0..kept {
@@ -252,12 +245,9 @@ fn converted_head_models_are_imported() {
     let value = |i: usize| i as f32 / 1024.0;
     let parts = original.parts();
     let mut writer = TensorWriter::new(BTreeMap::new());
+    let template = parts.template.as_flattened().to_vec();
     for (name, shape, values) in [
-        (
-            "v_template",
-            vec![3, 3],
-            parts.template.as_flattened().to_vec(),
-        ),
+        ("v_template", vec![3, 3], template),
         ("shapedirs", vec![3, 3, 400], (0..3600).map(value).collect()),
         ("posedirs", vec![3, 3, 36], (0..324).map(value).collect()),
         ("J_regressor", vec![5, 3], parts.joint_regressor.clone()),
@@ -301,12 +291,12 @@ fn check_motion(motion: &Motion, numbers: &[usize]) {
         let expected: Vec<f32> = (0..6).map(|k| k as f32 / 64.0 + i as f32).collect();
         assert_eq!(frame.pose, expected);
         let x = i as f32 / 4.0;
-        let expected = [
+        let rows = [
             [1.0, 0.0, 0.0, x],
             [0.0, 1.0, 0.0, 0.0],
             [0.0, 0.0, 1.0, 10.0],
         ];
-        assert_eq!(frame.camera.transform, expected);
+        assert_eq!(frame.camera.transform, rows);
     }
 }
 
@@ -315,13 +305,9 @@ fn tracked_videos_are_imported_in_the_order_of_their_frames() {
     let open = |name| motion(fixture(name), &MotionOptions::default()).unwrap();
     let all: Vec<usize> = (0..12).collect();
     check_motion(&open("motion_numpy.pkl"), &all);
-    for name in [
-        "motion_tensors.pkl",
-        "motion_lists.pkl",
-        "motion_archive.pt",
-    ] {
-        check_motion(&open(name), &[2, 10]);
-    }
+    check_motion(&open("motion_tensors.pkl"), &[2, 10]);
+    check_motion(&open("motion_lists.pkl"), &[2, 10]);
+    check_motion(&open("motion_archive.pt"), &[2, 10]);
     let options = MotionOptions {
         fps: Some(30.0),
         smoothing: Some(0.5),
@@ -366,29 +352,23 @@ fn recordings_of_faces_are_imported_by_the_names_of_their_columns() {
     assert_eq!(timed.fps(), 2.0);
     assert_eq!(timed.channels(), ["jawOpen"]);
     assert_eq!(timed.frames()[1].expression, [0.75]);
-    for (csv, reason) in [
-        ("", "Timecode"),
-        ("a,b\n1,2\n", "Timecode"),
-        ("Timecode\n1\n", "Timecode"),
-        ("Timecode,JawOpen\nnoon,1\n", "row 2: expected a time"),
-        (
-            "Timecode,JawOpen\n24:00:00:00,1\n",
-            "row 2: expected a time",
-        ),
-        (
-            "Timecode,JawOpen\n1,0\n2,wide\n",
-            "row 3: expected a number in column 2",
-        ),
-        (
-            "Timecode,JawOpen\n1\n",
-            "row 2: expected 2 columns, found 1",
-        ),
-        ("Timecode,JawOpen\n1,NaN\n", "finite"),
-        ("Timecode,JawOpen,JawOpen\n1,0,0\n", "twice"),
-        ("Timecode,JawOpen\n", "at least one frame"),
-    ] {
+    let refused = |csv: &str, reason: &str| {
         let error = parse(csv).unwrap_err().to_string();
         assert!(error.contains(reason), "{csv:?}: {error}");
+    };
+    for csv in ["", "a,b\n1,2\n", "Timecode\n1\n"] {
+        refused(csv, "Timecode");
+    }
+    refused("Timecode,JawOpen,JawOpen\n1,0,0\n", "twice");
+    for (rows, reason) in [
+        ("noon,1\n", "row 2: expected a time"),
+        ("24:00:00:00,1\n", "row 2: expected a time"),
+        ("1,0\n2,wide\n", "row 3: expected a number in column 2"),
+        ("1\n", "row 2: expected 2 columns, found 1"),
+        ("1,NaN\n", "finite"),
+        ("", "at least one frame"),
+    ] {
+        refused(&format!("Timecode,JawOpen\n{rows}"), reason);
     }
 }
 
@@ -426,77 +406,47 @@ fn tracked_sources_become_pictures_cameras_and_a_shape() {
 
 #[test]
 fn contents_of_every_file_are_listed() {
-    for (name, kind, entry) in [
-        (
-            "checkpoint_nested.ckpt",
-            "PyTorch archive",
-            "config_dict: an object of __main__.ConfigDict",
-        ),
-        (
-            "checkpoint_views.ckpt",
-            "PyTorch archive",
-            "query_style_tplane: F32 [1, 1, 3, 4, 8, 8], ",
-        ),
-        (
-            "values_2.6.pt",
-            "PyTorch archive",
-            "float64: F64 [2, 3], 0.0000 to 0.6250, mean 0.3125 ± 0.2135",
-        ),
-        (
-            "head_python2.pkl",
-            "Python pickle",
-            "J_regressor: F64 [5, 2], 0.0000 to 1.0000",
-        ),
-        (
-            "head.npz",
-            "numpy archive",
-            "J_regressor: F64 [5, 3], 0.0000 to 1.0000",
-        ),
-        (
-            "motion_tensors.pkl",
-            "Python pickle",
-            "video_10.emoca_pose: F32 [6], 10.0000 to 10.0781",
-        ),
-        (
-            "face.csv",
-            "recording of a face",
-            "expression.jawOpen: F32 [9], ",
-        ),
-        (
-            "legacy.ckpt",
-            "PyTorch file in the format before version 1.6",
-            "",
-        ),
-    ] {
+    let (torch, pickle) = ("PyTorch archive", "Python pickle");
+    let before_1_6 = "PyTorch file in the format before version 1.6";
+    let check = |name: &str, kind: &str, entry: &str| {
         let contents = Contents::open(fixture(name)).unwrap();
         assert_eq!(contents.kind, kind, "{name}");
         assert!(contents.to_string().contains(entry), "{contents}");
         assert!(!contents.truncated);
-    }
+    };
+    let entry = "config_dict: an object of __main__.ConfigDict";
+    check("checkpoint_nested.ckpt", torch, entry);
+    let entry = "query_style_tplane: F32 [1, 1, 3, 4, 8, 8], ";
+    check("checkpoint_views.ckpt", torch, entry);
+    let entry = "float64: F64 [2, 3], 0.0000 to 0.6250, mean 0.3125 ± 0.2135";
+    check("values_2.6.pt", torch, entry);
+    let entry = "J_regressor: F64 [5, 2], 0.0000 to 1.0000";
+    check("head_python2.pkl", pickle, entry);
+    let entry = "J_regressor: F64 [5, 3], 0.0000 to 1.0000";
+    check("head.npz", "numpy archive", entry);
+    let entry = "video_10.emoca_pose: F32 [6], 10.0000 to 10.0781";
+    check("motion_tensors.pkl", pickle, entry);
+    let entry = "expression.jawOpen: F32 [9], ";
+    check("face.csv", "recording of a face", entry);
+    check("legacy.ckpt", before_1_6, "");
+
     let checkpoint = Checkpoint::open(fixture("checkpoint_nested.ckpt")).unwrap();
     let weights = written(&checkpoint, FloatFormat::F16);
     let head = head_model(fixture("head.npz"), &HeadOptions::default()).unwrap();
     let motion = motion(fixture("motion_numpy.pkl"), &MotionOptions::default()).unwrap();
+    let (tensors, json) = (motion.to_safetensors(), motion.to_json().into());
     for (bytes, kind, entry) in [
-        (weights, "weights of this crate", "\"points\":9"),
+        (Ok(weights), "weights", "\"points\":9"),
         (
-            head.to_safetensors().unwrap(),
-            "head model of this crate",
+            head.to_safetensors(),
+            "head model",
             "pose_basis: F32 [36, 3, 3]",
         ),
-        (
-            motion.to_safetensors().unwrap(),
-            "motion of this crate",
-            "expression: F32 [12, 50]",
-        ),
-        (
-            motion.to_json().into_bytes(),
-            "motion of this crate",
-            "name: motion_numpy",
-        ),
+        (tensors, "motion", "expression: F32 [12, 50]"),
+        (Ok(json), "motion", "name: motion_numpy"),
     ] {
-        let contents = Contents::from_bytes("test", bytes).unwrap();
-        assert_eq!(contents.kind, kind);
+        let contents = Contents::from_bytes("test", bytes.unwrap()).unwrap();
+        assert_eq!(contents.kind, format!("{kind} of this crate"));
         assert!(contents.to_string().contains(entry), "{contents}");
     }
 }

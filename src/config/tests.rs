@@ -24,30 +24,19 @@ fn problems(config: &ModelConfig) -> Vec<String> {
 
 #[test]
 fn tensors_are_those_of_the_checkpoint() {
+    let released = include_str!("../../tests/golden/checkpoint_released.tsv");
+    let small_released = include_str!("../../tests/golden/checkpoint_small_released.tsv");
     for (config, table) in [
-        (
-            ModelConfig::default(),
-            include_str!("../../tests/golden/checkpoint_released.tsv"),
-        ),
-        (
-            small(),
-            include_str!("../../tests/golden/checkpoint_small_released.tsv"),
-        ),
+        (ModelConfig::default(), released),
+        (small(), small_released),
     ] {
-        let expected: Vec<String> = table
-            .lines()
-            .skip(1)
-            .map(|line| line.split('\t').take(2).collect::<Vec<_>>().join(" "))
-            .collect();
-        let found: Vec<String> = config
-            .tensors()
-            .unwrap()
-            .iter()
-            .map(|spec| {
-                let shape: Vec<String> = spec.shape.iter().map(usize::to_string).collect();
-                format!("{} {}", spec.name, shape.join("x"))
-            })
-            .collect();
+        let name_and_shape = |line: &str| line.split('\t').take(2).collect::<Vec<_>>().join(" ");
+        let expected: Vec<String> = table.lines().skip(1).map(name_and_shape).collect();
+        let described = |spec: &TensorSpec| {
+            let shape: Vec<String> = spec.shape.iter().map(usize::to_string).collect();
+            format!("{} {}", spec.name, shape.join("x"))
+        };
+        let found: Vec<String> = config.tensors().unwrap().iter().map(described).collect();
         assert_eq!(found, expected);
     }
 }

@@ -104,29 +104,21 @@ impl Entry {
         if self.stored {
             return self.stored(archive).map(Cow::Borrowed);
         }
-        let possible = (self.range.len() as u64).saturating_mul(MAX_INFLATION);
-        if self.size > possible {
+        let (compressed, size) = (self.range.len(), self.size);
+        if size > (compressed as u64).saturating_mul(MAX_INFLATION) {
             return Err(format!(
-                "{} compressed bytes cannot become {} bytes",
-                self.range.len(),
-                self.size
+                "{compressed} compressed bytes cannot become {size} bytes"
             ));
         }
         let mut content = Vec::new();
         let mut zip = open(archive)?;
         let file = zip.by_index(self.index).map_err(|e| e.to_string())?;
         // Reads one byte more than expected: the checksum is verified at the end of the data.
-        (file
-            .take(self.size.saturating_add(1))
-            .read_to_end(&mut content))
-        .map_err(|e| e.to_string())?;
-        match content.len() as u64 == self.size {
-            true => Ok(content.into()),
-            false => Err(format!(
-                "expected {} bytes, found {}",
-                self.size,
-                content.len()
-            )),
+        let mut file = file.take(size.saturating_add(1));
+        let read = file.read_to_end(&mut content);
+        match read.map_err(|e| e.to_string())? {
+            read if read as u64 == size => Ok(content.into()),
+            read => Err(format!("expected {size} bytes, found {read}")),
         }
     }
 }

@@ -91,14 +91,12 @@ impl Statistics {
             return None;
         }
         let mean = finite().map(f64::from).sum::<f64>() / count as f64;
-        let variance = finite()
-            .map(|value| (f64::from(value) - mean).powi(2))
-            .sum::<f64>();
+        let squares = finite().map(|value| (f64::from(value) - mean).powi(2));
         Some(Self {
             minimum: finite().fold(f32::INFINITY, f32::min),
             maximum: finite().fold(f32::NEG_INFINITY, f32::max),
             mean: mean as f32,
-            deviation: (variance / count as f64).sqrt() as f32,
+            deviation: (squares.sum::<f64>() / count as f64).sqrt() as f32,
             not_finite: values.len() - count,
         })
     }
@@ -231,24 +229,19 @@ impl Listing {
         self.metadata("licence", motion.licence());
         self.metadata("frames per second", motion.fps().to_string());
         self.metadata("seconds", motion.duration().to_string());
-        let frames = motion.frames();
-        let column = |i: usize| frames.iter().map(|f| f.expression[i]).collect::<Vec<f32>>();
+        let (frames, count) = (motion.frames(), motion.len());
         for (i, channel) in motion.channels().iter().enumerate() {
-            self.floats(
-                &format!("expression.{channel}"),
-                vec![frames.len()],
-                &column(i),
-            );
+            let column: Vec<f32> = frames.iter().map(|f| f.expression[i]).collect();
+            self.floats(&format!("expression.{channel}"), vec![count], &column);
         }
-        let (expressions, poses) = (frames[0].expression.len(), frames[0].pose.len());
-        let all: Vec<f32> = frames.iter().flat_map(|f| f.expression.clone()).collect();
-        self.floats("expression", vec![frames.len(), expressions], &all);
-        let all: Vec<f32> = frames.iter().flat_map(|f| f.pose.clone()).collect();
-        self.floats("pose", vec![frames.len(), poses], &all);
-        let all: Vec<f32> = (frames.iter())
-            .flat_map(|f| f.camera.transform.into_iter().flatten())
-            .collect();
-        self.floats("transform", vec![frames.len(), 3, 4], &all);
+        let expressions: Vec<f32> = frames.iter().flat_map(|f| f.expression.clone()).collect();
+        let shape = vec![count, expressions.len() / count];
+        self.floats("expression", shape, &expressions);
+        let poses: Vec<f32> = frames.iter().flat_map(|f| f.pose.clone()).collect();
+        self.floats("pose", vec![count, poses.len() / count], &poses);
+        let transforms: Vec<_> = frames.iter().map(|f| f.camera.transform).collect();
+        let transforms = transforms.as_flattened().as_flattened();
+        self.floats("transform", vec![count, 3, 4], transforms);
     }
 
     fn npz(&mut self, bytes: &[u8]) -> Result<&'static str, String> {
@@ -258,10 +251,8 @@ impl Listing {
             match (content, name.strip_suffix(".npy")) {
                 (Ok(content), Some(name)) => self.array(name.into(), numpy::npy(&content)),
                 (Ok(content), None) => {
-                    self.add(
-                        name.into(),
-                        ContentsValue::Other(format!("{} bytes", content.len())),
-                    );
+                    let description = format!("{} bytes", content.len());
+                    self.add(name.into(), ContentsValue::Other(description));
                 }
                 (Err(reason), _) => self.add(name.into(), ContentsValue::Other(reason)),
             }
@@ -311,9 +302,8 @@ impl Listing {
             && let Some(entries) = node.entries()
         {
             for (key, value) in entries {
-                let key = key
-                    .text()
-                    .map_or_else(|| key.describe(), |text| beginning(text).into());
+                let text = key.text().map(|text| beginning(text).to_owned());
+                let key = text.unwrap_or_else(|| key.describe());
                 self.node(document, value, child(&key), visits);
             }
         } else if depth < MAX_DEPTH
@@ -365,18 +355,9 @@ impl fmt::Display for ContentsValue {
 
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            minimum,
-            maximum,
-            mean,
-            deviation,
-            not_finite,
-        } = self;
-        write!(
-            f,
-            "{minimum:.4} to {maximum:.4}, mean {mean:.4} ± {deviation:.4}"
-        )?;
-        match not_finite {
+        write!(f, "{:.4} to {:.4}, ", self.minimum, self.maximum)?;
+        write!(f, "mean {:.4} ± {:.4}", self.mean, self.deviation)?;
+        match self.not_finite {
             0 => Ok(()),
             count => write!(f, ", {count} not finite"),
         }

@@ -31,8 +31,7 @@ fn unwrap<'a>(node: Node<'_, 'a>, wrappers: usize) -> Result<Option<Array<'a>>, 
     let inner = |name: &str| {
         let node = attribute(name)?;
         let wrappers = (wrappers.checked_sub(1)).ok_or("an array within too many wrappers")?;
-        unwrap(node, wrappers)?
-            .ok_or_else(|| format!("expected an array, found {}", node.describe()))
+        unwrap(node, wrappers)?.ok_or_else(|| no_array(node))
     };
     let array = match class {
         Class::NumpyReconstruct => {
@@ -71,6 +70,10 @@ fn unwrap<'a>(node: Node<'_, 'a>, wrappers: usize) -> Result<Option<Array<'a>>, 
         _ => return Ok(None),
     };
     array.map(Some)
+}
+
+fn no_array(node: Node) -> String {
+    format!("expected an array, found {}", node.describe())
 }
 
 fn sizes(node: Node) -> Result<Vec<usize>, String> {
@@ -144,27 +147,22 @@ fn unfold(
         .checked_mul(columns)
         .filter(|&count| count <= MAX_UNFOLDED);
     let mut values = vec![0.0; count.ok_or_else(|| format!("a sparse matrix of {shape:?}"))?];
-    let (major, minor) = if by_columns {
-        (columns, rows)
-    } else {
-        (rows, columns)
+    let (major, minor) = match by_columns {
+        true => (columns, rows),
+        false => (rows, columns),
     };
     let (data, indices, indptr) = (data.f64()?, indices.i64()?, indptr.i64()?);
     let inconsistent = || "a sparse matrix whose indices do not fit its shape".to_owned();
     let index = |index: i64, end: usize| {
-        usize::try_from(index)
-            .ok()
-            .filter(|&index| index < end)
-            .ok_or_else(inconsistent)
+        let index = usize::try_from(index).ok().filter(|&index| index < end);
+        index.ok_or_else(inconsistent)
     };
     if indptr.len() != major + 1 || indices.len() != data.len() {
         return Err(inconsistent());
     }
     for (i, bounds) in indptr.windows(2).enumerate() {
-        let [start, end] = [
-            index(bounds[0], data.len() + 1)?,
-            index(bounds[1], data.len() + 1)?,
-        ];
+        let start = index(bounds[0], data.len() + 1)?;
+        let end = index(bounds[1], data.len() + 1)?;
         let run = indices.get(start..end).ok_or_else(inconsistent)?;
         for (&j, value) in run.iter().zip(&data[start..end]) {
             let j = index(j, minor)?;
@@ -181,17 +179,11 @@ fn unfold(
 pub(super) fn npy(bytes: &[u8]) -> Result<Array<'_>, String> {
     let header_and_data = || -> Option<(&str, &[u8])> {
         let ([major, _minor], rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
-        let (length, rest) = match major {
-            1 => {
-                let (length, rest) = rest.split_first_chunk()?;
-                (u16::from_le_bytes(*length).into(), rest)
-            }
-            _ => {
-                let (length, rest) = rest.split_first_chunk()?;
-                (u32::from_le_bytes(*length), rest)
-            }
-        };
-        let (header, data) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let (length, rest) = rest.split_at_checked(if *major == 1 { 2 } else { 4 })?;
+        let mut bytes = [0; 4];
+        bytes[..length.len()].copy_from_slice(length);
+        let length = usize::try_from(u32::from_le_bytes(bytes)).ok()?;
+        let (header, data) = rest.split_at_checked(length)?;
         Some((std::str::from_utf8(header).ok()?, data))
     };
     let (header, data) = header_and_data().ok_or("expected a .npy file with header and data")?;
@@ -201,15 +193,11 @@ pub(super) fn npy(bytes: &[u8]) -> Result<Array<'_>, String> {
     let (order, code) = descr.split_at_checked(1).unwrap_or_default();
     if code == "O" {
         let pickle = Pickle::parse(data)?;
-        let state = pickle
-            .root()
-            .object()
-            .and_then(|(_, _, state)| state?.array());
+        let object = pickle.root().object();
+        let state = object.and_then(|(_, _, state)| state?.array());
         let object = state.and_then(|[.., objects]: [Node; 5]| objects.array());
         let [object] = object.ok_or("expected one pickled object")?;
-        let array = array(object)?;
-        let array =
-            array.ok_or_else(|| format!("expected an array, found {}", object.describe()))?;
+        let array = array(object)?.ok_or_else(|| no_array(object))?;
         return Ok(array.into_owned());
     }
     let mut layout = StridedLayout::dense(of_code(code)?, shape, fortran)?;
@@ -224,13 +212,10 @@ fn npy_header(header: &str) -> Option<(&str, bool, Vec<usize>)> {
     let fortran = after("'fortran_order':")?.starts_with("True");
     let shape = after("'shape':")?.strip_prefix('(')?.split_once(')')?.0;
     // Python 2 marks large integers.
-    let sizes = shape
-        .split(',')
-        .map(|size| size.trim().trim_end_matches('L'));
-    let sizes = sizes
-        .filter(|size| !size.is_empty())
-        .map(|size| size.parse().ok());
-    Some((descr, fortran, sizes.collect::<Option<_>>()?))
+    let sizes = (shape.split(',')).map(|size| size.trim().trim_end_matches('L'));
+    let sizes = sizes.filter(|size| !size.is_empty());
+    let sizes = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
+    Some((descr, fortran, sizes))
 }
 
 #[cfg(test)]

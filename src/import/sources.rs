@@ -99,16 +99,10 @@ impl Sources {
             for (i, ((image, camera), frame)) in described.enumerate() {
                 let name = format!("source_{i}.png");
                 let path = directory.join(&name);
-                let (width, height) = (image.width(), image.height());
-                image::save_buffer(
-                    &path,
-                    image.pixels(),
-                    width,
-                    height,
-                    ExtendedColorType::Rgba8,
-                )
-                .map_err(io::Error::other)
-                .map_err(file::failed("write", &path))?;
+                let (pixels, format) = (image.pixels(), ExtendedColorType::Rgba8);
+                image::save_buffer(&path, pixels, image.width(), image.height(), format)
+                    .map_err(io::Error::other)
+                    .map_err(file::failed("write", &path))?;
                 sources.push(IndexEntry {
                     image: name,
                     frame,

@@ -51,45 +51,30 @@ fn devices_whose_limits_are_too_small() {
         limits.max_compute_workgroup_size_x = 128;
     };
     let result = limited(few_invocations, ShaderChecks::Checked);
-    let parts = [
-        "the kernel output/depth",
-        "of at least 256",
-        "the device has 128",
-    ];
+    let limit = "of at least 256, the device has 128";
+    let parts = ["the kernel output/depth", limit];
     refused::limit(result, &parts);
 
     // Enough for every kernel, but not for the tensors, dispatches and pictures of this network.
-    let small_bindings =
-        |limits: &mut wgpu::Limits| limits.max_storage_buffer_binding_size = 1 << 12;
-    let few_workgroups =
-        |limits: &mut wgpu::Limits| limits.max_compute_workgroups_per_dimension = 8;
-    let small_textures = |limits: &mut wgpu::Limits| limits.max_texture_dimension_2d = 16;
-    type Case = (fn(&mut wgpu::Limits), [&'static str; 2]);
-    let cases: [Case; 3] = [
-        (
-            small_bindings,
-            ["the tensor ", "max_storage_buffer_binding_size"],
-        ),
-        (
-            few_workgroups,
-            [
-                "max_compute_workgroups_per_dimension of at least ",
-                "the device has 8",
-            ],
-        ),
-        (
-            small_textures,
-            [
-                "the picture",
-                "max_texture_dimension_2d of at least 32, the device has 16",
-            ],
-        ),
-    ];
-    for (change, parts) in cases {
+    let refused = |change: fn(&mut wgpu::Limits), what: &str, limit: &str| {
         let gpu = limited(change, ShaderChecks::Trusted).unwrap();
         let result = Model::new(&gpu, tiny::weights(&tiny::config()));
-        refused::limit(result, &parts);
-    }
+        refused::limit(result, &[what, limit]);
+    };
+    let small_bindings =
+        |limits: &mut wgpu::Limits| limits.max_storage_buffer_binding_size = 1 << 12;
+    refused(
+        small_bindings,
+        "the tensor ",
+        "max_storage_buffer_binding_size",
+    );
+    let few_workgroups =
+        |limits: &mut wgpu::Limits| limits.max_compute_workgroups_per_dimension = 8;
+    let limit = "max_compute_workgroups_per_dimension of at least ";
+    refused(few_workgroups, limit, "the device has 8");
+    let small_textures = |limits: &mut wgpu::Limits| limits.max_texture_dimension_2d = 16;
+    let limit = "max_texture_dimension_2d of at least 32, the device has 16";
+    refused(small_textures, "the picture", limit);
 }
 
 #[test]
@@ -106,25 +91,17 @@ fn adapters_that_do_not_exist() {
     let here = here.split(" (").next().unwrap();
     let install = "apt-get install mesa-vulkan-drivers";
     let unknown = request(Some("Voodoo 2"), wgpu::Backends::all());
-    refused::no_adapter(
-        unknown,
-        &["\"Voodoo 2\"", "Adapters found: ", here, install],
-    );
+    let parts = ["\"Voodoo 2\"", "Adapters found: ", here, install];
+    refused::no_adapter(unknown, &parts);
     // If the requested backend has no adapter, the message still lists those of the others.
     let absent = if cfg!(target_os = "macos") {
         wgpu::Backends::DX12
     } else {
         wgpu::Backends::METAL
     };
-    refused::no_adapter(
-        request(None, absent),
-        &[
-            "none on ",
-            absent.iter_names().next().unwrap().0,
-            here,
-            install,
-        ],
-    );
+    let (name, _) = absent.iter_names().next().unwrap();
+    let parts = ["none on ", name, here, install];
+    refused::no_adapter(request(None, absent), &parts);
 }
 
 /// Set in the processes that the tests below start: a process's own environment cannot be changed
@@ -161,19 +138,12 @@ fn the_environment_counts_where_it_is_asked_for() {
         let (asked, unasked) = output.split_once("without the environment:").unwrap();
         (asked.to_owned(), unasked.to_owned())
     };
+    let found = "Adapters found: ";
     for (variable, value, parts) in [
-        (
-            "GPAVATAR_BACKEND",
-            "glide",
-            ["one of vulkan", "found glide"],
-        ),
-        (
-            "GPAVATAR_ADAPTER",
-            "Voodoo 2",
-            ["\"Voodoo 2\"", "Adapters found: "],
-        ),
+        ("BACKEND", "glide", ["one of vulkan", "found glide"]),
+        ("ADAPTER", "Voodoo 2", ["\"Voodoo 2\"", found]),
     ] {
-        let (asked, unasked) = answers(variable, value);
+        let (asked, unasked) = answers(&format!("GPAVATAR_{variable}"), value);
         for part in parts.into_iter().chain(["refused: "]) {
             assert!(asked.contains(part), "no {part:?} in: {asked}");
         }

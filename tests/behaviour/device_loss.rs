@@ -26,11 +26,9 @@ fn a_device_that_is_gone() {
     refused::gpu(pollster::block_on(kept.depth()), parts);
     refused::gpu(pollster::block_on(model.super_resolve(&[0.0; 648])), parts);
     refused::gpu(pollster::block_on(avatar.to_bytes(FloatFormat::F32)), parts);
-    refused::gpu(
-        Avatar::from_images(&model, &[tiny::picture(32, 32, 0)]),
-        parts,
-    );
-    let together = [(&[tiny::picture(32, 32, 0)][..], AvatarOptions::default())];
+    let pictures = [tiny::picture(32, 32, 0)];
+    refused::gpu(Avatar::from_images(&model, &pictures), parts);
+    let together = [(&pictures[..], AvatarOptions::default())];
     refused::gpu(Avatar::build_many(&model, &together), parts);
     refused::gpu(Model::new(&gpu, tiny::weights(&tiny::config())), parts);
 }

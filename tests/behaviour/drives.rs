@@ -11,15 +11,9 @@ fn expressions_and_poses_that_do_not_fit_the_head() {
     let neutral = Drive::neutral;
     let refused =
         |drive: Drive, parts: &[&str]| drop(refused::argument(avatar.render(&drive), parts));
-    refused(
-        neutral().expression("jawopen", 0.5),
-        &[
-            "expression",
-            "a channel of the head model",
-            "nearest: \"jawOpen\"",
-            "\"jawopen\"",
-        ],
-    );
+    let channel = "a channel of the head model (nearest: \"jawOpen\"";
+    let drive = neutral().expression("jawopen", 0.5);
+    refused(drive, &["expression", channel, "\"jawopen\""]);
     let drive = neutral().expression("smile", 1.0);
     refused(drive, &["\"mouthSmileLeft\"", "found \"smile\""]);
     let drive = neutral().expression("jawOpen", f32::NAN);
@@ -49,10 +43,8 @@ fn points_that_do_not_fit_the_network() {
     for value in [f32::NAN, f32::INFINITY, -1e7, f32::MAX] {
         let mut points = tiny::points(count);
         points[7][2] = value;
-        refused(
-            points,
-            &["points of the drive", "within ±1000000", "index 7"],
-        );
+        let parts = ["points of the drive", "within ±1000000", "index 7"];
+        refused(points, &parts);
     }
     let neutral = avatar.render(&Drive::neutral());
     refused::argument(neutral, &["drive", "100 explicit points", "none"]);
@@ -69,33 +61,25 @@ fn cameras_that_are_none() {
     };
     let mut singular = good;
     singular.transform[2] = [0.0; 4];
-    for (camera, parts) in [
-        (
-            with(1, 1, f32::NAN),
-            ["camera transform", "finite values", "NaN"],
-        ),
-        (
-            with(0, 3, f32::INFINITY),
-            ["camera transform", "finite values", "inf"],
-        ),
-        (
-            singular,
-            ["camera transform", "a rotation", "determinant 0"],
-        ),
-        (with(0, 0, -1.5), ["camera transform", "a rotation", "-1.5"]),
-        (
-            with(2, 3, 1e7),
-            ["camera transform", "within ±1000000", "10000000"],
-        ),
-        (
-            good.with_focal(0.0),
-            ["camera focal length", "0.001", "found 0"],
-        ),
-        (
-            good.with_focal(1e-30),
-            ["camera focal length", "0.001", "found 0.00"],
-        ),
+    let refused = |camera: Camera, what: &str, expected: &str, found: &str| {
+        let result = avatar.render(&tiny::drive().camera(camera));
+        refused::argument(result, &[what, expected, found]);
+    };
+    for (camera, expected, found) in [
+        (with(1, 1, f32::NAN), "finite values", "NaN"),
+        (with(0, 3, f32::INFINITY), "finite values", "inf"),
+        (singular, "a rotation", "determinant 0"),
+        (with(0, 0, -1.5), "a rotation", "-1.5"),
+        (with(2, 3, 1e7), "within ±1000000", "10000000"),
     ] {
-        refused::argument(avatar.render(&tiny::drive().camera(camera)), &parts);
+        refused(camera, "camera transform", expected, found);
+    }
+    for (focal, found) in [(0.0, "found 0"), (1e-30, "found 0.00")] {
+        refused(
+            good.with_focal(focal),
+            "camera focal length",
+            "0.001",
+            found,
+        );
     }
 }

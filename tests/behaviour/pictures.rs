@@ -68,10 +68,8 @@ fn depth_runs_from_zero_to_one() {
 fn low_resolution_images_that_do_not_fit() {
     let model = tiny::model();
     let not_finite = pollster::block_on(model.super_resolve(&[f32::NAN; 648]));
-    refused::argument(
-        not_finite,
-        &["low-resolution image", "finite", "NaN at index 0"],
-    );
+    let parts = ["low-resolution image", "finite", "NaN at index 0"];
+    refused::argument(not_finite, &parts);
     let result = pollster::block_on(model.super_resolve(&[0.0; 7]));
     refused::argument(result, &["low-resolution image", "648 numbers", "7"]);
 }

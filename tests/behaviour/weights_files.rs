@@ -10,12 +10,9 @@ use crate::common::tiny::{self, Picture, gpu, weights_file};
 #[test]
 fn weights_survive_their_files() {
     let weights = tiny::weights(&tiny::config());
-    let bytes = weights
-        .writer(FloatFormat::F16)
-        .unwrap()
-        .into_bytes()
-        .unwrap();
-    let half = Model::new(gpu(), Weights::from_bytes(bytes).unwrap()).unwrap();
+    let writer = weights.writer(FloatFormat::F16).unwrap();
+    let half = Weights::from_bytes(writer.into_bytes().unwrap()).unwrap();
+    let half = Model::new(gpu(), half).unwrap();
     let expected = Picture::render(&tiny::avatar(&tiny::model()), &tiny::drive());
     let found = Picture::render(&tiny::avatar(&half), &tiny::drive());
     let difference = found.distance(&expected);
@@ -33,34 +30,24 @@ fn weights_with_tensors_that_do_not_fit() {
         })
     };
     let parts = ["weights in memory: 1 tensor problem", bias];
+    let missing = weights_file(|writer| writer.retain(|name| name != bias));
+    let integers = weights_file(|writer| writer.ints(bias, &[24], &[0; 24]));
+    let short = floats(bias, vec![0.0; 23]);
+    let nan = floats(bias, vec![f32::NAN; 24]);
+    let infinity = floats(bias, [vec![0.0; 23], vec![f32::INFINITY]].concat());
     for (bytes, found) in [
-        (
-            weights_file(|writer| writer.retain(|name| name != bias)),
-            "expected shape [24], found nothing",
-        ),
-        (
-            floats(bias, vec![0.0; 23]),
-            "expected shape [24], found [23]",
-        ),
-        (weights_file(|w| w.ints(bias, &[24], &[0; 24])), "found I32"),
-        (
-            floats(bias, vec![f32::NAN; 24]),
-            "found NaN or infinity at element 0",
-        ),
-        (
-            floats(bias, [vec![0.0; 23], vec![f32::INFINITY]].concat()),
-            "infinity at element 23",
-        ),
+        (missing, "expected shape [24], found nothing"),
+        (short, "expected shape [24], found [23]"),
+        (integers, "found I32"),
+        (nan, "found NaN or infinity at element 0"),
+        (infinity, "infinity at element 23"),
     ] {
         let message = refused::tensors(Weights::from_bytes(bytes), &parts);
         assert!(message.contains(found), "no {found:?} in: {message}");
     }
     let extra = floats("nerf_mlp.surprise", vec![1.0]);
-    let parts = [
-        "nerf_mlp.surprise",
-        "expected no such tensor, found shape [1]",
-    ];
-    refused::tensors(Weights::from_bytes(extra), &parts);
+    let problem = "nerf_mlp.surprise: expected no such tensor, found shape [1]";
+    refused::tensors(Weights::from_bytes(extra), &[problem]);
 }
 
 #[test]
@@ -77,12 +64,8 @@ fn weights_files_that_are_cut_or_lie() {
     let header_length = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
     let (header, data) = good[8..].split_at(header_length);
     let with_header = |header: &str| {
-        [
-            &(header.len() as u64).to_le_bytes(),
-            header.as_bytes(),
-            data,
-        ]
-        .concat()
+        let length = (header.len() as u64).to_le_bytes();
+        [&length, header.as_bytes(), data].concat()
     };
     let header = str::from_utf8(header).unwrap();
     let lies = [

@@ -26,31 +26,20 @@ fn frames_may_share_values_but_not_without_limit() {
 
 #[test]
 fn frames_that_are_none_are_named() {
-    for (pickle, reason) in [
-        (
-            &b"\x80\x02]."[..],
-            "expected a dictionary of frames, found a sequence of 0",
-        ),
-        (
-            b"\x80\x02}U\x03f_xNs.",
-            "frame \"f_x\": expected a key that ends in a number",
-        ),
-        (
-            b"\x80\x02}U\x03f_1Ns.",
-            "frame \"f_1\": expected an entry transform_matrix, found None",
-        ),
-        (
-            b"\x80\x02}U\x03f_1}U\x10transform_matrixK\x01ss.",
-            "3 rows of 4, found 1 values",
-        ),
-        (
-            b"\x80\x02}U\x03f_1}U\x10transform_matrixNss.",
-            "transform_matrix: expected numbers, found None",
-        ),
-    ] {
+    let refused = |pickle: &[u8], reason: &str| {
         let error = tracked(pickle).unwrap_err();
         assert!(error.contains(reason), "{error}");
-    }
+    };
+    let reason = "expected a dictionary of frames, found a sequence of 0";
+    refused(b"\x80\x02].", reason);
+    let reason = "frame \"f_x\": expected a key that ends in a number";
+    refused(b"\x80\x02}U\x03f_xNs.", reason);
+    let reason = "frame \"f_1\": expected an entry transform_matrix, found None";
+    refused(b"\x80\x02}U\x03f_1Ns.", reason);
+    let one_number = b"\x80\x02}U\x03f_1}U\x10transform_matrixK\x01ss.";
+    refused(one_number, "3 rows of 4, found 1 values");
+    let none = b"\x80\x02}U\x03f_1}U\x10transform_matrixNss.";
+    refused(none, "transform_matrix: expected numbers, found None");
 }
 
 #[test]

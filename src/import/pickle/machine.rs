@@ -93,9 +93,7 @@ impl<'a> Machine<'a> {
             }
             // TUPLE1, TUPLE2, TUPLE3
             0x85..=0x87 => {
-                let count = usize::from(opcode - 0x84);
-                let start = self.height_for(count)?;
-                let items = self.stack.split_off(start);
+                let items = self.pop_items(usize::from(opcode - 0x84))?;
                 self.push(Value::Sequence(items))?;
             }
             // APPEND, APPENDS, ADDITEMS
@@ -115,8 +113,7 @@ impl<'a> Machine<'a> {
                 self.insert(items)?;
             }
             b's' => {
-                let start = self.height_for(2)?;
-                let items = self.stack.split_off(start);
+                let items = self.pop_items(2)?;
                 self.insert(items)?;
             }
             b'u' => {
@@ -287,12 +284,15 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
+    fn pop_items(&mut self, count: usize) -> Result<Vec<Id>, String> {
+        let height = self.height_for(count)?;
+        Ok(self.stack.split_off(height))
+    }
+
     /// Pops the last mark and returns the items above it.
     fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
-        let mark = self
-            .marks
-            .pop()
-            .ok_or("expected a mark on the stack, found none")?;
+        let mark = self.marks.pop();
+        let mark = mark.ok_or("expected a mark on the stack, found none")?;
         Ok(self.stack.split_off(mark))
     }
 

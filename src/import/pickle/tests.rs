@@ -11,11 +11,8 @@ fn calls_are_recorded_not_made() {
     // `pickle.loads` would run a shell.
     let pickle = Pickle::parse(b"\x80\x02cposix\nsystem\nX\x06\x00\x00\x00reboot\x85R.").unwrap();
     let (class, arguments, state) = pickle.root().object().unwrap();
-    let expected = Class::Other {
-        module: "posix",
-        name: "system",
-    };
-    assert_eq!(class, expected);
+    let (module, name) = ("posix", "system");
+    assert_eq!(class, Class::Other { module, name });
     let [command] = arguments.array().unwrap();
     assert_eq!(command.text(), Some("reboot"));
     assert!(state.is_none() && pickle.root().bytes().is_none());
@@ -23,11 +20,9 @@ fn calls_are_recorded_not_made() {
 
 #[test]
 fn numbers_of_every_size_are_read() {
-    let pickle = Pickle::parse(
-        b"\x80\x02(K\xFFM\xFF\xFFJ\xFF\xFF\xFF\xFF\x8A\x00\x8A\x01\x80\x8A\x05\xFF\xFF\xFF\xFF\x00\
-              \x8B\x01\x00\x00\x00\x7F\x88\x89t.",
-    );
-    let pickle = pickle.unwrap();
+    let pickle = b"\x80\x02(K\xFFM\xFF\xFFJ\xFF\xFF\xFF\xFF\x8A\x00\x8A\x01\x80\
+        \x8A\x05\xFF\xFF\xFF\xFF\x00\x8B\x01\x00\x00\x00\x7F\x88\x89t.";
+    let pickle = Pickle::parse(pickle).unwrap();
     let numbers = pickle.root().elements().unwrap().map(Node::int);
     let expected = [255, 65535, -1, 0, -128, 0xFFFF_FFFF, 127, 1, 0];
     assert!(numbers.eq(expected.map(Some)));
@@ -87,17 +82,18 @@ fn a_value_may_contain_itself() {
 
 #[test]
 fn programs_that_cannot_run_are_refused() {
+    let nothing = "at byte 0 of the pickle: expected 1 more bytes, found 0";
+    let no_class = b"ccopyreg\n_reconstructor\nN\x85R.";
+    let too_long = b"\x8E\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFFa.";
+    let few_items = "expected more items on the stack";
     for (bytes, reason) in [
-        (
-            &b""[..],
-            "at byte 0 of the pickle: expected 1 more bytes, found 0",
-        ),
+        (&b""[..], nothing),
         (b"N", "at byte 1"),
-        (b".", "expected more items on the stack"),
-        (b"(.", "expected more items on the stack"),
-        (b"N(\x85.", "expected more items on the stack"),
+        (b".", few_items),
+        (b"(.", few_items),
+        (b"N(\x85.", few_items),
         (b"t.", "expected a mark on the stack"),
-        (b"Na.", "expected more items on the stack"),
+        (b"Na.", few_items),
         (b"NNa.", "expected a list"),
         (b"](NNNu.", "expected a value for the last key"),
         (b"](NNu.", "expected a dictionary"),
@@ -106,16 +102,10 @@ fn programs_that_cannot_run_are_refused() {
         (b"cos\nsystem\nNR.", "expected a tuple of arguments"),
         (b"cos", "expected the end of a line"),
         (b"NN\x93.", "expected a text as the name"),
-        (
-            b"ccopyreg\n_reconstructor\nN\x85R.",
-            "expected a class to instantiate",
-        ),
+        (no_class, "expected a class to instantiate"),
         (b"X\x01\x00\x00\x00\xFF.", "utf-8"),
         (b"X\xFF\xFF\xFF\xFFa.", "expected 4294967295 more bytes"),
-        (
-            b"\x8E\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFFa.",
-            "more bytes, found 2",
-        ),
+        (too_long, "more bytes, found 2"),
         (b"\x80\x06.", "expected protocol 0 to 5, found 6"),
     ] {
         let error = refused(bytes);

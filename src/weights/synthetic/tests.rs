@@ -31,15 +31,11 @@ fn rules_are_read_to_the_last_field() {
 
 #[test]
 fn own_rules_resemble_those_of_the_golden_data() {
+    let released = include_str!("../../../tests/golden/checkpoint_released.tsv");
+    let paper = include_str!("../../../tests/golden/checkpoint_paper.tsv");
     for (point_weighting, golden) in [
-        (
-            PointWeighting::Released,
-            include_str!("../../../tests/golden/checkpoint_released.tsv"),
-        ),
-        (
-            PointWeighting::Paper,
-            include_str!("../../../tests/golden/checkpoint_paper.tsv"),
-        ),
+        (PointWeighting::Released, released),
+        (PointWeighting::Paper, paper),
     ] {
         let config = ModelConfig {
             point_weighting,
