@@ -67,10 +67,9 @@ impl StridedLayout {
         let mut last = self.offset;
         for (&size, &stride) in self.shape.iter().zip(&self.strides) {
             count = count.checked_mul(size).ok_or_else(misfit)?;
-            last = (size - 1)
-                .checked_mul(stride)
-                .and_then(|distance| last.checked_add(distance))
-                .ok_or_else(misfit)?;
+            let distance = (size - 1).checked_mul(stride);
+            let next = distance.and_then(|distance| last.checked_add(distance));
+            last = next.ok_or_else(misfit)?;
         }
         // Elements may be shared, as in an expanded tensor, but not without limit: otherwise a few
         // bytes could become any number of elements.
@@ -123,14 +122,9 @@ impl<'a> Array<'a> {
 
     /// An array of these numbers, row-major.
     pub fn from_f64(shape: Vec<usize>, values: &[f64]) -> Result<Self, String> {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        Self::new(
-            StridedLayout::dense(Dtype::F64, shape, false)?,
-            bytes.into(),
-        )
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let layout = StridedLayout::dense(Dtype::F64, shape, false)?;
+        Self::new(layout, bytes.into())
     }
 
     /// A tensor of a safetensors file, if it has one of that name.
@@ -204,20 +198,14 @@ impl<'a> Array<'a> {
 
     /// The same values as [`f32`](Self::f32), borrowed where the bytes are native, dense floats.
     pub fn into_f32(self) -> Result<Cow<'a, [f32]>, String> {
-        let StridedLayout {
-            dtype,
-            big_endian,
-            offset,
-            ..
-        } = self.layout;
         if let Cow::Borrowed(bytes) = self.bytes
-            && dtype == Dtype::F32
-            && big_endian == cfg!(target_endian = "big")
+            && self.layout.dtype == Dtype::F32
+            && self.layout.big_endian == cfg!(target_endian = "big")
             && self.count > 0
             && self.layout.is_dense()
             && let Ok(values) = bytemuck::try_cast_slice(&bytes[..bytes.len() / 4 * 4])
         {
-            return Ok(values[offset..][..self.count].into());
+            return Ok(values[self.layout.offset..][..self.count].into());
         }
         self.f32().map(Cow::Owned)
     }
@@ -240,10 +228,10 @@ impl<'a> Array<'a> {
             }
             Dtype::I64 => self.gather(i64::from_le_bytes),
             Dtype::U64 => {
-                let values = self.gather(u64::from_le_bytes).into_iter();
-                return values
-                    .map(|value| i64::try_from(value).map_err(|_| format!("{value} as an integer")))
-                    .collect();
+                let checked =
+                    |value| i64::try_from(value).map_err(|_| format!("{value} as an integer"));
+                let values = self.gather(u64::from_le_bytes);
+                return values.into_iter().map(checked).collect();
             }
             other => return Err(format!("expected integers, found type {other}")),
         })
@@ -252,28 +240,26 @@ impl<'a> Array<'a> {
     /// All elements in row-major order, each from its bytes in little-endian order.
     fn gather<const N: usize, T>(&self, element: impl Fn([u8; N]) -> T) -> Vec<T> {
         let (cells, _) = self.bytes.as_chunks::<N>();
-        let element = |&cell: &[u8; N]| {
-            let mut cell = cell;
+        let element = |cell: &[u8; N]| {
+            let mut cell = *cell;
             if self.layout.big_endian {
                 cell.reverse();
             }
             element(cell)
         };
-        let StridedLayout {
-            shape,
-            strides,
-            offset,
-            ..
-        } = &self.layout;
+        let (shape, strides) = (&self.layout.shape, &self.layout.strides);
         if self.count == 0 {
             return Vec::new();
         }
+        let mut position = self.layout.offset;
         if self.layout.is_dense() {
-            return cells[*offset..][..self.count].iter().map(element).collect();
+            return cells[position..][..self.count]
+                .iter()
+                .map(element)
+                .collect();
         }
         let mut values = Vec::with_capacity(self.count);
         let mut index = vec![0; shape.len()];
-        let mut position = *offset;
         while values.len() < self.count {
             values.push(element(&cells[position]));
             // Advances the innermost axis that is not at its end.

@@ -124,10 +124,8 @@ impl Checkpoint {
     fn check(&self) -> Result<()> {
         let shapes = self.tensors.iter();
         let shapes = shapes.map(|(name, location)| (name.as_str(), &*location.layout.shape));
-        fits(
-            &self.what,
-            misfits(&self.config.tensors()?, &shapes.collect()),
-        )
+        let problems = misfits(&self.config.tensors()?, &shapes.collect());
+        fits(&self.what, problems)
     }
 
     /// The file's path, or its name in error messages.
@@ -198,8 +196,8 @@ impl Checkpoint {
     /// # Errors
     /// None: the configuration of a checkpoint is valid.
     pub fn writer(&self, format: FloatFormat) -> Result<TensorWriter<'_>> {
-        let mut writer = TensorWriter::new(BTreeMap::new());
-        writer.metadata(CONFIG, self.config.to_json()?);
+        let metadata = [(CONFIG.into(), self.config.to_json()?)];
+        let mut writer = TensorWriter::new(metadata.into());
         for (name, location) in &self.tensors {
             writer.floats(name, &location.layout.shape, format, || self.f32(name));
         }
@@ -288,9 +286,8 @@ fn infer(tensors: &BTreeMap<String, Location>) -> ModelConfig {
         u32::try_from(*size).ok()
     };
     let count = |name: &dyn Fn(u32) -> String| -> u32 {
-        (0..)
-            .take_while(|&i| tensors.contains_key(&name(i)))
-            .count() as u32
+        let missing = |i: &u32| !tensors.contains_key(&name(*i));
+        (0..).find(missing).unwrap_or(0)
     };
 
     let query = "query_style_tplane";
@@ -304,12 +301,8 @@ fn infer(tensors: &BTreeMap<String, Location>) -> ModelConfig {
         1..=16 => 4 << levels,
         _ => released.output_size,
     };
-    let style_layers = count(&|i| {
-        format!(
-            "style_tplane.stylegan_decoder.style_mlp.{}.weight",
-            2 * i + 1
-        )
-    });
+    let style_mlp = "style_tplane.stylegan_decoder.style_mlp";
+    let style_layers = count(&|i| format!("{style_mlp}.{}.weight", 2 * i + 1));
 
     let points = |name: &str, axis| size(&format!("nerf_mlp.points_querier.{name}.weight"), axis);
     let radiance = |name: &str| size(&format!("nerf_mlp.{name}.weight"), 0);

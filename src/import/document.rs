@@ -21,10 +21,8 @@ impl<'a> Document<'a> {
     /// Reads a file of `torch.save` or `pickle.dump`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         torch::refuse_legacy(bytes)?;
-        let archive = match Archive::is_archive(bytes) {
-            true => Some(TorchArchive::parse(bytes)?),
-            false => None,
-        };
+        let is_archive = Archive::is_archive(bytes);
+        let archive = is_archive.then(|| TorchArchive::parse(bytes)).transpose()?;
         let pickle = match &archive {
             Some(archive) => archive.pickle(bytes)?,
             None => Pickle::parse(bytes)?,
@@ -77,10 +75,9 @@ impl<'a> Document<'a> {
             // elements.
             budget: self.pickle.len(),
         };
-        match numbers.collect(node, 0) {
-            Some(()) => Array::from_f64(numbers.shape, &numbers.values).map(Some),
-            None => Ok(None),
-        }
+        let collected = numbers.collect(node, 0);
+        let array = collected.map(|()| Array::from_f64(numbers.shape, &numbers.values));
+        array.transpose()
     }
 }
 

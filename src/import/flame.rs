@@ -85,11 +85,8 @@ impl HeadOptions {
 #[cfg(not(target_arch = "wasm32"))]
 pub fn head_model(path: impl AsRef<std::path::Path>, options: &HeadOptions) -> Result<HeadModel> {
     let path = path.as_ref();
-    head_model_from_bytes(
-        path.display().to_string(),
-        crate::file::read(path)?,
-        options,
-    )
+    let bytes = crate::file::read(path)?;
+    head_model_from_bytes(path.display().to_string(), bytes, options)
 }
 
 /// Reads a FLAME model from memory, see [`head_model`]; `what` names it in error messages.
@@ -251,12 +248,11 @@ fn vectors(array: &Array) -> Result<Vec<[f32; 3]>, String> {
 
 /// Some columns of a `[V, 3, count]` tensor, each as `V` vectors.
 fn columns(values: &[f32], count: usize, columns: Range<usize>) -> Vec<[f32; 3]> {
-    let vertices = || values.chunks_exact(3 * count);
-    columns
-        .flat_map(|column| {
-            vertices().map(move |v| std::array::from_fn(|axis| v[axis * count + column]))
-        })
-        .collect()
+    let column = |column| {
+        let vertices = values.chunks_exact(3 * count);
+        vertices.map(move |v| std::array::from_fn(|axis| v[axis * count + column]))
+    };
+    columns.flat_map(column).collect()
 }
 
 #[cfg(test)]

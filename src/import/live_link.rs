@@ -45,10 +45,10 @@ pub(super) fn parse(bytes: &[u8], rotations: bool) -> Result<Recording, String> 
         .trim(csv::Trim::All)
         .from_reader(bytes);
     let header = reader.headers().map_err(|error| error.to_string())?;
-    if header.len() > MAX_COLUMNS {
+    let count = header.len();
+    if count > MAX_COLUMNS {
         return Err(format!(
-            "expected at most {MAX_COLUMNS} columns, found {}",
-            header.len()
+            "expected at most {MAX_COLUMNS} columns, found {count}"
         ));
     }
     let mut channels = Vec::new();
@@ -65,20 +65,16 @@ pub(super) fn parse(bytes: &[u8], rotations: bool) -> Result<Recording, String> 
         })
         .collect();
     if !matches!(columns.first(), Some(Column::Time)) || channels.is_empty() {
-        return Err(
-            "expected the columns Timecode and those of expressions in the first row".into(),
-        );
+        let reason = "expected the columns Timecode and those of expressions in the first row";
+        return Err(reason.into());
     }
 
     let (mut frames, mut times) = (Vec::<MotionFrame>::new(), Vec::new());
     for (row, record) in (2..).zip(reader.records()) {
         let record = record.map_err(|error| error.to_string())?;
-        let invalid = |column: usize, found: &str| {
-            let name = header_name(&columns, column);
-            format!(
-                "row {row}: expected {name} in column {}, found {found:?}",
-                column + 1
-            )
+        let invalid = |i: usize, found: &str| {
+            let (name, column) = (expected_in(&columns[i]), i + 1);
+            format!("row {row}: expected {name} in column {column}, found {found:?}")
         };
         let mut expression = Vec::with_capacity(channels.len());
         let mut is_blank = false;
@@ -96,10 +92,9 @@ pub(super) fn parse(bytes: &[u8], rotations: bool) -> Result<Recording, String> 
             expression = before.unwrap_or_else(|| vec![0.0; channels.len()]);
         }
         if expression.len() != channels.len() {
+            let (expected, found) = (columns.len(), record.len());
             return Err(format!(
-                "row {row}: expected {} columns, found {}",
-                columns.len(),
-                record.len()
+                "row {row}: expected {expected} columns, found {found}"
             ));
         }
         frames.push(MotionFrame {
@@ -121,9 +116,9 @@ fn channel_name(column: &str) -> String {
     first.chain(letters).collect()
 }
 
-fn header_name(columns: &[Column], column: usize) -> &'static str {
-    match columns.get(column) {
-        Some(Column::Time) => "a time as hours:minutes:seconds:frames or in seconds",
+fn expected_in(column: &Column) -> &'static str {
+    match column {
+        Column::Time => "a time as hours:minutes:seconds:frames or in seconds",
         _ => "a number",
     }
 }
@@ -139,19 +134,14 @@ fn seconds(field: &str) -> Option<Time> {
     let mut parts = field.split([':', ';']);
     let (first, second) = (parts.next()?, parts.next());
     let Some(second) = second else {
-        return first
-            .parse()
-            .ok()
-            .filter(|t: &f64| t.is_finite())
-            .map(Time::Seconds);
+        let seconds = first.parse().ok().filter(|t: &f64| t.is_finite());
+        return seconds.map(Time::Seconds);
     };
     let (third, _frames) = (parts.next()?, parts.next()?);
     let number = |part: &str, end: u32| part.parse().ok().filter(|number: &u32| *number < end);
     let (hours, minutes, seconds) = (number(first, 24)?, number(second, 60)?, number(third, 60)?);
-    parts
-        .next()
-        .is_none()
-        .then_some(Time::Code((hours * 60 + minutes) * 60 + seconds))
+    let code = Time::Code((hours * 60 + minutes) * 60 + seconds);
+    parts.next().is_none().then_some(code)
 }
 
 /// Counted from the rows of each second. Frame numbers of time codes do not help: the file lacks

@@ -124,20 +124,16 @@ fn tracked_frame(document: &Document, node: Node) -> Result<MotionFrame, String>
         array.map_err(|reason| format!("{name}: {reason}"))?.f32()
     };
     let transform = values("transform_matrix")?;
-    let (rows, rest) = transform.as_chunks();
-    let transform = match (rows, rest) {
-        (&[a, b, c], []) => [a, b, c],
-        _ => {
-            return Err(format!(
-                "transform_matrix: expected 3 rows of 4, found {} values",
-                transform.len()
-            ));
-        }
+    let (&[a, b, c], []) = transform.as_chunks() else {
+        let found = transform.len();
+        return Err(format!(
+            "transform_matrix: expected 3 rows of 4, found {found} values"
+        ));
     };
     Ok(MotionFrame {
         expression: values("emoca_expression")?,
         pose: values("emoca_pose")?,
-        camera: Camera::from_transform(transform),
+        camera: Camera::from_transform([a, b, c]),
     })
 }
 

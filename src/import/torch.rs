@@ -55,10 +55,8 @@ impl TorchArchive {
             b"little" => false,
             b"big" => true,
             other => {
-                return Err(format!(
-                    "expected byteorder little or big, found {:?}",
-                    String::from_utf8_lossy(&other[..other.len().min(20)])
-                ));
+                let found = String::from_utf8_lossy(&other[..other.len().min(20)]);
+                return Err(format!("expected byteorder little or big, found {found:?}"));
             }
         };
         Ok(Self {
@@ -87,9 +85,7 @@ impl TorchArchive {
 
 /// The directory with the pickle, with the slash.
 fn root(archive: &Archive) -> Option<&str> {
-    let mut roots = archive
-        .names()
-        .filter_map(|name| name.strip_suffix("data.pkl"));
+    let mut roots = (archive.names()).filter_map(|name| name.strip_suffix("data.pkl"));
     roots.find(|root| root.ends_with('/') && root.matches('/').count() == 1)
 }
 
@@ -204,34 +200,23 @@ struct Stored<'a> {
 
 /// ("storage", class, key, device, elements, …)
 fn archived<'a>(reference: Node<'_, 'a>, big_endian: bool) -> Result<Stored<'a>, String> {
-    let mut items = reference
-        .elements()
-        .ok_or("expected a storage as a tuple")?;
-    match (
-        items.next().and_then(Node::text),
-        items.next(),
-        items.next(),
-    ) {
-        (Some("storage"), Some(class), Some(key)) => Ok(Stored {
-            dtype: storage_type(class)?,
-            big_endian,
-            storage: Storage::Archived(
-                (key.text().filter(|key| key.len() <= MAX_KEY))
-                    .ok_or("expected a short text as the key of a storage")?,
-            ),
-        }),
-        _ => Err("expected a storage with class and key".into()),
-    }
-}
-
-fn storage_type(class: Node) -> Result<Option<Dtype>, String> {
-    match class.class() {
-        Some(Class::TorchStorage(dtype)) => Ok(dtype),
-        _ => Err(format!(
-            "expected a storage of numbers, found {}",
-            class.describe()
-        )),
-    }
+    let items = reference.elements();
+    let mut items = items.ok_or("expected a storage as a tuple")?;
+    let tag = items.next().and_then(Node::text);
+    let (Some("storage"), Some(class), Some(key)) = (tag, items.next(), items.next()) else {
+        return Err("expected a storage with class and key".into());
+    };
+    let Some(Class::TorchStorage(dtype)) = class.class() else {
+        let found = class.describe();
+        return Err(format!("expected a storage of numbers, found {found}"));
+    };
+    let key = key.text().filter(|key| key.len() <= MAX_KEY);
+    let key = key.ok_or("expected a short text as the key of a storage")?;
+    Ok(Stored {
+        dtype,
+        big_endian,
+        storage: Storage::Archived(key),
+    })
 }
 
 /// A storage that was pickled, not saved: bytes in PyTorch's format before version 1.6.
@@ -300,9 +285,7 @@ pub(super) fn array<'a>(
         (Storage::Archived(key), Some((archive, bytes))) => {
             archive.storage(key)?.stored(bytes)?.into()
         }
-        (Storage::Archived(_), None) => {
-            return Err("a tensor whose elements are in another file".into());
-        }
+        _ => return Err("a tensor whose elements are in another file".into()),
     };
     Array::new(tensor.layout, bytes)
 }

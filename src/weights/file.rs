@@ -53,17 +53,13 @@ impl TensorFile {
         let (header, data) = split((*bytes).as_ref())
             .map_err(|reason| Error::format(what.as_str(), FORMAT, reason))?;
         let data_start = (*bytes).as_ref().len() - data.len();
-        let tensors = header
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| (name, info.clone()))
-            .collect();
+        let tensors = header.tensors().into_iter();
         let metadata = header.metadata().clone().unwrap_or_default();
         Ok(Self {
             what,
             bytes,
             data_start,
-            tensors,
+            tensors: tensors.map(|(name, info)| (name, info.clone())).collect(),
             metadata: metadata.into_iter().collect(),
         })
     }
@@ -166,9 +162,8 @@ impl TensorFile {
 
     /// Name and shape of all tensors.
     pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.tensors
-            .iter()
-            .map(|(name, info)| (name.as_str(), info.shape.as_slice()))
+        let tensors = self.tensors.iter();
+        tensors.map(|(name, info)| (name.as_str(), info.shape.as_slice()))
     }
 
     /// The reason if tensor `name` does not consist of finite floats.
@@ -182,9 +177,8 @@ impl TensorFile {
             Dtype::F64 => position(bytes, |b| !(f64::from_le_bytes(b) as f32).is_finite()),
             other => return Some(wrong_type(name, FLOATS, other)),
         };
-        found.map(|i| {
-            format!("{name}: expected finite values, found NaN or infinity at element {i}")
-        })
+        let expected = "expected finite values";
+        found.map(|i| format!("{name}: {expected}, found NaN or infinity at element {i}"))
     }
 
     fn problem(&self, problem: String) -> Error {
@@ -204,10 +198,10 @@ pub(crate) fn expect_shape<const N: usize>(
         return Ok(shape);
     }
     let expected = expected.map(|size| size.map_or("any".into(), |size| size.to_string()));
+    let expected = expected.join(", ");
     let found = found.map_or("nothing".into(), |shape| format!("{shape:?}"));
     Err(format!(
-        "{name}: expected shape [{}], found {found}",
-        expected.join(", ")
+        "{name}: expected shape [{expected}], found {found}"
     ))
 }
 
@@ -239,11 +233,10 @@ fn split(file: &[u8]) -> Result<(Metadata, &[u8]), String> {
     // long as its shape and type make it.
     let header: Metadata =
         serde_json::from_slice(header).map_err(|error| format!("header: {error}"))?;
-    if header.data_len() != data.len() {
+    let (described, follow) = (header.data_len(), data.len());
+    if described != follow {
         return Err(format!(
-            "the header describes {} bytes of data, {} follow it",
-            header.data_len(),
-            data.len()
+            "the header describes {described} bytes of data, {follow} follow it"
         ));
     }
     Ok((header, data))

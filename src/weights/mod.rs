@@ -72,10 +72,10 @@ impl Weights {
         })?;
         let config = ModelConfig::from_json(format!("configuration of {}", file.what()), json)?;
         let specs = config.tensors()?;
-        let found = file
-            .shapes()
-            .filter(|(name, _)| !name.starts_with(HEAD_MODEL));
-        let found = found.collect();
+        let shapes = file.shapes();
+        let found = shapes
+            .filter(|(name, _)| !name.starts_with(HEAD_MODEL))
+            .collect();
         let mut problems = misfits(&specs, &found);
         problems.extend(found.keys().filter_map(|name| file.float_problem(name)));
         fits(file.what(), problems)?;
@@ -142,9 +142,8 @@ impl Weights {
     /// # Errors
     /// None: the configuration of weights is valid.
     pub fn writer(&self, format: FloatFormat) -> Result<TensorWriter<'_>> {
-        let mut metadata = self
-            .file()
-            .map_or_else(BTreeMap::new, |file| file.metadata().clone());
+        let metadata = self.file().map(|file| file.metadata().clone());
+        let mut metadata = metadata.unwrap_or_default();
         metadata.insert(CONFIG.into(), self.config.to_json()?);
         let mut writer = TensorWriter::new(metadata);
         for spec in self.config.tensors()? {

@@ -45,20 +45,15 @@ impl SyntheticRules {
             Error::format("table of synthetic weights", "TSV", reason)
         };
         let mut lines = (1..).zip(table.lines());
-        match lines.next() {
-            Some((_, "name\tshape\tscale\toffset")) => {}
-            other => {
-                let found = other.map_or("nothing", |(_, line)| line);
-                let expected = "the header name, shape, scale, offset";
-                return Err(invalid(1, format!("expected {expected}, found {found}")));
-            }
+        let found = lines.next().map_or("nothing", |(_, line)| line);
+        if found != "name\tshape\tscale\toffset" {
+            let expected = "the header name, shape, scale, offset";
+            return Err(invalid(1, format!("expected {expected}, found {found}")));
         }
         let mut rules = BTreeMap::new();
         for (number, line) in lines {
-            let (name, rule) = Rule::parse(line).ok_or_else(|| {
-                let reason = format!("expected name, shape, scale and offset, found {line}");
-                invalid(number, reason)
-            })?;
+            let misfit = || format!("expected name, shape, scale and offset, found {line}");
+            let (name, rule) = Rule::parse(line).ok_or_else(|| invalid(number, misfit()))?;
             if rules.insert(name.to_owned(), rule).is_some() {
                 return Err(invalid(number, format!("{name} is listed twice")));
             }
@@ -91,11 +86,8 @@ impl Rule {
         let unit = f32::sqrt(3.0);
         let ends_with = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
         let is_input = name.contains(".noises.")
-            || ends_with(&[
-                "query_style_tplane",
-                "points_feature.weight",
-                "constant_input.weight",
-            ]);
+            || ends_with(&["query_style_tplane", "points_feature.weight"])
+            || ends_with(&["constant_input.weight"]);
         let is_factor = name.contains("condition_scale") && ends_with(&[".2.bias"])
             || ends_with(&["modulation.bias", "to_q_.0.weight", "to_k_.0.weight"]);
 
@@ -145,11 +137,8 @@ impl Rule {
 
     /// The values of tensor `name`, row-major.
     pub(super) fn values(&self, seed: u64, name: &str) -> Vec<f32> {
-        let count = self.shape.iter().product();
-        uniform(seed, name)
-            .take(count)
-            .map(|u| self.offset + self.scale * u)
-            .collect()
+        let values = uniform(seed, name).take(self.shape.iter().product());
+        values.map(|u| self.offset + self.scale * u).collect()
     }
 }
 
