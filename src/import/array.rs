@@ -216,16 +216,12 @@ impl<'a> Array<'a> {
     /// If they are not integers, or one is out of range.
     pub fn i64(&self) -> Result<Vec<i64>, String> {
         Ok(match self.layout.dtype {
-            // These are exact in 64-bit floats.
-            Dtype::BOOL
-            | Dtype::U8
-            | Dtype::I8
-            | Dtype::I16
-            | Dtype::U16
-            | Dtype::I32
-            | Dtype::U32 => {
-                return self.floats(|value| value as i64);
-            }
+            Dtype::BOOL | Dtype::U8 => self.gather(|[b]: [u8; 1]| b.into()),
+            Dtype::I8 => self.gather(|b| i8::from_le_bytes(b).into()),
+            Dtype::I16 => self.gather(|b| i16::from_le_bytes(b).into()),
+            Dtype::U16 => self.gather(|b| u16::from_le_bytes(b).into()),
+            Dtype::I32 => self.gather(|b| i32::from_le_bytes(b).into()),
+            Dtype::U32 => self.gather(|b| u32::from_le_bytes(b).into()),
             Dtype::I64 => self.gather(i64::from_le_bytes),
             Dtype::U64 => {
                 let checked =

@@ -86,8 +86,11 @@ impl Rule {
         let unit = f32::sqrt(3.0);
         let ends_with = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
         let is_input = name.contains(".noises.")
-            || ends_with(&["query_style_tplane", "points_feature.weight"])
-            || ends_with(&["constant_input.weight"]);
+            || ends_with(&[
+                "query_style_tplane",
+                "points_feature.weight",
+                "constant_input.weight",
+            ]);
         let is_factor = name.contains("condition_scale") && ends_with(&[".2.bias"])
             || ends_with(&["modulation.bias", "to_q_.0.weight", "to_k_.0.weight"]);
 
