@@ -19,11 +19,8 @@ pub(crate) fn versioned<T: DeserializeOwned>(
     let invalid = |error: serde_json::Error| Error::format(what, format, error.to_string());
     let found = serde_json::from_str::<Version>(json).map_err(invalid)?;
     if found.version != version {
-        return Err(Error::format(
-            what,
-            format,
-            format!("expected version {version}, found {}", found.version),
-        ));
+        let reason = format!("expected version {version}, found {}", found.version);
+        return Err(Error::format(what, format, reason));
     }
     serde_json::from_str(json).map_err(invalid)
 }

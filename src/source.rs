@@ -67,12 +67,10 @@ impl SourceImage {
     pub fn from_rgba8(width: u32, height: u32, mut data: Vec<u8>) -> Result<Self> {
         check_size("source picture", width, height)?;
         let expected = width as usize * height as usize * 4;
-        Error::unless(
-            data.len() == expected,
-            "source picture data",
-            format_args!("{width} x {height} x 4 = {expected} bytes"),
-            format_args!("{} bytes", data.len()),
-        )?;
+        let ok = data.len() == expected;
+        let expected = format_args!("{width} x {height} x 4 = {expected} bytes");
+        let found = format_args!("{} bytes", data.len());
+        Error::unless(ok, "source picture data", expected, found)?;
         composite_on_black(&mut data);
         Ok(Self {
             width,
@@ -186,10 +184,13 @@ impl SourceImage {
             Some(camera) => {
                 let corners = self.corners(camera)?;
                 let pixels = corners.map(DVec2::trunc);
+                let ok = [corners, pixels].iter().all(is_quadrilateral);
+                let what = "camera of the source picture";
+                let expected = "the square (±1, ±1, 0) to be seen as a quadrilateral";
                 Error::unless(
-                    [corners, pixels].iter().all(is_quadrilateral),
-                    "camera of the source picture",
-                    "the square (±1, ±1, 0) to be seen as a quadrilateral",
+                    ok,
+                    what,
+                    expected,
                     format_args!("pixel corners {corners:?}"),
                 )?;
                 let square = unit_square_to(pixels);
@@ -213,11 +214,9 @@ impl SourceImage {
         let square = [(-1.0, 1.0), (1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)];
         for (corner, (x, y)) in corners.iter_mut().zip(square) {
             let projected = camera.project(DVec3::new(x, y, 0.0)).ok_or_else(|| {
-                Error::argument(
-                    "camera of the source picture",
-                    "the square (±1, ±1, 0) in front of it",
-                    format_args!("({x}, {y}, 0) behind it"),
-                )
+                let what = "camera of the source picture";
+                let expected = "the square (±1, ±1, 0) in front of it";
+                Error::argument(what, expected, format_args!("({x}, {y}, 0) behind it"))
             })?;
             *corner = half * (1.0 - projected);
         }

@@ -161,26 +161,23 @@ impl StyleUnetConfig {
     /// All convolutions.
     pub fn layers(&self) -> StyleUnetLayers<ConvConfig> {
         let halves = self.input > self.output;
-        let down = |i: u32| (format!("conv_body_down.{i}"), self.output >> i);
+        let down = |i: u32| {
+            let input = self.output >> i;
+            self.res_block(format!("conv_body_down.{i}"), [input, input / 2])
+        };
+        let first = match halves {
+            true => "conv_body_first.0",
+            false => "conv_body_first",
+        };
+        let first_block = || self.res_block("conv_body_first.1".into(), [self.input, self.output]);
+        let channels = [self.in_channels, self.channels_at(self.input)];
         StyleUnetLayers {
             first: ConvConfig {
                 kernel_size: 1,
-                ..self.conv(
-                    if halves {
-                        "conv_body_first.0"
-                    } else {
-                        "conv_body_first"
-                    },
-                    [self.in_channels, self.channels_at(self.input)],
-                    self.image,
-                )
+                ..self.conv(first, channels, self.image)
             },
-            first_block: halves
-                .then(|| self.res_block("conv_body_first.1".into(), [self.input, self.output])),
-            down: (0..self.levels())
-                .map(down)
-                .map(|(name, input)| self.res_block(name, [input, input / 2]))
-                .collect(),
+            first_block: halves.then(first_block),
+            down: (0..self.levels()).map(down).collect(),
             bottom: self.conv("final_conv", [self.channels_at(4); 2], 4),
             style_conv: self.style_conv("style_conv1", 0, [4, 4]),
             to_rgb: self.to_rgb("to_rgb1", 4),
@@ -238,19 +235,13 @@ impl StyleUnetConfig {
         let channels = self.channels_at(size);
         let condition = |kind: &str| {
             [(0, channels), (2, self.decoder_channels_at(size))].map(|(i, outputs)| {
-                self.conv(
-                    format_args!("{kind}.{level}.{i}"),
-                    [channels, outputs],
-                    size,
-                )
+                let name = format_args!("{kind}.{level}.{i}");
+                self.conv(name, [channels, outputs], size)
             })
         };
         let style_conv = |index: u32, input| {
-            self.style_conv(
-                format_args!("style_convs.{index}"),
-                index + 1,
-                [input, size],
-            )
+            let name = format_args!("style_convs.{index}");
+            self.style_conv(name, index + 1, [input, size])
         };
         Level {
             block: self.res_block(format!("conv_body_up.{level}"), [size / 2, size]),
@@ -286,10 +277,8 @@ impl StyleUnetConfig {
 impl<C> StyleUnetLayers<C> {
     /// The decoder's modulated 3x3 convolutions, in order of execution.
     pub fn style_convs(&self) -> impl Iterator<Item = &C> {
-        let levels = self
-            .up
-            .iter()
-            .flat_map(|level| [&level.style_up, &level.style_conv]);
+        let levels = self.up.iter();
+        let levels = levels.flat_map(|level| [&level.style_up, &level.style_conv]);
         std::iter::once(&self.style_conv).chain(levels)
     }
 
@@ -305,22 +294,15 @@ impl<C> StyleUnetLayers<C> {
         mut f: impl FnMut(C) -> Result<D>,
     ) -> Result<StyleUnetLayers<D>> {
         let f = &mut f;
+        let (down, up) = (self.down.into_iter(), self.up.into_iter());
         Ok(StyleUnetLayers {
             first: f(self.first)?,
             first_block: self.first_block.map(|block| block.try_map(f)).transpose()?,
-            down: self
-                .down
-                .into_iter()
-                .map(|block| block.try_map(f))
-                .collect::<Result<_>>()?,
+            down: down.map(|block| block.try_map(f)).collect::<Result<_>>()?,
             bottom: f(self.bottom)?,
             style_conv: f(self.style_conv)?,
             to_rgb: f(self.to_rgb)?,
-            up: self
-                .up
-                .into_iter()
-                .map(|level| level.try_map(f))
-                .collect::<Result<_>>()?,
+            up: up.map(|level| level.try_map(f)).collect::<Result<_>>()?,
         })
     }
 }

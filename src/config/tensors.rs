@@ -23,10 +23,8 @@ impl ModelConfig {
         self.validate()?;
         let mut list = TensorList::default();
         let plane = self.plane_size;
-        list.tensor(
-            "query_style_tplane",
-            &[1, 1, Self::PLANES, self.plane_channels, plane, plane],
-        );
+        let query = [1, 1, Self::PLANES, self.plane_channels, plane, plane];
+        list.tensor("query_style_tplane", &query);
         list.style_unet(&self.encoder());
         list.radiance_field(self);
         list.style_unet(&self.super_resolver());

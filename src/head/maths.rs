@@ -201,21 +201,16 @@ impl HeadModel {
     fn rotations(&self, pose: &[f32]) -> Result<Vec<DVec3>> {
         let (driven, joints) = (&self.parts.pose_joints, self.joint_count());
         let (triples, rest) = pose.as_chunks::<3>();
-        Error::unless(
-            rest.is_empty() && [0, driven.len(), joints].contains(&triples.len()),
-            "pose",
-            format_args!(
-                "3 values for each of the joints {driven:?}, for each of all {joints}, or none"
-            ),
-            format_args!("{} values", pose.len()),
-        )?;
+        let ok = rest.is_empty() && [0, driven.len(), joints].contains(&triples.len());
+        let driven_or_all = format_args!("the joints {driven:?}, for each of all {joints}");
+        let expected = format_args!("3 values for each of {driven_or_all}, or none");
+        Error::unless(ok, "pose", expected, format_args!("{} values", pose.len()))?;
         check_finite("pose", pose)?;
         let mut rotations = vec![DVec3::ZERO; joints];
         for (i, triple) in triples.iter().enumerate() {
-            let joint = if triples.len() == driven.len() {
-                driven[i] as usize
-            } else {
-                i
+            let joint = match triples.len() == driven.len() {
+                true => driven[i] as usize,
+                false => i,
             };
             rotations[joint] = DVec3::from_array(triple.map(f64::from));
         }
@@ -255,13 +250,11 @@ pub(crate) fn check_coefficients(what: &str, values: &[f32], count: usize) -> Re
 
 /// Checks that there is no NaN and no infinity.
 pub(crate) fn check_finite(what: &str, values: &[f32]) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(i) => {
-            let found = format_args!("{} at index {i}", values[i]);
-            Err(Error::argument(what, "finite values", found))
-        }
+    if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+        let found = format_args!("{} at index {i}", values[i]);
+        return Err(Error::argument(what, "finite values", found));
     }
+    Ok(())
 }
 
 /// Rotation matrix (for column vectors) of an axis-angle vector: `I + sin θ K + (1 - cos θ) K²`

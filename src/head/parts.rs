@@ -108,14 +108,10 @@ impl HeadModelParts {
             let expected = format_args!("a multiple of {vertices} displacements");
             expect(ok, name, &expected, &basis.len());
         }
-        let (found, count) = (
-            self.pose_basis.len(),
-            9 * joints.saturating_sub(1) * vertices,
-        );
-        let (ok, expected) = (
-            found == 0 || found == count,
-            format_args!("{count} displacements"),
-        );
+        let found = self.pose_basis.len();
+        let count = 9 * joints.saturating_sub(1) * vertices;
+        let ok = found == 0 || found == count;
+        let expected = format_args!("{count} displacements");
         expect(ok, "pose_basis", &expected, &found);
         for (name, values) in [
             ("joint_regressor", &self.joint_regressor),

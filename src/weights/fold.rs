@@ -161,10 +161,9 @@ impl Linear {
 pub fn squared_sums(weights: &Weights, name: &str) -> Result<Vec<f32>> {
     let &[1, _, _, height, width] = weights.shape(name)? else {
         let found = weights.shape(name)?;
-        return Err(Error::tensor(
-            "weights",
-            format!("{name}: expected shape [1, out, in, height, width], found {found:?}"),
-        ));
+        let expected = "expected shape [1, out, in, height, width]";
+        let problem = format!("{name}: {expected}, found {found:?}");
+        return Err(Error::tensor("weights", problem));
     };
     let sum = |kernel: &[f32]| kernel.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() as f32;
     let values = weights.f32(name)?;

@@ -215,11 +215,9 @@ impl<'a> TensorWriter<'a> {
             let start = end;
             let after = entry.size().and_then(|size| start.checked_add(size));
             end = after.ok_or_else(|| {
-                Error::argument(
-                    format_args!("shape of tensor {name}"),
-                    "a size in bytes that fits the address space",
-                    format_args!("{:?}", entry.shape),
-                )
+                let what = format_args!("shape of tensor {name}");
+                let expected = "a size in bytes that fits the address space";
+                Error::argument(what, expected, format_args!("{:?}", entry.shape))
             })?;
             sizes.push(end - start);
             header.insert(name, entry.describe((start, end)));

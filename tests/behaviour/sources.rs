@@ -44,10 +44,9 @@ fn fusion_does_not_depend_on_the_order_of_sources() {
         let [forth, back] = [found.clone(), of(&reversed)];
         let name = format!("{attention:?}");
         // A ratio of signed sums is ill-conditioned where they cancel.
-        let outliers = if attention == Attention::Ratio {
-            0.01
-        } else {
-            0.0
+        let outliers = match attention {
+            Attention::Ratio => 0.01,
+            Attention::Softmax => 0.0,
         };
         difference(&name, &found, &expected).within_range(3e-5, outliers);
         difference(&name, &forth, &back).within_range(3e-5, outliers);

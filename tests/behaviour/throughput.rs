@@ -173,11 +173,9 @@ fn one_bad_drive_among_many() {
         atlas.to_image().unwrap()
     };
     let nod = Drive::neutral().pose([0.3, 0.0, 0.0]);
+    let misspelt = ["expression of frame 11", "found \"jawopen\""];
     for (bad, parts) in [
-        (
-            (&avatar, &unknown),
-            ["expression of frame 11", "found \"jawopen\""],
-        ),
+        ((&avatar, &unknown), misspelt),
         ((&other, &good), ["avatar of frame 11", "of this model"]),
     ] {
         let mut frames = vec![(&avatar, &nod); 11];

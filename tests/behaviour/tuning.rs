@@ -13,10 +13,8 @@ fn measured_variants_give_the_same_pictures_and_can_be_pinned() {
         let gpu = tiny::gpu_with(|options| options.kernels = Some(AdapterKind::Gpu)).unwrap();
         let model = tiny::model_with(&gpu, &tiny::config(), |options| options.tuning = tuning);
         let avatar = tiny::avatar(&model.unwrap());
-        (
-            avatar.model().clone(),
-            Picture::render(&avatar, &drives(1)[0]),
-        )
+        let picture = Picture::render(&avatar, &drives(1)[0]);
+        (avatar.model().clone(), picture)
     };
     let (estimated, expected) = opened(Tuning::default());
     assert!(estimated.choices().is_empty());
