@@ -10,7 +10,8 @@ use glam::Vec3;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-use crate::gpu::kernels;
+use super::rays::{Pass, Rays};
+use crate::gpu::kernels::{self, params};
 use crate::gpu::{
     AdapterKind, Conditions, Dispatch, KernelSource, Program, ProgramBuilder, Recording, Resource,
     Splits, Tensor,
@@ -26,49 +27,37 @@ const GUARD: usize = 256;
 /// The device with the kernels' variants for graphics processors, unchecked as in production.
 pub(crate) fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Gpu, false))
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Gpu, [false; 2]))
 }
 
 /// The device with the kernels' variants for software implementations.
 pub(crate) fn software() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, false))
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, [false; 2]))
 }
 
 /// The device with the subgroup variants of the same kernels, if it has subgroups.
 pub(crate) fn subgroups() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, true))
+    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, [true, false]))
 }
 
 /// The device with kernels that multiply cooperative matrices, if it has any.
 pub(crate) fn matrices() -> Option<&'static Gpu> {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    let gpu = GPU.get_or_init(|| {
-        open_with(GpuOptions {
-            matrices: true,
-            ..options(ShaderChecks::Trusted, AdapterKind::Gpu, true)
-        })
-    });
+    let gpu = GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Gpu, [true; 2]));
     gpu.matrices().is_some().then_some(gpu)
 }
 
-fn open(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> Gpu {
-    open_with(options(shaders, kernels, subgroups))
-}
-
-fn options(shaders: ShaderChecks, kernels: AdapterKind, subgroups: bool) -> GpuOptions {
-    GpuOptions {
+fn open(shaders: ShaderChecks, kernels: AdapterKind, [subgroups, matrices]: [bool; 2]) -> Gpu {
+    let options = GpuOptions {
         shaders,
         kernels: Some(kernels),
         subgroups,
-        matrices: false,
+        matrices,
         poison: true,
         ..GpuOptions::from_env().unwrap_or_else(|error| panic!("{error}"))
-    }
-}
-
-fn open_with(options: GpuOptions) -> Gpu {
+    };
     let gpu = Gpu::with_options(&options).unwrap_or_else(|error| panic!("{error}"));
     println!(
         "{}, kernels for {:?}, matrices {:?}",
@@ -127,6 +116,67 @@ pub(crate) fn snapped_vectors(seed: u64, name: &str, count: usize, steps: f32) -
     vectors.map(|v| v.map(|x| snapped(x, steps))).collect()
 }
 
+/// Rays and the depths of their samples.
+pub(crate) struct Sampling {
+    pub origin: Vec3,
+    pub directions: Vec<Vec3>,
+    /// Samples per ray.
+    pub samples: usize,
+    /// `[ray][sample]`
+    pub depths: Vec<f32>,
+}
+
+impl Sampling {
+    /// Positions whose coordinates are multiples of 1 / (8 `steps`), up to some four units away.
+    pub fn on_lattice(seed: u64, side: usize, samples: usize, steps: u32) -> Self {
+        let (rays, steps) = (side * side, steps as f32);
+        let depths = random(seed, "depths", rays * samples).into_iter();
+        Self {
+            origin: snapped_vectors(seed, "origin", 1, 8.0 * steps)[0],
+            directions: snapped_vectors(seed, "directions", rays, 8.0),
+            samples,
+            depths: depths.map(|t| 2.0 * snapped(t, steps)).collect(),
+        }
+    }
+
+    pub fn positions(&self) -> Vec<Vec3> {
+        let rays = self.depths.chunks_exact(self.samples).zip(&self.directions);
+        rays.flat_map(|(depths, direction)| depths.iter().map(|t| self.origin + *t * *direction))
+            .collect()
+    }
+
+    /// The uniform of a frame, and what the kernels read of rays and samples.
+    pub fn on(&self, gpu: &Gpu, layout: params::Rays) -> (Tensor, Rays, Pass) {
+        let globals = params::Globals {
+            origin: self.origin.extend(f32::NAN).to_array(),
+            ..Default::default()
+        };
+        let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
+        let rays = rays_in(gpu, layout, &self.directions);
+        (globals, rays, pass_at(gpu, self.samples, &self.depths))
+    }
+}
+
+/// Rays in these directions; the rest of their records is NaN.
+pub(crate) fn rays_in(gpu: &Gpu, layout: params::Rays, directions: &[Vec3]) -> Rays {
+    let mut records = vec![[f32::NAN; 4]; directions.len() * layout.stride as usize];
+    let strided = records.chunks_exact_mut(layout.stride as usize);
+    for (record, direction) in strided.zip(directions) {
+        record[0] = direction.extend(f32::NAN).to_array();
+    }
+    let tensor = input(gpu, &records);
+    Rays { layout, tensor }
+}
+
+/// A pass of so many `samples` per ray.
+pub(crate) fn pass_at(gpu: &Gpu, samples: usize, depths: &[f32]) -> Pass {
+    Pass {
+        name: "test",
+        samples: samples as u32,
+        depths: input(gpu, depths),
+    }
+}
+
 /// The coordinates of vectors, one after another.
 pub(crate) fn flat(vectors: &[Vec3]) -> Vec<f32> {
     vectors.iter().flat_map(|v| v.to_array()).collect()
@@ -153,11 +203,8 @@ pub(crate) fn rounded(format: Format, value: f32) -> f32 {
 }
 
 /// A map of numbers that can be stored without rounding.
-pub(crate) fn rounded_map(format: Format, mut map: reference::Tensor) -> reference::Tensor {
-    for value in &mut map.data {
-        *value = rounded(format, *value);
-    }
-    map
+pub(crate) fn rounded_map(format: Format, map: reference::Tensor) -> reference::Tensor {
+    map.map(|value| rounded(format, value))
 }
 
 /// Largest rounding error of a stored number of this size: half a unit in the last place.
@@ -297,22 +344,11 @@ pub(crate) fn run_in<T>(
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
 ) -> T {
-    let builder = ProgramBuilder::new(gpu, formats);
-    plan_and_submit(builder, outside, plan)
+    run_built(ProgramBuilder::new(gpu, formats), outside, plan)
 }
 
-/// Like [`run_in`], and computes empty space as well.
-pub(crate) fn run_whole<T>(
-    gpu: &Gpu,
-    formats: Formats,
-    outside: &[(&str, Resource<'_>)],
-    plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
-) -> T {
-    let builder = ProgramBuilder::new(gpu, formats).whole();
-    plan_and_submit(builder, outside, plan)
-}
-
-fn plan_and_submit<T>(
+/// Like [`run`], with this builder.
+pub(crate) fn run_built<T>(
     builder: ProgramBuilder<'_>,
     outside: &[(&str, Resource<'_>)],
     plan: impl FnOnce(&mut ProgramBuilder<'_>) -> T,
@@ -331,16 +367,16 @@ fn plan_and_submit<T>(
 
 /// Runs one dispatch of a kernel, and returns what it wrote to an `output` of so many `elements`.
 #[track_caller]
-pub(crate) fn computed(
+pub(crate) fn computed<const N: usize>(
     gpu: &Gpu,
     formats: Formats,
     elements: usize,
-    (kernel, constants): (&'static KernelSource, &[(&'static str, u32)]),
+    (kernel, constants): (&'static KernelSource, [(&'static str, u32); N]),
     bind: impl FnOnce(Dispatch) -> Dispatch,
 ) -> Vec<f32> {
     let output = stored_output(gpu, formats.maps, elements);
     run_in(gpu, formats, &[], |b| {
-        let kernel = b.kernel(kernel, constants).unwrap();
+        let kernel = b.kernel(kernel, &constants).unwrap();
         b.dispatch(bind(Dispatch::new("test", &kernel).bind("output", &output)));
     });
     stored_written(gpu, formats.maps, &output, elements)
@@ -387,11 +423,8 @@ pub(crate) fn assert_close(
 #[test]
 fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
     use super::{field, fusion, head, output, points, rays, source, style_unet};
-    let gpu = open_with(GpuOptions {
-        matrices: true,
-        ..options(ShaderChecks::Checked, AdapterKind::Gpu, true)
-    });
-    let software = open(ShaderChecks::Checked, AdapterKind::Cpu, true);
+    let gpu = open(ShaderChecks::Checked, AdapterKind::Gpu, [true; 2]);
+    let software = open(ShaderChecks::Checked, AdapterKind::Cpu, [true, false]);
     for examples in [
         field::tests::examples,
         fusion::tests::examples,

@@ -53,12 +53,9 @@ fn weights_of_density(offset: f32, seed: u64, sizes: ModelConfig) -> Weights {
     Weights::synthetic(config, seed, rules).unwrap()
 }
 
-/// Samples in and around the cube.
 struct Scene {
-    origin: Vec3,
-    directions: Vec<Vec3>,
-    /// `[ray][sample]`
-    depths: Vec<f32>,
+    /// In and around the cube.
+    at: Sampling,
     points: Vec<Vec3>,
     planes: reference::Tensor,
 }
@@ -66,29 +63,23 @@ struct Scene {
 impl Scene {
     /// All positions are multiples of 1/256: no device rounds them, nor the offsets from points.
     fn new(seed: u64, config: &ModelConfig) -> Self {
-        let vectors = |name, count, steps| snapped_vectors(seed, name, count, steps);
-        let side = config.low_res_size as usize;
-        let (rays, samples) = (side * side, config.coarse_samples as usize);
-        let depths = random(seed, "depths", rays * samples).into_iter();
+        let (side, samples) = (config.low_res_size as usize, config.coarse_samples as usize);
+        let mut at = Sampling::on_lattice(seed, side, samples, 32);
+        at.origin /= 2.0;
         let (size, channels) = (config.plane_size as usize, config.plane_channels as usize);
         Self {
-            origin: vectors("origin", 1, 256.0)[0] / 2.0,
-            directions: vectors("directions", rays, 8.0),
-            depths: depths.map(|t| 2.0 * snapped(t, 32.0)).collect(),
-            points: vectors("points", config.points as usize, 256.0),
+            at,
+            points: snapped_vectors(seed, "points", config.points as usize, 256.0),
             planes: random_map(seed, "planes", [size, size, 3 * channels]),
         }
     }
 
-    fn samples(&self) -> usize {
-        self.depths.len() / self.directions.len()
-    }
-
-    fn positions(&self) -> Vec<Vec3> {
-        let depths = self.depths.chunks_exact(self.samples());
-        let rays = depths.zip(&self.directions);
-        rays.flat_map(|(depths, direction)| depths.iter().map(|t| self.origin + *t * *direction))
-            .collect()
+    /// Moves points to some of the samples.
+    fn put_points_on_samples(&mut self) {
+        let positions = self.at.positions();
+        for sample in [0, 17, 100] {
+            self.points[2 * sample] = positions[sample];
+        }
     }
 }
 
@@ -96,9 +87,9 @@ impl Scene {
 /// workgroups without any opacity.
 fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize {
     let config = weights.config();
-    let (rays, samples) = (scene.directions.len(), scene.samples());
+    let (rays, samples) = (scene.at.directions.len(), scene.at.samples);
     let (count, channels) = (rays * samples, config.low_res_channels);
-    let positions = scene.positions();
+    let positions = scene.at.positions();
     let ranks = config.neighbours as usize;
     let neighbours = nearest(&positions, &scene.points, ranks);
     let sums = weight_sums(&neighbours, ranks);
@@ -112,15 +103,6 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         channels: channels / 4,
         ..Default::default()
     };
-    let records: Vec<Vec<[f32; 4]>> = scene
-        .directions
-        .iter()
-        .map(|d| {
-            let mut record = vec![[f32::NAN; 4]; layout.stride as usize];
-            record[0] = d.extend(f32::NAN).to_array();
-            record
-        })
-        .collect();
     // Unused ranks name no point, and their sums are NaN.
     let mut packed: Vec<[u32; 4]> = neighbours
         .chunks_exact(ranks)
@@ -143,20 +125,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         ("members", Resource::Tensor(&members)),
     ];
     let plan = |b: &mut ProgramBuilder<'_>| {
-        let globals = params::Globals {
-            origin: scene.origin.extend(f32::NAN).to_array(),
-            ..Default::default()
-        };
-        let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
-        let rays = Rays {
-            layout,
-            tensor: input(gpu, &records.concat()),
-        };
-        let pass = Pass {
-            name: "test",
-            samples: samples as u32,
-            depths: input(gpu, &scene.depths),
-        };
+        let (globals, rays, pass) = scene.at.on(gpu, layout);
         let points = Points::cluster(b, config, input(gpu, &pack::vec4s(&points))).unwrap();
         let neighbours = Neighbours {
             tensor: input(gpu, &packed),
@@ -167,7 +136,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
             .radiance(b, config, &globals, &rays, &pass, (&points, &neighbours))
             .unwrap()
     };
-    let whole = run_whole(gpu, formats, &outside, plan);
+    let whole = run_built(ProgramBuilder::new(gpu, formats).whole(), &outside, plan);
     let found = run_in(gpu, formats, &outside, plan);
 
     let networks = twin::FieldWeights::load(weights).unwrap();
@@ -184,7 +153,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         &twin::sample_planes(&scene.planes, &positions),
         &point_features,
         &positions,
-        &scene.directions,
+        &scene.at.directions,
     );
     let what = format!("{config:?}, {formats:?}");
     let [opacities, of_those_seen] =
@@ -254,21 +223,13 @@ fn sizes() -> impl Strategy<Value = ModelConfig> {
 }
 
 fn of_widths(widths: [u32; 6]) -> ModelConfig {
-    let [
-        plane_channels,
-        point_hidden,
-        point_output,
-        feature_hidden,
-        rgb_hidden,
-        low_res_channels,
-    ] = widths;
     ModelConfig {
-        plane_channels,
-        point_hidden,
-        point_output,
-        feature_hidden,
-        rgb_hidden,
-        low_res_channels,
+        plane_channels: widths[0],
+        point_hidden: widths[1],
+        point_output: widths[2],
+        feature_hidden: widths[3],
+        rgb_hidden: widths[4],
+        low_res_channels: widths[5],
         ..ModelConfig::default()
     }
 }
@@ -315,11 +276,11 @@ fn workgroups_without_any_opacity_are_skipped() {
     for sizes in by_either_weighting(ModelConfig::default()) {
         let weights = weights(4, sizes.clone());
         let mut scene = Scene::new(4, weights.config());
-        let samples = scene.samples();
+        let samples = scene.at.samples;
         // Enough consecutive rays miss the cube to put samples 63 to 140 outside.
         for ray in 9..20 {
-            scene.directions[ray] = Vec3::new(0.0, 0.0, 1.0);
-            let depths = &mut scene.depths[ray * samples..][..samples];
+            scene.at.directions[ray] = Vec3::new(0.0, 0.0, 1.0);
+            let depths = &mut scene.at.depths[ray * samples..][..samples];
             for (i, depth) in depths.iter_mut().enumerate() {
                 *depth = 2.0 + i as f32 / 4.0;
             }
@@ -332,7 +293,11 @@ fn workgroups_without_any_opacity_are_skipped() {
                 let skipped = shine(gpu, formats, &weights, &scene);
                 assert_eq!(skipped, 64 / owned, "{formats:?}");
                 let skipped = shine(gpu, formats, &empty, &scene);
-                assert_eq!(skipped, scene.depths.len().div_ceil(owned), "{formats:?}");
+                assert_eq!(
+                    skipped,
+                    scene.at.depths.len().div_ceil(owned),
+                    "{formats:?}"
+                );
             }
         }
     }
@@ -343,9 +308,7 @@ fn a_sample_on_a_point_stays_finite() {
     for sizes in by_either_weighting(ModelConfig::default()) {
         let weights = weights(3, sizes);
         let mut scene = Scene::new(3, weights.config());
-        for sample in [0, 17, 100] {
-            scene.points[2 * sample] = scene.positions()[sample];
-        }
+        scene.put_points_on_samples();
         for gpu in [gpu(), subgroups()] {
             shine(gpu, Formats::F32, &weights, &scene);
         }
@@ -381,9 +344,7 @@ fn the_field_of_cooperative_matrices() {
             let mut scene = Scene::new(seed, weights.config());
             shine(gpu, formats, &weights, &scene);
             // A sample on a point has almost all the weight of the pass.
-            for sample in [0, 17, 100] {
-                scene.points[2 * sample] = scene.positions()[sample];
-            }
+            scene.put_points_on_samples();
             shine(gpu, formats, &weights, &scene);
         }
     }
@@ -436,19 +397,11 @@ fn harmonic_embeddings_keep_single_precision() {
         stride: 1 + OUTPUTS as u32 / 4,
         ..Default::default()
     };
-    let mut records = vec![[f32::NAN; 4]; directions.len() * layout.stride as usize];
-    let strided = records.chunks_exact_mut(layout.stride as usize);
-    for (record, direction) in strided.zip(&directions) {
-        record[0] = direction.extend(f32::NAN).to_array();
-    }
-    let rays = Rays {
-        layout,
-        tensor: input(gpu(), &records),
-    };
+    let rays = rays_in(gpu(), layout, &directions);
     run(gpu(), &[], |b| field.view(b, &rays).unwrap());
 
-    let elements = records.len() * 4;
-    let found = written(gpu(), &rays.tensor, elements);
+    let elements = 4 * layout.count * layout.stride;
+    let found = written(gpu(), &rays.tensor, elements as usize);
     for (found, direction) in found.chunks_exact(4 + OUTPUTS).zip(&directions) {
         assert_eq!(&found[..3], &direction.to_array());
         let mut expected = shared::harmonic(*direction).to_vec();

@@ -15,7 +15,7 @@ use crate::weights::pack;
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     let points = lattice_points(1, 100, 32);
-    let scene = Scene::on_lattice(1, 5, 11, 32);
+    let scene = lattice_samples(1, 5, 11, 32);
     let found = search(gpu, PointWeighting::Released, &points, &scene);
     found.assert_equals_twin(&points, &scene);
 }
@@ -157,40 +157,16 @@ fn bounds_are_those_of_the_moved_points() {
 
 // ---- nearest points ------------------------------------------------------------------------
 
-/// Rays and the depths of their samples.
-struct Scene {
-    origin: Vec3,
-    directions: Vec<Vec3>,
-    samples: usize,
-    /// `[ray][sample]`
-    depths: Vec<f32>,
-}
-
-impl Scene {
-    /// Positions whose coordinates are multiples of 1 / (8 `steps`), up to some four units away.
-    ///
-    /// With points on such a lattice, too, all squared distances are small integers in units of its
-    /// cells: no device rounds them, many are equal, and the twin's answer is the only one.
-    fn on_lattice(seed: u64, side: usize, samples: usize, steps: u32) -> Self {
-        let (rays, steps) = (side * side, steps as f32);
-        let depths = random(seed, "depths", rays * samples).into_iter();
-        let mut depths: Vec<f32> = depths.map(|t| 2.0 * snapped(t, steps)).collect();
-        for depths in depths.chunks_exact_mut(samples) {
-            depths.sort_by(f32::total_cmp);
-        }
-        Self {
-            origin: snapped_vectors(seed, "origin", 1, 8.0 * steps)[0],
-            directions: snapped_vectors(seed, "directions", rays, 8.0),
-            samples,
-            depths,
-        }
+/// Samples on a lattice, sorted on each ray.
+///
+/// With points on such a lattice, too, all squared distances are small integers in units of its
+/// cells: no device rounds them, many are equal, and the twin's answer is the only one.
+fn lattice_samples(seed: u64, side: usize, samples: usize, steps: u32) -> Sampling {
+    let mut scene = Sampling::on_lattice(seed, side, samples, steps);
+    for depths in scene.depths.chunks_exact_mut(samples) {
+        depths.sort_by(f32::total_cmp);
     }
-
-    fn positions(&self) -> Vec<Vec3> {
-        let rays = self.depths.chunks_exact(self.samples).zip(&self.directions);
-        rays.flat_map(|(depths, direction)| depths.iter().map(|t| self.origin + *t * *direction))
-            .collect()
-    }
+    scene
 }
 
 fn lattice_points(seed: u64, count: usize, steps: u32) -> Vec<Vec3> {
@@ -207,7 +183,7 @@ struct Found {
 
 /// Unless the sums need all samples, also checks that the search skips exactly the samples outside
 /// the cube.
-fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) -> Found {
+fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Sampling) -> Found {
     let rays = scene.directions.len();
     let side = rays.isqrt() as u32;
     let config = ModelConfig {
@@ -221,31 +197,17 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
         stride: 3,
         ..Default::default()
     };
-    let globals = params::Globals {
-        origin: scene.origin.extend(f32::NAN).to_array(),
-        ..Default::default()
-    };
     let triples: Vec<_> = points.iter().map(Vec3::to_array).collect();
     let members = input(gpu, &members(&triples));
     let outside = [("members", Resource::Tensor(&members))];
     let plan = |b: &mut ProgramBuilder<'_>| {
-        let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
-        let record = |d: &Vec3| [d.extend(f32::NAN).to_array(), [f32::NAN; 4], [f32::NAN; 4]];
-        let records: Vec<_> = scene.directions.iter().map(record).collect();
-        let rays = Rays {
-            layout,
-            tensor: input(gpu, &records),
-        };
-        let pass = Pass {
-            name: "test",
-            samples: scene.samples as u32,
-            depths: input(gpu, &scene.depths),
-        };
+        let (globals, rays, pass) = scene.on(gpu, layout);
         let positions = input(gpu, &pack::vec4s(&triples));
         let points = Points::cluster(b, &config, positions).unwrap();
         points.nearest(b, &config, &globals, &rays, &pass).unwrap()
     };
-    let found = run_whole(gpu, Formats::F32, &outside, plan);
+    let whole = ProgramBuilder::new(gpu, Formats::F32).whole();
+    let found = run_built(whole, &outside, plan);
     let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
     let (samples, rest) = words.split_at(scene.depths.len());
     if weighting == PointWeighting::Paper {
@@ -269,7 +231,7 @@ fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Scene) 
 impl Found {
     /// For points and samples on a lattice.
     #[track_caller]
-    fn assert_equals_twin(&self, points: &[Vec3], scene: &Scene) {
+    fn assert_equals_twin(&self, points: &[Vec3], scene: &Sampling) {
         let positions = scene.positions();
         let count = points.len().min(8);
         let expected = twin::nearest(&positions, points, count);
@@ -307,7 +269,7 @@ fn the_nearest_points_are_found_exactly() {
     let cases = (any::<u64>(), counts, steps, 2usize..=9, 2usize..=40);
     check(24, cases, |(seed, count, steps, side, samples)| {
         let points = lattice_points(seed, count, steps);
-        let scene = Scene::on_lattice(seed, side, samples, steps);
+        let scene = lattice_samples(seed, side, samples, steps);
         for gpu in variants() {
             for weighting in [PointWeighting::Released, PointWeighting::Paper] {
                 let found = search(gpu, weighting, &points, &scene);
@@ -320,7 +282,7 @@ fn the_nearest_points_are_found_exactly() {
 #[test]
 fn the_nearest_of_a_whole_head_are_found_exactly() {
     let points = lattice_points(3, 5023, 32);
-    let scene = Scene::on_lattice(3, 8, 32, 32);
+    let scene = lattice_samples(3, 8, 32, 32);
     for gpu in variants() {
         let found = search(gpu, PointWeighting::Released, &points, &scene);
         found.assert_equals_twin(&points, &scene);
@@ -330,7 +292,7 @@ fn the_nearest_of_a_whole_head_are_found_exactly() {
 #[test]
 fn identical_points_are_found_by_index() {
     let points = vec![Vec3::new(0.25, -0.5, 0.75); 100];
-    let mut scene = Scene::on_lattice(4, 4, 9, 4);
+    let mut scene = lattice_samples(4, 4, 9, 4);
     // The first ray goes through the points.
     scene.directions[0] = Vec3::X;
     scene.origin = Vec3::new(0.0, -0.5, 0.75);
@@ -346,7 +308,7 @@ fn identical_points_are_found_by_index() {
 fn samples_far_away_find_their_nearest_points() {
     // Half units, so that squares of two thousand of them are exact.
     let points = lattice_points(5, 300, 2);
-    let mut scene = Scene::on_lattice(5, 3, 10, 1);
+    let mut scene = lattice_samples(5, 3, 10, 1);
     scene.origin = Vec3::new(0.5, -1.0, 1.5);
     for (ray, direction) in scene.directions.iter_mut().enumerate() {
         *direction = [Vec3::X, Vec3::NEG_Y, Vec3::Z][ray % 3];
@@ -368,7 +330,7 @@ fn the_nearest_points_are_found_at_any_position() {
     check(8, cases, |(seed, count, side, samples)| {
         let points = random_vectors(seed, "points", count);
         let depths = random(seed, "depths", side * side * samples);
-        let scene = Scene {
+        let scene = Sampling {
             origin: 3.0 * random_vectors(seed, "origin", 1)[0],
             directions: random_vectors(seed, "directions", side * side),
             samples,
@@ -399,11 +361,10 @@ fn weights_are_summed_over_all_workgroups() {
     for count in [1usize, 2, 63, 64, 65, 1000] {
         let partials = random(6, "partials", 8 * count).into_iter();
         let partials: Vec<f32> = partials.map(|v| v + 1.0).collect();
-        let kernel = (&kernels::WEIGHT_SUMS, &[][..]);
-        let size = params::WeightSums::from(count as u32);
+        let kernel = (&kernels::WEIGHT_SUMS, []);
         let found = computed(gpu(), Formats::F32, 8, kernel, |dispatch| {
             dispatch
-                .uniform("size", size)
+                .uniform("size", params::WeightSums::from(count as u32))
                 .bind("partials", &input(gpu(), &partials))
         });
         let sum = |rank: usize| {

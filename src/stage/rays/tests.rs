@@ -250,16 +250,11 @@ impl Marched {
     }
 
     fn on(&self, gpu: &Gpu) -> (Pass, Samples) {
-        let pass = Pass {
-            name: "test",
-            samples: self.samples as u32,
-            depths: input(gpu, &self.depths),
-        };
         let samples = Samples {
             opacities: input(gpu, &self.radiance.opacity),
             values: stored_map(gpu, self.format, &self.radiance.values),
         };
-        (pass, samples)
+        (pass_at(gpu, self.samples, &self.depths), samples)
     }
 
     fn layout(&self, gpu: &Gpu, coarse: usize, fine: usize) -> Rays {

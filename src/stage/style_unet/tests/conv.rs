@@ -508,7 +508,7 @@ fn maps_become_the_tiles_of_winograd() {
                 ("MODULATED", modulated.into()),
                 ("UPSAMPLED", case.upsampled.into()),
             ];
-            let kernel = (&kernels::WINOGRAD_INPUT, &constants[..]);
+            let kernel = (&kernels::WINOGRAD_INPUT, constants);
             let elements = 16 * stride * channels;
             let found = computed(gpu(), case.formats, elements, kernel, |dispatch| {
                 dispatch

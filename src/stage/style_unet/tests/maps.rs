@@ -28,7 +28,7 @@ pub(super) fn resize(
         ..Default::default()
     };
     let elements = (to[0] * to[1] * vec4s * 4) as usize;
-    let kernel = (&kernels::RESAMPLE, &[][..]);
+    let kernel = (&kernels::RESAMPLE, []);
     let found = computed(gpu, stored_in(format), elements, kernel, |dispatch| {
         dispatch
             .uniform("size", parameters)
@@ -64,7 +64,7 @@ pub(super) fn sum(gpu: &Gpu, format: Format, seed: u64, vec4s: u32, grid: [u32; 
     let map = |name| rounded_map(format, random_map(seed, name, [1, vec4s as usize, 4]));
     let (left, right) = (map("left"), map("right"));
     let parameters = params::Add::from(vec4s);
-    let (kernel, elements) = ((&kernels::ADD, &[][..]), left.data.len());
+    let (kernel, elements) = ((&kernels::ADD, []), left.data.len());
     let found = computed(gpu, stored_in(format), elements, kernel, |dispatch| {
         dispatch
             .uniform("size", parameters)

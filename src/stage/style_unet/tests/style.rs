@@ -41,7 +41,7 @@ pub(super) fn multiply(
         activate: activate.into(),
         normalise: normalise.into(),
     };
-    let kernel = (&kernels::LINEAR, &[][..]);
+    let kernel = (&kernels::LINEAR, []);
     let found = computed(gpu, weights_in(format), rows as usize, kernel, |dispatch| {
         dispatch
             .uniform("size", parameters)
@@ -78,7 +78,7 @@ fn matrices_multiply_vectors() {
 
 #[test]
 fn a_style_of_zeros_stays_finite_when_normalised() {
-    let kernel = (&kernels::LINEAR, &[][..]);
+    let kernel = (&kernels::LINEAR, []);
     let parameters = params::Linear {
         rows: 1,
         columns: 2,
@@ -123,7 +123,7 @@ pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize,
     }
     let squares = Tensor::from_values(gpu, "squares", format, &squares).unwrap();
     let parameters = params::Demodulation::from(rows.len() as u32);
-    let kernel = (&kernels::DEMODULATION, &[][..]);
+    let kernel = (&kernels::DEMODULATION, []);
     let found = computed(gpu, weights_in(format), rows.len(), kernel, |dispatch| {
         dispatch
             .uniform("size", parameters)
