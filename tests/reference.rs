@@ -148,16 +148,8 @@ fn a_sample_on_a_point_stays_finite() {
         let features = point_features(&weights, weighting, &positions, &points, &neighbours, &sums);
         assert!(features.data.iter().all(|v| v.is_finite()), "{weighting:?}");
 
-        let planes = noise_tensor([8, 8, 12], 11);
-        let plane_features = sample_planes(&planes, &positions);
-        let directions = [Vec3::Z; 2];
-        let radiance = field(
-            &weights,
-            &plane_features,
-            &features,
-            &positions,
-            &directions,
-        );
+        let planes = sample_planes(&noise_tensor([8, 8, 12], 11), &positions);
+        let radiance = field(&weights, &planes, &features, &positions, &[Vec3::Z; 2]);
         assert!(radiance.opacity.iter().all(|a| (0.0..=1.0).contains(a)));
         assert!(radiance.values.data.iter().all(|v| v.is_finite()));
     }
@@ -185,19 +177,12 @@ fn opacity_vanishes_outside_the_open_cube() {
         Vec3::new(0.0, 0.0, 1.5),
         Vec3::new(0.0, f32::NAN, 0.0),
     ];
-    let plane_features = Tensor::zeros([5, 4]);
+    let planes = Tensor::zeros([5, 4]);
     let neighbours = nearest(&positions, &points, 2);
     let sums = weight_sums(&neighbours, 2);
     let weighting = PointWeighting::Released;
     let features = point_features(&weights, weighting, &positions, &points, &neighbours, &sums);
-    let directions = [Vec3::X; 5];
-    let radiance = field(
-        &weights,
-        &plane_features,
-        &features,
-        &positions,
-        &directions,
-    );
+    let radiance = field(&weights, &planes, &features, &positions, &[Vec3::X; 5]);
     assert!(radiance.opacity[0] > 0.0);
     assert_eq!(radiance.opacity[1..], [0.0; 4]);
 }

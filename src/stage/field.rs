@@ -26,9 +26,6 @@ impl Field {
             plane_channels,
             point_hidden,
             point_output,
-            ..
-        } = *config;
-        let ModelConfig {
             feature_hidden,
             rgb_hidden,
             low_res_channels,

@@ -78,17 +78,14 @@ impl Head {
         let mut b = ProgramBuilder::new(gpu, Formats::F32);
         b.stage("head");
         let kernel = b.kernel(&kernels::BLEND, &[])?;
-        let shapes = shape.len() as u32;
+        let parameters = params::Blend {
+            vertices,
+            shapes: shape.len() as u32,
+            ..Default::default()
+        };
         b.dispatch(
             Dispatch::new("identity", &kernel)
-                .uniform(
-                    "size",
-                    params::Blend {
-                        vertices,
-                        shapes,
-                        ..Default::default()
-                    },
-                )
+                .uniform("size", parameters)
                 .bind("base", &self.template)
                 .bind("basis", &self.shape_basis)
                 .bind("coefficients", &Tensor::from_slice(gpu, "shape", shape)?)

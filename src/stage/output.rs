@@ -13,8 +13,7 @@ pub(crate) fn depth(
     composite: &Composite,
 ) -> Result<Tensor> {
     b.stage("output");
-    let count = rays.layout.count;
-    let side = rays.layout.side;
+    let params::Rays { side, count, .. } = rays.layout;
     let depth = b.tensor("depth", Format::F32, [side, side, 1])?;
     let kernel = b.kernel(&kernels::DEPTH, &[])?;
     b.dispatch(
@@ -37,25 +36,21 @@ pub(crate) fn display(
 ) -> Result<()> {
     b.stage("output");
     let (size, low_res) = (image.width(), composite.low_res.width());
+    let parameters = params::Display {
+        size,
+        low_res,
+        ..Default::default()
+    };
+    let pixels = f64::from(size).powi(2);
     let kernel = b.kernel(&kernels::DISPLAY, &[])?;
     b.dispatch(
         Dispatch::new("display", &kernel)
-            .uniform(
-                "display",
-                params::Display {
-                    size,
-                    low_res,
-                    ..Default::default()
-                },
-            )
+            .uniform("display", parameters)
             .bind("globals", globals)
             .bind("image", image)
             .bind("extent", &composite.extent)
             .threads([size, size, 1])
-            .cost(
-                30.0 * f64::from(size).powi(2),
-                20.0 * f64::from(size).powi(2),
-            ),
+            .cost(30.0 * pixels, 20.0 * pixels),
     );
     Ok(())
 }

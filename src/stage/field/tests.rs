@@ -132,29 +132,20 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
             sums_at,
         };
         field.view(b, &rays).unwrap();
-        field
-            .radiance(b, config, &globals, &rays, &pass, (&points, &neighbours))
-            .unwrap()
+        let near = (&points, &neighbours);
+        let planned = field.radiance(b, config, &globals, &rays, &pass, near);
+        planned.unwrap()
     };
     let whole = run_built(ProgramBuilder::new(gpu, formats).whole(), &outside, plan);
     let found = run_in(gpu, formats, &outside, plan);
 
     let networks = twin::FieldWeights::load(weights).unwrap();
-    let point_features = twin::point_features(
-        &networks,
-        config.point_weighting,
-        &positions,
-        &scene.points,
-        &neighbours,
-        &sums,
-    );
-    let expected = twin::field(
-        &networks,
-        &twin::sample_planes(&scene.planes, &positions),
-        &point_features,
-        &positions,
-        &scene.at.directions,
-    );
+    let (weighting, points) = (config.point_weighting, &scene.points);
+    let of_points =
+        twin::point_features(&networks, weighting, &positions, points, &neighbours, &sums);
+    let of_planes = twin::sample_planes(&scene.planes, &positions);
+    let directions = &scene.at.directions;
+    let expected = twin::field(&networks, &of_planes, &of_points, &positions, directions);
     let what = format!("{config:?}, {formats:?}");
     let [opacities, of_those_seen] =
         [&whole, &found].map(|samples| read_values(gpu, &samples.opacities));

@@ -61,6 +61,32 @@ impl Projection {
     }
 }
 
+/// Runs `fuse` for each source, with the bindings of the results.
+fn fuse_each(
+    gpu: &Gpu,
+    sources: &[reference::Tensor],
+    [planes, logits]: [&Tensor; 2],
+    fuse: impl Fn(&reference::Tensor, &[(&str, Resource<'_>)]),
+) {
+    for (index, source) in (0u32..).zip(sources) {
+        let current = params::Source {
+            index,
+            count: sources.len() as u32,
+            ..Default::default()
+        };
+        let current = Tensor::uniform(gpu, "source", &[current]).unwrap();
+        let outside = [
+            ("planes", planes),
+            ("logits", logits),
+            ("current", &current),
+        ];
+        fuse(
+            source,
+            &outside.map(|(name, tensor)| (name, Resource::Tensor(tensor))),
+        );
+    }
+}
+
 /// Planes of several sources, and the attention's inputs.
 struct Scene {
     channels: u32,
@@ -136,19 +162,8 @@ impl Scene {
         let state = output(gpu, 2 * count);
         let planes = stored_output(gpu, format, elements);
         let logits = output(gpu, self.sources.len() * count);
-        for (index, source) in (0u32..).zip(&self.sources) {
-            let current = params::Source {
-                index,
-                count: self.sources.len() as u32,
-                ..Default::default()
-            };
-            let current = Tensor::uniform(gpu, "source", &[current]).unwrap();
-            let outside = [
-                ("planes", Resource::Tensor(&planes)),
-                ("logits", Resource::Tensor(&logits)),
-                ("current", Resource::Tensor(&current)),
-            ];
-            run_in(gpu, stored_in(format), &outside, |b| {
+        fuse_each(gpu, &self.sources, [&planes, &logits], |source, outside| {
+            run_in(gpu, stored_in(format), outside, |b| {
                 let kernel = b.kernel(&kernels::FUSE, &[]).unwrap();
                 b.dispatch(
                     Dispatch::new("fuse", &kernel)
@@ -161,7 +176,7 @@ impl Scene {
                         .row_of_threads(count as u32),
                 );
             });
-        }
+        });
         written(gpu, &sums, if softmax { 1 } else { 2 } * elements);
         written(gpu, &state, 2 * count);
         (
@@ -289,12 +304,10 @@ fn products_that_cancel_leave_equal_weights() {
             ],
         ],
     };
-    for (source, pattern) in [[0.75, 0.75, 0.25, 0.25], [0.25, 0.25, 0.75, 0.75]]
-        .iter()
-        .enumerate()
-    {
-        let texels = scene.sources[source].data.chunks_exact_mut(channels);
-        texels.for_each(|texel| texel.copy_from_slice(pattern));
+    let patterns = [[0.75, 0.75, 0.25, 0.25], [0.25, 0.25, 0.75, 0.75]];
+    for (source, pattern) in scene.sources.iter_mut().zip(patterns) {
+        let texels = source.data.chunks_exact_mut(channels);
+        texels.for_each(|texel| texel.copy_from_slice(&pattern));
     }
     let (planes, logits) = scene.fuse(gpu(), Attention::Ratio, &scene.queries(gpu()));
     let (first, second) = logits.split_at(scene.count());
@@ -325,22 +338,11 @@ fn the_stage_plans_what_the_twin_computes() {
         let fusion = Fusion::new(gpu(), config, &packed, Formats::F32, &map).unwrap();
         let planes = output(gpu(), sources[0].data.len());
         let logits = output(gpu(), fusion.count as usize * sources.len());
-        for (index, source) in (0u32..).zip(&sources) {
+        fuse_each(gpu(), &sources, [&planes, &logits], |source, outside| {
             let values = bytemuck::cast_slice(&source.data);
             gpu().queue().write_buffer(map.buffer(), 0, values);
-            let current = params::Source {
-                index,
-                count: sources.len() as u32,
-                ..Default::default()
-            };
-            let current = Tensor::uniform(gpu(), "source", &[current]).unwrap();
-            let outside = [
-                ("planes", Resource::Tensor(&planes)),
-                ("logits", Resource::Tensor(&logits)),
-                ("current", Resource::Tensor(&current)),
-            ];
-            submit(gpu(), &fusion.program, &outside);
-        }
+            submit(gpu(), &fusion.program, outside);
+        });
         let found = written(gpu(), &planes, sources[0].data.len());
 
         let head = |name: &str| twin::AttentionHead::load(&weights, name).unwrap();

@@ -139,16 +139,12 @@ impl Random {
 fn heads_of_any_size_are_posed() {
     let counts = select(vec![1usize, 63, 64, 65, 200]);
     let cases = (any::<u64>(), counts, 0usize..=5, 0usize..=5, 1usize..=6);
-    check(
-        12,
-        cases,
-        |(seed, vertices, shapes, expressions, joints)| {
-            let model = Random::new(seed, vertices, shapes, expressions, joints);
-            let shape = random(seed, "shape", shapes);
-            let expression = random(seed, "expression", expressions);
-            model.compare(gpu(), &shape, &expression);
-        },
-    );
+    check(12, cases, |(seed, vertices, shapes, features, joints)| {
+        let model = Random::new(seed, vertices, shapes, features, joints);
+        let shape = random(seed, "shape", shapes);
+        let expression = random(seed, "expression", features);
+        model.compare(gpu(), &shape, &expression);
+    });
 }
 
 #[test]

@@ -132,10 +132,8 @@ impl Picture {
 
     /// RGBA, `[y][x]`.
     fn displayed(&self, gpu: &Gpu, image: &reference::Tensor, transparent: bool) -> Vec<[u8; 4]> {
-        let extents = self.opacity.data.iter();
-        let extents: Vec<_> = extents
-            .map(|a| [*a, f32::NAN, f32::NAN, f32::NAN])
-            .collect();
+        let extent = |a: &f32| [*a, f32::NAN, f32::NAN, f32::NAN];
+        let extents: Vec<_> = self.opacity.data.iter().map(extent).collect();
         let (_, composite) = composite(gpu, &extents);
         let globals = params::Globals {
             transparent: transparent.into(),
@@ -194,16 +192,8 @@ fn pictures_are_rounded_to_eight_bits() {
 fn colours_beyond_the_range_are_clamped() {
     let mut picture = Picture::new(2, 3, 1);
     let turn = 0.5 / 255.0;
-    let values = [
-        -1e30,
-        -0.001,
-        0.0,
-        1.0,
-        1.001,
-        1e30,
-        turn - 1e-4,
-        turn + 1e-4,
-    ];
+    let (below, above) = (turn - 1e-4, turn + 1e-4);
+    let values = [-1e30, -0.001, 0.0, 1.0, 1.001, 1e30, below, above];
     picture.image.data[..8].copy_from_slice(&values);
     picture.compare(gpu(), false);
     // Solid, and with more colour than opacity allows.

@@ -87,10 +87,9 @@ fn clusters_hold_every_point_once() {
 #[test]
 fn clusters_are_compact() {
     let points = some_points(0, 5, 5023);
-    let boxes: Vec<_> = clusters(&points)
-        .iter()
-        .map(|members| extent(&points, members))
-        .collect();
+    let clusters = clusters(&points);
+    let boxes = clusters.iter().map(|members| extent(&points, members));
+    let boxes: Vec<_> = boxes.collect();
     for (i, [low, high]) in boxes.iter().enumerate() {
         // Cuts lie between points, so boxes may touch but not overlap.
         for [other_low, other_high] in &boxes[..i] {
@@ -99,9 +98,8 @@ fn clusters_are_compact() {
             assert!((0..3).any(apart));
         }
         // 314 clusters in a cube: cells of 2 / 314^⅓ = 0.29, halved along their longest side.
-        let longest = (0..3)
-            .map(|axis| high[axis] - low[axis])
-            .fold(0.0, f32::max);
+        let lengths = (0..3).map(|axis| high[axis] - low[axis]);
+        let longest = lengths.fold(0.0, f32::max);
         assert!(longest < 0.6, "cluster {i} is {longest} long");
     }
 }

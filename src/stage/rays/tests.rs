@@ -15,9 +15,9 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
     let camera = Camera::orbit(6.0, 20.0, 30.0).with_focal(3.0);
     generate(gpu, &camera, 9, 5).compare();
     for format in [Format::F32, Format::F16] {
-        let field = Marched::random(1, format, [7, 11], 9, 8);
+        let field = Marched::random(1, format, [7, 11], 8);
         field.compare_importance(gpu, 6);
-        field.compare_merge(gpu, &Marched::random(2, format, [7, 6], 9, 8));
+        field.compare_merge(gpu, &Marched::random(2, format, [7, 6], 8));
     }
 }
 
@@ -136,9 +136,8 @@ fn a_camera_inside_the_cube_keeps_or_clamps_near() {
 #[test]
 fn a_camera_that_looks_away_misses_everything() {
     for clamp in [false, true] {
-        let camera = Camera::look_at([0.0, 0.0, 4.0], [0.0, 0.0, 9.0], [0.0, 1.0, 0.0])
-            .with_clamp_near(clamp);
-        let missed = generate(gpu(), &camera, 9, 4);
+        let camera = Camera::look_at([0.0, 0.0, 4.0], [0.0, 0.0, 9.0], [0.0, 1.0, 0.0]);
+        let missed = generate(gpu(), &camera.with_clamp_near(clamp), 9, 4);
         missed.compare();
         assert!(missed.depths.iter().all(|depth| *depth == -1.0));
     }
@@ -155,14 +154,9 @@ fn diagonal() -> Camera {
 #[test]
 fn rays_parallel_to_a_face_hit_as_their_origin_lies() {
     // Beyond these a ray is outside; those on a face are inside.
-    for (x, hits) in [
-        (0.0, true),
-        (0.5, true),
-        (1.0, true),
-        (-1.0, true),
-        (1.0f32.next_up(), false),
-        (-1.5, false),
-    ] {
+    let inside = [0.0, 0.5, 1.0, -1.0].map(|x| (x, true));
+    let outside = [1.0f32.next_up(), -1.5].map(|x| (x, false));
+    for (x, hits) in inside.into_iter().chain(outside) {
         let found = generate_at(gpu(), &diagonal(), Vec3::new(x, 0.0, -1.5), 2, 4);
         if x.abs() != 1.0 {
             // On a face the twin divides zero by zero, like the authors' code.
@@ -207,17 +201,11 @@ struct Marched {
 
 impl Marched {
     /// Opacities of several kinds, by ray.
-    fn random(
-        seed: u64,
-        format: Format,
-        [side, samples]: [usize; 2],
-        from: usize,
-        channels: usize,
-    ) -> Self {
+    fn random(seed: u64, format: Format, [side, samples]: [usize; 2], channels: usize) -> Self {
         let rays = side * side;
         let count = rays * samples;
         let depths = random(seed, "depths", count).into_iter();
-        let mut depths: Vec<f32> = depths.map(|t| from as f32 + t).collect();
+        let mut depths: Vec<f32> = depths.map(|t| 9.0 + t).collect();
         for depths in depths.chunks_exact_mut(samples) {
             depths.sort_by(f32::total_cmp);
         }
@@ -326,13 +314,9 @@ impl Marched {
         let side = rays.layout.side as usize;
         let config = config(side, self.samples, fine.samples, self.channels());
         let found = run_in(gpu, stored_in(self.format), &[], |b| {
-            rays.merge(
-                b,
-                &config,
-                (&coarse_pass, &coarse_samples),
-                (&fine_pass, &fine_samples),
-            )
-            .unwrap()
+            let coarse = (&coarse_pass, &coarse_samples);
+            let fine = (&fine_pass, &fine_samples);
+            rays.merge(b, &config, coarse, fine).unwrap()
         });
         let low_res: Vec<f32> = read(gpu, &found.low_res);
         let extent: Vec<[f32; 4]> = read(gpu, &found.extent);
@@ -366,18 +350,18 @@ fn fine_samples_follow_the_coarse_weights() {
     let cases = (any::<u64>(), 2usize..=9, counts, stored);
     check(16, cases, |(seed, side, (coarse, fine), stored)| {
         let (format, channels) = stored;
-        let coarse = Marched::random(seed, format, [side, coarse], 9, channels);
+        let coarse = Marched::random(seed, format, [side, coarse], channels);
         coarse.compare_importance(gpu(), fine);
     });
 }
 
 #[test]
 fn a_ray_that_misses_keeps_its_one_depth() {
-    let mut missed = Marched::random(5, Format::F32, [3, 8], 9, 4);
+    let mut missed = Marched::random(5, Format::F32, [3, 8], 4);
     missed.depths.fill(-1.0);
     missed.radiance.opacity.fill(0.0);
     missed.compare_importance(gpu(), 6);
-    let mut fine = Marched::random(6, Format::F32, [3, 6], 9, 4);
+    let mut fine = Marched::random(6, Format::F32, [3, 6], 4);
     fine.depths.fill(-1.0);
     fine.radiance.opacity.fill(0.0);
     missed.compare_merge(gpu(), &fine);
@@ -390,8 +374,8 @@ fn both_passes_are_composited_by_depth() {
     let cases = (any::<u64>(), 2usize..=9, counts, how);
     check(16, cases, |(seed, side, (coarse, fine), how)| {
         let (format, channels, ties) = how;
-        let mut coarse = Marched::random(seed, format, [side, coarse], 9, channels);
-        let mut fine = Marched::random(seed ^ 1, format, [side, fine], 9, channels);
+        let mut coarse = Marched::random(seed, format, [side, coarse], channels);
+        let mut fine = Marched::random(seed ^ 1, format, [side, fine], channels);
         if ties {
             // Depths of a few values, most of them in both passes: coarse ones go first.
             for t in coarse.depths.iter_mut().chain(&mut fine.depths) {

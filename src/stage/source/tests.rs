@@ -47,8 +47,7 @@ impl Picture {
     /// Warps by a homography from view to picture and compares every pixel.
     fn compare(&self, gpu: &Gpu, homography: [[f64; 3]; 3], size: u32) {
         let parameters = params::Warp {
-            homography: homography
-                .map(|row| [row[0] as f32, row[1] as f32, row[2] as f32, f32::NAN]),
+            homography: homography.map(|[x, y, z]| [x as f32, y as f32, z as f32, f32::NAN]),
             source_width: self.width,
             source_height: self.height,
             size,
@@ -131,13 +130,11 @@ fn the_authors_pictures_are_warped_as_they_did() {
         let transform = golden.f32(&format!("warp{i}.transform")).unwrap();
         let transform: [[f32; 4]; 3] = bytemuck::cast_slice(&transform).try_into().unwrap();
         let path = format!("{}/tests/golden/source_{i}.png", env!("CARGO_MANIFEST_DIR"));
-        let image = SourceImage::open(path)
-            .unwrap()
-            .tracked(Camera::from_transform(transform));
+        let image = SourceImage::open(path).unwrap();
+        let image = image.tracked(Camera::from_transform(transform));
         let found = warp(gpu(), &upload(gpu(), &image, 512).unwrap(), 512);
-        let view = reference::Tensor::new([512, 512, 3], found)
-            .flip_rows()
-            .to_planar();
+        let view = reference::Tensor::new([512, 512, 3], found).flip_rows();
+        let view = view.to_planar();
         let half: Vec<f32> = (0..3 * 256 * 256)
             .map(|i| (i / 65536, i / 256 % 256, i % 256))
             .map(|(channel, row, column)| view[(channel * 512 + 2 * row) * 512 + 2 * column])

@@ -64,16 +64,10 @@ impl Shape {
 /// `conv 3x3, 512 to 256 channels, 64 x 64, modulated`
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kernel_size: k,
-            inputs,
-            outputs,
-            size: [height, width],
-            modulated,
-            upsampled,
-        } = self;
-        let modulated = if *modulated { ", modulated" } else { "" };
-        let upsampled = if *upsampled { ", upsampled" } else { "" };
+        let (k, [height, width]) = (self.kernel_size, self.size);
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let modulated = if self.modulated { ", modulated" } else { "" };
+        let upsampled = if self.upsampled { ", upsampled" } else { "" };
         write!(
             f,
             "conv {k}x{k}, {inputs} to {outputs} channels, {height} x {width}{modulated}{upsampled}"
@@ -106,19 +100,12 @@ pub(super) enum Structure {
 
 impl Structure {
     /// The same with arithmetic of 16 bits, if there is a kernel for it.
-    pub(super) fn in_f16(self) -> Option<Self> {
-        match self {
-            Self::Tiled {
-                channel_groups,
-                column_groups,
-                ..
-            } => Some(Self::Tiled {
-                channel_groups,
-                column_groups,
-                arithmetic: Format::F16,
-            }),
-            _ => None,
-        }
+    pub(super) fn in_f16(mut self) -> Option<Self> {
+        let Self::Tiled { arithmetic, .. } = &mut self else {
+            return None;
+        };
+        *arithmetic = Format::F16;
+        Some(self)
     }
 
     /// Whether the kernel upsamples a map while it reads it. Where threads share no pixels, each
@@ -241,13 +228,10 @@ pub(super) enum Variant {
 /// `tiled 8x2`, `winograd, subgroup`
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let structure = match self {
-            Self::Direct(structure) => structure,
-            Self::Winograd(structure) => {
-                f.write_str("winograd, ")?;
-                structure
-            }
-        };
+        let (Self::Direct(structure) | Self::Winograd(structure)) = self;
+        if let Self::Winograd(_) = self {
+            f.write_str("winograd, ")?;
+        }
         match structure {
             Structure::Register => f.write_str("register"),
             Structure::Subgroup => f.write_str("subgroup"),

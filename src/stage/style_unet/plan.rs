@@ -220,19 +220,16 @@ impl Plan<'_, '_> {
         let demodulation = b.tensor("demodulation", Format::F32, [1, rows, 1])?;
         let squares = &net.squares;
         let kernel = b.kernel(&kernels::DEMODULATION, &[])?;
-        let size = params::Demodulation::from(rows);
+        let name = format!("{}.stylegan_decoder.demodulation", net.name);
         b.dispatch(
-            Dispatch::new(
-                format!("{}.stylegan_decoder.demodulation", net.name),
-                &kernel,
-            )
-            .uniform("size", size)
-            .bind("rows", &net.demodulation_rows)
-            .bind("squares", squares)
-            .bind("modulation", &modulation)
-            .bind("output", &demodulation)
-            .threads([THREADS_OF_A_ROW * rows, 1, 1])
-            .cost(3.0 * squares.elements() as f64, squares.bytes() as f64),
+            Dispatch::new(name, &kernel)
+                .uniform("size", params::Demodulation::from(rows))
+                .bind("rows", &net.demodulation_rows)
+                .bind("squares", squares)
+                .bind("modulation", &modulation)
+                .bind("output", &demodulation)
+                .threads([THREADS_OF_A_ROW * rows, 1, 1])
+                .cost(3.0 * squares.elements() as f64, squares.bytes() as f64),
         );
         let count = net.noise_elements;
         let kernel = b.kernel(&kernels::NOISE, &[])?;
@@ -301,10 +298,9 @@ impl Plan<'_, '_> {
         let output = b.tensor(label, left.format(), left.shape)?;
         let count = (output.elements() / 4) as u32;
         let kernel = b.kernel(&kernels::ADD, &[])?;
-        let size = params::Add::from(count);
         b.dispatch(
             Dispatch::new(format!("{label} (add)"), &kernel)
-                .uniform("size", size)
+                .uniform("size", params::Add::from(count))
                 .bind("left", &left)
                 .bind("right", &right)
                 .bind("output", &output)

@@ -24,6 +24,7 @@ pub(super) fn resample(
         activate: activate.into(),
         ..Default::default()
     };
+    let bytes = (input.bytes() + output.bytes()) as f64;
     let kernel = b.kernel(&kernels::RESAMPLE, &[])?;
     b.dispatch(
         Dispatch::new(format!("{label} (resize)"), &kernel)
@@ -31,10 +32,7 @@ pub(super) fn resample(
             .bind("input", input)
             .bind("output", &output)
             .threads([width * channels, height, 1])
-            .cost(
-                7.0 * output.elements() as f64,
-                (input.bytes() + output.bytes()) as f64,
-            ),
+            .cost(7.0 * output.elements() as f64, bytes),
     );
     Ok(output)
 }

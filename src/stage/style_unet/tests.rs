@@ -20,22 +20,17 @@ use crate::weights::tests::tiny_weights;
 
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
-    let case = ConvCase {
-        seed: 1,
-        size: [10, 18],
-        inputs: 12,
-        outputs: 20,
-        kernel_size: 3,
-        upsampled: false,
-        formats: Formats::F32,
-    };
     for formats in network_formats() {
         for variant in variants(gpu, formats) {
             for upsampled in [false, true] {
                 let case = ConvCase {
+                    seed: 1,
+                    size: [10, 18],
+                    inputs: 12,
+                    outputs: 20,
+                    kernel_size: 3,
                     upsampled,
                     formats,
-                    ..case
                 };
                 convolve(gpu, case, LAYERS[5], variant);
             }
@@ -64,25 +59,20 @@ fn the_stage_plans_what_the_twin_computes() {
         let shape = [size as usize, size as usize, network.in_channels as usize];
         let picture = random_map(8, network.prefix, shape);
         let runs = [
-            (twin::Noise::Stored, Formats::F32),
-            (twin::Noise::Zero, Formats::F32),
-            (twin::Noise::Stored, Precision::Mixed.encoder()),
-            (twin::Noise::Stored, Precision::Mixed.super_resolver()),
-            (twin::Noise::Stored, Precision::F16.super_resolver()),
+            (twin::Noise::Stored, 1.0, Formats::F32),
+            (twin::Noise::Zero, 0.0, Formats::F32),
+            (twin::Noise::Stored, 1.0, Precision::Mixed.encoder()),
+            (twin::Noise::Stored, 1.0, Precision::Mixed.super_resolver()),
+            (twin::Noise::Stored, 1.0, Precision::F16.super_resolver()),
         ];
-        for (noise, formats) in runs {
+        for (noise, noise_gain, formats) in runs {
             let expected = twin::style_unet(&weights, &network, &picture, noise).unwrap();
-            let gain = if let twin::Noise::Stored = noise {
-                1.0
-            } else {
-                0.0
-            };
             let devices = [gpu(), software(), subgroups()];
             for gpu in devices.into_iter().chain(matrices()) {
                 let tuner = Tuner::new(gpu, &Tuning::Estimate).unwrap();
                 let net = StyleUnet::new((gpu, &tuner), &weights, &network, formats).unwrap();
                 let globals = params::Globals {
-                    noise_gain: gain,
+                    noise_gain,
                     ..Default::default()
                 };
                 let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();

@@ -61,10 +61,9 @@ pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
     if gpu.has_half_arithmetic() && formats.maps == Format::F16 {
         structures.extend(tiled(4, 4).in_f16());
     }
+    let products = products.into_iter().map(Variant::Winograd);
     let direct = structures.into_iter().map(Variant::Direct);
-    direct
-        .chain(products.into_iter().map(Variant::Winograd))
-        .collect()
+    direct.chain(products).collect()
 }
 
 struct ConvData {
@@ -85,8 +84,7 @@ impl ConvData {
         let (inputs, outputs) = (case.inputs as usize, case.outputs as usize);
         let taps = (case.kernel_size * case.kernel_size) as usize;
         let random = |name: &str, count| random(case.seed, name, count);
-        let map =
-            |name: &str, shape| rounded_map(case.format(), random_map(case.seed, name, shape));
+        let map = |name, shape| rounded_map(case.format(), random_map(case.seed, name, shape));
         // Keeps sums of order one, where the sigmoid is steep.
         let scale = 1.0 / ((inputs * taps) as f32).sqrt();
         let weight = random("weight", outputs * inputs * taps);
@@ -127,11 +125,10 @@ impl ConvData {
 
     /// The map that is convolved.
     fn read(&self, case: ConvCase) -> reference::Tensor {
-        if case.upsampled {
-            twin::resample(&self.input, case.size.map(|side| side as usize), false)
-        } else {
-            self.input.clone()
+        if !case.upsampled {
+            return self.input.clone();
         }
+        twin::resample(&self.input, case.size.map(|side| side as usize), false)
     }
 
     fn twin(&self, case: ConvCase, (modulated, flags): LayerKind) -> reference::Tensor {
@@ -322,30 +319,30 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
         (select(vec![1, 3]), any::<bool>()),
         select(network_formats().to_vec()),
     );
-    cases.prop_map(
-        |(seed, size, inputs, outputs, (kernel_size, upsampled), formats)| ConvCase {
-            formats,
+    cases.prop_map(|(seed, size, inputs, outputs, how, formats)| {
+        let (kernel_size, upsampled) = how;
+        ConvCase {
             seed,
             size: even_if(upsampled, size),
-            upsampled,
             inputs,
             outputs,
             kernel_size,
-        },
-    )
+            upsampled,
+            formats,
+        }
+    })
 }
 
 fn check_variant(gpu: &Gpu, count: u32, variant: Variant) {
-    match variant {
-        Variant::Direct(_) => check_cases(gpu, count, conv_cases(4..=40), variant),
-        Variant::Winograd(_) => {
-            let cases = conv_cases(1..=40).prop_map(|case| ConvCase {
-                kernel_size: 3,
-                ..case
-            });
-            check_cases(gpu, count, cases, variant);
+    let winograd = matches!(variant, Variant::Winograd(_));
+    let least = if winograd { 1 } else { 4 };
+    let cases = conv_cases(least..=40).prop_map(|mut case| {
+        if winograd {
+            case.kernel_size = 3;
         }
-    }
+        case
+    });
+    check_cases(gpu, count, cases, variant);
 }
 
 fn check_cases(gpu: &Gpu, count: u32, cases: impl Strategy<Value = ConvCase>, variant: Variant) {

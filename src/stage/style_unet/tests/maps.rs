@@ -14,9 +14,8 @@ pub(super) fn resize(
     channels: u32,
     activate: bool,
 ) {
-    let side = |side: u32| side as usize;
-    let map = random_map(seed, "map", [side(from[0]), side(from[1]), side(channels)]);
-    let map = rounded_map(format, map);
+    let shape = [from[0], from[1], channels].map(|n| n as usize);
+    let map = rounded_map(format, random_map(seed, "map", shape));
     let vec4s = channels.div_ceil(4);
     let parameters = params::Resample {
         input_width: from[1],
@@ -36,7 +35,7 @@ pub(super) fn resize(
             .threads([to[1] * vec4s, to[0], 1])
     });
     let found = unpadded(&found, channels);
-    let expected = twin::resample(&map, to.map(side), activate);
+    let expected = twin::resample(&map, to.map(|side| side as usize), activate);
     // A place in pixels is good to two units in its last place, however the device divides, and
     // neighbouring pixels differ by two at most.
     let tolerance = f32::EPSILON * (4.0 + 4.0 * from[0].max(from[1]) as f32);
@@ -63,11 +62,10 @@ fn maps_are_resized_to_any_size() {
 pub(super) fn sum(gpu: &Gpu, format: Format, seed: u64, vec4s: u32, grid: [u32; 3]) {
     let map = |name| rounded_map(format, random_map(seed, name, [1, vec4s as usize, 4]));
     let (left, right) = (map("left"), map("right"));
-    let parameters = params::Add::from(vec4s);
     let (kernel, elements) = ((&kernels::ADD, []), left.data.len());
     let found = computed(gpu, stored_in(format), elements, kernel, |dispatch| {
         dispatch
-            .uniform("size", parameters)
+            .uniform("size", params::Add::from(vec4s))
             .bind("left", &stored_map(gpu, format, &left))
             .bind("right", &stored_map(gpu, format, &right))
             .grid(grid)
@@ -97,7 +95,6 @@ pub(super) fn convert_and_back(gpu: &Gpu, format: Format, seed: u64, vec4s: u32)
     let mut values = random(seed, "map", count);
     // Beyond the largest half on both sides, and below the smallest.
     values[..4].copy_from_slice(&[1e6, -1e6, 1e-9, 0.0]);
-    let size = params::Convert::from(vec4s);
     let (map, given) = (stored_output(gpu, format, count), input(gpu, &values));
     let restored = output(gpu, count);
     run_in(gpu, stored_in(format), &[], |b| {
@@ -105,7 +102,7 @@ pub(super) fn convert_and_back(gpu: &Gpu, format: Format, seed: u64, vec4s: u32)
             let kernel = b.kernel(&kernels::CONVERT, &[("STORE", store)]).unwrap();
             b.dispatch(
                 Dispatch::new("format", &kernel)
-                    .uniform("size", size)
+                    .uniform("size", params::Convert::from(vec4s))
                     .bind("full", full)
                     .bind("stored", &map)
                     .row_of_threads(vec4s),

@@ -9,12 +9,11 @@ pub(super) fn generate_noise(gpu: &Gpu, count: usize, seed: [u32; 2]) -> Vec<f32
     };
     let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
     let kernel = gpu.kernel(&kernels::NOISE, &[]).unwrap();
-    let parameters = params::Noise::from(count as u32);
     let maps = output(gpu, 2 * count);
     run(gpu, &[], |b| {
         b.dispatch(
             Dispatch::new("noise", &kernel)
-                .uniform("size", parameters)
+                .uniform("size", params::Noise::from(count as u32))
                 .bind("globals", &globals)
                 .bind("noise", &maps)
                 .row_of_threads(count as u32),
@@ -34,10 +33,8 @@ fn mean(values: &[f32], f: impl Fn(f64) -> f64) -> f64 {
 
 /// Mean of the products of neighbours at a distance.
 fn correlation(left: &[f32], right: &[f32]) -> f64 {
-    let products = left
-        .iter()
-        .zip(right)
-        .map(|(a, b)| f64::from(*a) * f64::from(*b));
+    let pairs = left.iter().zip(right);
+    let products = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b));
     products.sum::<f64>() / left.len().min(right.len()) as f64
 }
 
@@ -62,22 +59,14 @@ fn generated_noise_is_standard_normal_and_independent() {
     // probability of 1 in 3e5.
     let largest = noise.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     assert!((4.0..5.8).contains(&largest), "largest {largest}");
+    let uncorrelated =
+        |what: &str, other: &[f32]| within(what, correlation(&noise, other), 0.0, 1.0);
     for distance in [1, 2, 3, 64, 256] {
-        within(
-            "correlation",
-            correlation(&noise, &noise[distance..]),
-            0.0,
-            1.0,
-        );
+        uncorrelated("correlation", &noise[distance..]);
     }
     for seed in [[12346, 678], [12345, 679], [678, 12345]] {
         let other = generate_noise(gpu(), COUNT, seed);
-        within(
-            "correlation of two seeds",
-            correlation(&noise, &other),
-            0.0,
-            1.0,
-        );
+        uncorrelated("correlation of two seeds", &other);
     }
     assert_eq!(generate_noise(gpu(), COUNT, [12345, 678]), noise);
 }

@@ -33,8 +33,7 @@ pub(super) fn multiply(
     let weights = random("weights", rows * columns);
     let weights = rounded_weights(format, weights, columns as usize);
     let bias = random("bias", rows);
-    let layer = (weights.clone(), format);
-    let layer = Linear::new(gpu, "linear".into(), layer, &bias).unwrap();
+    let layer = Linear::new(gpu, "linear".into(), (weights.clone(), format), &bias).unwrap();
     let parameters = params::Linear {
         rows,
         columns: columns / 4,
@@ -50,11 +49,8 @@ pub(super) fn multiply(
             .bind("rows", &layer.rows)
             .threads([8 * rows, 1, 1])
     });
-    let x = if normalise {
-        twin::style_normalise(&x)
-    } else {
-        x
-    };
+    let normalised = normalise.then(|| twin::style_normalise(&x));
+    let x = normalised.unwrap_or(x);
     let expected = twin::linear(&x, &weights, &bias, activate);
     let absolute = |values: &[f32]| values.iter().map(|v| v.abs()).collect::<Vec<_>>();
     let [x, weights, bias] = [&x, &weights, &bias].map(|values| absolute(values));
@@ -103,8 +99,8 @@ pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize,
         let weight = random(seed, &format!("weight {layer}"), outputs * inputs * 9);
         let style = random(seed, &format!("style {layer}"), inputs);
         let vec4s = inputs.div_ceil(4);
-        let sums: Vec<f32> = weight
-            .chunks_exact(9)
+        let sums = weight.chunks_exact(9);
+        let sums: Vec<f32> = sums
             .map(|kernel| kernel.iter().map(|w| w * w).sum())
             .collect();
         let mut sums = pack::rows(&sums, inputs as u32);
