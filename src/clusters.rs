@@ -42,10 +42,8 @@ pub(crate) fn members(points: &[[f32; 3]]) -> Vec<u32> {
     let mut members = Vec::with_capacity((layout.clusters * layout.capacity) as usize);
     split(points, &mut order, layout.clusters, &mut |cluster| {
         members.extend_from_slice(cluster);
-        members.resize(
-            members.len().next_multiple_of(layout.capacity as usize),
-            NOBODY,
-        );
+        let places = members.len().next_multiple_of(layout.capacity as usize);
+        members.resize(places, NOBODY);
     });
     members
 }

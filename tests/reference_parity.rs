@@ -89,8 +89,7 @@ fn check_stages(case: &Case) {
     let networks = FieldWeights::load(&case.weights).unwrap();
     let rays = rays::generate(&case.camera, side);
 
-    let mut radiances = Vec::new();
-    for stage in ["coarse", "fine"] {
+    let [coarse, fine] = &["coarse", "fine"].map(|stage| {
         let positions = vectors(&golden(&format!("{stage}.coords")));
         let (points, directions) = (&case.points, &rays.directions);
         let pass = Pass::query(config, &networks, &planes, points, positions, directions);
@@ -101,11 +100,8 @@ fn check_stages(case: &Case) {
         compare(case, &format!("{stage}.values"), &found.values.data).all_within_range(1e-5);
         found.opacity = golden(&format!("{stage}.opacity"));
         found.values.data = golden(&format!("{stage}.values"));
-        radiances.push(found);
-    }
-    let [coarse, fine] = &radiances[..] else {
-        unreachable!()
-    };
+        found
+    });
 
     let samples = config.coarse_samples as usize;
     let depths = rays::coarse_depths(&rays, samples);

@@ -84,11 +84,7 @@ impl Points {
         ];
         let kernel = b.kernel(source, &constants)?;
         // Longer walks reuse more; shorter ones give more threads.
-        let segment = if cpu {
-            pass.samples
-        } else {
-            pass.samples.min(8)
-        };
+        let segment = pass.samples.min(if cpu { u32::MAX } else { 8 });
         let threads = layout.count * pass.samples.div_ceil(segment);
         let [workgroups, ..] = kernel.source.workgroups([threads, 1, 1]);
         let grid = b.folded(workgroups);

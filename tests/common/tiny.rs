@@ -56,13 +56,11 @@ pub fn weights(config: &ModelConfig) -> Weights {
     let rules = SyntheticRules::new(config).unwrap();
     let made = Weights::synthetic(config.clone(), 5, rules).unwrap();
     let mut writer = made.writer(FloatFormat::F32).unwrap();
-    for (name, change) in [
-        (
-            "nerf_mlp.density_layers.0.weight",
-            (|w| 40.0 * w) as fn(f32) -> f32,
-        ),
+    let changes: [(&str, fn(f32) -> f32); 2] = [
+        ("nerf_mlp.density_layers.0.weight", |w| 40.0 * w),
         ("nerf_mlp.density_layers.0.bias", |_| 0.2),
-    ] {
+    ];
+    for (name, change) in changes {
         let values: Vec<f32> = made.f32(name).unwrap().iter().map(|w| change(*w)).collect();
         let shape = made.shape(name).unwrap();
         writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
@@ -81,10 +79,8 @@ pub fn avatar(model: &Model) -> Avatar {
 /// Smooth colours, of a different kind for every `seed`.
 pub fn picture(width: u32, height: u32, seed: u32) -> SourceImage {
     let pixel = |i: u32| {
-        let (x, y) = (
-            (i % width) as f32 / width as f32,
-            (i / width) as f32 / height as f32,
-        );
+        let x = (i % width) as f32 / width as f32;
+        let y = (i / width) as f32 / height as f32;
         let wave = |frequency: f32| {
             let phase = frequency * (x + 2.0 * y) + 1.7 * seed as f32;
             (127.5 + 127.5 * phase.sin()) as u8
@@ -120,23 +116,20 @@ pub const SEEDED: RenderOptions = RenderOptions {
 
 /// Views of [`points`] that differ in every pixel.
 pub fn drives(count: u32) -> Vec<Drive> {
-    (0..count)
-        .map(|i| {
-            let mut points = points(config().points);
-            for point in &mut points {
-                point[1] *= 1.0 - 0.1 * i as f32;
-            }
-            Drive::points(points).camera(Camera::orbit(10.0, 5.0, 20.0 * i as f32 - 30.0))
-        })
-        .collect()
+    let drive = |i| {
+        let mut points = points(config().points);
+        for point in &mut points {
+            point[1] *= 1.0 - 0.1 * i as f32;
+        }
+        Drive::points(points).camera(Camera::orbit(10.0, 5.0, 20.0 * i as f32 - 30.0))
+    };
+    (0..count).map(drive).collect()
 }
 
 /// The planes that the scalar network makes of these pictures.
 pub fn reference_planes(config: &ModelConfig, sources: &[SourceImage]) -> Tensor {
-    let sources: Vec<Tensor> = sources
-        .iter()
-        .map(|s| prepare(config, s).unwrap())
-        .collect();
+    let sources = sources.iter().map(|s| prepare(config, s).unwrap());
+    let sources: Vec<Tensor> = sources.collect();
     let noise = style_unet::Noise::Stored;
     build(&weights(config), &sources, noise).unwrap().fused
 }
@@ -155,21 +148,17 @@ pub fn planes(avatar: &Avatar) -> Vec<f32> {
 
 /// Different people, one of whom has three pictures.
 pub fn people(model: &Model) -> Vec<Avatar> {
-    [vec![0], vec![1, 2, 0], vec![2]]
-        .iter()
-        .map(|seeds: &Vec<u32>| {
-            let pictures = seeds.iter().map(|seed| picture(32, 32, *seed));
-            Avatar::from_images(model, &pictures.collect::<Vec<_>>()).unwrap()
-        })
-        .collect()
+    let person = |seeds: &[u32]| {
+        let pictures = seeds.iter().map(|seed| picture(32, 32, *seed));
+        Avatar::from_images(model, &pictures.collect::<Vec<_>>()).unwrap()
+    };
+    vec![person(&[0]), person(&[1, 2, 0]), person(&[2])]
 }
 
 /// Everyone with every drive, more than two submissions of them.
 pub fn mix<'a>(people: &'a [Avatar], drives: &'a [Drive]) -> Vec<(&'a Avatar, &'a Drive)> {
-    let mixed = drives
-        .iter()
-        .flat_map(|drive| people.iter().map(move |avatar| (avatar, drive)));
-    mixed.collect()
+    let with_all = |drive| people.iter().map(move |avatar| (avatar, drive));
+    drives.iter().flat_map(with_all).collect()
 }
 
 /// A head of the tiny network's points whose channels have names.
@@ -257,11 +246,9 @@ impl Picture {
 impl std::fmt::Debug for Picture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let sum = |values: &[f32]| values.iter().map(|v| f64::from(*v)).sum::<f64>();
+        let rgba: u64 = self.rgba.iter().map(|v| u64::from(*v)).sum();
         f.debug_struct("Picture")
-            .field(
-                "rgba",
-                &self.rgba.iter().map(|v| u64::from(*v)).sum::<u64>(),
-            )
+            .field("rgba", &rgba)
             .field("image", &sum(&self.image))
             .field("low_res", &sum(&self.low_res))
             .field("depth", &sum(&self.depth))
@@ -273,11 +260,6 @@ impl std::fmt::Debug for Picture {
 pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
-    differences.fold(0.0, |most, d| {
-        if d.is_nan() {
-            f32::INFINITY
-        } else {
-            most.max(d)
-        }
-    })
+    let comparable = differences.map(|d| if d.is_nan() { f32::INFINITY } else { d });
+    comparable.fold(0.0, f32::max)
 }

@@ -100,14 +100,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(
-        seed: u64,
-        format: Format,
-        [height, width]: [usize; 2],
-        channels: usize,
-        sources: usize,
-    ) -> Self {
-        let map = |name: &str| random_map(seed, name, [height, width, 3 * channels]);
+    fn new(seed: u64, format: Format, sides: [usize; 2], channels: usize, sources: usize) -> Self {
+        let map = |name: &str| random_map(seed, name, [sides[0], sides[1], 3 * channels]);
         let source = |i| rounded_map(format, map(&format!("source {i}")));
         Self {
             format,

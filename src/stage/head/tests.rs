@@ -16,13 +16,7 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
 }
 
 /// The points of an identity, an expression and a pose, by both kernels.
-fn points(
-    gpu: &Gpu,
-    model: &HeadModel,
-    shape: &[f32],
-    expression: &[f32],
-    pose: &[f32],
-) -> Vec<Vec3> {
+fn points(gpu: &Gpu, model: &HeadModel, [shape, expression, pose]: [&[f32]; 3]) -> Vec<Vec3> {
     let head = Head::new(gpu, model).unwrap();
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
     let identity = head.identity(gpu, &mut encoder, shape).unwrap();
@@ -48,7 +42,7 @@ fn the_authors_heads_are_posed_as_they_did() {
     for case in ["case0", "case1", "case2"] {
         let read = |name: &str| golden.f32(&format!("{case}.{name}")).unwrap();
         let [shape, expression, pose] = ["shape", "expression", "pose"].map(read);
-        let found = points(gpu(), &model, &shape, &expression, &pose);
+        let found = points(gpu(), &model, [&shape, &expression, &pose]);
         // Coordinates of order one, sums of 150 and 36 terms.
         assert_close(case, &flat(&found), &read("points"), |_| 2e-6);
     }
@@ -97,7 +91,7 @@ impl Random {
     fn compare(&self, gpu: &Gpu, shape: &[f32], expression: &[f32]) {
         let parts = &self.parts;
         let model = HeadModel::new(parts.clone()).unwrap();
-        let found = points(gpu, &model, shape, expression, &self.pose);
+        let found = points(gpu, &model, [shape, expression, &self.pose]);
 
         let vectors = |triples: &[[f32; 3]]| -> Vec<Vec3> {
             triples.iter().map(|v| Vec3::from_array(*v)).collect()
@@ -157,5 +151,5 @@ fn a_head_without_joints_or_coefficients_is_its_scaled_template() {
     })
     .unwrap();
     let expected = [Vec3::new(1.0, -0.5, 2.0), Vec3::new(0.0, 4.0, -2.0)];
-    assert_eq!(points(gpu(), &model, &[], &[], &[]), expected);
+    assert_eq!(points(gpu(), &model, [&[]; 3]), expected);
 }
