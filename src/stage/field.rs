@@ -42,6 +42,8 @@ impl Field {
             values.extend(pack::vector(&layer.bias));
             values
         };
+        let offsets = &folded.offset_layer;
+        let offsets = pack::transposed(offsets, point_hidden, ModelConfig::HARMONICS);
         let inputs = plane_channels + point_output;
         let layout = params::Field {
             plane_size: config.plane_size,
@@ -51,11 +53,7 @@ impl Field {
             feature_hidden: feature_hidden / 4,
             rgb_hidden: rgb_hidden / 4,
             vertex_table: append(folded.vertex_table),
-            offset_layer: append(pack::transposed(
-                &folded.offset_layer,
-                point_hidden,
-                ModelConfig::HARMONICS,
-            )),
+            offset_layer: append(offsets),
             point_out: append(layer(&folded.point_out, point_output, point_hidden)),
             feature_in: append(layer(&folded.feature_0, feature_hidden, inputs)),
             feature_out: append(layer(&folded.feature_1, feature_hidden, feature_hidden)),
@@ -87,6 +85,7 @@ impl Field {
         b.stage("field");
         let channels = self.layout.rgb_hidden;
         let threads = rays.layout.count * channels;
+        let work = f64::from(threads);
         let kernel = b.kernel(&kernels::VIEW, &[])?;
         b.dispatch(
             Dispatch::new("view directions", &kernel)
@@ -95,10 +94,7 @@ impl Field {
                 .bind("weights", &self.view)
                 .bind("rays", &rays.tensor)
                 .row_of_threads(threads)
-                .cost(
-                    f64::from(threads) * f64::from(8 * ModelConfig::HARMONICS),
-                    f64::from(threads) * 16.0,
-                ),
+                .cost(work * f64::from(8 * ModelConfig::HARMONICS), work * 16.0),
         );
         Ok(())
     }
@@ -132,6 +128,7 @@ impl Field {
             ("SKIP_EMPTY", b.skips_empty().into()),
         ];
         let (source, owned) = variant(b.gpu(), b.formats(), config);
+        let bytes = neighbours.tensor.bytes() + opacities.bytes() + values.bytes();
         let kernel = b.kernel(source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
@@ -146,10 +143,7 @@ impl Field {
                 .bind("opacities", &opacities)
                 .bind("values", &values)
                 .row(count.div_ceil(owned))
-                .cost(
-                    2.0 * self.work * f64::from(count),
-                    (neighbours.tensor.bytes() + opacities.bytes() + values.bytes()) as f64,
-                ),
+                .cost(2.0 * self.work * f64::from(count), bytes as f64),
         );
         b.tap(format!("{}.opacities", pass.name), &opacities)?;
         b.tap(format!("{}.values", pass.name), &values)?;

@@ -117,6 +117,7 @@ impl Head {
             matrices: self.shapes() as u32,
         };
         let per_vertex = 6.0 * self.shapes() as f64 + 24.0 * self.model.joint_count() as f64;
+        let bytes = self.basis.bytes() + self.skinning.bytes() + 2 * points.bytes();
         let kernel = b.kernel(&kernels::SKIN, &[])?;
         b.dispatch(
             Dispatch::new("skinning", &kernel)
@@ -127,10 +128,7 @@ impl Head {
                 .bind("points", points)
                 .row_of_threads(vertices)
                 .when(When::HeadModel)
-                .cost(
-                    per_vertex * f64::from(vertices),
-                    (self.basis.bytes() + self.skinning.bytes() + 2 * points.bytes()) as f64,
-                ),
+                .cost(per_vertex * f64::from(vertices), bytes as f64),
         );
         Ok(())
     }

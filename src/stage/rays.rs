@@ -89,6 +89,8 @@ impl Rays {
         b.stage("rays");
         let (layout, count) = (self.layout, f64::from(self.layout.count));
         let depths = b.tensor("fine depths", Format::F32, [layout.count, layout.fine, 1])?;
+        let bytes = coarse.depths.bytes() + samples.opacities.bytes() + depths.bytes();
+        let flops = count * f64::from(20 * (layout.coarse + layout.fine));
         let kernel = b.kernel(&kernels::IMPORTANCE, &[])?;
         b.dispatch(
             Dispatch::new("importance sampling", &kernel)
@@ -97,10 +99,7 @@ impl Rays {
                 .bind("opacities", &samples.opacities)
                 .bind("fine", &depths)
                 .row_of_threads(layout.count)
-                .cost(
-                    count * f64::from(20 * (layout.coarse + layout.fine)),
-                    (coarse.depths.bytes() + samples.opacities.bytes() + depths.bytes()) as f64,
-                ),
+                .cost(flops, bytes as f64),
         );
         b.tap("fine.depths", &depths)?;
         Ok(Pass {

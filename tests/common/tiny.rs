@@ -56,7 +56,8 @@ pub fn weights(config: &ModelConfig) -> Weights {
     let rules = SyntheticRules::new(config).unwrap();
     let made = Weights::synthetic(config.clone(), 5, rules).unwrap();
     let mut writer = made.writer(FloatFormat::F32).unwrap();
-    let changes: [(&str, fn(f32) -> f32); 2] = [
+    type Change = fn(f32) -> f32;
+    let changes: [(&str, Change); 2] = [
         ("nerf_mlp.density_layers.0.weight", |w| 40.0 * w),
         ("nerf_mlp.density_layers.0.bias", |_| 0.2),
     ];

@@ -7,7 +7,7 @@ use crate::SyntheticRules;
 use crate::clusters::members;
 use crate::gpu::Resource;
 use crate::options::Precision;
-use crate::reference::points::{nearest, weight_sums};
+use crate::reference::points::{Neighbour, nearest, weight_sums};
 use crate::reference::{self, field as twin, shared};
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
@@ -104,13 +104,11 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         ..Default::default()
     };
     // Unused ranks name no point, and their sums are NaN.
-    let mut packed: Vec<[u32; 4]> = neighbours
-        .chunks_exact(ranks)
-        .map(|nearest| {
-            let index = |k: usize| nearest.get(k).map_or(0xffff, |n| n.index as u32);
-            [0, 2, 4, 6].map(|k| index(k) | index(k + 1) << 16)
-        })
-        .collect();
+    let pack_indices = |nearest: &[Neighbour]| {
+        let index = |k: usize| nearest.get(k).map_or(0xffff, |n| n.index as u32);
+        [0, 2, 4, 6].map(|k| index(k) | index(k + 1) << 16)
+    };
+    let mut packed: Vec<[u32; 4]> = neighbours.chunks_exact(ranks).map(pack_indices).collect();
     let sums_at = packed.len() as u32;
     let sum_bits = |k: usize| sums.get(k).map_or(u32::MAX, |sum| sum.to_bits());
     packed.push([0, 1, 2, 3].map(sum_bits));
@@ -151,12 +149,9 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         [&whole, &found].map(|samples| read_values(gpu, &samples.opacities));
     let values = read_values(gpu, &whole.values);
     assert_eq!(of_those_seen, opacities, "{what}");
-    let skipped = compare_skipped(
-        variant(gpu, formats, config).1 as usize * channels as usize,
-        &read_values(gpu, &found.values),
-        &values,
-        &opacities,
-    );
+    let group = (variant(gpu, formats, config).1 * channels) as usize;
+    let found = read_values(gpu, &found.values);
+    let skipped = compare_skipped(group, &found, &values, &opacities);
     // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
     // keep the numbers at order one. Rounding to `f16` is off by up to 2^-12 of a number: the
     // weights of five layers and, with cooperative matrices, their activations, the planes before,
@@ -281,14 +276,11 @@ fn workgroups_without_any_opacity_are_skipped() {
         for gpu in [gpu(), subgroups()].into_iter().chain(matrices()) {
             for formats in field_formats() {
                 let owned = variant(gpu, formats, weights.config()).1 as usize;
+                let all = scene.at.depths.len().div_ceil(owned);
                 let skipped = shine(gpu, formats, &weights, &scene);
                 assert_eq!(skipped, 64 / owned, "{formats:?}");
                 let skipped = shine(gpu, formats, &empty, &scene);
-                assert_eq!(
-                    skipped,
-                    scene.at.depths.len().div_ceil(owned),
-                    "{formats:?}"
-                );
+                assert_eq!(skipped, all, "{formats:?}");
             }
         }
     }

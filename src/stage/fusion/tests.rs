@@ -28,11 +28,9 @@ impl Projection {
         let layer = |index: usize| {
             // Keeps the variance of the input.
             let gain = (3.0 / channels as f32).sqrt();
-            let weight = random(&format!("weight {index}"), channels * channels);
-            [
-                weight.iter().map(|w| w * gain).collect(),
-                random(&format!("bias {index}"), channels),
-            ]
+            let weight = random(&format!("weight {index}"), channels * channels).into_iter();
+            let bias = random(&format!("bias {index}"), channels);
+            [weight.map(|w| w * gain).collect(), bias]
         };
         Self {
             norm: [random("gain", channels), random("offset", channels)],
@@ -51,12 +49,10 @@ impl Projection {
     }
 
     fn twin(&self) -> twin::AttentionHead {
+        let linear = |[weight, bias]: &[Vec<f32>; 2]| shared::Linear::new(weight, bias);
         twin::AttentionHead {
             norm: self.norm.clone(),
-            layers: [0, 1, 2].map(|i| {
-                let [weight, bias] = &self.layers[i];
-                shared::Linear::new(weight, bias)
-            }),
+            layers: self.layers.each_ref().map(linear),
         }
     }
 }
@@ -285,18 +281,12 @@ fn products_that_cancel_leave_equal_weights() {
         (0..4).for_each(|i| rows[i][i] = d);
         matrix(rows)
     };
-    let zero = vec![0.0; 4];
+    let difference = matrix([[0.5, 0.5, -0.5, -0.5], [0.0; 4], [0.0; 4], [0.0; 4]]);
+    let weights = [diagonal(20.0), diagonal(1.0), difference];
     let mut scene = Scene::new(3, Format::F32, [6, 6], channels, 2);
     scene.to_key = Projection {
-        norm: [vec![1.0; 4], zero.clone()],
-        layers: [
-            [diagonal(20.0), zero.clone()],
-            [diagonal(1.0), zero.clone()],
-            [
-                matrix([[0.5, 0.5, -0.5, -0.5], [0.0; 4], [0.0; 4], [0.0; 4]]),
-                zero,
-            ],
-        ],
+        norm: [1.0, 0.0].map(|value| vec![value; 4]),
+        layers: weights.map(|weight| [weight, vec![0.0; 4]]),
     };
     let patterns = [[0.75, 0.75, 0.25, 0.25], [0.25, 0.25, 0.75, 0.75]];
     for (source, pattern) in scene.sources.iter_mut().zip(patterns) {

@@ -69,14 +69,12 @@ fn generate_at(gpu: &Gpu, camera: &Camera, origin: Vec3, side: usize, coarse: us
     let mut depths: Vec<f32> = read(gpu, &pass.depths);
     // The buffer is padded to a whole vec4.
     depths.truncate(side * side * coarse);
+    let records = records.chunks_exact(rays.layout.stride as usize);
     Generated {
         camera: *camera,
         origin,
         coarse,
-        directions: records
-            .chunks_exact(rays.layout.stride as usize)
-            .map(direction)
-            .collect(),
+        directions: records.map(direction).collect(),
         depths,
     }
 }
@@ -321,11 +319,8 @@ impl Marched {
         let low_res: Vec<f32> = read(gpu, &found.low_res);
         let extent: Vec<[f32; 4]> = read(gpu, &found.extent);
 
-        let expected = twin::merge(
-            (&self.depths, &self.radiance),
-            (&fine.depths, &fine.radiance),
-            self.rays,
-        );
+        let of_fine = (&fine.depths[..], &fine.radiance);
+        let expected = twin::merge((&self.depths, &self.radiance), of_fine, self.rays);
         // Products and sums of as many factors and terms as there are samples, in the same order.
         let tolerance = f32::EPSILON * (self.samples + fine.samples) as f32;
         let low_res = unpadded(&low_res, self.channels() as u32);

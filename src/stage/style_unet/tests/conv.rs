@@ -87,7 +87,8 @@ impl ConvData {
         let map = |name, shape| rounded_map(case.format(), random_map(case.seed, name, shape));
         // Keeps sums of order one, where the sigmoid is steep.
         let scale = 1.0 / ((inputs * taps) as f32).sqrt();
-        let weight = random("weight", outputs * inputs * taps);
+        let weight = random("weight", outputs * inputs * taps).into_iter();
+        let weight = weight.map(|w| w * scale).collect();
         let half_if = |half, channels| {
             let divisor = if half { 2 } else { 1 };
             [height / divisor, width / divisor, channels]
@@ -95,11 +96,7 @@ impl ConvData {
         let shape = half_if(flags & flag::RESIDUAL_UPSAMPLED != 0, outputs);
         Self {
             input: map("input", half_if(case.upsampled, inputs)),
-            weight: rounded_weights(
-                case.formats.weights,
-                weight.iter().map(|w| w * scale).collect(),
-                inputs * taps,
-            ),
+            weight: rounded_weights(case.formats.weights, weight, inputs * taps),
             bias: random("bias", outputs),
             modulation: random("modulation", inputs),
             demodulation: random("demodulation", outputs),
@@ -311,14 +308,9 @@ fn conv_cases(sides: std::ops::RangeInclusive<u32>) -> impl Strategy<Value = Con
     // Some are not multiples of four, some not of eight.
     let channels = || select(vec![3u32, 4, 12, 20, 36, 72, 96]);
     let size = [sides.clone(), sides];
-    let cases = (
-        any::<u64>(),
-        size,
-        channels(),
-        channels(),
-        (select(vec![1, 3]), any::<bool>()),
-        select(network_formats().to_vec()),
-    );
+    let how = (select(vec![1, 3]), any::<bool>());
+    let formats = select(network_formats().to_vec());
+    let cases = (any::<u64>(), size, channels(), channels(), how, formats);
     cases.prop_map(|(seed, size, inputs, outputs, how, formats)| {
         let (kernel_size, upsampled) = how;
         ConvCase {

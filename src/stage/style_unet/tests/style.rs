@@ -99,10 +99,8 @@ pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize,
         let weight = random(seed, &format!("weight {layer}"), outputs * inputs * 9);
         let style = random(seed, &format!("style {layer}"), inputs);
         let vec4s = inputs.div_ceil(4);
-        let sums = weight.chunks_exact(9);
-        let sums: Vec<f32> = sums
-            .map(|kernel| kernel.iter().map(|w| w * w).sum())
-            .collect();
+        let square = |kernel: &[f32]| kernel.iter().map(|w| w * w).sum();
+        let sums: Vec<f32> = weight.chunks_exact(9).map(square).collect();
         let mut sums = pack::rows(&sums, inputs as u32);
         for (output, scale) in quantise(&mut sums, outputs, format).into_iter().enumerate() {
             let first = squares.len() / 4 + output * vec4s;
