@@ -26,9 +26,8 @@ pub(crate) fn upload(gpu: &Gpu, image: &SourceImage, size: u32) -> Result<(Tenso
     let image = image.fitted(size);
     let pixels = Tensor::from_slice(gpu, "source", image.pixels())?;
     let homography = image.homography(size)?;
-    let row = |i: usize| homography[i].map(|value| value as f32);
     let parameters = params::Warp {
-        homography: [0, 1, 2].map(|i| [row(i)[0], row(i)[1], row(i)[2], 0.0]),
+        homography: homography.map(|[x, y, z]| [x as f32, y as f32, z as f32, 0.0]),
         source_width: image.width(),
         source_height: image.height(),
         size,

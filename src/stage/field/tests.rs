@@ -227,15 +227,19 @@ fn by_either_weighting(sizes: ModelConfig) -> [ModelConfig; 2] {
     })
 }
 
+fn shine_on_both(formats: Formats, weights: &Weights, scene: &Scene) {
+    for gpu in [gpu(), subgroups()] {
+        shine(gpu, formats, weights, scene);
+    }
+}
+
 #[test]
 fn the_field_of_every_size() {
     let cases = (any::<u64>(), sizes(), select(field_formats().to_vec()));
     check(12, cases, |(seed, sizes, formats)| {
         for sizes in by_either_weighting(sizes) {
             let weights = weights(seed, sizes);
-            for gpu in [gpu(), subgroups()] {
-                shine(gpu, formats, &weights, &Scene::new(seed, weights.config()));
-            }
+            shine_on_both(formats, &weights, &Scene::new(seed, weights.config()));
         }
     });
 }
@@ -249,10 +253,7 @@ fn the_field_of_every_number_of_neighbours() {
         };
         for sizes in by_either_weighting(sizes) {
             let weights = weights(2, sizes);
-            let scene = Scene::new(2, weights.config());
-            for gpu in [gpu(), subgroups()] {
-                shine(gpu, Formats::F32, &weights, &scene);
-            }
+            shine_on_both(Formats::F32, &weights, &Scene::new(2, weights.config()));
         }
     }
 }
@@ -292,9 +293,7 @@ fn a_sample_on_a_point_stays_finite() {
         let weights = weights(3, sizes);
         let mut scene = Scene::new(3, weights.config());
         scene.put_points_on_samples();
-        for gpu in [gpu(), subgroups()] {
-            shine(gpu, Formats::F32, &weights, &scene);
-        }
+        shine_on_both(Formats::F32, &weights, &scene);
     }
 }
 

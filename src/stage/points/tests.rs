@@ -236,12 +236,9 @@ impl Found {
         let pairs = self.indices.iter().zip(expected.chunks_exact(count));
         for (sample, (found, expected)) in pairs.enumerate() {
             let expected: Vec<u32> = expected.iter().map(|n| n.index as u32).collect();
-            assert_eq!(
-                (&found[..count], &found[count..]),
-                (&expected[..], &[0xffff; 8][count..]),
-                "sample {sample} at {}",
-                positions[sample]
-            );
+            let expected = (&expected[..], &[0xffff; 8][count..]);
+            let at = positions[sample];
+            assert_eq!(found.split_at(count), expected, "sample {sample} at {at}");
         }
         if let Some(sums) = self.sums {
             let expected = twin::weight_sums(&expected, count);

@@ -352,13 +352,13 @@ fn fine_samples_follow_the_coarse_weights() {
 
 #[test]
 fn a_ray_that_misses_keeps_its_one_depth() {
-    let mut missed = Marched::random(5, Format::F32, [3, 8], 4);
-    missed.depths.fill(-1.0);
-    missed.radiance.opacity.fill(0.0);
+    let [missed, fine] = [(5, 8), (6, 6)].map(|(seed, samples)| {
+        let mut pass = Marched::random(seed, Format::F32, [3, samples], 4);
+        pass.depths.fill(-1.0);
+        pass.radiance.opacity.fill(0.0);
+        pass
+    });
     missed.compare_importance(gpu(), 6);
-    let mut fine = Marched::random(6, Format::F32, [3, 6], 4);
-    fine.depths.fill(-1.0);
-    fine.radiance.opacity.fill(0.0);
     missed.compare_merge(gpu(), &fine);
 }
 

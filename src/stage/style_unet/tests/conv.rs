@@ -158,11 +158,8 @@ fn neighbourhoods(map: &reference::Tensor) -> reference::Tensor {
     let [height, width, channels] = map.image();
     let mut largest = map.clone();
     for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-        for (v, u) in (0..7).flat_map(|v| (0..7).map(move |u| (v, u))) {
-            let (Some(v), Some(u)) = ((y + v).checked_sub(3), (x + u).checked_sub(3)) else {
-                continue;
-            };
-            if v < height && u < width {
+        for v in y.saturating_sub(3)..height.min(y + 4) {
+            for u in x.saturating_sub(3)..width.min(x + 4) {
                 for c in 0..channels {
                     let at = (y * width + x) * channels + c;
                     largest.data[at] = largest.data[at].max(map.pixel(v, u)[c]);
