@@ -140,10 +140,14 @@ fn the_environment_counts_where_it_is_asked_for() {
     };
     let found = "Adapters found: ";
     for (variable, value, parts) in [
-        ("BACKEND", "glide", ["one of vulkan", "found glide"]),
-        ("ADAPTER", "Voodoo 2", ["\"Voodoo 2\"", found]),
+        (
+            "GPAVATAR_BACKEND",
+            "glide",
+            ["one of vulkan", "found glide"],
+        ),
+        ("GPAVATAR_ADAPTER", "Voodoo 2", ["\"Voodoo 2\"", found]),
     ] {
-        let (asked, unasked) = answers(&format!("GPAVATAR_{variable}"), value);
+        let (asked, unasked) = answers(variable, value);
         for part in parts.into_iter().chain(["refused: "]) {
             assert!(asked.contains(part), "no {part:?} in: {asked}");
         }
