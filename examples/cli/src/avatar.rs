@@ -167,9 +167,6 @@ pub fn cells(sources: &[SourceImage]) -> Vec<Cell> {
         let pixels = source.pixels().to_vec();
         RgbaImage::from_raw(source.width(), source.height(), pixels)
     });
-    let cell = |(number, picture)| Cell {
-        label: format!("source {number}"),
-        picture,
-    };
+    let cell = |(number, picture)| Cell::new(format!("source {number}"), picture);
     (1..).zip(pictures).map(cell).collect()
 }

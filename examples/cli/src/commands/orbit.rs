@@ -85,11 +85,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         album.push(&picture)?;
         if on_sheet.contains(&i) {
             let label = format!("{azimuth:.0}°");
-            depths.push(Cell {
-                label: label.clone(),
-                picture: depth(&frame)?,
-            });
-            pictures.push(Cell { label, picture });
+            depths.push(Cell::new(&label, depth(&frame)?));
+            pictures.push(Cell::new(label, picture));
         }
         bar.inc(1);
     }
