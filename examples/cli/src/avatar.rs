@@ -13,6 +13,7 @@ use image::RgbaImage;
 use crate::args::TuningArgs;
 use crate::demo::{self, Sample};
 use crate::sheet::Cell;
+use crate::tracked::read_json;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -115,13 +116,10 @@ impl AvatarArgs {
         let Some(path) = &self.tracked else {
             return Ok(sources);
         };
-        let failed = |reason: String| format!("{}: {reason}", path.display());
-        let json = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let cameras: Vec<Option<[[f32; 4]; 3]>> =
-            serde_json::from_str(&json).map_err(|error| failed(error.to_string()))?;
+        let cameras: Vec<Option<[[f32; 4]; 3]>> = read_json(path)?;
         if cameras.len() != sources.len() {
-            let reason = format!("{} cameras for {} sources", cameras.len(), sources.len());
-            return Err(failed(reason).into());
+            let (path, cameras, sources) = (path.display(), cameras.len(), sources.len());
+            return Err(format!("{path}: {cameras} cameras for {sources} sources").into());
         }
         let tracked = |(source, camera): (SourceImage, Option<_>)| match camera {
             Some(transform) => source.tracked(Camera::from_transform(transform)),

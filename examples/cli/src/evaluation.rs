@@ -2,7 +2,7 @@
 //! pictures, rendered and measured.
 
 use std::error::Error;
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::costs::Times;
 use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
-use crate::tracked::TrackedPicture;
+use crate::tracked::{TrackedPicture, read_json};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -98,20 +98,17 @@ impl Evaluation {
     /// Reads the description of an evaluation folder, with no more than `most` identities.
     pub fn open(folder: &Path, most: Option<usize>) -> Result<Self> {
         let path = folder.join(FILE);
-        let failed = |reason: &dyn Display| format!("{}: {reason}", path.display());
-        let json = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
-        let header: Header = serde_json::from_str(&json).map_err(|error| failed(&error))?;
-        if header.format != FORMAT || header.version != VERSION {
-            let (format, version) = (header.format, header.version);
-            let reason = format!(
-                "expected {FORMAT:?} of version {VERSION}, found {format:?} of version {version}"
-            );
-            return Err(failed(&reason).into());
+        let at = path.display();
+        let Header { format, version } = read_json(&path)?;
+        if format != FORMAT || version != VERSION {
+            let expected = format!("{FORMAT:?} of version {VERSION}");
+            let found = format!("{format:?} of version {version}");
+            return Err(format!("{at}: expected {expected}, found {found}").into());
         }
-        let mut evaluation: Self = serde_json::from_str(&json).map_err(|error| failed(&error))?;
+        let mut evaluation: Self = read_json(&path)?;
         folder.clone_into(&mut evaluation.folder);
         evaluation.identities.truncate(most.unwrap_or(usize::MAX));
-        evaluation.check().map_err(|reason| failed(&reason))?;
+        (evaluation.check()).map_err(|reason| format!("{at}: {reason}"))?;
         Ok(evaluation)
     }
 
