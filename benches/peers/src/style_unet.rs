@@ -153,10 +153,7 @@ impl Conv {
         let bias = format!("{name}.bias");
         Ok(Self {
             weight: parameters.tensor(&format!("{name}.weight"))?,
-            bias: match parameters.contains(&bias) {
-                true => Some(parameters.tensor(&bias)?),
-                false => None,
-            },
+            bias: (parameters.contains(&bias).then(|| parameters.tensor(&bias))).transpose()?,
         })
     }
 
