@@ -327,7 +327,8 @@ fn rungs(
         let shape = match (layer, products) {
             (Some(layer), None) => layer.shape(first.flops),
             (Some(layer), Some(_)) => layer.winograd_shape(first.flops),
-            (None, _) => without_pass(&first.label).to_owned(),
+            // The name of the pass does not change the work.
+            (None, _) => first.label.split(", ").take(1).collect(),
         };
         // Other kernels go by their size: labels name layers.
         let same = |rung: &Rung| {
@@ -365,11 +366,6 @@ fn rungs(
         rung
     };
     Ok(gathered.into_iter().map(finish).collect())
-}
-
-/// A dispatch's label without the name of its pass, which does not change the work.
-fn without_pass(label: &str) -> &str {
-    label.split_once(", ").map_or(label, |(step, _)| step)
 }
 
 /// A convolution's filter, `[outputs][inputs][size][size]`.

@@ -97,7 +97,9 @@ impl AvatarArgs {
         let (avatar, sources) = match &self.avatar {
             Some(path) => (Avatar::load(&model, path)?, Vec::new()),
             None if self.sources.is_empty() => {
-                from_sample(&model, &Sample::named(self.sample.as_deref())?)?
+                let sample = Sample::named(self.sample.as_deref())?;
+                let (sources, options) = of_sample(&model, &sample)?;
+                (Avatar::with_options(&model, &sources, &options)?, sources)
             }
             None => {
                 let sources = self.own_sources()?;
@@ -127,12 +129,6 @@ impl AvatarArgs {
         };
         Ok(sources.into_iter().zip(cameras).map(tracked).collect())
     }
-}
-
-/// The avatar of a person that ships with the repository, and the pictures it is made from.
-pub fn from_sample(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, Vec<SourceImage>)> {
-    let (sources, options) = of_sample(model, sample)?;
-    Ok((Avatar::with_options(model, &sources, &options)?, sources))
 }
 
 /// Pictures and options of the avatar of a person who ships with the repository.
