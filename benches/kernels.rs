@@ -19,7 +19,7 @@ use gpavatar::{
     ModelOptions, RenderOptions, Weights, wgpu,
 };
 use gpavatar_cli::args::{GpuArgs, TuningArgs};
-use gpavatar_cli::costs::Times;
+use gpavatar_cli::costs::{self, Times};
 use gpavatar_cli::demo::{self, Sample};
 use gpavatar_cli::report;
 use roofline::Roofline;
@@ -191,10 +191,7 @@ impl Report {
     fn text(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         let Roofline { gflops, gbs } = self.roofline;
-        let clock = match self.timestamps {
-            true => "GPU timestamps",
-            false => "wall clock around every dispatch, submission included",
-        };
+        let clock = costs::clock(self.timestamps);
         writeln!(out, "{}\n{}", self.adapter, self.network)?;
         writeln!(out, "peaks: {gflops:.1} GFLOP/s, {gbs:.1} GB/s")?;
         writeln!(out, "{clock}; best and median of {}\n", self.repeat)?;

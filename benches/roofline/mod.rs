@@ -22,9 +22,6 @@ impl Roofline {
     }
 
     /// Measures both peaks; each takes a second or less.
-    ///
-    /// # Errors
-    /// If the device failed.
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let rig = Rig::new(gpu);
         // 64 threads, each with 64 rounds of 24 multiply-adds of four numbers.

@@ -55,9 +55,6 @@ pub struct Samples {
 
 impl Field {
     /// Uploads the field's weights and inputs.
-    ///
-    /// # Errors
-    /// If there is no such tensor.
     pub fn new(weights: &Weights, device: &Device, scene: &Scene<'_>) -> Result<Self> {
         let config = weights.config();
         let parameters = Parameters::new(weights, device);

@@ -66,9 +66,6 @@ struct ToRgb {
 
 impl StyleUnet {
     /// Uploads the weights of the network `config`.
-    ///
-    /// # Errors
-    /// If there is no such tensor.
     pub fn new(parameters: &Parameters<'_>, config: &StyleUnetConfig) -> Result<Self> {
         let layers = config.layers();
         let conv = |conv: &ConvConfig| Conv::new(parameters, &conv.name);

@@ -65,9 +65,6 @@ impl ModelArgs {
     }
 
     /// How the network is set up.
-    ///
-    /// # Errors
-    /// As for [`HeadModel::open`].
     pub fn options(&self, gpu: &Gpu) -> gpavatar::Result<ModelOptions> {
         Ok(ModelOptions {
             head: self.head.as_ref().map(HeadModel::open).transpose()?,

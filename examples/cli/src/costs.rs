@@ -157,9 +157,6 @@ impl Section {
     }
 
     /// Writes a table of the stages, and on demand one of all dispatches.
-    ///
-    /// # Errors
-    /// None: writing to a string cannot fail.
     pub fn write(&self, out: &mut String, title: &str, per_dispatch: bool) -> fmt::Result {
         let mut stages = Vec::new();
         for stage in &self.stages {
@@ -186,6 +183,14 @@ impl Section {
             }
         }
         Ok(())
+    }
+}
+
+/// How the kernels of a profile were timed, with or without GPU timestamps.
+pub fn clock(timestamps: bool) -> &'static str {
+    match timestamps {
+        true => "GPU timestamps",
+        false => "wall clock around every dispatch, submission included",
     }
 }
 

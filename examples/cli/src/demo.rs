@@ -120,9 +120,6 @@ impl Sample {
     }
 
     /// Its pictures.
-    ///
-    /// # Errors
-    /// As for [`TrackedPicture::open`].
     pub fn pictures(&self) -> gpavatar::Result<Vec<gpavatar::SourceImage>> {
         let folder = file(SAMPLES);
         let open = |source: &TrackedPicture| source.open(&folder);

@@ -481,9 +481,6 @@ fn as_map<S: Serializer>(pairs: &[(String, Agreement)], to: S) -> Result<S::Ok, 
 
 impl Scores {
     /// Two tables in Markdown.
-    ///
-    /// # Errors
-    /// None: writing to a string cannot fail.
     pub fn write(&self, out: &mut String) -> fmt::Result {
         let number = |value: Option<f64>, digits, unit: &str| match value {
             Some(value) => format!("{value:.digits$}{unit}"),

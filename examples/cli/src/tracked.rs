@@ -23,9 +23,6 @@ pub struct TrackedPicture {
 
 impl TrackedPicture {
     /// Reads the picture.
-    ///
-    /// # Errors
-    /// As for [`SourceImage::open`].
     pub fn open(&self, folder: &Path) -> Result<SourceImage> {
         let picture = SourceImage::open(folder.join(&self.picture))?;
         Ok(picture.tracked(Camera::from_transform(self.transform)))

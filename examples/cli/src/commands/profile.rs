@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::args::GpuArgs;
 use crate::avatar::ModelArgs;
-use crate::costs::{Section, Times};
+use crate::costs::{self, Section, Times};
 use crate::demo::{self, Sample};
 use crate::report;
 
@@ -252,11 +252,7 @@ impl Report {
                 writeln!(out, "{what:28} {rate:10.2}")?;
             }
         }
-        let clock = if self.timestamps {
-            "GPU timestamps"
-        } else {
-            "wall clock around every dispatch, submission included"
-        };
+        let clock = costs::clock(self.timestamps);
         writeln!(out, "\nBelow: {clock}; {} runs.", self.repeat)?;
         let title = match self.sources {
             1 => "avatar, 1 source".into(),
