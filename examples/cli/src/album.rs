@@ -158,7 +158,10 @@ impl Album {
         let path = self.staging.path().join(name);
         let file = File::create(&path).map_err(|error| failed("create", &path, error))?;
         let mut writer = BufWriter::new(file);
-        let mut encoder = GifEncoder::new_with_speed(&mut writer, self.gif_speed());
+        // The encoder samples one in this many pixels to find a picture's 256 colours: enough to
+        // find good ones, few enough not to take longer than rendering.
+        let speed = (self.pixels >> 14).clamp(1, 10) as i32;
+        let mut encoder = GifEncoder::new_with_speed(&mut writer, speed);
         let ended = |error| broken("write", &path, error);
         encoder.set_repeat(Repeat::Infinite).map_err(ended)?;
         for (i, index) in order.into_iter().enumerate() {
@@ -201,12 +204,6 @@ impl Album {
         }
         written.extend(self.others.iter().map(|name| self.out.path.join(name)));
         Ok(written)
-    }
-
-    /// The encoder samples one in this many pixels to find a picture's 256 colours: enough to find
-    /// good ones, few enough not to take longer than rendering.
-    fn gif_speed(&self) -> i32 {
-        (self.pixels >> 14).clamp(1, 10) as i32
     }
 
     fn frame(&self, index: usize) -> PathBuf {
