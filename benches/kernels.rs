@@ -13,13 +13,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gpavatar::glam::Vec3;
-use gpavatar::reference::points::{DistanceTests, Neighbour, Walk, nearest_in_clusters};
+use gpavatar::reference::points::{Neighbour, Walk, nearest_in_clusters};
 use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Geometry, Gpu, GpuOptions, KernelTime, Model, ModelConfig,
     ModelOptions, RenderOptions, Weights, wgpu,
 };
 use gpavatar_cli::args::{GpuArgs, TuningArgs};
-use gpavatar_cli::costs::Times;
+use gpavatar_cli::costs::{self, Times};
 use gpavatar_cli::demo::{self, Sample};
 use gpavatar_cli::report;
 use roofline::Roofline;
@@ -98,7 +98,7 @@ struct Report {
 }
 
 /// The dispatches of one kernel on one shape.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Rung {
     variant: &'static str,
     stage: &'static str,
@@ -191,10 +191,7 @@ impl Report {
     fn text(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         let Roofline { gflops, gbs } = self.roofline;
-        let clock = match self.timestamps {
-            true => "GPU timestamps",
-            false => "wall clock around every dispatch, submission included",
-        };
+        let clock = costs::clock(self.timestamps);
         writeln!(out, "{}\n{}", self.adapter, self.network)?;
         writeln!(out, "peaks: {gflops:.1} GFLOP/s, {gbs:.1} GB/s")?;
         writeln!(out, "{clock}; best and median of {}\n", self.repeat)?;
@@ -204,20 +201,13 @@ impl Report {
         )?;
         writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
         for rung in &self.rungs {
-            writeln!(
-                out,
-                "| {} | {} | {} | {} | {} | {:.3} | {:.3} | {:.1} | {:.2} | {:.0} % |",
-                rung.variant,
-                rung.stage,
-                rung.kernel,
-                rung.shape,
-                rung.dispatches,
-                rung.times.best,
-                rung.times.median,
-                rung.gflops,
-                rung.gbs,
-                100.0 * rung.roofline_share,
-            )?;
+            let Times { best, median, .. } = rung.times;
+            let (gflops, gbs, share) = (rung.gflops, rung.gbs, 100.0 * rung.roofline_share);
+            for name in [rung.variant, rung.stage, rung.kernel, &rung.shape] {
+                write!(out, "| {name} ")?;
+            }
+            write!(out, "| {} | {best:.3} | {median:.3} ", rung.dispatches)?;
+            writeln!(out, "| {gflops:.1} | {gbs:.2} | {share:.0} % |")?;
         }
         let titles = "| largest convolutions | kernel | GFLOP/s | of peak |";
         writeln!(out, "\n{titles}\n|---|---|---|---|")?;
@@ -235,20 +225,14 @@ impl Report {
         )?;
         writeln!(out, "|---|---|---|---|---|---|---|---|")?;
         for count in &self.nearest_points {
-            writeln!(
-                out,
-                "| {} pass, {}, {} samples a walk | {} | {} | {} | {} | {:.1}x | {:.1}x | {:.3} % |",
-                count.pass,
-                count.kernel,
-                count.segment,
-                count.samples,
-                count.brute_force,
-                count.point_tests,
-                count.box_tests,
-                count.fewer_point_tests,
-                count.fewer_tests,
-                100.0 * count.same_as_kernel,
-            )?;
+            let (pass, kernel, segment) = (count.pass, count.kernel, count.segment);
+            let (points, boxes) = (count.point_tests, count.box_tests);
+            let (of_points, of_all) = (count.fewer_point_tests, count.fewer_tests);
+            let same = 100.0 * count.same_as_kernel;
+            write!(out, "| {pass} pass, {kernel}, {segment} samples a walk ")?;
+            write!(out, "| {} | {} ", count.samples, count.brute_force)?;
+            write!(out, "| {points} | {boxes} ")?;
+            writeln!(out, "| {of_points:.1}x | {of_all:.1}x | {same:.3} % |")?;
         }
         Ok(out)
     }
@@ -340,7 +324,8 @@ fn rungs(
         let shape = match (layer, products) {
             (Some(layer), None) => layer.shape(first.flops),
             (Some(layer), Some(_)) => layer.winograd_shape(first.flops),
-            (None, _) => without_pass(&first.label).to_owned(),
+            // The name of the pass does not change the work.
+            (None, _) => first.label.split(", ").take(1).collect(),
         };
         // Other kernels go by their size: labels name layers.
         let same = |rung: &Rung| {
@@ -362,10 +347,7 @@ fn rungs(
                     dispatches: 1,
                     flops: first.flops,
                     bytes: first.bytes,
-                    times: Times::default(),
-                    gflops: 0.0,
-                    gbs: 0.0,
-                    roofline_share: 0.0,
+                    ..Rung::default()
                 };
                 gathered.push((rung, times.collect()));
             }
@@ -383,36 +365,24 @@ fn rungs(
     Ok(gathered.into_iter().map(finish).collect())
 }
 
-/// A dispatch's label without the name of its pass, which does not change the work.
-fn without_pass(label: &str) -> &str {
-    label.split_once(", ").map_or(label, |(step, _)| step)
-}
-
 /// A convolution's filter, `[outputs][inputs][size][size]`.
 struct Layer {
-    size: usize,
-    inputs: usize,
-    outputs: usize,
+    filter: [usize; 4],
     modulated: bool,
 }
 
 impl Layer {
     fn shape(&self, flops: f64) -> String {
-        let Self {
-            size,
-            inputs,
-            outputs,
-            modulated,
-        } = self;
+        let [outputs, inputs, size, _] = self.filter;
         let pixels = flops / (2 * size * size * inputs * outputs) as f64;
         let side = pixels.sqrt().round();
-        let modulated = if *modulated { ", modulated" } else { "" };
+        let modulated = if self.modulated { ", modulated" } else { "" };
         format!("{size}x{size} {inputs}→{outputs} @ {side}²{modulated}")
     }
 
     /// The shape of the products of some of a map's tiles.
     fn winograd_shape(&self, flops: f64) -> String {
-        let (inputs, outputs) = (self.inputs, self.outputs);
+        let [outputs, inputs, ..] = self.filter;
         let tiles = flops / (2 * 16 * inputs * outputs) as f64;
         format!("16 x {inputs}→{outputs} @ {tiles} tiles")
     }
@@ -421,35 +391,22 @@ impl Layer {
 /// All convolutions by their names.
 fn layers(config: &ModelConfig) -> gpavatar::Result<HashMap<String, Layer>> {
     let layer = |spec: &gpavatar::TensorSpec| {
-        let (name, modulated, &[outputs, inputs, size, _]) = match &spec.shape[..] {
-            [1, shape @ ..] => {
-                let name = spec.name.strip_suffix(".modulated_conv.weight")?;
-                (name, true, <&[usize; 4]>::try_from(shape).ok()?)
-            }
-            shape => {
-                let name = spec.name.strip_suffix(".weight")?;
-                (name, false, <&[usize; 4]>::try_from(shape).ok()?)
-            }
+        let (suffix, modulated, shape) = match &spec.shape[..] {
+            [1, shape @ ..] => (".modulated_conv.weight", true, shape),
+            shape => (".weight", false, shape),
         };
-        let layer = Layer {
-            size,
-            inputs,
-            outputs,
-            modulated,
-        };
-        Some((name.to_owned(), layer))
+        let name = spec.name.strip_suffix(suffix)?.to_owned();
+        let filter = shape.try_into().ok()?;
+        Some((name, Layer { filter, modulated }))
     };
     Ok(config.tensors()?.iter().filter_map(layer).collect())
 }
 
 /// The five convolutions with the most operations.
 fn largest(rungs: &[Rung], roofline: Roofline) -> Vec<Largest> {
-    let Some(first) = rungs.first() else {
-        return Vec::new();
-    };
     let mut convs: Vec<&Rung> = rungs.iter().collect();
     convs.retain(|rung| rung.kernel.starts_with("style_unet/conv"));
-    convs.retain(|rung| rung.variant == first.variant);
+    convs.retain(|rung| rung.variant == rungs[0].variant);
     convs.sort_by(|a, b| b.flops.total_cmp(&a.flops));
     let largest = |rung: &&Rung| Largest {
         shape: rung.shape.clone(),
@@ -511,38 +468,24 @@ fn count_tests(gpu: &Gpu, weights: Weights) -> Result<Vec<Count>, Box<dyn Error>
                 together,
             };
             let (walked, tests) = nearest_in_clusters(&positions, walk, &points, NEIGHBOURS);
-            let same = same_indices(&walked, &found);
-            let sizes = [positions.len(), points.len()];
-            counts.push(Count::new(pass, (kernel, segment), sizes, tests, same));
+            let brute_force = (positions.len() * points.len()) as u64;
+            let fewer = |tests: u64| brute_force as f64 / tests as f64;
+            counts.push(Count {
+                pass,
+                kernel,
+                segment,
+                samples: positions.len(),
+                points: points.len(),
+                brute_force,
+                point_tests: tests.points,
+                box_tests: tests.boxes,
+                fewer_point_tests: fewer(tests.points),
+                fewer_tests: fewer(tests.points + tests.boxes),
+                same_as_kernel: same_indices(&walked, &found),
+            });
         }
     }
     Ok(counts)
-}
-
-impl Count {
-    fn new(
-        pass: &'static str,
-        (kernel, segment): (&'static str, usize),
-        [samples, points]: [usize; 2],
-        tests: DistanceTests,
-        same_as_kernel: f64,
-    ) -> Self {
-        let brute_force = (samples * points) as u64;
-        let fewer = |tests: u64| brute_force as f64 / tests as f64;
-        Self {
-            pass,
-            kernel,
-            segment,
-            samples,
-            points,
-            brute_force,
-            point_tests: tests.points,
-            box_tests: tests.boxes,
-            fewer_point_tests: fewer(tests.points),
-            fewer_tests: fewer(tests.points + tests.boxes),
-            same_as_kernel,
-        }
-    }
 }
 
 /// Share of the samples for which the kernel, which packs eight 16-bit indices, found the same.

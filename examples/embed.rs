@@ -35,12 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         view_formats: &[],
     });
 
-    let gpu = Gpu::from_device(
-        &adapter,
-        device.clone(),
-        queue.clone(),
-        ShaderChecks::Trusted,
-    )?;
+    let checks = ShaderChecks::Trusted;
+    let gpu = Gpu::from_device(&adapter, device.clone(), queue.clone(), checks)?;
     // The published crate has no weights: there a made-up network paints noise.
     let weights = Weights::open("weights/demo.safetensors").or_else(|_| gpavatar::stand_in())?;
     let model = Model::new(&gpu, weights)?;

@@ -22,9 +22,6 @@ impl Roofline {
     }
 
     /// Measures both peaks; each takes a second or less.
-    ///
-    /// # Errors
-    /// If the device failed.
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let rig = Rig::new(gpu);
         // 64 threads, each with 64 rounds of 24 multiply-adds of four numbers.
@@ -63,18 +60,16 @@ impl<'a> Rig<'a> {
         };
         // Larger than any cache, and bindable on every device.
         let bytes = 128 << 20;
-        let buffer = |usage| {
-            device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-                label: Some("roofline"),
-                contents: &vec![0; bytes],
-                usage,
-            })
+        let zeros = wgpu::util::BufferInitDescriptor {
+            label: Some("roofline"),
+            contents: &vec![0; bytes],
+            usage: wgpu::BufferUsages::STORAGE,
         };
         Self {
             gpu,
             module,
             bytes: bytes as u64,
-            buffers: [(); 2].map(|()| buffer(wgpu::BufferUsages::STORAGE)),
+            buffers: [(); 2].map(|()| device.create_buffer_init(&zeros)),
         }
     }
 

@@ -127,18 +127,12 @@ impl Report {
             "work | gpavatar ms | burn ms | burn / gpavatar | largest difference | of 99.9 %";
         writeln!(out, "| {titles} |\n|---|---|---|---|---|---|")?;
         for contest in &self.contests {
-            writeln!(
-                out,
-                "| {} | {:.1} / {:.1} | {:.1} / {:.1} | {:.2} | {:.1e} | {:.1e} |",
-                contest.work,
-                contest.ours.best,
-                contest.ours.median,
-                contest.burn.best,
-                contest.burn.median,
-                contest.ratio,
-                contest.agreement.largest,
-                contest.agreement.nearly_all,
-            )?;
+            write!(out, "| {} ", contest.work)?;
+            for Times { best, median, .. } in [contest.ours, contest.burn] {
+                write!(out, "| {best:.1} / {median:.1} ")?;
+            }
+            let (largest, most) = (contest.agreement.largest, contest.agreement.nearly_all);
+            writeln!(out, "| {:.2} | {largest:.1e} | {most:.1e} |", contest.ratio)?;
         }
         Ok(out)
     }
@@ -186,17 +180,10 @@ impl Agreement {
         let low = expected.iter().copied().fold(f32::INFINITY, f32::min);
         let high = expected.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let pairs = found.iter().zip(expected);
-        let mut differences: Vec<f32> = pairs
-            .map(|(a, b)| (a - b).abs() / (high - low))
-            // NaN is infinitely far.
-            .map(|difference| {
-                if difference.is_nan() {
-                    f32::INFINITY
-                } else {
-                    difference
-                }
-            })
-            .collect();
+        let differences = pairs.map(|(a, b)| (a - b).abs() / (high - low));
+        // NaN is infinitely far.
+        let differences = differences.map(|d| if d.is_nan() { f32::INFINITY } else { d });
+        let mut differences: Vec<f32> = differences.collect();
         differences.sort_by(|a, b| b.total_cmp(a));
         let agreement = Self {
             largest: differences[0],
@@ -263,10 +250,7 @@ fn device(gpu: &Gpu) -> Result<Device, Box<dyn Error>> {
 }
 
 /// This crate, with a model that keeps nothing.
-struct Ours {
-    model: Model,
-    avatar: Avatar,
-}
+struct Ours(Avatar);
 
 impl Ours {
     fn new(gpu: &Gpu, scene: &Scene, tuning: Tuning) -> gpavatar::Result<Self> {
@@ -276,13 +260,13 @@ impl Ours {
         };
         let model = Model::with_options(gpu, (scene.weights)()?, options)?;
         let avatar = Avatar::from_images(&model, std::slice::from_ref(&scene.source))?;
-        Ok(Self { model, avatar })
+        Ok(Self(avatar))
     }
 
     /// Milliseconds from numbers on the host to numbers on the host.
     fn super_resolver(&self, scene: &Scene) -> Result<f64, Box<dyn Error>> {
         wall(|| {
-            pollster::block_on(self.model.super_resolve(&scene.low_res))?;
+            pollster::block_on(self.0.model().super_resolve(&scene.low_res))?;
             Ok(())
         })
     }
@@ -290,7 +274,7 @@ impl Ours {
     /// Milliseconds of the field's dispatches in the coarse pass.
     fn field(&self, scene: &Scene) -> Result<f64, Box<dyn Error>> {
         let options = RenderOptions::default();
-        let profile = self.avatar.profile(&scene.drive, &options)?.1;
+        let profile = self.0.profile(&scene.drive, &options)?.1;
         let field = profile.kernels.iter().filter(|time| time.stage == "field");
         let coarse = field.filter(|time| !time.label.ends_with("fine"));
         Ok(coarse.map(|time| time.milliseconds).sum())
@@ -345,15 +329,12 @@ impl<'a> RadianceField<'a> {
     ) -> Result<Self, Box<dyn Error>> {
         let coarse = &scene.coarse;
         let points: Vec<f32> = scene.points.iter().flat_map(|p| p.to_array()).collect();
-        let field = Field::new(
-            weights,
-            device,
-            &field::Scene {
-                planes: &scene.planes,
-                points: &points,
-                sums: &coarse.sums,
-            },
-        )?;
+        let inputs = field::Scene {
+            planes: &scene.planes,
+            points: &points,
+            sums: &coarse.sums,
+        };
+        let field = Field::new(weights, device, &inputs)?;
         let neighbours = weights.config().neighbours as usize;
         let chunks = (coarse.positions.chunks(chunk))
             .zip(coarse.directions.chunks(chunk))

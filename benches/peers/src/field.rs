@@ -55,9 +55,6 @@ pub struct Samples {
 
 impl Field {
     /// Uploads the field's weights and inputs.
-    ///
-    /// # Errors
-    /// If there is no such tensor.
     pub fn new(weights: &Weights, device: &Device, scene: &Scene<'_>) -> Result<Self> {
         let config = weights.config();
         let parameters = Parameters::new(weights, device);
@@ -91,22 +88,17 @@ impl Field {
 
     /// Opacities `[samples, 1]` and values `[samples, channels]`.
     pub fn forward(&self, samples: Samples) -> [Tensor<2>; 2] {
-        let Samples {
-            positions,
-            directions,
-            nearest,
-        } = samples;
-        let textures = self.sample_planes(positions.clone());
-        let gathered = self.point_features(positions.clone(), nearest);
+        let textures = self.sample_planes(samples.positions.clone());
+        let gathered = self.point_features(samples.positions.clone(), samples.nearest);
         let mut h = Tensor::cat(vec![textures, gathered], 1);
         let [first, second, third] = &self.feature_layers;
         h = third.forward(relu(second.forward(relu(first.forward(h)))));
-        let inside = positions.abs().max_dim(1).lower_scalar(1.0).float();
+        let inside = samples.positions.abs().max_dim(1).lower_scalar(1.0).float();
         let density = softplus(self.density.forward(h.clone()), 10.0) * inside;
         let opacity = (-density).exp().neg() + 1.0;
 
         let [first, second] = &self.rgb_layers;
-        let viewed = Tensor::cat(vec![h, self.harmonic(directions)], 1);
+        let viewed = Tensor::cat(vec![h, self.harmonic(samples.directions)], 1);
         let values = second.forward(relu(first.forward(viewed)));
         let [count, channels] = values.dims();
         let colours = sigmoid_wide(values.clone().slice([0..count, 0..3]));
@@ -139,9 +131,8 @@ impl Field {
         let features = self.features.clone().select(0, nearest);
         let embedded = self.harmonic(directions.reshape([count * neighbours, 3]));
         let [first, second] = &self.point_layers;
-        let h = second.forward(relu(
-            first.forward(Tensor::cat(vec![features, embedded], 1)),
-        ));
+        let inputs = Tensor::cat(vec![features, embedded], 1);
+        let h = second.forward(relu(first.forward(inputs)));
         let [_, outputs] = h.dims();
 
         let inverse = squared.clamp_min(1e-12).recip();

@@ -29,9 +29,6 @@ impl<'a> Parameters<'a> {
     }
 
     /// A tensor of the file, in its own shape.
-    ///
-    /// # Errors
-    /// If there is no such tensor.
     pub fn tensor<const D: usize>(&self, name: &str) -> Result<Tensor<D>> {
         let shape = self.weights.shape(name)?.to_vec();
         let data = TensorData::new(self.weights.f32(name)?.into_owned(), shape);
@@ -39,9 +36,6 @@ impl<'a> Parameters<'a> {
     }
 
     /// The layer with this prefix.
-    ///
-    /// # Errors
-    /// If there is no such layer.
     pub fn linear(&self, name: &str) -> Result<Linear> {
         let weight: Tensor<2> = self.tensor(&format!("{name}.weight"))?;
         Ok(Linear {

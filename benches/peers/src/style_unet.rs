@@ -66,9 +66,6 @@ struct ToRgb {
 
 impl StyleUnet {
     /// Uploads the weights of the network `config`.
-    ///
-    /// # Errors
-    /// If there is no such tensor.
     pub fn new(parameters: &Parameters<'_>, config: &StyleUnetConfig) -> Result<Self> {
         let layers = config.layers();
         let conv = |conv: &ConvConfig| Conv::new(parameters, &conv.name);
@@ -153,10 +150,7 @@ impl Conv {
         let bias = format!("{name}.bias");
         Ok(Self {
             weight: parameters.tensor(&format!("{name}.weight"))?,
-            bias: match parameters.contains(&bias) {
-                true => Some(parameters.tensor(&bias)?),
-                false => None,
-            },
+            bias: (parameters.contains(&bias).then(|| parameters.tensor(&bias))).transpose()?,
         })
     }
 

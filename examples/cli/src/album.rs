@@ -38,9 +38,6 @@ pub struct OutputArgs {
 
 impl OutputArgs {
     /// Starts an album in the chosen directory, or in one below `out`.
-    ///
-    /// # Errors
-    /// [`Error::Io`]
     pub fn album(&self, name: &str) -> Result<Album> {
         let out = self.out.clone();
         Album::create(out.unwrap_or_else(|| Path::new("out").join(name)))
@@ -100,8 +97,6 @@ const FRAMES: &str = "frames";
 const STAGING: &str = ".partial";
 
 impl Album {
-    /// # Errors
-    /// [`Error::Io`]
     pub fn create(out: impl Into<PathBuf>) -> Result<Self> {
         let path = out.into();
         let out = Destination {
@@ -131,9 +126,6 @@ impl Album {
     }
 
     /// Adds the next numbered picture.
-    ///
-    /// # Errors
-    /// [`Error::Io`]
     pub fn push(&mut self, picture: &RgbaImage) -> Result<()> {
         create_directory(&self.staging.path().join(FRAMES))?;
         write_png(&self.frame(self.count), picture)?;
@@ -143,9 +135,6 @@ impl Album {
     }
 
     /// Adds a picture of another kind.
-    ///
-    /// # Errors
-    /// [`Error::Io`]
     pub fn save(&mut self, name: &str, picture: &RgbaImage) -> Result<()> {
         write_png(&self.staging.path().join(name), picture)?;
         self.others.push(name.to_owned());
@@ -153,9 +142,6 @@ impl Album {
     }
 
     /// The numbered picture `index`, which has been added.
-    ///
-    /// # Errors
-    /// [`Error::Io`]
     pub fn picture(&self, index: usize) -> Result<RgbaImage> {
         let path = self.frame(index);
         let picture = image::open(&path).map_err(|error| broken("read", &path, error))?;
@@ -163,9 +149,6 @@ impl Album {
     }
 
     /// Adds an endless animation of the numbered pictures in this order, `seconds` each.
-    ///
-    /// # Errors
-    /// [`Error::Io`]
     pub fn animate(
         &mut self,
         name: &str,
@@ -175,7 +158,10 @@ impl Album {
         let path = self.staging.path().join(name);
         let file = File::create(&path).map_err(|error| failed("create", &path, error))?;
         let mut writer = BufWriter::new(file);
-        let mut encoder = GifEncoder::new_with_speed(&mut writer, self.gif_speed());
+        // The encoder samples one in this many pixels to find a picture's 256 colours: enough to
+        // find good ones, few enough not to take longer than rendering.
+        let speed = (self.pixels >> 14).clamp(1, 10) as i32;
+        let mut encoder = GifEncoder::new_with_speed(&mut writer, speed);
         let ended = |error| broken("write", &path, error);
         encoder.set_repeat(Repeat::Infinite).map_err(ended)?;
         for (i, index) in order.into_iter().enumerate() {
@@ -197,9 +183,6 @@ impl Album {
 
     /// Moves everything to its place and removes what an earlier, longer album left there. Returns
     /// the directory of the numbered pictures, if there are any, and the other files.
-    ///
-    /// # Errors
-    /// [`Error::Io`]
     pub fn finish(self) -> Result<Vec<PathBuf>> {
         let frames = self.out.path.join(FRAMES);
         let mut written = Vec::new();
@@ -221,12 +204,6 @@ impl Album {
         }
         written.extend(self.others.iter().map(|name| self.out.path.join(name)));
         Ok(written)
-    }
-
-    /// The encoder samples one in this many pixels to find a picture's 256 colours: enough to find
-    /// good ones, few enough not to take longer than rendering.
-    fn gif_speed(&self) -> i32 {
-        (self.pixels >> 14).clamp(1, 10) as i32
     }
 
     fn frame(&self, index: usize) -> PathBuf {

@@ -29,9 +29,6 @@ pub struct GpuArgs {
 
 impl GpuArgs {
     /// The arguments, completed from the environment.
-    ///
-    /// # Errors
-    /// As for [`GpuOptions::from_env`].
     pub fn options(&self) -> gpavatar::Result<GpuOptions> {
         let environment = GpuOptions::from_env()?;
         Ok(GpuOptions {
@@ -44,9 +41,6 @@ impl GpuArgs {
     }
 
     /// Opens the adapter and prints its description.
-    ///
-    /// # Errors
-    /// As for [`Gpu::with_options`] and [`GpuArgs::options`].
     pub fn open(&self) -> gpavatar::Result<Gpu> {
         let gpu = Gpu::with_options(&self.options()?)?;
         eprintln!("{}", gpu.description());

@@ -13,6 +13,7 @@ use image::RgbaImage;
 use crate::args::TuningArgs;
 use crate::demo::{self, Sample};
 use crate::sheet::Cell;
+use crate::tracked::read_json;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -64,9 +65,6 @@ impl ModelArgs {
     }
 
     /// How the network is set up.
-    ///
-    /// # Errors
-    /// As for [`HeadModel::open`].
     pub fn options(&self, gpu: &Gpu) -> gpavatar::Result<ModelOptions> {
         Ok(ModelOptions {
             head: self.head.as_ref().map(HeadModel::open).transpose()?,
@@ -96,7 +94,9 @@ impl AvatarArgs {
         let (avatar, sources) = match &self.avatar {
             Some(path) => (Avatar::load(&model, path)?, Vec::new()),
             None if self.sources.is_empty() => {
-                from_sample(&model, &Sample::named(self.sample.as_deref())?)?
+                let sample = Sample::named(self.sample.as_deref())?;
+                let (sources, options) = of_sample(&model, &sample)?;
+                (Avatar::with_options(&model, &sources, &options)?, sources)
             }
             None => {
                 let sources = self.own_sources()?;
@@ -115,13 +115,10 @@ impl AvatarArgs {
         let Some(path) = &self.tracked else {
             return Ok(sources);
         };
-        let failed = |reason: String| format!("{}: {reason}", path.display());
-        let json = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let cameras: Vec<Option<[[f32; 4]; 3]>> =
-            serde_json::from_str(&json).map_err(|error| failed(error.to_string()))?;
+        let cameras: Vec<Option<[[f32; 4]; 3]>> = read_json(path)?;
         if cameras.len() != sources.len() {
-            let reason = format!("{} cameras for {} sources", cameras.len(), sources.len());
-            return Err(failed(reason).into());
+            let (path, cameras, sources) = (path.display(), cameras.len(), sources.len());
+            return Err(format!("{path}: {cameras} cameras for {sources} sources").into());
         }
         let tracked = |(source, camera): (SourceImage, Option<_>)| match camera {
             Some(transform) => source.tracked(Camera::from_transform(transform)),
@@ -129,12 +126,6 @@ impl AvatarArgs {
         };
         Ok(sources.into_iter().zip(cameras).map(tracked).collect())
     }
-}
-
-/// The avatar of a person that ships with the repository, and the pictures it is made from.
-pub fn from_sample(model: &Model, sample: &Sample) -> gpavatar::Result<(Avatar, Vec<SourceImage>)> {
-    let (sources, options) = of_sample(model, sample)?;
-    Ok((Avatar::with_options(model, &sources, &options)?, sources))
 }
 
 /// Pictures and options of the avatar of a person who ships with the repository.
@@ -167,9 +158,6 @@ pub fn cells(sources: &[SourceImage]) -> Vec<Cell> {
         let pixels = source.pixels().to_vec();
         RgbaImage::from_raw(source.width(), source.height(), pixels)
     });
-    let cell = |(number, picture)| Cell {
-        label: format!("source {number}"),
-        picture,
-    };
+    let cell = |(number, picture)| Cell::new(format!("source {number}"), picture);
     (1..).zip(pictures).map(cell).collect()
 }

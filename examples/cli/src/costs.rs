@@ -30,6 +30,11 @@ impl Times {
             worst: *worst,
         }
     }
+
+    /// Median, best and worst.
+    pub fn columns(self) -> [f64; 3] {
+        [self.median, self.best, self.worst]
+    }
 }
 
 /// The dispatches of an avatar or of a frame.
@@ -95,11 +100,7 @@ impl Cost {
 
     /// A row of a table whose names are `width` letters wide.
     fn write(&self, out: &mut String, name: &str, width: usize, total: f64) -> fmt::Result {
-        let Times {
-            median,
-            best,
-            worst,
-        } = self.times;
+        let [median, best, worst] = self.times.columns();
         // Floating-point operations in a millisecond are millions of them in a second.
         let rate = |amount: f64| amount / median.max(1e-6) / 1e6;
         let share = 100.0 * median / total.max(1e-6);
@@ -155,32 +156,19 @@ impl Section {
         section
     }
 
-    /// Stages with their kernels, as rows of a table.
-    fn stage_rows(&self) -> Vec<(String, Cost)> {
-        let mut rows = Vec::new();
-        for stage in &self.stages {
-            rows.push((stage.stage.to_owned(), stage.cost));
-            let kernels = stage.kernels.iter();
-            rows.extend(kernels.map(|k| (format!("  {}", k.kernel), k.cost)));
-        }
-        rows.push(("total".into(), self.total));
-        rows
-    }
-
-    fn dispatch_rows(&self) -> Vec<(String, Cost)> {
-        let dispatches = self.dispatches.iter();
-        let row = |d: &Dispatch| (format!("{} [{}]", d.label, d.kernel), d.cost);
-        dispatches.map(row).collect()
-    }
-
     /// Writes a table of the stages, and on demand one of all dispatches.
-    ///
-    /// # Errors
-    /// None: writing to a string cannot fail.
     pub fn write(&self, out: &mut String, title: &str, per_dispatch: bool) -> fmt::Result {
-        let mut tables = vec![self.stage_rows()];
+        let mut stages = Vec::new();
+        for stage in &self.stages {
+            stages.push((stage.stage.to_owned(), stage.cost));
+            let kernels = stage.kernels.iter();
+            stages.extend(kernels.map(|k| (format!("  {}", k.kernel), k.cost)));
+        }
+        stages.push(("total".into(), self.total));
+        let mut tables = vec![stages];
         if per_dispatch {
-            tables.push(self.dispatch_rows());
+            let row = |d: &Dispatch| (format!("{} [{}]", d.label, d.kernel), d.cost);
+            tables.push(self.dispatches.iter().map(row).collect());
         }
         for rows in tables {
             let names = rows.iter().map(|(name, _)| name);
@@ -195,6 +183,14 @@ impl Section {
             }
         }
         Ok(())
+    }
+}
+
+/// How the kernels of a profile were timed, with or without GPU timestamps.
+pub fn clock(timestamps: bool) -> &'static str {
+    match timestamps {
+        true => "GPU timestamps",
+        false => "wall clock around every dispatch, submission included",
     }
 }
 

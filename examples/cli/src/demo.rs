@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use gpavatar::{Camera, Drive, Model, ModelConfig, SyntheticRules, Weights};
 use serde::Deserialize;
 
-use crate::tracked::TrackedPicture;
+use crate::tracked::{TrackedPicture, read_json};
 
 const SAMPLES: &str = "weights/samples";
 
@@ -96,12 +96,10 @@ impl Sample {
     /// If the list is missing or broken.
     pub fn all() -> Result<Vec<Self>, Box<dyn Error>> {
         let path = file(SAMPLES).join("samples.json");
-        let failed = |reason: String| format!("{}: {reason}", path.display());
-        let json = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
-        let list: Samples =
-            serde_json::from_str(&json).map_err(|error| failed(error.to_string()))?;
+        let list: Samples = read_json(&path)?;
         if list.samples.is_empty() {
-            return Err(failed("expected at least one sample, found none".into()).into());
+            let path = path.display();
+            return Err(format!("{path}: expected at least one sample, found none").into());
         }
         Ok(list.samples)
     }
@@ -122,9 +120,6 @@ impl Sample {
     }
 
     /// Its pictures.
-    ///
-    /// # Errors
-    /// As for [`TrackedPicture::open`].
     pub fn pictures(&self) -> gpavatar::Result<Vec<gpavatar::SourceImage>> {
         let folder = file(SAMPLES);
         let open = |source: &TrackedPicture| source.open(&folder);

@@ -2,7 +2,7 @@
 //! pictures, rendered and measured.
 
 use std::error::Error;
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,15 +13,17 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::costs::Times;
 use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
-use crate::tracked::TrackedPicture;
+use crate::tracked::{TrackedPicture, read_json};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// An evaluation folder, as its `evaluation.json` describes it.
+#[derive(Deserialize)]
 pub struct Evaluation {
+    #[serde(skip)]
     folder: PathBuf,
     /// Side of the targets in pixels.
-    image_size: usize,
+    image_size: u32,
     /// Names of the expression coefficients.
     channels: Vec<String>,
     pub identities: Vec<Identity>,
@@ -36,13 +38,6 @@ const VERSION: u32 = 1;
 struct Header {
     format: String,
     version: u32,
-}
-
-#[derive(Deserialize)]
-struct Document {
-    image_size: u32,
-    channels: Vec<String>,
-    identities: Vec<Identity>,
 }
 
 /// A person.
@@ -103,26 +98,17 @@ impl Evaluation {
     /// Reads the description of an evaluation folder, with no more than `most` identities.
     pub fn open(folder: &Path, most: Option<usize>) -> Result<Self> {
         let path = folder.join(FILE);
-        let failed = |reason: &dyn Display| format!("{}: {reason}", path.display());
-        let json = std::fs::read_to_string(&path).map_err(|error| failed(&error))?;
-        let header: Header = serde_json::from_str(&json).map_err(|error| failed(&error))?;
-        if header.format != FORMAT || header.version != VERSION {
-            let (format, version) = (header.format, header.version);
-            let reason = format!(
-                "expected {FORMAT:?} of version {VERSION}, found {format:?} of version {version}"
-            );
-            return Err(failed(&reason).into());
+        let at = path.display();
+        let Header { format, version } = read_json(&path)?;
+        if format != FORMAT || version != VERSION {
+            let expected = format!("{FORMAT:?} of version {VERSION}");
+            let found = format!("{format:?} of version {version}");
+            return Err(format!("{at}: expected {expected}, found {found}").into());
         }
-        let document: Document = serde_json::from_str(&json).map_err(|error| failed(&error))?;
-        let mut evaluation = Self {
-            folder: folder.to_owned(),
-            image_size: document.image_size as usize,
-            channels: document.channels,
-            identities: document.identities,
-        };
-        let count = most.unwrap_or(usize::MAX);
-        evaluation.identities.truncate(count);
-        evaluation.check().map_err(|reason| failed(&reason))?;
+        let mut evaluation: Self = read_json(&path)?;
+        folder.clone_into(&mut evaluation.folder);
+        evaluation.identities.truncate(most.unwrap_or(usize::MAX));
+        (evaluation.check()).map_err(|reason| format!("{at}: {reason}"))?;
         Ok(evaluation)
     }
 
@@ -148,7 +134,7 @@ impl Evaluation {
                     ));
                 }
                 let [left, top, right, bottom] = target.face_box;
-                let side = self.image_size;
+                let side = self.image_size as usize;
                 if !(left < right && right <= side && top < bottom && bottom <= side) {
                     return Err(format!(
                         "{at}.face_box: expected [left, top, right, bottom] with pixels of a \
@@ -183,7 +169,7 @@ impl Evaluation {
     /// of another size, its head model lacks a channel, or the device fails.
     pub fn measure(&self, model: &Model, mut watch: impl FnMut(&Rendering)) -> Result<Scores> {
         let (expected, found) = (self.image_size, model.config().output_size);
-        if found as usize != expected {
+        if found != expected {
             return Err(format!(
                 "the targets of {} are {expected} pixels wide, the model's pictures {found}",
                 self.folder.display()
@@ -206,7 +192,9 @@ impl Evaluation {
         tally: &mut Tally,
         watch: &mut impl FnMut(&Rendering),
     ) -> Result<()> {
-        let sources = self.sources(identity)?;
+        let sources = identity.sources.iter();
+        let sources = sources.map(|source| source.open(&self.folder));
+        let sources: Vec<SourceImage> = sources.collect::<gpavatar::Result<_>>()?;
         let options = AvatarOptions {
             shape: identity.shape.clone(),
             ..AvatarOptions::default()
@@ -261,18 +249,12 @@ impl Evaluation {
         Ok(())
     }
 
-    fn sources(&self, identity: &Identity) -> Result<Vec<SourceImage>> {
-        let open = |source: &TrackedPicture| source.open(&self.folder);
-        let sources: gpavatar::Result<_> = identity.sources.iter().map(open).collect();
-        Ok(sources?)
-    }
-
     fn truth(&self, picture: &Path) -> Result<Truth> {
         let path = self.folder.join(picture);
         let picture = image::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let (side, picture) = (self.image_size, picture.into_rgba8());
         let (width, height) = picture.dimensions();
-        if (width as usize, height as usize) != (side, side) {
+        if (width, height) != (side, side) {
             return Err(format!(
                 "{}: expected {side} x {side} pixels, found {width} x {height}",
                 path.display()
@@ -288,7 +270,7 @@ impl Evaluation {
                 .filter_map(|(i, pixel)| (pixel[3] > 0).then_some(i))
                 .collect(),
             picture: Picture {
-                side,
+                side: side as usize,
                 colours: picture.pixels().map(on_black).collect(),
             },
         })
@@ -305,7 +287,7 @@ impl Evaluation {
         let pixels = colours.as_chunks::<3>().0.iter();
         let clamped = pixels.map(|rgb| rgb.map(|c| c.clamp(0.0, 1.0)));
         Ok(Picture {
-            side: self.image_size,
+            side: self.image_size as usize,
             colours: clamped.collect(),
         })
     }
@@ -429,10 +411,9 @@ impl Tally {
         let count = self.identities.len();
         let recognised = |(i, (picture, own)): (usize, &(Picture, Truth))| {
             let to = |truth: &Truth| l1(picture, &truth.picture, &own.head);
-            let others = (1..count.min(OTHERS + 1)).map(|k| &self.identities[(i + k) % count].1);
-            f64::from(u8::from(
-                others.into_iter().all(|other| to(own) < to(other)),
-            ))
+            let mut others =
+                (1..count.min(OTHERS + 1)).map(|k| &self.identities[(i + k) % count].1);
+            f64::from(u8::from(others.all(|other| to(own) < to(other))))
         };
         mean(self.identities.iter().enumerate().map(recognised))
     }
@@ -500,9 +481,6 @@ fn as_map<S: Serializer>(pairs: &[(String, Agreement)], to: S) -> Result<S::Ok, 
 
 impl Scores {
     /// Two tables in Markdown.
-    ///
-    /// # Errors
-    /// None: writing to a string cannot fail.
     pub fn write(&self, out: &mut String) -> fmt::Result {
         let number = |value: Option<f64>, digits, unit: &str| match value {
             Some(value) => format!("{value:.digits$}{unit}"),
@@ -510,6 +488,8 @@ impl Scores {
         };
         let percent = |share: Option<f64>| number(share.map(|share| 100.0 * share), 1, " %");
         let decibel = |value| number(value, 2, " dB");
+        let seconds = |value: f64| format!("{value:.3}");
+        let (front, closer) = (self.fusion_gain_front, self.expression_closer);
         let others = OTHERS.min(self.identities.saturating_sub(1));
         let told = format!("identity told from {others} others");
         writeln!(out, "| measure | value |\n|---|---|")?;
@@ -518,27 +498,15 @@ impl Scores {
             ("PSNR, one source", decibel(self.psnr)),
             ("PSNR, three sources", decibel(self.psnr_three_sources)),
             ("gain over each of them alone", decibel(self.fusion_gain)),
-            (
-                "gain over the one from the front",
-                decibel(self.fusion_gain_front),
-            ),
+            ("gain over the one from the front", decibel(front)),
             ("PSNR of eyes and mouth", decibel(self.region_psnr)),
             ("SSIM", number(self.ssim, 4, "")),
             ("L1 of the face", number(self.face_l1, 4, "")),
-            (
-                "expression closer to target than to rest",
-                percent(self.expression_closer),
-            ),
+            ("expression closer to target than to rest", percent(closer)),
             (&told, percent(self.identity_score)),
             ("loss of views at ±45°", decibel(self.view_drop)),
-            (
-                "seconds per avatar",
-                format!("{:.3}", self.seconds_per_avatar),
-            ),
-            (
-                "seconds per frame",
-                format!("{:.3}", self.seconds_per_frame),
-            ),
+            ("seconds per avatar", seconds(self.seconds_per_avatar)),
+            ("seconds per frame", seconds(self.seconds_per_frame)),
         ] {
             writeln!(out, "| {measure} | {value} |")?;
         }

@@ -10,6 +10,13 @@ pub struct Cell {
     pub picture: RgbaImage,
 }
 
+impl Cell {
+    pub fn new(label: impl Into<String>, picture: RgbaImage) -> Self {
+        let label = label.into();
+        Self { label, picture }
+    }
+}
+
 /// Space around cells, pixels.
 pub const GAP: u32 = 6;
 /// Space between a picture and its label, pixels.

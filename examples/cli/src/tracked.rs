@@ -4,6 +4,14 @@ use std::path::{Path, PathBuf};
 
 use gpavatar::{Camera, Result, SourceImage};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Reads a JSON file; errors name it.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let json = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let parsed = json.and_then(|json| serde_json::from_str(&json).map_err(|e| e.to_string()));
+    parsed.map_err(|reason| format!("{}: {reason}", path.display()))
+}
 
 /// A picture in a folder and its tracked camera, as lists of them have it in JSON.
 #[derive(Deserialize)]
@@ -15,9 +23,6 @@ pub struct TrackedPicture {
 
 impl TrackedPicture {
     /// Reads the picture.
-    ///
-    /// # Errors
-    /// As for [`SourceImage::open`].
     pub fn open(&self, folder: &Path) -> Result<SourceImage> {
         let picture = SourceImage::open(folder.join(&self.picture))?;
         Ok(picture.tracked(Camera::from_transform(self.transform)))

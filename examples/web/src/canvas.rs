@@ -23,14 +23,14 @@ impl Canvas {
             Ok(canvas) => wgpu::SurfaceTarget::OffscreenCanvas(canvas),
             Err(canvas) => match canvas.dyn_into::<HtmlCanvasElement>() {
                 Ok(canvas) => wgpu::SurfaceTarget::Canvas(canvas),
-                Err(_) => return Err(error::argument("canvas: expected a canvas".into())),
+                Err(_) => return Err(error::new("argument", "canvas: expected a canvas")),
             },
         };
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::BROWSER_WEBGPU;
         let surface = wgpu::Instance::new(descriptor)
             .create_surface(target)
-            .map_err(|error| error::argument(format!("canvas: {error}")))?;
+            .map_err(|error| error::new("argument", &format!("canvas: {error}")))?;
         let size = model.0.config().output_size;
         surface.configure(
             gpu.0.device(),
@@ -59,7 +59,8 @@ impl Canvas {
     pub fn show(&self, frame: &Frame) -> Result<()> {
         use wgpu::CurrentSurfaceTexture::{Suboptimal, Success};
         let (Success(target) | Suboptimal(target)) = self.surface.get_current_texture() else {
-            return Err(error::gpu("the canvas has no texture to show a frame in"));
+            let message = "the canvas has no texture to show a frame in";
+            return Err(error::new("gpu", message));
         };
         let mut encoder = (self.gpu.device()).create_command_encoder(&Default::default());
         encoder.copy_texture_to_texture(

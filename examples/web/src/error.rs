@@ -21,17 +21,8 @@ pub fn js(error: Error) -> JsValue {
     new(kind, &error.to_string())
 }
 
-/// An argument that is refused before it reaches the crate.
-pub fn argument(message: String) -> JsValue {
-    new("argument", &message)
-}
-
-/// A failure of the device.
-pub fn gpu(message: &str) -> JsValue {
-    new("gpu", message)
-}
-
-fn new(kind: &str, message: &str) -> JsValue {
+/// An error of this `kind`.
+pub fn new(kind: &str, message: &str) -> JsValue {
     let error = js_sys::Error::new(message);
     // A new object takes any property.
     let _ = Reflect::set(&error, &"kind".into(), &kind.into());

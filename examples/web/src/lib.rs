@@ -339,14 +339,12 @@ impl Motion {
             Geometry::Points(_) => (&[][..], &[][..]),
         };
         let camera = resolved.camera;
+        let transform = camera.transform.as_flattened();
         let sample = Object::new();
         for (key, value) in [
             ("expression", Float32Array::from(expression).into()),
             ("pose", Float32Array::from(pose).into()),
-            (
-                "transform",
-                Float32Array::from(camera.transform.as_flattened()).into(),
-            ),
+            ("transform", Float32Array::from(transform).into()),
             ("focal", JsValue::from_f64(camera.focal.into())),
         ] {
             Reflect::set(&sample, &key.into(), &value)?;
@@ -375,9 +373,10 @@ fn camera(transform: &[f32], focal: f32) -> Result<Camera> {
     let (rows, rest) = transform.as_chunks::<4>();
     match (rows.try_into(), rest) {
         (Ok(rows), []) => Ok(Camera::from_transform(rows).with_focal(focal)),
-        _ => Err(error::argument(format!(
-            "camera transform: expected 12 numbers, found {}",
-            transform.len()
-        ))),
+        _ => {
+            let count = transform.len();
+            let message = format!("camera transform: expected 12 numbers, found {count}");
+            Err(error::new("argument", &message))
+        }
     }
 }

@@ -108,11 +108,10 @@ impl Report {
 }
 
 /// Contact sheets of some identities, a row or two for each.
-struct Sheets {
-    rows: Vec<Row>,
-}
+struct Sheets(Vec<Row>);
 
 /// The cells of an identity.
+#[derive(Default)]
 struct Row {
     identity: String,
     /// Sources of the avatar, then truth, rendering and difference of some targets.
@@ -130,19 +129,16 @@ impl Sheets {
     fn new(identities: impl Iterator<Item = String>) -> Self {
         let row = |identity| Row {
             identity,
-            targets: Vec::new(),
-            channels: Default::default(),
+            ..Row::default()
         };
-        Self {
-            rows: identities.map(row).collect(),
-        }
+        Self(identities.map(row).collect())
     }
 
     /// Adds a rendering of the avatar from the first source alone.
     fn add(&mut self, rendering: &Rendering) {
         let shown = |row: &&mut Row| row.identity == rendering.identity.name;
         if rendering.of == (0..1)
-            && let Some(row) = self.rows.iter_mut().find(shown)
+            && let Some(row) = self.0.iter_mut().find(shown)
         {
             row.add(rendering);
         }
@@ -150,8 +146,8 @@ impl Sheets {
 
     /// Saves the sheets, cells as large as pictures of `side` pixels.
     fn save(&self, album: &mut Album, side: u32) -> gpavatar::Result<()> {
-        let targets: Vec<&[Cell]> = self.rows.iter().map(|row| &row.targets[..]).collect();
-        let channels = self.rows.iter().flat_map(|row| &row.channels);
+        let targets: Vec<&[Cell]> = self.0.iter().map(|row| &row.targets[..]).collect();
+        let channels = self.0.iter().flat_map(|row| &row.channels);
         let channels: Vec<&[Cell]> = channels.map(|cells| &cells[..]).collect();
         for (name, groups) in [("sheet.png", targets), ("channels.png", channels)] {
             let columns = groups.iter().map(|cells| cells.len()).max().unwrap_or(0);
@@ -167,23 +163,19 @@ impl Sheets {
 impl Row {
     fn add(&mut self, rendering: &Rendering) {
         let [truth, picture] = [rendering.truth, rendering.picture].map(to_image);
-        let cell = |label: &str, picture| Cell {
-            label: label.into(),
-            picture,
-        };
         if self.targets.is_empty() {
             self.targets = avatar::cells(&rendering.sources[rendering.of.clone()]);
         }
         let shown = self.targets.len() / 3;
         match &rendering.target.kind {
             Kind::Channel { channel } => {
-                self.channels[0].push(cell(channel, truth));
-                self.channels[1].push(cell("rendered", picture));
+                self.channels[0].push(Cell::new(channel, truth));
+                self.channels[1].push(Cell::new("rendered", picture));
             }
             Kind::Random { .. } if shown < RANDOM_TARGETS => self.targets.extend([
-                cell("truth", truth),
-                cell("rendered", picture),
-                cell("difference", to_image(&rendering.difference(GAIN))),
+                Cell::new("truth", truth),
+                Cell::new("rendered", picture),
+                Cell::new("difference", to_image(&rendering.difference(GAIN))),
             ]),
             _ => {}
         }

@@ -114,9 +114,9 @@ fn checkpoint(args: CheckpointArgs) -> Result<(), Box<dyn Error>> {
     if let Some(vertices) = head.as_ref().map(HeadModel::vertex_count)
         && vertices != points
     {
-        return Err(
-            format!("the network has {points} points, the head {vertices} vertices").into(),
-        );
+        Err(format!(
+            "the network has {points} points, the head {vertices} vertices"
+        ))?;
     }
 
     let format = match args.f16 {

@@ -42,9 +42,6 @@ pub enum Cli {
 
 impl Cli {
     /// Runs the command.
-    ///
-    /// # Errors
-    /// As for the command.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Reenact(args) => reenact::run(&args),

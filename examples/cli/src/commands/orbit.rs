@@ -52,10 +52,8 @@ pub struct Args {
 }
 
 fn expression(text: &str) -> Result<(String, f32), String> {
-    let parsed = text.split_once('=').and_then(|(channel, value)| {
-        let value = value.parse().ok()?;
-        Some((channel.to_owned(), value))
-    });
+    let split = text.split_once('=');
+    let parsed = split.and_then(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
     parsed.ok_or_else(|| "expected CHANNEL=VALUE, such as jawOpen=0.5".into())
 }
 
@@ -85,11 +83,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         album.push(&picture)?;
         if on_sheet.contains(&i) {
             let label = format!("{azimuth:.0}°");
-            depths.push(Cell {
-                label: label.clone(),
-                picture: depth(&frame)?,
-            });
-            pictures.push(Cell { label, picture });
+            depths.push(Cell::new(&label, depth(&frame)?));
+            pictures.push(Cell::new(label, picture));
         }
         bar.inc(1);
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::args::GpuArgs;
 use crate::avatar::ModelArgs;
-use crate::costs::{Section, Times};
+use crate::costs::{self, Section, Times};
 use crate::demo::{self, Sample};
 use crate::report;
 
@@ -220,10 +220,8 @@ impl Report {
             }
         }
         if !self.choices.is_empty() {
-            writeln!(
-                out,
-                "\nMilliseconds of each layer's variants, chosen one first:"
-            )?;
+            let title = "Milliseconds of each layer's variants, chosen one first:";
+            writeln!(out, "\n{title}")?;
         }
         for (layer, choice) in &self.choices {
             let mut variants: Vec<_> = choice.nanoseconds.iter().collect();
@@ -240,7 +238,7 @@ impl Report {
             ("frame", self.whole.frame),
             ("recording a frame, CPU", self.whole.recording),
         ] {
-            let [median, best, worst] = [times.median, times.best, times.worst];
+            let [median, best, worst] = times.columns();
             writeln!(out, "{what:28} {median:10.3} {best:10.3} {worst:10.3}")?;
         }
         if let Some(throughput) = &self.throughput {
@@ -254,11 +252,7 @@ impl Report {
                 writeln!(out, "{what:28} {rate:10.2}")?;
             }
         }
-        let clock = if self.timestamps {
-            "GPU timestamps"
-        } else {
-            "wall clock around every dispatch, submission included"
-        };
+        let clock = costs::clock(self.timestamps);
         writeln!(out, "\nBelow: {clock}; {} runs.", self.repeat)?;
         let title = match self.sources {
             1 => "avatar, 1 source".into(),
@@ -304,29 +298,22 @@ impl Throughput {
         model.render_many(&all, &options)?;
         model.gpu().wait("warming up")?;
         let rate = |what: &str, run: &dyn Fn() -> Result<()>| {
-            let (_, seconds) = timed(what, run)?;
+            let ((), seconds) = timed(what, run)?;
             Ok::<_, gpavatar::Error>(f64::from(count) / seconds)
         };
         Ok(Self {
             pictures: count,
             one_by_one: rate("one by one", &|| {
-                all.iter().try_for_each(|(avatar, drive)| {
-                    avatar.render(drive)?.to_image()?;
-                    Ok(())
-                })
+                all.iter()
+                    .try_for_each(|(avatar, drive)| avatar.render(drive)?.to_image().map(drop))
             })?,
             in_flight: rate("in flight", &|| {
-                model.play(all.iter().copied()).try_for_each(|played| {
-                    played?;
-                    Ok(())
-                })
+                let mut played = model.play(all.iter().copied());
+                played.try_for_each(|played| played.map(drop))
             })?,
             in_one_call: rate("in one call", &|| {
                 let frames = model.render_many(&all, &options)?;
-                frames.iter().try_for_each(|frame| {
-                    frame.to_image()?;
-                    Ok(())
-                })
+                frames.iter().try_for_each(|f| f.to_image().map(drop))
             })?,
             not_read: rate("in one call, not read", &|| {
                 model.render_many(&all, &options)?;

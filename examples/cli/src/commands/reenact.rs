@@ -67,10 +67,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     album.animate("reenact.gif", 0..indices.len(), delay)?;
     let mut cells = Vec::new();
     for i in args.output.on_sheet(indices.len()) {
-        cells.push(Cell {
-            label: indices[i].to_string(),
-            picture: album.picture(i)?,
-        });
+        cells.push(Cell::new(indices[i].to_string(), album.picture(i)?));
     }
     let sources = avatar::cells(&sources);
     album.save("sheet.png", &args.output.sheet(&[&sources, &cells]))?;

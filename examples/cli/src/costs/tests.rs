@@ -6,10 +6,7 @@ use super::{Section, Stage, Times};
 
 #[test]
 fn times_have_a_middle_and_ends() {
-    let times = |milliseconds: &[f64]| {
-        let times = Times::new(milliseconds.to_vec());
-        [times.median, times.best, times.worst]
-    };
+    let times = |milliseconds: &[f64]| Times::new(milliseconds.to_vec()).columns();
     assert_eq!(times(&[3.0, 1.0, 2.0]), [2.0, 1.0, 3.0]);
     assert_eq!(times(&[4.0, 1.0, 2.0, 8.0]), [3.0, 1.0, 8.0]);
     assert_eq!(times(&[5.0]), [5.0; 3]);
@@ -36,21 +33,16 @@ fn kernels_and_stages_are_sums_of_their_dispatches() {
         timestamps: true,
     };
     let section = Section::new(&[run(0.0), run(1.0), run(3.0)]);
-    let cost = |s: &Stage| (s.stage, s.cost.dispatches, s.cost.times);
+    let cost = |s: &Stage| (s.stage, s.cost.dispatches, s.cost.times.columns());
     let costs: Vec<_> = section.stages.iter().map(cost).collect();
-    let times = |median, best, worst| Times {
-        median,
-        best,
-        worst,
-    };
     let expected = [
-        ("points", 1, times(2.0, 1.0, 4.0)),
-        ("field", 3, times(10.0, 8.0, 11.0)),
+        ("points", 1, [2.0, 1.0, 4.0]),
+        ("field", 3, [10.0, 8.0, 11.0]),
     ];
     assert_eq!(costs, expected);
     let kernels = &section.stages[1].kernels;
-    assert_eq!(kernels[0].cost.times, times(8.0, 6.0, 9.0));
+    assert_eq!(kernels[0].cost.times.columns(), [8.0, 6.0, 9.0]);
     assert_eq!(kernels[1].kernel, "directions");
-    assert_eq!(section.total.times, times(12.0, 12.0, 12.0));
+    assert_eq!(section.total.times.columns(), [12.0; 3]);
     assert_eq!((section.total.flops, section.dispatches.len()), (40.0, 4));
 }

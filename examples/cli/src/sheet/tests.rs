@@ -7,10 +7,7 @@ use crate::testing::plain;
 
 #[test]
 fn a_sheet_has_its_cells_in_rows() {
-    let red = |i: u8| Cell {
-        label: "8".into(),
-        picture: plain(32, [200 + i, 0, 0, 255]),
-    };
+    let red = |i: u8| Cell::new("8", plain(32, [200 + i, 0, 0, 255]));
     let (above, below) = ([red(0)], [red(1), red(2), red(3), red(4)]);
     let (columns, width) = (3, 300);
     let sheet = sheet(&[&above, &below], columns, width);
@@ -37,10 +34,7 @@ fn a_sheet_has_its_cells_in_rows() {
 
 #[test]
 fn a_picture_that_is_not_square_is_in_the_middle_of_its_cell() {
-    let cell = Cell {
-        label: String::new(),
-        picture: RgbaImage::from_pixel(40, 10, Rgba([255, 255, 255, 255])),
-    };
+    let cell = Cell::new("", RgbaImage::from_pixel(40, 10, Rgba([255; 4])));
     let sheet = sheet(&[&[cell]], 1, 100 + 2 * GAP);
     let white: Vec<u32> = (0..sheet.height())
         .filter(|y| sheet.get_pixel(GAP + 50, *y)[0] == 255)
@@ -50,10 +44,7 @@ fn a_picture_that_is_not_square_is_in_the_middle_of_its_cell() {
 
 #[test]
 fn a_sheet_may_show_pictures_as_they_are() {
-    let cells = [0, 1].map(|_| Cell {
-        label: String::new(),
-        picture: plain(32, [255; 4]),
-    });
+    let cells = [0, 1].map(|_| Cell::new("", plain(32, [255; 4])));
     let sheet = sheet(&[&cells], 2, width(2, 32));
     let white = |x: &u32| sheet.get_pixel(*x, GAP)[0] == 255;
     assert_eq!((0..sheet.width()).filter(white).count(), 64);
