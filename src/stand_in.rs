@@ -21,23 +21,32 @@ pub fn stand_in() -> Result<Weights> {
         template,
         ..HeadModelParts::default()
     })?;
+    half_transparent(config, Some(&head))
+}
+
+/// Made-up weights whose field is about half transparent and varies, so that pictures show it: the
+/// synthetic rules are made for wider layers, whose outputs are stronger. With a head model, if one
+/// is given.
+///
+/// # Errors
+/// Those of the configuration and of a head model that does not fit a file.
+pub fn half_transparent(config: ModelConfig, head: Option<&HeadModel>) -> Result<Weights> {
     let rules = SyntheticRules::new(&config)?;
     let made = Weights::synthetic(config, 5, rules)?;
     let mut writer = made.writer(FloatFormat::F32)?;
-    // The rules are made for wider layers, whose outputs are stronger: this makes the field about
-    // half transparent.
-    for (name, change) in [
-        (
-            "nerf_mlp.density_layers.0.weight",
-            (|w| 40.0 * w) as fn(f32) -> f32,
-        ),
+    type Change = fn(f32) -> f32;
+    let changes: [(&str, Change); 2] = [
+        ("nerf_mlp.density_layers.0.weight", |w| 40.0 * w),
         ("nerf_mlp.density_layers.0.bias", |_| 0.2),
-    ] {
+    ];
+    for (name, change) in changes {
         let values: Vec<f32> = made.f32(name)?.iter().map(|w| change(*w)).collect();
         let shape = made.shape(name)?;
         writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
     }
-    head.embed(&mut writer, FloatFormat::F32);
+    if let Some(head) = head {
+        head.embed(&mut writer, FloatFormat::F32);
+    }
     Weights::from_bytes(writer.into_bytes()?)
 }
 
@@ -73,8 +82,8 @@ fn config() -> ModelConfig {
     }
 }
 
-/// Points of a Fibonacci spiral on ten spheres, one inside the other.
-fn ball(count: u32) -> Vec<[f32; 3]> {
+/// Points of a Fibonacci spiral on ten spheres, one inside the other, that fit into the cube.
+pub fn ball(count: u32) -> Vec<[f32; 3]> {
     let golden_angle = std::f32::consts::PI * (3.0 - 5f32.sqrt());
     let point = |i: u32| {
         let y = 1.0 - 2.0 * (i as f32 + 0.5) / count as f32;

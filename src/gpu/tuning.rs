@@ -23,7 +23,7 @@ pub struct Choice {
 }
 
 /// Contents of a tuning file.
-#[derive(Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     /// Name, backend and driver.
@@ -53,7 +53,11 @@ impl Tuner {
     /// [`Error::Io`] and [`Error::Format`] for a file that is named and cannot be used;
     /// [`Error::Argument`] for measurements in a browser, where nothing can wait for the device.
     pub(crate) fn new(gpu: &Gpu, tuning: &Tuning) -> Result<Self> {
-        let mut record = Record::new(gpu.adapter());
+        // Only measurements are tied to the adapter and to the WGSL, whose hash takes a while.
+        let mut record = match tuning {
+            Tuning::Measure { .. } => Record::new(gpu.adapter()),
+            Tuning::Estimate | Tuning::Pinned(_) => Record::default(),
+        };
         let file = match tuning {
             Tuning::Estimate => None,
             Tuning::Measure { .. } if cfg!(target_arch = "wasm32") => {

@@ -28,6 +28,9 @@ pub mod style_unet;
 
 use std::thread;
 
+/// Inputs of tests: weights whose pictures show errors, and points all over the cube.
+pub use crate::stand_in::{ball, half_transparent};
+
 /// A dense row-major array of f32.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {

@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 
 use glam::Vec3;
+pub use gpavatar::reference::ball as points;
 use gpavatar::reference::pipeline::{Rendering, build, prepare, render};
-use gpavatar::reference::{Tensor, style_unet};
+use gpavatar::reference::{Tensor, half_transparent, style_unet};
 use gpavatar::{
     Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Frame, Gpu, GpuOptions,
     HeadModel, HeadModelParts, Model, ModelConfig, ModelOptions, Noise, PointWeighting,
-    RenderOptions, Result, SourceImage, SyntheticRules, TensorWriter, Weights,
+    RenderOptions, Result, SourceImage, TensorWriter, Weights,
 };
 
 /// A device of its own, as the environment chooses it.
@@ -50,23 +51,9 @@ pub fn released() -> ModelConfig {
     }
 }
 
-/// Weights whose field is about half transparent and varies, so that errors show in a picture: the
-/// synthetic rules are made for wider layers, whose outputs are stronger.
+/// Weights whose errors show in a picture.
 pub fn weights(config: &ModelConfig) -> Weights {
-    let rules = SyntheticRules::new(config).unwrap();
-    let made = Weights::synthetic(config.clone(), 5, rules).unwrap();
-    let mut writer = made.writer(FloatFormat::F32).unwrap();
-    type Change = fn(f32) -> f32;
-    let changes: [(&str, Change); 2] = [
-        ("nerf_mlp.density_layers.0.weight", |w| 40.0 * w),
-        ("nerf_mlp.density_layers.0.bias", |_| 0.2),
-    ];
-    for (name, change) in changes {
-        let values: Vec<f32> = made.f32(name).unwrap().iter().map(|w| change(*w)).collect();
-        let shape = made.shape(name).unwrap();
-        writer.floats(name, shape, FloatFormat::F32, || Ok(values.into()));
-    }
-    Weights::from_bytes(writer.into_bytes().unwrap()).unwrap()
+    half_transparent(config.clone(), None).unwrap()
 }
 
 pub fn model() -> Model {
@@ -90,19 +77,6 @@ pub fn picture(width: u32, height: u32, seed: u32) -> SourceImage {
     };
     let pixels = (0..width * height).flat_map(pixel).collect();
     SourceImage::from_rgba8(width, height, pixels).unwrap()
-}
-
-/// Points all over a ball that fits into the cube; further apart than 0.1 from most samples.
-pub fn points(count: u32) -> Vec<[f32; 3]> {
-    let golden_angle = std::f32::consts::PI * (3.0 - 5f32.sqrt());
-    let point = |i: u32| {
-        let y = 1.0 - 2.0 * (i as f32 + 0.5) / count as f32;
-        let (sin, cos) = (golden_angle * i as f32).sin_cos();
-        let ring = (1.0 - y * y).sqrt();
-        let radius = 0.5 + 0.4 * ((i * 7) % 10) as f32 / 10.0;
-        (radius * Vec3::new(ring * cos, y, ring * sin)).to_array()
-    };
-    (0..count).map(point).collect()
 }
 
 /// The points in front of a camera that sees the cube at an angle.
