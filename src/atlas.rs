@@ -56,14 +56,8 @@ impl Atlas {
         let tile = model.config().output_size;
         let found = gpu.device().limits().max_texture_dimension_2d;
         let expected = u64::from(grid[0].max(grid[1])) * u64::from(tile);
-        if expected > found.into() {
-            return Err(Error::Limit {
-                what: format!("an atlas of {} x {} tiles", grid[0], grid[1]),
-                limit: "max_texture_dimension_2d",
-                expected,
-                found: found.into(),
-            });
-        }
+        let what = format_args!("an atlas of {} x {} tiles", grid[0], grid[1]);
+        Error::within(what, "max_texture_dimension_2d", expected, found)?;
         let [width, height] = grid.map(|count| count * tile);
         let usage = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::TEXTURE_BINDING;
         let texture = gpu.picture("atlas", [width, height], usage);

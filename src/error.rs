@@ -122,6 +122,25 @@ impl Error {
         }
     }
 
+    /// Fails with an [`Error::Limit`] if the device has less than `expected`.
+    pub(crate) fn within(
+        what: impl Display,
+        limit: &'static str,
+        expected: impl Into<u64>,
+        found: impl Into<u64>,
+    ) -> Result<()> {
+        let (expected, found) = (expected.into(), found.into());
+        if expected <= found {
+            return Ok(());
+        }
+        Err(Self::Limit {
+            what: what.to_string(),
+            limit,
+            expected,
+            found,
+        })
+    }
+
     /// An [`Error::Gpu`].
     pub(crate) fn gpu(what: &str, reason: impl ToString) -> Self {
         Self::Gpu {

@@ -144,14 +144,8 @@ impl KernelSource {
             max_compute_workgroup_size_y: y,
             max_compute_workgroup_size_z: z,
         ] {
-            if found < expected {
-                return Err(Error::Limit {
-                    what: format!("the kernel {}", self.name),
-                    limit,
-                    expected: expected.into(),
-                    found: found.into(),
-                });
-            }
+            let what = format_args!("the kernel {}", self.name);
+            Error::within(what, limit, expected, found)?;
         }
         Ok(())
     }

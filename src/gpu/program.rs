@@ -339,14 +339,11 @@ impl<'a> ProgramBuilder<'a> {
     pub(crate) fn finish(self) -> Result<Program> {
         let limits = self.gpu.device().limits();
         for (_, dispatch) in &self.dispatches {
+            let what = format_args!("{} ({})", dispatch.label, dispatch.kernel.name());
+            let limit = "max_compute_workgroups_per_dimension";
             let found = limits.max_compute_workgroups_per_dimension;
-            if let Some(&expected) = dispatch.grid.iter().find(|&&count| count > found) {
-                return Err(Error::Limit {
-                    what: format!("{} ({})", dispatch.label, dispatch.kernel.name()),
-                    limit: "max_compute_workgroups_per_dimension",
-                    expected: expected.into(),
-                    found: found.into(),
-                });
+            for count in dispatch.grid {
+                Error::within(what, limit, count, found)?;
             }
         }
         let (memory, bytes) = self.lifetimes.allocate(self.gpu, self.lent)?;

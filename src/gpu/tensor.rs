@@ -39,14 +39,8 @@ fn size(gpu: &Gpu, label: &str, bytes: u64) -> Result<u64> {
     let found = limits
         .max_storage_buffer_binding_size
         .min(limits.max_buffer_size);
-    if bytes > found {
-        return Err(Error::Limit {
-            what: format!("the tensor {label}"),
-            limit: "max_storage_buffer_binding_size",
-            expected: bytes,
-            found,
-        });
-    }
+    let what = format_args!("the tensor {label}");
+    Error::within(what, "max_storage_buffer_binding_size", bytes, found)?;
     Ok(bytes)
 }
 

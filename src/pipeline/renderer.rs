@@ -60,14 +60,8 @@ impl Renderer {
         let gpu = b.gpu();
         let config = weights.config();
         let found = gpu.device().limits().max_texture_dimension_2d;
-        if config.output_size > found {
-            return Err(Error::Limit {
-                what: "the picture".into(),
-                limit: "max_texture_dimension_2d",
-                expected: config.output_size.into(),
-                found: found.into(),
-            });
-        }
+        let size = config.output_size;
+        Error::within("the picture", "max_texture_dimension_2d", size, found)?;
         let super_resolver = precision.super_resolver();
         let sizes = config.super_resolver();
         let net = StyleUnet::new((gpu, tuner), weights, &sizes, super_resolver)?;

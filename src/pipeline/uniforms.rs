@@ -24,7 +24,7 @@ impl Uniform {
         })
     }
 
-    /// `frame` with the noise of a recording, and the conditions of that noise.
+    /// `globals` with the noise of a recording, and the conditions of that noise.
     pub(super) fn with_noise(
         &self,
         mut globals: params::Globals,
