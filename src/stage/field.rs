@@ -37,8 +37,9 @@ impl Field {
             packed.extend(values);
             at
         };
+        let kernel = variant(gpu, formats, config);
         let layer = |layer: &fold::Linear, outputs, inputs| {
-            let mut values = pack::blocks(&layer.weight, outputs, inputs);
+            let mut values = (kernel.pack)(&layer.weight, outputs, inputs);
             values.extend(pack::vector(&layer.bias));
             values
         };
@@ -127,7 +128,9 @@ impl Field {
             ("GLOBAL_WEIGHTS", global.into()),
             ("SKIP_EMPTY", b.skips_empty().into()),
         ];
-        let (source, owned) = variant(b.gpu(), b.formats(), config);
+        let Variant {
+            source, samples, ..
+        } = variant(b.gpu(), b.formats(), config);
         let bytes = neighbours.tensor.bytes() + opacities.bytes() + values.bytes();
         let kernel = b.kernel(source, &constants)?;
         b.dispatch(
@@ -142,7 +145,7 @@ impl Field {
                 .bind("weights", &self.weights)
                 .bind("opacities", &opacities)
                 .bind("values", &values)
-                .row(count.div_ceil(owned))
+                .row(count.div_ceil(samples))
                 .cost(2.0 * self.work * f64::from(count), bytes as f64),
         );
         b.tap(format!("{}.opacities", pass.name), &opacities)?;
@@ -151,8 +154,18 @@ impl Field {
     }
 }
 
-/// The kernel for a field on a device, and its samples per workgroup.
-fn variant(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> (&'static KernelSource, u32) {
+/// A kernel for a field.
+struct Variant {
+    source: &'static KernelSource,
+    /// Samples of a workgroup.
+    samples: u32,
+    /// Packs a matrix `[outputs][inputs]` in the kernel's order.
+    pack: fn(&[f32], u32, u32) -> Vec<f32>,
+}
+
+/// The kernel for a field on a device.
+fn variant(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> Variant {
+    use kernels::{radiance, radiance_cooperative, radiance_subgroup, radiance_tiled};
     let widths = [
         config.plane_channels,
         config.point_hidden,
@@ -164,19 +177,36 @@ fn variant(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> (&'static Kerne
     let matrices = gpu.matrices().filter(|side| {
         formats.maps == Format::F16 && widths.iter().all(|width| width.is_multiple_of(*side))
     });
+    let of_blocks = |source, samples| Variant {
+        source,
+        samples,
+        pack: pack::blocks,
+    };
     match (gpu.kind(), matrices) {
         (AdapterKind::Gpu, Some(side)) => {
-            let samples = kernels::radiance_cooperative::TASKS * side;
-            match side {
-                16 => (&kernels::RADIANCE_COOPERATIVE_16, samples),
-                _ => (&kernels::RADIANCE_COOPERATIVE_8, samples),
+            let source = match side {
+                16 => &kernels::RADIANCE_COOPERATIVE_16,
+                _ => &kernels::RADIANCE_COOPERATIVE_8,
+            };
+            of_blocks(source, radiance_cooperative::TASKS * side)
+        }
+        (AdapterKind::Cpu, _) if gpu.has_subgroups() => of_blocks(
+            &kernels::RADIANCE_SUBGROUP,
+            radiance_subgroup::SAMPLES * radiance_subgroup::THREADS,
+        ),
+        (AdapterKind::Gpu, _)
+            if config.point_hidden <= radiance_tiled::MOST_POINT_HIDDEN
+                && kernels::RADIANCE_TILED
+                    .check(&gpu.device().limits())
+                    .is_ok() =>
+        {
+            Variant {
+                source: &kernels::RADIANCE_TILED,
+                samples: radiance_tiled::SAMPLES,
+                pack: pack::transposed,
             }
         }
-        (AdapterKind::Cpu, _) if gpu.has_subgroups() => {
-            use kernels::radiance_subgroup::{SAMPLES, THREADS};
-            (&kernels::RADIANCE_SUBGROUP, SAMPLES * THREADS)
-        }
-        _ => (&kernels::RADIANCE, kernels::radiance::SAMPLES),
+        _ => of_blocks(&kernels::RADIANCE, radiance::SAMPLES),
     }
 }
 

@@ -15,8 +15,11 @@ use crate::weights::tests::tiny_weights;
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     let weights = weights(1, ModelConfig::default());
+    // More channels of the points than the tiled kernel takes.
+    let wide = self::weights(1, of_widths([4, 112, 12, 72, 40, 20]));
     for formats in field_formats() {
         shine(gpu, formats, &weights, &Scene::new(1, weights.config()));
+        shine(gpu, formats, &wide, &Scene::new(1, wide.config()));
     }
     // The widths are not multiples of the matrices' side.
     let weights = self::weights(1, of_widths([4, 16, 4, 8, 8, 4]));
@@ -149,7 +152,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         [&whole, &found].map(|samples| read_values(gpu, &samples.opacities));
     let values = read_values(gpu, &whole.values);
     assert_eq!(of_those_seen, opacities, "{what}");
-    let group = (variant(gpu, formats, config).1 * channels) as usize;
+    let group = (variant(gpu, formats, config).samples * channels) as usize;
     let found = read_values(gpu, &found.values);
     let skipped = compare_skipped(group, &found, &values, &opacities);
     // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
@@ -276,7 +279,7 @@ fn workgroups_without_any_opacity_are_skipped() {
         let empty = weights_of_density(-6.0, 4, sizes);
         for gpu in [gpu(), subgroups()].into_iter().chain(matrices()) {
             for formats in field_formats() {
-                let owned = variant(gpu, formats, weights.config()).1 as usize;
+                let owned = variant(gpu, formats, weights.config()).samples as usize;
                 let all = scene.at.depths.len().div_ceil(owned);
                 let skipped = shine(gpu, formats, &weights, &scene);
                 assert_eq!(skipped, 64 / owned, "{formats:?}");
@@ -300,7 +303,7 @@ fn a_sample_on_a_point_stays_finite() {
 // ---- cooperative matrices ------------------------------------------------------------------
 
 fn uses_matrices(gpu: &Gpu, formats: Formats, sizes: &ModelConfig) -> bool {
-    variant(gpu, formats, sizes).0.matrices.is_some()
+    variant(gpu, formats, sizes).source.matrices.is_some()
 }
 
 #[test]
