@@ -15,10 +15,9 @@ export NO_COLOR=1
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$(mktemp -d)}"
 export XDG_CACHE_HOME="${XDG_CACHE_HOME:-$(mktemp -d)}"
 # Drivers that lie beside the system's folders, and a loader where there is none.
-if ! ldconfig -p | grep -q libvulkan.so.1; then
-    loader=$(mktemp -d)
-    for file in .box/deb/*.deb; do dpkg -x "$file" "$loader"; done
-    export LD_LIBRARY_PATH="$loader/usr/lib/x86_64-linux-gnu:${LD_LIBRARY_PATH:-}"
+if ! ldconfig -p | grep -q libvulkan.so.1 && [ "$(id -u)" = 0 ]; then
+    for file in .box/deb/*.deb; do dpkg -x "$file" /; done
+    ldconfig
 fi
 nvidia=/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json
 if [ -f $nvidia ] && ! ls /usr/share/vulkan/icd.d/*nvidia* /etc/vulkan/icd.d/*nvidia* >/dev/null 2>&1; then

@@ -2,7 +2,7 @@
 
 // The radiance kernels' multi-layer perceptron: its layers, and how its outputs are stored.
 
-#import gpavatar::activation::{sigmoid_wide, softplus}
+#import gpavatar::activation::{sigmoid_wide, softplus, opacity_of_density}
 #import gpavatar::cube::in_cube
 #import gpavatar::radiance_inputs::{field, values, weight}
 #import gpavatar::samples::{march, rays}
@@ -68,7 +68,7 @@ fn density_of(k: u32, features: vec4<f32>) -> f32 {
 }
 
 fn opacity_of(density: f32, at: vec3<f32>) -> f32 {
-    return select(0.0, 1.0 - exp(-softplus(density)), in_cube(at));
+    return select(0.0, opacity_of_density(softplus(density)), in_cube(at));
 }
 
 // Stores values 4o..4o+4 of a sample; the first three are colours.

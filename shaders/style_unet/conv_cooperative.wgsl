@@ -1,26 +1,28 @@
 // Convolution, 3x3 with zero padding 1 or 1x1, as a product of cooperative matrices.
 //
-// A workgroup owns a rectangle of pixels, SIDE wide, times 2 SIDE CHANNEL_GROUPS output channels,
-// in four tasks: each is a subgroup's and covers 4 lines of SIDE pixels times 2 SIDE channels, in
-// eight sums of SIDE x SIDE. Sixteen input channels at a time, the rectangle with its border and
-// the weights of one row of taps are staged in half precision; products are summed in full
-// precision. Subgroups may have any size: too few take the tasks in turn, and idle ones repeat the
+// A workgroup owns a rectangle of pixels, SIDE wide, times BLOCKS SIDE CHANNEL_GROUPS output channels, in
+// four tasks: each is a subgroup's and covers LINES lines of SIDE pixels times BLOCKS SIDE channels, in
+// up to sixteen sums of SIDE x SIDE. CHUNK input channels at a time, the rectangle with its border is
+// staged in half precision; weights are read where they are stored, as matrices. Products are summed in
+// full precision. Subgroups may have any size: too few take the tasks in turn, and idle ones repeat the
 // last. Workgroup x, y: rectangles; z: groups of output channels.
 
 #import gpavatar::conv_epilogue::{conv, store}
 #import gpavatar::conv_input::{MODULATED, pixel, modulated}
 #import gpavatar::conv_matrices::{
-    CHUNK, SKEW, PIXEL_STRIDE, TASKS, SIDE, staged, sums,
+    KERNEL_SIZE, CHUNK, FINISHED, TASKS, SIDE, staged, sums, pixel_stride,
     Sums, load_pixels, load_weights, load_sums, store_sums, multiply_add,
 }
 #ifdef EMULATED_MATRICES
 #import gpavatar::conv_matrices::{SUBGROUP, lane}
 #endif
-#import gpavatar::conv_weights::{KERNEL_SIZE, weight}
 #import gpavatar::halves::in_range
 
 // Tasks next to each other along the output channels (1, 2 or 4); the others are below each other.
-override CHANNEL_GROUPS: u32 = 2u;
+override CHANNEL_GROUPS: u32 = 1u;
+// Lines of a task (1, 2 or 4), and its matrices of output channels (1, 2 or 4).
+override LINES: u32 = 4u;
+override BLOCKS: u32 = 4u;
 
 const THREADS = 128u;
 
@@ -47,34 +49,11 @@ fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u3
                 value = in_range(value);
             }
         }
-        stage(place * PIXEL_STRIDE + quarter * 4u, value);
+        stage(place * pixel_stride() + quarter * 4u, value);
     }
 }
 
-// Weights of input channels 4c..4c+CHUNK in the taps of row `ky`, to memory from `start` on.
-fn stage_weights(thread: u32, start: u32, first_eighth: u32, c: u32, ky: u32) {
-    let taps = KERNEL_SIZE * KERNEL_SIZE;
-    let eighths = 2u * SIDE * CHANNEL_GROUPS / 8u;
-    let last = (conv.output_channels - 1u) / 2u;
-    for (var i = thread; i < KERNEL_SIZE * eighths * CHUNK * 2u; i += THREADS) {
-        // Consecutive in both memories: i = ((kx * eighths + eighth) * CHUNK + row) * 2 + half of
-        // the eighth
-        let row = i / 2u % CHUNK;
-        let eighth = i / (2u * CHUNK) % eighths;
-        let kx = i / (2u * CHUNK) / eighths;
-        var value = vec4<f32>();
-        // The pixels' zeros beyond the last channel need finite weights.
-        if c + row / 4u < conv.input_channels {
-            let tap = min(first_eighth + eighth, last) * taps + ky * KERNEL_SIZE + kx;
-            value = weight(((tap * conv.input_channels + c) * 4u + row) * 2u + i % 2u);
-        }
-        let at = (kx * CHUNK + row) * (eighths * 8u + SKEW) + eighth * 8u + i % 2u * 4u;
-        stage(start + at, value);
-    }
-}
-
-// Finishes one of the eight sums of each task in `tasks`: line `line` and the `column`th SIDE
-// channels.
+// Finishes two sums of each task in `tasks`: line `line`, from the `column`th SIDE channels on.
 fn finish(
     thread: u32,
     group: vec3<u32>,
@@ -82,20 +61,26 @@ fn finish(
     task: u32,
     line: u32,
     column: u32,
-    sum: Sums,
+    left: Sums,
+    right: Sums,
 ) {
-    store_sums(task * SIDE * SIDE, sum);
+    let at = task * SIDE * SIDE * FINISHED;
+    store_sums(at, left);
+    if BLOCKS > 1u {
+        store_sums(at + SIDE, right);
+    }
     workgroupBarrier();
-    for (var i = thread; i < TASKS * SIDE * SIDE / 4u; i += THREADS) {
-        let owner = i / (SIDE * SIDE / 4u);
-        if owner >= tasks.x && owner < tasks.y {
+    let quarters = FINISHED * SIDE / 4u;
+    for (var i = thread; i < TASKS * SIDE * quarters; i += THREADS) {
+        let owner = i / (SIDE * quarters);
+        if owner >= tasks.x && owner < tasks.y && (BLOCKS > 1u || i % quarters < SIDE / 4u) {
             let pixel_groups = TASKS / CHANNEL_GROUPS;
-            let x = group.x * SIDE + i / (SIDE / 4u) % SIDE;
-            let y = (group.y * pixel_groups + owner / CHANNEL_GROUPS) * 4u + line;
-            let block = (group.z * CHANNEL_GROUPS + owner % CHANNEL_GROUPS) * 2u + column;
-            let o = block * (SIDE / 4u) + i % (SIDE / 4u);
-            let at = i * 4u;
-            store(x, y, o, vec4<f32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]));
+            let x = group.x * SIDE + i / quarters % SIDE;
+            let y = (group.y * pixel_groups + owner / CHANNEL_GROUPS) * LINES + line;
+            let block = (group.z * CHANNEL_GROUPS + owner % CHANNEL_GROUPS) * BLOCKS + column;
+            let o = block * (SIDE / 4u) + i % quarters;
+            let begin = i * 4u;
+            store(x, y, o, vec4<f32>(sums[begin], sums[begin + 1u], sums[begin + 2u], sums[begin + 3u]));
         }
     }
     workgroupBarrier();
@@ -116,20 +101,26 @@ fn main(
     let subgroups = THREADS / SUBGROUP;
 #endif
     let border = KERNEL_SIZE / 2u;
-    let lines = 4u * TASKS / CHANNEL_GROUPS;
+    let lines = LINES * TASKS / CHANNEL_GROUPS;
     let staged_width = SIDE + 2u * border;
     let staged_pixels = staged_width * (lines + 2u * border);
-    let first_weight = staged_pixels * PIXEL_STRIDE;
-    let channels = 2u * SIDE * CHANNEL_GROUPS;
-    let weight_stride = channels + SKEW;
-    let first_eighth = group.z * (channels / 8u);
     let left = group.x * SIDE - border;
     let top = group.y * lines - border;
+    let row = staged_width * pixel_stride();
+    // Matrices of a tap, and of a block of output channels.
+    let of_tap = (conv.input_channels * 4u + CHUNK - 1u) / CHUNK * (CHUNK / SIDE);
+    let of_block = KERNEL_SIZE * KERNEL_SIZE * of_tap;
+    let last_block = (conv.output_channels * 4u - 1u) / SIDE;
 
     for (var first = 0u; first < TASKS; first += subgroups) {
         let task = min(first + subgroup, TASKS - 1u);
-        let line = task / CHANNEL_GROUPS * 4u;
-        let channel = task % CHANNEL_GROUPS * 2u * SIDE;
+        let line = task / CHANNEL_GROUPS * LINES;
+        // Beyond the last block, the last one again: nothing of it is stored.
+        let block = (group.z * CHANNEL_GROUPS + task % CHANNEL_GROUPS) * BLOCKS;
+        let wa = min(block, last_block) * of_block;
+        let wb = min(block + 1u, last_block) * of_block;
+        let wc = min(block + 2u, last_block) * of_block;
+        let wd = min(block + 3u, last_block) * of_block;
 
         // Backends differ in the value of an uninitialised matrix.
         for (var i = thread; i < SIDE * SIDE; i += THREADS) {
@@ -138,52 +129,103 @@ fn main(
         workgroupBarrier();
         let zero = load_sums(0u);
         var a0 = zero;
-        var b0 = zero;
         var a1 = zero;
-        var b1 = zero;
         var a2 = zero;
-        var b2 = zero;
         var a3 = zero;
+        var b0 = zero;
+        var b1 = zero;
+        var b2 = zero;
         var b3 = zero;
+        var c0 = zero;
+        var c1 = zero;
+        var c2 = zero;
+        var c3 = zero;
+        var d0 = zero;
+        var d1 = zero;
+        var d2 = zero;
+        var d3 = zero;
         for (var c = 0u; c < conv.input_channels; c += CHUNK / 4u) {
-            for (var ky = 0u; ky < KERNEL_SIZE; ky++) {
-                if ky == 0u {
-                    stage_pixels(thread, left, top, c, staged_width, staged_pixels);
-                }
-                stage_weights(thread, first_weight, first_eighth, c, ky);
-                workgroupBarrier();
-                for (var kx = 0u; kx < KERNEL_SIZE; kx++) {
-                    for (var k = 0u; k < CHUNK; k += SIDE) {
-                        let w = first_weight + (kx * CHUNK + k) * weight_stride + channel;
-                        let wa = load_weights(w, weight_stride);
-                        let wb = load_weights(w + SIDE, weight_stride);
-                        let row = staged_width * PIXEL_STRIDE;
-                        let p = (line + ky) * row + kx * PIXEL_STRIDE + k;
-                        let x0 = load_pixels(p);
-                        a0 = multiply_add(x0, wa, a0);
-                        b0 = multiply_add(x0, wb, b0);
-                        let x1 = load_pixels(p + row);
-                        a1 = multiply_add(x1, wa, a1);
-                        b1 = multiply_add(x1, wb, b1);
-                        let x2 = load_pixels(p + 2u * row);
-                        a2 = multiply_add(x2, wa, a2);
-                        b2 = multiply_add(x2, wb, b2);
-                        let x3 = load_pixels(p + 3u * row);
-                        a3 = multiply_add(x3, wa, a3);
-                        b3 = multiply_add(x3, wb, b3);
+            stage_pixels(thread, left, top, c, staged_width, staged_pixels);
+            workgroupBarrier();
+            for (var tap = 0u; tap < KERNEL_SIZE * KERNEL_SIZE; tap++) {
+                let ky = tap / KERNEL_SIZE;
+                let kx = tap % KERNEL_SIZE;
+                for (var k = 0u; k < CHUNK; k += SIDE) {
+                    let w = tap * of_tap + c * 4u / SIDE + k / SIDE;
+                    let p = (line + ky) * row + kx * pixel_stride() + k;
+                    let x0 = load_pixels(p);
+                    var x1 = x0;
+                    var x2 = x0;
+                    var x3 = x0;
+                    if LINES > 1u {
+                        x1 = load_pixels(p + row);
+                    }
+                    if LINES > 2u {
+                        x2 = load_pixels(p + 2u * row);
+                        x3 = load_pixels(p + 3u * row);
+                    }
+                    let a = load_weights((wa + w) * SIDE * SIDE);
+                    a0 = multiply_add(x0, a, a0);
+                    if LINES > 1u {
+                        a1 = multiply_add(x1, a, a1);
+                    }
+                    if LINES > 2u {
+                        a2 = multiply_add(x2, a, a2);
+                        a3 = multiply_add(x3, a, a3);
+                    }
+                    if BLOCKS > 1u {
+                        let b = load_weights((wb + w) * SIDE * SIDE);
+                        b0 = multiply_add(x0, b, b0);
+                        if LINES > 1u {
+                            b1 = multiply_add(x1, b, b1);
+                        }
+                        if LINES > 2u {
+                            b2 = multiply_add(x2, b, b2);
+                            b3 = multiply_add(x3, b, b3);
+                        }
+                    }
+                    if BLOCKS > 2u {
+                        let e = load_weights((wc + w) * SIDE * SIDE);
+                        c0 = multiply_add(x0, e, c0);
+                        if LINES > 1u {
+                            c1 = multiply_add(x1, e, c1);
+                        }
+                        if LINES > 2u {
+                            c2 = multiply_add(x2, e, c2);
+                            c3 = multiply_add(x3, e, c3);
+                        }
+                        let d = load_weights((wd + w) * SIDE * SIDE);
+                        d0 = multiply_add(x0, d, d0);
+                        if LINES > 1u {
+                            d1 = multiply_add(x1, d, d1);
+                        }
+                        if LINES > 2u {
+                            d2 = multiply_add(x2, d, d2);
+                            d3 = multiply_add(x3, d, d3);
+                        }
                     }
                 }
-                workgroupBarrier();
             }
+            workgroupBarrier();
         }
         let tasks = vec2<u32>(first, first + subgroups);
-        finish(thread, group, tasks, task, 0u, 0u, a0);
-        finish(thread, group, tasks, task, 0u, 1u, b0);
-        finish(thread, group, tasks, task, 1u, 0u, a1);
-        finish(thread, group, tasks, task, 1u, 1u, b1);
-        finish(thread, group, tasks, task, 2u, 0u, a2);
-        finish(thread, group, tasks, task, 2u, 1u, b2);
-        finish(thread, group, tasks, task, 3u, 0u, a3);
-        finish(thread, group, tasks, task, 3u, 1u, b3);
+        finish(thread, group, tasks, task, 0u, 0u, a0, b0);
+        if LINES > 1u {
+            finish(thread, group, tasks, task, 1u, 0u, a1, b1);
+        }
+        if LINES > 2u {
+            finish(thread, group, tasks, task, 2u, 0u, a2, b2);
+            finish(thread, group, tasks, task, 3u, 0u, a3, b3);
+        }
+        if BLOCKS > 2u {
+            finish(thread, group, tasks, task, 0u, 2u, c0, d0);
+            if LINES > 1u {
+                finish(thread, group, tasks, task, 1u, 2u, c1, d1);
+            }
+            if LINES > 2u {
+                finish(thread, group, tasks, task, 2u, 2u, c2, d2);
+                finish(thread, group, tasks, task, 3u, 2u, c3, d3);
+            }
+        }
     }
 }

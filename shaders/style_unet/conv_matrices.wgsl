@@ -7,29 +7,40 @@
 
 enable f16;
 
-// Input channels that are staged at a time.
-const CHUNK = 16u;
-// Skews pixels and rows of weights, so that the rows of a matrix begin in different banks: by a
-// multiple of the 16 bytes that matrices have to be aligned to.
+// 3 or 1.
+override KERNEL_SIZE: u32 = 3u;
+// Input channels that are staged at a time: 16 or 32.
+override CHUNK: u32 = 16u;
+
+// Skews pixels, so that the rows of a matrix begin in different banks: by a multiple of the 16 bytes
+// that matrices have to be aligned to.
 const SKEW = 8u;
-const PIXEL_STRIDE = CHUNK + SKEW;
-// Sums of SIDE x SIDE that a workgroup finishes at a time.
 const TASKS = 4u;
+// Sums of each task that a workgroup finishes at a time.
+const FINISHED = 2u;
 
 #ifdef MATRIX_16
 const SIDE = 16u;
-const STAGED = 9696u;
+const STAGED = 12960u;
 #else
 const SIDE = 8u;
-const STAGED = 5472u;
+const STAGED = 7200u;
 #endif
 
-// The rectangle with its border [y][x][CHUNK], then weights [tap of a row][CHUNK][output channels]:
-// with SIDE 16 at most 18 * 18 * 24 + 3 * 16 * 40 (one channel group), 18 * 10 * 24 + 3 * 16 * 72,
-// 18 * 6 * 24 + 3 * 16 * 136; with SIDE 8 at most 10 * 18 * 24 + 3 * 16 * 24.
+// Halves, in units of their output's quantisation scale, in matrices of input x output channels:
+// [o / SIDE][tap][c / SIDE][SIDE][SIDE].
+@group(0) @binding(3) var<storage, read> weights: array<f16>;
+
+// The rectangle with its border [y][x][CHUNK], with SIDE 16 at most 18 * 18 * 40, with SIDE 8 at most
+// 10 * 18 * 40.
 var<workgroup> staged: array<f16, STAGED>;
-// A sum of each task [task][pixel][output channel].
-var<workgroup> sums: array<f32, TASKS * SIDE * SIDE>;
+// FINISHED sums of each task [task][pixel][output channel].
+var<workgroup> sums: array<f32, TASKS * SIDE * SIDE * FINISHED>;
+
+// From one staged pixel to the next.
+fn pixel_stride() -> u32 {
+    return CHUNK + SKEW;
+}
 
 #ifdef EMULATED_MATRICES
 // Threads that share a matrix.
@@ -37,14 +48,9 @@ override SUBGROUP: u32 = 32u;
 
 var<private> lane: u32;
 
-// Factors stay where they are staged.
-struct Factor {
-    at: u32,
-    stride: u32,
-}
-
-alias Pixels = Factor;
-alias Weights = Factor;
+// Factors stay where they are.
+alias Pixels = u32;
+alias Weights = u32;
 
 // Numbers `lane`, `lane` + SUBGROUP, ... of a sum [row][column].
 struct Sums {
@@ -52,11 +58,11 @@ struct Sums {
 }
 
 fn load_pixels(at: u32) -> Pixels {
-    return Factor(at, PIXEL_STRIDE);
+    return at;
 }
 
-fn load_weights(at: u32, stride: u32) -> Weights {
-    return Factor(at, stride);
+fn load_weights(at: u32) -> Weights {
+    return at;
 }
 
 fn load_sums(at: u32) -> Sums {
@@ -70,7 +76,7 @@ fn load_sums(at: u32) -> Sums {
 fn store_sums(at: u32, sum: Sums) {
     var share = sum;
     for (var i = lane; i < SIDE * SIDE; i += SUBGROUP) {
-        sums[at + i] = share.numbers[i / SUBGROUP];
+        sums[at + i / SIDE * FINISHED * SIDE + i % SIDE] = share.numbers[i / SUBGROUP];
     }
 }
 
@@ -79,8 +85,8 @@ fn multiply_add(a: Pixels, b: Weights, c: Sums) -> Sums {
     for (var i = lane; i < SIDE * SIDE; i += SUBGROUP) {
         var sum = share.numbers[i / SUBGROUP];
         for (var k = 0u; k < SIDE; k++) {
-            let left = staged[a.at + i / SIDE * a.stride + k];
-            let right = staged[b.at + k * b.stride + i % SIDE];
+            let left = staged[a + i / SIDE * pixel_stride() + k];
+            let right = weights[b + k * SIDE + i % SIDE];
             sum = fma(f32(left), f32(right), sum);
         }
         share.numbers[i / SUBGROUP] = sum;
@@ -101,11 +107,11 @@ alias Sums = coop_mat8x8<f32, C>;
 #endif
 
 fn load_pixels(at: u32) -> Pixels {
-    return coopLoadT<Pixels>(&staged[at], PIXEL_STRIDE);
+    return coopLoadT<Pixels>(&staged[at], pixel_stride());
 }
 
-fn load_weights(at: u32, stride: u32) -> Weights {
-    return coopLoadT<Weights>(&staged[at], stride);
+fn load_weights(at: u32) -> Weights {
+    return coopLoadT<Weights>(&weights[at], SIDE);
 }
 
 fn load_sums(at: u32) -> Sums {
@@ -113,7 +119,7 @@ fn load_sums(at: u32) -> Sums {
 }
 
 fn store_sums(at: u32, sum: Sums) {
-    coopStoreT(sum, &sums[at], SIDE);
+    coopStoreT(sum, &sums[at], FINISHED * SIDE);
 }
 
 fn multiply_add(a: Pixels, b: Weights, c: Sums) -> Sums {

@@ -29,6 +29,28 @@ pub(crate) fn convolution(weight: &[f32], outputs: u32, inputs: u32, taps: u32) 
     packed
 }
 
+/// A convolution `[outputs][inputs][tap]` as matrices `[outputs / side][tap][inputs / side][side
+/// inputs][side outputs]`, inputs padded with zeros to whole chunks and outputs to whole matrices.
+pub(crate) fn matrices(
+    weight: &[f32],
+    [outputs, inputs, taps]: [u32; 3],
+    side: u32,
+    chunk: u32,
+) -> Vec<f32> {
+    let [outputs, inputs, taps, side] = [outputs, inputs, taps, side].map(|n| n as usize);
+    let across = inputs.next_multiple_of(chunk as usize) / side;
+    let mut packed = vec![0.0; outputs.div_ceil(side) * taps * across * side * side];
+    for (output, kernels) in weight.chunks_exact(inputs * taps).enumerate() {
+        for (input, kernel) in kernels.chunks_exact(taps).enumerate() {
+            for (tap, &value) in kernel.iter().enumerate() {
+                let matrix = (output / side * taps + tap) * across + input / side;
+                packed[(matrix * side + input % side) * side + output % side] = value;
+            }
+        }
+    }
+    packed
+}
+
 /// A matrix `[outputs][inputs]` as `[inputs / 4][outputs / 4][4 inputs][4 outputs]`, padded with
 /// zeros.
 pub(crate) fn blocks(weight: &[f32], outputs: u32, inputs: u32) -> Vec<f32> {

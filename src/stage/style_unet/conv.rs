@@ -83,25 +83,36 @@ pub(super) enum Structure {
     /// Threads of a subgroup share weights by broadcast.
     Subgroup,
     /// Implicit GEMM: workgroups share pixels and weights in workgroup memory. Counts threads along
-    /// the output channels and along x.
+    /// the output channels and along x, and the teams that split the input channels.
     Tiled {
         channel_groups: u32,
         column_groups: u32,
+        teams: u32,
         arithmetic: Format,
     },
     /// Split-K: the threads of a workgroup split the sums of few outputs.
     Split,
-    /// Subgroups multiply cooperative matrices of `f16`.
-    Cooperative { side: u32 },
+    /// Subgroups multiply cooperative matrices of `f16`: up to this many lines of pixels, and four
+    /// matrices of output channels.
+    Cooperative { side: u32, lines: u32 },
     /// The same with emulated matrices and subgroups of this many threads.
     #[cfg(test)]
-    Emulated { side: u32, subgroup: u32 },
+    Emulated {
+        side: u32,
+        lines: u32,
+        subgroup: u32,
+    },
 }
 
 impl Structure {
     /// The same with arithmetic of 16 bits, if there is a kernel for it.
     pub(super) fn in_f16(mut self) -> Option<Self> {
-        let Self::Tiled { arithmetic, .. } = &mut self else {
+        let Self::Tiled {
+            arithmetic,
+            teams: 1,
+            ..
+        } = &mut self
+        else {
             return None;
         };
         *arithmetic = Format::F16;
@@ -153,16 +164,19 @@ impl Structure {
             Self::Tiled {
                 channel_groups,
                 column_groups,
+                teams,
                 arithmetic: of_products,
             } => {
                 arithmetic = of_products;
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
+                constants.push(("TEAMS", teams));
                 if shape.kernel_size == 1 {
                     // As many as fit in the memory of the 3x3 case.
-                    constants.push(("CHUNK", (channel_groups / 2).min(4)));
+                    let chunk = if teams == 1 { channel_groups / 2 } else { 2 };
+                    constants.push(("CHUNK", chunk.min(4)));
                 }
-                let lines = conv_tiled::THREADS / (channel_groups * column_groups);
+                let lines = conv_tiled::THREADS / (teams * channel_groups * column_groups);
                 let grid = [
                     width.div_ceil(conv_tiled::PIXELS * column_groups),
                     height.div_ceil(lines),
@@ -174,18 +188,22 @@ impl Structure {
                 let pixels = (width * height).div_ceil(conv_split::PIXELS);
                 (&kernels::CONV_SPLIT, [pixels, eighths, 1])
             }
-            Self::Cooperative { side } => {
-                let (channel_groups, grid) = cooperative(shape, side);
-                constants.push(("CHANNEL_GROUPS", channel_groups));
+            Self::Cooperative { side, lines } => {
+                let (of_tiles, grid) = cooperative(shape, side, lines);
+                constants.extend(of_tiles);
                 match side {
                     16 => (&kernels::CONV_COOPERATIVE_16, grid),
                     _ => (&kernels::CONV_COOPERATIVE_8, grid),
                 }
             }
             #[cfg(test)]
-            Self::Emulated { side, subgroup } => {
-                let (channel_groups, grid) = cooperative(shape, side);
-                constants.push(("CHANNEL_GROUPS", channel_groups));
+            Self::Emulated {
+                side,
+                lines,
+                subgroup,
+            } => {
+                let (of_tiles, grid) = cooperative(shape, side, lines);
+                constants.extend(of_tiles);
                 constants.push(("SUBGROUP", subgroup));
                 match side {
                     16 => (&kernels::CONV_COOPERATIVE_16_EMULATED, grid),
@@ -197,23 +215,35 @@ impl Structure {
     }
 }
 
-/// Tasks of the cooperative kernel along the output channels, and its workgroups.
-fn cooperative(shape: Shape, side: u32) -> (u32, [u32; 3]) {
+/// Input channels that the cooperative kernel stages at a time.
+fn cooperative_chunk(inputs: u32) -> u32 {
+    match inputs.next_multiple_of(16) % 32 {
+        0 => 32,
+        _ => 16,
+    }
+}
+
+/// Constants of the cooperative kernel, and its workgroups.
+fn cooperative(shape: Shape, side: u32, lines: u32) -> ([(&'static str, u32); 4], [u32; 3]) {
     let [height, width] = shape.size;
-    // A task is four lines times two matrices of channels.
-    let lines = 4 * conv_matrices::TASKS;
-    let channels = shape.outputs.div_ceil(2 * side);
-    let channel_groups = match (height, channels) {
-        (_, 1) => 1,
-        (..=4, 3..) => 4,
-        _ => 2,
-    };
+    let matrices = shape.outputs.div_ceil(side);
+    let blocks = matrices.next_power_of_two().min(4);
+    let tasks = conv_matrices::TASKS;
+    // Tasks of low maps are next to each other.
+    let below = height.div_ceil(lines).next_power_of_two().min(tasks);
+    let channel_groups = (tasks / below).min(matrices.div_ceil(blocks).next_power_of_two());
     let grid = [
         width.div_ceil(side),
-        height.div_ceil(lines / channel_groups),
-        channels.div_ceil(channel_groups),
+        height.div_ceil(lines * tasks / channel_groups),
+        matrices.div_ceil(blocks * channel_groups),
     ];
-    (channel_groups, grid)
+    let constants = [
+        ("CHANNEL_GROUPS", channel_groups),
+        ("LINES", lines),
+        ("BLOCKS", blocks),
+        ("CHUNK", cooperative_chunk(shape.inputs)),
+    ];
+    (constants, grid)
 }
 
 /// How a convolution is computed.
@@ -238,33 +268,56 @@ impl fmt::Display for Variant {
             Structure::Tiled {
                 channel_groups,
                 column_groups,
+                teams,
                 arithmetic,
             } => {
-                let f16 = match arithmetic {
-                    Format::F16 => ", f16 arithmetic",
-                    _ => "",
-                };
-                write!(f, "tiled {channel_groups}x{column_groups}{f16}")
+                write!(f, "tiled {channel_groups}x{column_groups}")?;
+                if *teams > 1 {
+                    write!(f, ", {teams} teams")?;
+                }
+                match arithmetic {
+                    Format::F16 => f.write_str(", f16 arithmetic"),
+                    _ => Ok(()),
+                }
             }
             Structure::Split => f.write_str("split"),
-            Structure::Cooperative { side } => write!(f, "cooperative {side}x{side}"),
-            #[cfg(test)]
-            Structure::Emulated { side, subgroup } => {
-                write!(f, "emulated {side}x{side}, {subgroup}")
+            Structure::Cooperative { side, lines } => {
+                write!(f, "cooperative {side}x{side}, {lines} lines")
             }
+            #[cfg(test)]
+            Structure::Emulated {
+                side,
+                lines,
+                subgroup,
+            } => write!(f, "emulated {side}x{side}, {lines} lines, {subgroup}"),
         }
     }
 }
 
 pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
+    teams(1, channel_groups, column_groups)
+}
+
+pub(super) const fn teams(teams: u32, channel_groups: u32, column_groups: u32) -> Structure {
     Structure::Tiled {
         channel_groups,
         column_groups,
+        teams,
         arithmetic: Format::F32,
     }
 }
 
 impl Variant {
+    /// Side of the cooperative matrices that it multiplies.
+    fn matrices(self) -> Option<u32> {
+        match self {
+            Self::Direct(Structure::Cooperative { side, .. }) => Some(side),
+            #[cfg(test)]
+            Self::Direct(Structure::Emulated { side, .. }) => Some(side),
+            _ => None,
+        }
+    }
+
     /// Variants that can compute a layer on this adapter; the first is usually the fastest.
     pub(super) fn candidates(gpu: &Gpu, shape: Shape, formats: Formats) -> Vec<Self> {
         /// With fewer channels the transforms cost more than the saved products.
@@ -288,11 +341,17 @@ impl Variant {
                     3..=4 => vec![tiled(4, 4), tiled(2, 4)],
                     _ => vec![tiled(8, 2), tiled(4, 4), tiled(4, 2)],
                 };
-                // Tiles of small maps leave most of a workgroup or of the device idle.
+                // Tiles of small maps leave most of a workgroup or of the device idle, as do the few
+                // outputs of a map to colours.
+                let colours = shape.kernel_size == 1 && shape.outputs <= 8;
                 match size {
                     0..=16 => structures.insert(0, Structure::Split),
                     17..=32 => structures.push(Structure::Split),
+                    _ if colours => structures.push(Structure::Split),
                     _ => {}
+                }
+                if shape.kernel_size == 1 && shape.eighths() > 2 {
+                    structures.push(teams(4, 4, 4));
                 }
                 structures.push(Structure::Register);
                 // 1x1 layers are a few per cent of the work, and their sums are the networks' outputs.
@@ -304,8 +363,19 @@ impl Variant {
                     structures.splice(at..at, in_f16);
                 }
                 let matrices = gpu.matrices().filter(|_| formats.maps == Format::F16);
-                structures.splice(0..0, matrices.map(|side| Structure::Cooperative { side }));
-                (structures, vec![tiled(8, 16), tiled(16, 8)])
+                if let Some(side) = matrices {
+                    let lines = if size < 128 { [1, 2, 4] } else { [4, 2, 1] };
+                    let cooperative = lines.map(|lines| Structure::Cooperative { side, lines });
+                    structures.splice(0..0, cooperative);
+                }
+                let products = vec![
+                    tiled(8, 16),
+                    tiled(16, 8),
+                    teams(2, 8, 8),
+                    teams(4, 8, 4),
+                    teams(4, 4, 8),
+                ];
+                (structures, products)
             }
         };
         let mut candidates: Vec<_> = direct.into_iter().map(Self::Direct).collect();
@@ -399,8 +469,20 @@ impl Conv {
             Variant::Direct(_) => (filters.to_vec(), shape.taps()),
             Variant::Winograd(_) => (fold::winograd(filters), 16),
         };
-        let scales = quantise(&mut filters, outputs, format);
-        let packed = pack::convolution(&filters, shape.outputs, shape.inputs, taps);
+        let (scales, packed, format) = match variant.matrices() {
+            Some(side) => {
+                let scales = quantise(&mut filters, outputs, Format::Snorm16);
+                let sizes = [shape.outputs, shape.inputs, taps];
+                let chunk = cooperative_chunk(shape.inputs);
+                let packed = pack::matrices(&filters, sizes, side, chunk);
+                (scales, packed, Format::F16)
+            }
+            None => {
+                let scales = quantise(&mut filters, outputs, format);
+                let packed = pack::convolution(&filters, shape.outputs, shape.inputs, taps);
+                (scales, packed, format)
+            }
+        };
         let (channels, product_channels) = match variant {
             Variant::Direct(_) => (channels(gpu, name, &scales, bias)?, None),
             Variant::Winograd(_) => {

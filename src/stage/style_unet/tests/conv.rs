@@ -56,7 +56,7 @@ pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
         products.push(Structure::Subgroup);
     }
     if let (Some(side), Format::F16) = (gpu.matrices(), formats.maps) {
-        structures.push(Structure::Cooperative { side });
+        structures.push(Structure::Cooperative { side, lines: 2 });
     }
     if gpu.has_half_arithmetic() && formats.maps == Format::F16 {
         structures.extend(tiled(4, 4).in_f16());
@@ -331,10 +331,10 @@ fn check_variant(gpu: &Gpu, count: u32, variant: Variant) {
         }
         case
     });
-    check_cases(gpu, count, cases, variant);
+    check_cases(gpu, count, &cases, variant);
 }
 
-fn check_cases(gpu: &Gpu, count: u32, cases: impl Strategy<Value = ConvCase>, variant: Variant) {
+fn check_cases(gpu: &Gpu, count: u32, cases: &impl Strategy<Value = ConvCase>, variant: Variant) {
     check(count, cases, |case| {
         for layer in LAYERS {
             let mut case = case;
@@ -391,8 +391,10 @@ fn convolutions_of_cooperative_matrices() {
                 outputs,
                 ..case
             });
-        let variant = Variant::Direct(Structure::Cooperative { side });
-        check_cases(gpu, 4, cases, variant);
+        for lines in [1, 2, 4] {
+            let variant = Variant::Direct(Structure::Cooperative { side, lines });
+            check_cases(gpu, 4, &cases, variant);
+        }
     }
 }
 
@@ -407,24 +409,28 @@ fn convolutions_of_emulated_matrices() {
         return;
     }
     // Tasks below each other, two by two and beside each other; in turn, at once and repeated.
-    for (side, subgroup, kernel_size, size, outputs) in [
-        (16, 32, 3, [18, 10], 12),
-        (16, 64, 3, [9, 17], 72),
-        (16, 8, 1, [3, 9], 132),
-        (8, 128, 1, [18, 5], 12),
-        (8, 32, 3, [9, 9], 36),
-        (8, 64, 3, [3, 9], 68),
+    for (side, lines, subgroup, kernel_size, size, outputs) in [
+        (16, 4, 32, 3, [18, 10], 12),
+        (16, 2, 64, 3, [9, 17], 72),
+        (16, 1, 8, 1, [3, 9], 132),
+        (8, 4, 128, 1, [18, 5], 12),
+        (8, 2, 32, 3, [9, 9], 36),
+        (8, 1, 64, 3, [3, 9], 68),
     ] {
         let case = ConvCase {
             seed: 7,
             size,
-            inputs: 20,
+            inputs: 12 + 4 * side,
             outputs,
             kernel_size,
             upsampled: size[1] % 2 == 0 && size[0] % 2 == 0,
             formats: Precision::Mixed.super_resolver(),
         };
-        let variant = Variant::Direct(Structure::Emulated { side, subgroup });
+        let variant = Variant::Direct(Structure::Emulated {
+            side,
+            lines,
+            subgroup,
+        });
         convolve(gpu, case, LAYERS[5], variant);
     }
 }
@@ -442,7 +448,7 @@ fn convolutions_in_half_arithmetic() {
             formats: Precision::Mixed.super_resolver(),
             ..case
         });
-        check_cases(gpu, 4, cases, Variant::Direct(structure));
+        check_cases(gpu, 4, &cases, Variant::Direct(structure));
     }
 }
 
