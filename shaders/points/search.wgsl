@@ -11,7 +11,8 @@ override WEIGHT_SUMS: u32 = 0u;
 override SKIP_EMPTY: u32 = 0u;
 
 struct Search {
-    // Samples per ray in this pass, and per thread.
+    // Samples per ray in this pass, and those of them that a thread, or the threads on a ray, walk
+    // along.
     samples: u32,
     segment: u32,
     clusters: u32,

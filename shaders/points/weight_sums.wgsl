@@ -4,6 +4,8 @@
 
 #import gpavatar::sums::{THREADS, sum_of}
 
+const LOADS = 4u;
+
 struct WeightSums {
     count: u32,
 }
@@ -16,9 +18,15 @@ struct WeightSums {
 fn main(@builtin(local_invocation_index) thread: u32) {
     var near_sums = vec4<f32>();
     var far_sums = vec4<f32>();
-    for (var i = thread; i < size.count; i += THREADS) {
-        near_sums += partials[i * 2u];
-        far_sums += partials[i * 2u + 1u];
+    // Several loads at a time.
+    for (var first = thread; first < size.count; first += LOADS * THREADS) {
+        for (var i = 0u; i < LOADS; i++) {
+            let partial = first + i * THREADS;
+            if partial < size.count {
+                near_sums += partials[partial * 2u];
+                far_sums += partials[partial * 2u + 1u];
+            }
+        }
     }
     let total = sum_of(near_sums, far_sums, thread);
     if thread < 2u {

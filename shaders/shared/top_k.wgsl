@@ -49,3 +49,33 @@ fn insert(list: Nearest, d: f32, i: u32) -> Nearest {
         select(select(list.i_h, i, n_h), list.i_g, n_g),
     );
 }
+
+// The same for a point that comes after all those in the list: it is farther where distances tie.
+fn insert_later(list: Nearest, d: f32, i: u32) -> Nearest {
+    let n_a = d < list.d_a;
+    let n_b = d < list.d_b;
+    let n_c = d < list.d_c;
+    let n_d = d < list.d_d;
+    let n_e = d < list.d_e;
+    let n_f = d < list.d_f;
+    let n_g = d < list.d_g;
+    let n_h = d < list.d_h;
+    return Nearest(
+        min(list.d_a, d),
+        min(list.d_b, max(list.d_a, d)),
+        min(list.d_c, max(list.d_b, d)),
+        min(list.d_d, max(list.d_c, d)),
+        min(list.d_e, max(list.d_d, d)),
+        min(list.d_f, max(list.d_e, d)),
+        min(list.d_g, max(list.d_f, d)),
+        min(list.d_h, max(list.d_g, d)),
+        select(list.i_a, i, n_a),
+        select(select(list.i_b, i, n_b), list.i_a, n_a),
+        select(select(list.i_c, i, n_c), list.i_b, n_b),
+        select(select(list.i_d, i, n_d), list.i_c, n_c),
+        select(select(list.i_e, i, n_e), list.i_d, n_d),
+        select(select(list.i_f, i, n_f), list.i_e, n_e),
+        select(select(list.i_g, i, n_g), list.i_f, n_f),
+        select(select(list.i_h, i, n_h), list.i_g, n_g),
+    );
+}

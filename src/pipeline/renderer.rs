@@ -88,6 +88,7 @@ impl Renderer {
         let coarse_samples = evaluate(&mut b, &coarse)?;
         let fine = rays.importance(&mut b, &coarse, &coarse_samples)?;
         let fine_samples = evaluate(&mut b, &fine)?;
+        points.release(&mut b);
         let passes = [(&coarse, &coarse_samples), (&fine, &fine_samples)];
         let composite = rays.merge(&mut b, config, passes[0], passes[1])?;
         for samples in [coarse_samples, fine_samples] {

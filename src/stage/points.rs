@@ -1,11 +1,43 @@
 //! The nearest points of every sample.
 
+use self::cells::{CellLevels, Cells};
 use super::rays::{Pass, Rays};
 use crate::clusters::ClusterLayout;
 use crate::gpu::kernels::{params, points as kernels};
-use crate::gpu::{AdapterKind, Dispatch, ProgramBuilder, Tensor};
+use crate::gpu::{AdapterKind, Dispatch, Gpu, KernelSource, ProgramBuilder, Tensor};
 use crate::options::Format;
 use crate::{ModelConfig, PointWeighting, Result};
+
+mod cells;
+
+/// How the nearest points are searched for.
+#[derive(Clone, Debug)]
+pub(crate) enum Search {
+    /// In the lists of a grid's cells.
+    Cells(CellLevels),
+    /// In clusters, each thread on its own.
+    Clusters,
+    /// In clusters, by subgroups.
+    Subgroups,
+}
+
+impl Search {
+    fn new(gpu: &Gpu, config: &ModelConfig) -> Self {
+        match gpu.kind() {
+            AdapterKind::Gpu => Self::Cells(CellLevels::new(config)),
+            AdapterKind::Cpu if gpu.has_subgroups() => Self::Subgroups,
+            AdapterKind::Cpu => Self::Clusters,
+        }
+    }
+
+    fn kernel(&self) -> &'static KernelSource {
+        match self {
+            Self::Cells(_) => &kernels::NEAREST_IN_CELLS,
+            Self::Clusters => &kernels::NEAREST,
+            Self::Subgroups => &kernels::NEAREST_SUBGROUP,
+        }
+    }
+}
 
 /// The head's points in clusters.
 pub(crate) struct Points {
@@ -14,14 +46,27 @@ pub(crate) struct Points {
     pub positions: Tensor,
     clustered: Tensor,
     bounds: Tensor,
+    search: Search,
+    /// For a search in cells.
+    cells: Option<Cells>,
 }
 
 impl Points {
-    /// Plans the clustering of `positions`; its `members` are bound later.
+    /// Plans what the search needs to know of `positions`. The clusters' `members` are bound later.
     pub(crate) fn cluster(
         b: &mut ProgramBuilder<'_>,
         config: &ModelConfig,
         positions: Tensor,
+    ) -> Result<Self> {
+        let search = Search::new(b.gpu(), config);
+        Self::prepare(b, config, positions, search)
+    }
+
+    fn prepare(
+        b: &mut ProgramBuilder<'_>,
+        config: &ModelConfig,
+        positions: Tensor,
+        search: Search,
     ) -> Result<Self> {
         b.stage("points");
         let layout = ClusterLayout::new(config.points);
@@ -47,11 +92,17 @@ impl Points {
                 .threads([groups, 1, 1])
                 .cost(f64::from(layout.clusters) * 6.0, bounds.bytes() as f64),
         );
+        let cells = match &search {
+            Search::Cells(levels) => Some(Cells::list(b, levels, config.points, &positions)?),
+            _ => None,
+        };
         Ok(Self {
             layout,
             positions,
             clustered,
             bounds,
+            search,
+            cells,
         })
     }
 
@@ -71,22 +122,28 @@ impl Points {
         let sums_at = count.next_multiple_of(16);
         // Four words a row: eight 16-bit indices.
         let tensor = b.tensor("neighbours", Format::F32, [sums_at + 2, 1, 4])?;
-        let cpu = b.gpu().kind() == AdapterKind::Cpu;
-        let source = if cpu && b.gpu().has_subgroups() {
-            &kernels::NEAREST_SUBGROUP
-        } else {
-            &kernels::NEAREST
-        };
         let released = config.point_weighting == PointWeighting::Released;
         let constants = [
             ("WEIGHT_SUMS", released.into()),
             ("SKIP_EMPTY", (!released && b.skips_empty()).into()),
         ];
-        let kernel = b.kernel(source, &constants)?;
+        let kernel = b.kernel(self.search.kernel(), &constants)?;
         // Longer walks reuse more; shorter ones give more threads.
-        let segment = pass.samples.min(if cpu { u32::MAX } else { 8 });
-        let threads = layout.count * pass.samples.div_ceil(segment);
-        let [workgroups, ..] = kernel.source.workgroups([threads, 1, 1]);
+        let segment = match self.search {
+            Search::Cells(_) => 2 * kernels::nearest_in_cells::DEPTH,
+            Search::Clusters | Search::Subgroups => pass.samples,
+        };
+        let segments = pass.samples.div_ceil(segment);
+        let workgroups = match self.search {
+            Search::Cells(_) => {
+                let tiles = layout.side.div_ceil(kernels::nearest_in_cells::TILE);
+                tiles * tiles * segments
+            }
+            Search::Clusters | Search::Subgroups => {
+                let [workgroups, ..] = kernel.source.workgroups([layout.count * segments, 1, 1]);
+                workgroups
+            }
+        };
         let grid = b.folded(workgroups);
         // The last row of workgroups may run over.
         let workgroups = grid.iter().product();
@@ -99,21 +156,23 @@ impl Points {
             groups: self.layout.groups(),
             ..Default::default()
         };
-        b.dispatch(
-            Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
-                .uniform("march", layout)
-                .uniform("search", parameters)
-                .bind("globals", globals)
-                .bind("rays", &rays.tensor)
-                .bind("depths", &pass.depths)
-                .bind("points", &self.positions)
-                .bind("clustered", &self.clustered)
-                .bind("bounds", &self.bounds)
-                .bind("neighbours", &tensor)
-                .bind("partials", &partials)
-                .grid(grid)
-                .cost(0.0, f64::from(count) * 20.0),
-        );
+        let mut dispatch = Dispatch::new(format!("nearest points, {}", pass.name), &kernel)
+            .uniform("march", layout)
+            .uniform("search", parameters)
+            .bind("globals", globals)
+            .bind("rays", &rays.tensor)
+            .bind("depths", &pass.depths)
+            .bind("points", &self.positions)
+            .bind("clustered", &self.clustered)
+            .bind("bounds", &self.bounds)
+            .bind("neighbours", &tensor)
+            .bind("partials", &partials)
+            .grid(grid)
+            .cost(0.0, f64::from(count) * 20.0);
+        if let Some(cells) = &self.cells {
+            dispatch = cells.bind(dispatch);
+        }
+        b.dispatch(dispatch);
         if released {
             let kernel = b.kernel(&kernels::WEIGHT_SUMS, &[])?;
             let sums = tensor.rows(sums_at..sums_at + 2);
@@ -128,6 +187,15 @@ impl Points {
         b.release(partials);
         b.tap(format!("{}.neighbours", pass.name), &tensor.rows(0..count))?;
         Ok(Neighbours { tensor, sums_at })
+    }
+
+    /// Ends the searches.
+    pub(crate) fn release(&self, b: &mut ProgramBuilder<'_>) {
+        b.release(self.clustered.clone());
+        b.release(self.bounds.clone());
+        if let Some(cells) = &self.cells {
+            cells.release(b);
+        }
     }
 }
 

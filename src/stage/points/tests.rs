@@ -16,8 +16,15 @@ use crate::weights::pack;
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     let points = lattice_points(1, 100, 32);
     let scene = lattice_samples(1, 5, 11, 32);
-    let found = search(gpu, PointWeighting::Released, &points, &scene);
-    found.assert_equals_twin(&points, &scene);
+    for search in [
+        Search::new(gpu, &ModelConfig::default()),
+        Search::Clusters,
+        grid(1, &[1000, 50]),
+    ] {
+        let variant = Variant { gpu, search };
+        let found = variant.search(PointWeighting::Released, &points, &scene);
+        found.assert_equals_twin(&points, &scene);
+    }
 }
 
 // ---- clusters ------------------------------------------------------------------------------
@@ -179,50 +186,60 @@ struct Found {
     sums: Option<[f32; 8]>,
 }
 
-/// Unless the sums need all samples, also checks that the search skips exactly the samples outside
-/// the cube.
-fn search(gpu: &Gpu, weighting: PointWeighting, points: &[Vec3], scene: &Sampling) -> Found {
-    let rays = scene.directions.len();
-    let side = rays.isqrt() as u32;
-    let config = ModelConfig {
-        points: points.len() as u32,
-        point_weighting: weighting,
-        ..ModelConfig::default()
-    };
-    let layout = params::Rays {
-        side,
-        count: rays as u32,
-        stride: 3,
-        ..Default::default()
-    };
-    let triples: Vec<_> = points.iter().map(Vec3::to_array).collect();
-    let members = input(gpu, &members(&triples));
-    let outside = [("members", Resource::Tensor(&members))];
-    let plan = |b: &mut ProgramBuilder<'_>| {
-        let (globals, rays, pass) = scene.on(gpu, layout);
-        let positions = input(gpu, &pack::vec4s(&triples));
-        let points = Points::cluster(b, &config, positions).unwrap();
-        points.nearest(b, &config, &globals, &rays, &pass).unwrap()
-    };
-    let whole = ProgramBuilder::new(gpu, Formats::F32).whole();
-    let found = run_built(whole, &outside, plan);
-    let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
-    let (samples, rest) = words.split_at(scene.depths.len());
-    if weighting == PointWeighting::Paper {
-        let found = run(gpu, &outside, plan);
+/// A search on a device.
+struct Variant<'a> {
+    gpu: &'a Gpu,
+    search: Search,
+}
+
+impl Variant<'_> {
+    /// Unless the sums need all samples, also checks that the search skips exactly the samples outside
+    /// the cube.
+    fn search(&self, weighting: PointWeighting, points: &[Vec3], scene: &Sampling) -> Found {
+        let gpu = self.gpu;
+        let rays = scene.directions.len();
+        let side = rays.isqrt() as u32;
+        let config = ModelConfig {
+            points: points.len() as u32,
+            point_weighting: weighting,
+            ..ModelConfig::default()
+        };
+        let layout = params::Rays {
+            side,
+            count: rays as u32,
+            stride: 3,
+            ..Default::default()
+        };
+        let triples: Vec<_> = points.iter().map(Vec3::to_array).collect();
+        let members = input(gpu, &members(&triples));
+        let outside = [("members", Resource::Tensor(&members))];
+        let plan = |b: &mut ProgramBuilder<'_>| {
+            let (globals, rays, pass) = scene.on(gpu, layout);
+            let positions = input(gpu, &pack::vec4s(&triples));
+            let points = Points::prepare(b, &config, positions, self.search.clone()).unwrap();
+            points.nearest(b, &config, &globals, &rays, &pass).unwrap()
+        };
+        let whole = ProgramBuilder::new(gpu, Formats::F32).whole();
+        let found = run_built(whole, &outside, plan);
         let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
-        for (i, (at, searched)) in scene.positions().iter().zip(samples).enumerate() {
-            let in_cube = at.abs().max_element() < 1.0;
-            let expected = if in_cube { *searched } else { [0; 4] };
-            assert_eq!(words[i], expected, "sample {i} at {at}");
+        let (samples, rest) = words.split_at(scene.depths.len());
+        if weighting == PointWeighting::Paper {
+            let found = run(gpu, &outside, plan);
+            let words: Vec<[u32; 4]> = read(gpu, &found.tensor);
+            for (i, (at, searched)) in scene.positions().iter().zip(samples).enumerate() {
+                let in_cube = at.abs().max_element() < 1.0;
+                let expected = if in_cube { *searched } else { [0; 4] };
+                assert_eq!(words[i], expected, "sample {i} at {at}");
+            }
         }
-    }
-    let unpack =
-        |words: &[u32; 4]| std::array::from_fn(|k| words[k / 2] >> (16 * (k % 2)) & 0xffff);
-    let sums = &rest[found.sums_at as usize - samples.len()..];
-    Found {
-        indices: samples.iter().map(unpack).collect(),
-        sums: (weighting == PointWeighting::Released).then(|| bytemuck::cast([sums[0], sums[1]])),
+        let unpack =
+            |words: &[u32; 4]| std::array::from_fn(|k| words[k / 2] >> (16 * (k % 2)) & 0xffff);
+        let sums = &rest[found.sums_at as usize - samples.len()..];
+        Found {
+            indices: samples.iter().map(unpack).collect(),
+            sums: (weighting == PointWeighting::Released)
+                .then(|| bytemuck::cast([sums[0], sums[1]])),
+        }
     }
 }
 
@@ -250,10 +267,36 @@ impl Found {
     }
 }
 
-/// All variants: several threads follow a ray on graphics processors, one elsewhere, and with
-/// subgroups eight follow theirs together.
-fn variants() -> [&'static Gpu; 3] {
-    [gpu(), software(), subgroups()]
+fn grid(side: u32, capacities: &[u32]) -> Search {
+    Search::Cells(CellLevels {
+        side,
+        capacities: capacities.to_vec(),
+    })
+}
+
+/// All searches.
+fn variants() -> Vec<Variant<'static>> {
+    let gpu = gpu();
+    let mut variants = vec![
+        Variant {
+            gpu: software(),
+            search: Search::Clusters,
+        },
+        Variant {
+            gpu: subgroups(),
+            search: Search::Subgroups,
+        },
+    ];
+    // One level and several; lists that are too long at the lower levels, and at all.
+    for search in [
+        grid(3, &[8192]),
+        grid(2, &[8192, 512, 96]),
+        grid(3, &[8192, 12, 5]),
+        grid(2, &[16, 11]),
+    ] {
+        variants.push(Variant { gpu, search });
+    }
+    variants
 }
 
 #[test]
@@ -265,9 +308,9 @@ fn the_nearest_points_are_found_exactly() {
     check(24, cases, |(seed, count, steps, side, samples)| {
         let points = lattice_points(seed, count, steps);
         let scene = lattice_samples(seed, side, samples, steps);
-        for gpu in variants() {
+        for variant in variants() {
             for weighting in [PointWeighting::Released, PointWeighting::Paper] {
-                let found = search(gpu, weighting, &points, &scene);
+                let found = variant.search(weighting, &points, &scene);
                 found.assert_equals_twin(&points, &scene);
             }
         }
@@ -278,8 +321,8 @@ fn the_nearest_points_are_found_exactly() {
 fn the_nearest_of_a_whole_head_are_found_exactly() {
     let points = lattice_points(3, 5023, 32);
     let scene = lattice_samples(3, 8, 32, 32);
-    for gpu in variants() {
-        let found = search(gpu, PointWeighting::Released, &points, &scene);
+    for variant in variants() {
+        let found = variant.search(PointWeighting::Released, &points, &scene);
         found.assert_equals_twin(&points, &scene);
     }
 }
@@ -292,8 +335,8 @@ fn identical_points_are_found_by_index() {
     scene.directions[0] = Vec3::X;
     scene.origin = Vec3::new(0.0, -0.5, 0.75);
     scene.depths[..9].copy_from_slice(&[-1.0, -0.5, 0.0, 0.25, 0.25, 0.25, 0.5, 1.0, 2.0]);
-    for gpu in variants() {
-        let found = search(gpu, PointWeighting::Released, &points, &scene);
+    for variant in variants() {
+        let found = variant.search(PointWeighting::Released, &points, &scene);
         assert_eq!(found.indices, vec![[0, 1, 2, 3, 4, 5, 6, 7]; 16 * 9]);
         found.assert_equals_twin(&points, &scene);
     }
@@ -311,8 +354,8 @@ fn samples_far_away_find_their_nearest_points() {
     for (i, t) in scene.depths.iter_mut().enumerate() {
         *t = if i % 2 == 0 { 1000.0 } else { -1000.0 } + (i % 7) as f32;
     }
-    for gpu in variants() {
-        let found = search(gpu, PointWeighting::Paper, &points, &scene);
+    for variant in variants() {
+        let found = variant.search(PointWeighting::Paper, &points, &scene);
         found.assert_equals_twin(&points, &scene);
         assert!(found.sums.is_none());
     }
@@ -333,8 +376,8 @@ fn the_nearest_points_are_found_at_any_position() {
         };
         let positions = scene.positions();
         let expected = twin::nearest(&positions, &points, 8);
-        for gpu in variants() {
-            let found = search(gpu, PointWeighting::Paper, &points, &scene);
+        for variant in variants() {
+            let found = variant.search(PointWeighting::Paper, &points, &scene);
             for (sample, indices) in found.indices.iter().enumerate() {
                 assert_eq!(HashSet::from(*indices).len(), 8, "{indices:?}");
                 let distances =

@@ -1,0 +1,187 @@
+#define_import_path gpavatar::cell_lists
+
+// Lists, for the cells of a grid over the cube, of the points that can be among the eight nearest of
+// a position in the cell.
+//
+// Every level halves the cells of the level above, its parents, and selects from their lists. For
+// positions x within `half` of the centre c along each axis, |x - q|² - |x - p|² is linear in x and at
+// most |c - q|² - |c - p|² + 2 half |q - p|₁. If that is negative for eight points q, p is not listed. The q
+// that are tried, the guides, are near the centre.
+
+#import gpavatar::search_layout::NO_LIST
+
+const GUIDES = 24u;
+// Guides that leave a point out.
+const ENOUGH = 8u;
+// Instead of a guide's index.
+const NO_GUIDE = 0xffffffffu;
+// Rows of a record before its list, without and with the guides.
+const HEAD = 1u;
+const GUIDED_HEAD = 1u + GUIDES / 4u;
+
+struct Level {
+    // Cells along an axis.
+    side: u32,
+    // Row of the first record, and rows of a record. A row is four words.
+    first: u32,
+    stride: u32,
+    // Places of a list, a multiple of four.
+    capacity: u32,
+    // The same of the level above. No rows: all points are candidates.
+    parent_first: u32,
+    parent_stride: u32,
+    points: u32,
+}
+
+@group(0) @binding(0) var<uniform> level: Level;
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>; // [point], w unused
+// Of every level [cell] a record: the row and the length of its list, two unused words; its guides if
+// the level has children; the list's places. A list holds indices in ascending order, then zeros up
+// to a full row. A cell that has too many uses its parent's list.
+@group(0) @binding(2) var<storage, read_write> cells: array<u32>;
+
+struct Cell {
+    // Row of its record.
+    record: u32,
+    parent_record: u32,
+    centre: vec3<f32>,
+    half: f32,
+}
+
+// Row and length of a list.
+struct List {
+    row: u32,
+    length: u32,
+}
+
+// Squared distance from a cell's centre that is larger than any.
+const FAR = 1e38;
+
+// Relative to the centre; the squared distance from it.
+var<workgroup> guides: array<vec4<f32>, GUIDES>;
+var<workgroup> candidates: vec2<u32>;
+// Points that the threads up to each one keep.
+var<workgroup> kept_up_to: array<u32, 256>;
+
+fn cell_of(index: u32) -> Cell {
+    let side = level.side;
+    let place = vec3<u32>(index % side, index / side % side, index / side / side);
+    let parents = side / 2u;
+    let parent = (place.z / 2u * parents + place.y / 2u) * parents + place.x / 2u;
+    // Slightly larger than a cell, as rounding may move positions into a neighbour.
+    let half = 1.0001 / f32(side);
+    let centre = (2.0 * vec3<f32>(place) + 1.0) / f32(side) - 1.0;
+    return Cell(
+        level.first + index * level.stride,
+        level.parent_first + parent * level.parent_stride,
+        centre,
+        half,
+    );
+}
+
+// The list of the parent, the same for all threads.
+fn candidates_of(cell: Cell, thread: u32) -> List {
+    if thread == 0u {
+        candidates = vec2<u32>(0u, level.points);
+        if level.parent_stride != 0u {
+            let header = 4u * cell.parent_record;
+            candidates = vec2<u32>(cells[header], cells[header + 1u]);
+        }
+    }
+    let list = workgroupUniformLoad(&candidates);
+    return List(list.x, list.y);
+}
+
+fn candidate(list: List, place: u32) -> u32 {
+    if level.parent_stride == 0u {
+        return place;
+    }
+    return cells[4u * list.row + place];
+}
+
+// The record of a guide from its index.
+fn guide_at(index: u32, centre: vec3<f32>) -> vec4<f32> {
+    if index == NO_GUIDE {
+        return vec4<f32>(0.0, 0.0, 0.0, FAR);
+    }
+    let offset = points[index].xyz - centre;
+    return vec4<f32>(offset, dot(offset, offset));
+}
+
+// Whether eight guides are closer than a point, at this offset from the centre, everywhere in the cell.
+fn is_left_out(offset: vec3<f32>, half: f32) -> bool {
+    let d = dot(offset, offset);
+    // Computed distances round; this is many times as much.
+    let limit = d - 1e-5 * (d + 3.0 * half * half);
+    var closer = 0u;
+    for (var first = 0u; first < GUIDES; first += ENOUGH) {
+        for (var i = 0u; i < ENOUGH; i++) {
+            let guide = guides[first + i];
+            let apart = abs(guide.xyz - offset);
+            let most = guide.w + 2.0 * half * (apart.x + apart.y + apart.z);
+            closer += select(0u, 1u, most < limit);
+        }
+        if closer >= ENOUGH {
+            return true;
+        }
+    }
+    return false;
+}
+
+fn write_header(cell: Cell, list: List) {
+    cells[4u * cell.record] = list.row;
+    cells[4u * cell.record + 1u] = list.length;
+}
+
+// Writes the list of a cell, whose record has so many rows before it, and the header. The guides are
+// known; `threads` is the size of the workgroup.
+fn write_list(cell: Cell, list: List, head: u32, thread: u32, threads: u32) {
+    let row = cell.record + head;
+    var kept = 0u;
+    // A thread decides on up to 32 neighbouring candidates, so that their order is kept.
+    for (var base = 0u; base < list.length; base += 32u * threads) {
+        let run = min((list.length - base + threads - 1u) / threads, 32u);
+        let first = base + thread * run;
+        let end = min(first + run, list.length);
+        var bits = 0u;
+        for (var i = first; i < end; i++) {
+            let offset = points[candidate(list, i)].xyz - cell.centre;
+            bits |= select(1u << (i - first), 0u, is_left_out(offset, cell.half));
+        }
+        kept_up_to[thread] = countOneBits(bits);
+        workgroupBarrier();
+        for (var step = 1u; step < threads; step *= 2u) {
+            var sum = kept_up_to[thread];
+            if thread >= step {
+                sum += kept_up_to[thread - step];
+            }
+            workgroupBarrier();
+            kept_up_to[thread] = sum;
+            workgroupBarrier();
+        }
+        var place = kept + kept_up_to[thread] - countOneBits(bits);
+        kept += kept_up_to[threads - 1u];
+        while bits != 0u {
+            if place < level.capacity {
+                cells[4u * row + place] = candidate(list, first + firstTrailingBit(bits));
+            }
+            place++;
+            bits &= bits - 1u;
+        }
+        workgroupBarrier();
+    }
+    if kept <= level.capacity {
+        if thread < (4u - kept % 4u) % 4u {
+            cells[4u * row + kept + thread] = 0u;
+        }
+        if thread == 0u {
+            write_header(cell, List(row, kept));
+        }
+    } else if thread == 0u {
+        var parents = list;
+        if level.parent_stride == 0u {
+            parents.length = NO_LIST;
+        }
+        write_header(cell, parents);
+    }
+}

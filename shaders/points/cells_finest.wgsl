@@ -1,0 +1,33 @@
+// The lists of the finest level of cells, with the guides of their parents.
+//
+// One workgroup per cell.
+
+#import gpavatar::cell_lists::{
+    GUIDES, HEAD, level, cells, guides,
+    cell_of, candidates_of, guide_at, write_header, write_list,
+}
+#import gpavatar::grid::{GROUP_SIZE, Thread, group_index}
+#import gpavatar::search_layout::NO_LIST
+
+@compute @workgroup_size(GROUP_SIZE)
+fn main(own: Thread) {
+    let thread = own.local;
+    let index = group_index(own);
+    if index >= level.side * level.side * level.side {
+        return;
+    }
+    let cell = cell_of(index);
+    let list = candidates_of(cell, thread);
+    if list.length == NO_LIST {
+        if thread == 0u {
+            write_header(cell, list);
+        }
+        return;
+    }
+    if thread < GUIDES {
+        let guide = cells[4u * cell.parent_record + 4u + thread];
+        guides[thread] = guide_at(guide, cell.centre);
+    }
+    workgroupBarrier();
+    write_list(cell, list, HEAD, thread, GROUP_SIZE);
+}
