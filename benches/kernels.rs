@@ -293,8 +293,10 @@ fn measure(
     let avatar_options = AvatarOptions::default();
     let avatar = Avatar::with_options(&model, sources, &avatar_options)?;
     let drive = demo::at_rest(&model);
-    avatar.render(&drive)?;
-    gpu.wait("warming up")?;
+    costs::warm_up(|| {
+        avatar.render(&drive)?;
+        gpu.wait("warming up")
+    })?;
 
     let mut runs: Vec<Vec<KernelTime>> = Vec::new();
     let bar = report::progress("measuring", args.repeat as usize);

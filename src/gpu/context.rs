@@ -267,12 +267,24 @@ impl Gpu {
     /// reliable timestamp queries. Without them a browser cannot time kernels.
     #[must_use]
     pub fn has_timestamps(&self) -> bool {
-        let features = self.inner.device.features();
+        cfg!(feature = "profiler") && self.times_passes()
+    }
+
+    /// Whether the device has reliable timestamp queries.
+    pub(super) fn times_passes(&self) -> bool {
         // Mesa's llvmpipe takes timestamps late once a texture is in use. Natively the wall clock
         // is more accurate on CPU implementations.
-        let trusted =
-            cfg!(target_arch = "wasm32") || self.inner.info.device_type != wgpu::DeviceType::Cpu;
-        cfg!(feature = "profiler") && features.contains(wgpu::Features::TIMESTAMP_QUERY) && trusted
+        let trusted = cfg!(target_arch = "wasm32") || !self.is_software();
+        trusted
+            && self
+                .device()
+                .features()
+                .contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// Whether the adapter is a software implementation on the CPU, whatever kernels it runs.
+    pub(super) fn is_software(&self) -> bool {
+        self.inner.info.device_type == wgpu::DeviceType::Cpu
     }
 
     /// An `rgba8unorm` texture of this width and height, to be copied from and more.

@@ -468,6 +468,26 @@ impl Program {
         Ok(())
     }
 
+    /// Records a program that binds nothing from outside `times` over, in one pass.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn repeat(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        times: u32,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) -> Result<()> {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("gpavatar, timed"),
+            timestamp_writes,
+        });
+        for _ in 0..times {
+            for (index, step) in self.steps.iter().enumerate() {
+                step.dispatch(index, &[], &mut pass)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Records all steps whose conditions hold.
     pub(crate) fn record(&self, recording: Recording<'_>) -> Result<()> {
         let Recording {

@@ -1,11 +1,16 @@
 //! Choice of the fastest of several equivalent kernel variants.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod timing;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
+#[cfg(not(target_arch = "wasm32"))]
+use timing::Timing;
 
 use super::kernel::kernels;
 use super::{Gpu, ProgramBuilder, locked};
@@ -40,11 +45,9 @@ pub(crate) struct Tuner {
     /// The file that keeps measurements, if a folder for it is known.
     file: Option<PathBuf>,
     record: Mutex<Record>,
+    #[cfg(not(target_arch = "wasm32"))]
+    timing: Mutex<Timing>,
 }
-
-/// A variant replaces the first one only if it takes less than this fraction of its time.
-#[cfg(not(target_arch = "wasm32"))]
-const GAIN: f64 = 0.97;
 
 const FORMAT: &str = "file of measured variants";
 
@@ -85,6 +88,8 @@ impl Tuner {
             tuning: tuning.clone(),
             file,
             record: Mutex::new(record),
+            #[cfg(not(target_arch = "wasm32"))]
+            timing: Mutex::default(),
         })
     }
 
@@ -141,7 +146,13 @@ impl Tuner {
         if candidates.len() == 1 {
             return Ok(estimated);
         }
-        let (best, nanoseconds) = measure(gpu, formats, candidates, plan)?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let (best, nanoseconds) = locked(&self.timing).measure(gpu, formats, candidates, plan)?;
+        #[cfg(target_arch = "wasm32")]
+        let (best, nanoseconds) = {
+            let _ = (gpu, formats, plan);
+            (estimated, BTreeMap::new())
+        };
         let choice = Choice {
             variant: best.to_string(),
             nanoseconds,
@@ -249,80 +260,6 @@ fn fnv(texts: impl IntoIterator<Item = impl AsRef<str>>) -> u64 {
         }
     }
     hash
-}
-
-/// The fastest candidate, and the time of each one.
-#[cfg(not(target_arch = "wasm32"))]
-fn measure<V: Copy + Display>(
-    gpu: &Gpu,
-    formats: Formats,
-    candidates: &[V],
-    plan: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
-) -> Result<(V, BTreeMap<String, Option<u64>>)> {
-    let mut best = (candidates[0], f64::INFINITY);
-    let mut all = BTreeMap::new();
-    for &variant in candidates {
-        let mut builder = ProgramBuilder::new(gpu, formats);
-        let program = plan(variant, &mut builder).and_then(|()| builder.finish());
-        let milliseconds = match program {
-            Ok(program) => duration(gpu, &program)?,
-            Err(Error::Limit { .. }) => {
-                all.insert(variant.to_string(), None);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        if milliseconds < GAIN * best.1 {
-            best = (variant, milliseconds);
-        }
-        all.insert(variant.to_string(), Some((milliseconds * 1e6) as u64));
-    }
-    Ok((best.0, all))
-}
-
-#[cfg(target_arch = "wasm32")]
-fn measure<V: Copy + Display>(
-    _: &Gpu,
-    _: Formats,
-    candidates: &[V],
-    _: impl Fn(V, &mut ProgramBuilder<'_>) -> Result<()>,
-) -> Result<(V, BTreeMap<String, Option<u64>>)> {
-    Ok((candidates[0], BTreeMap::new()))
-}
-
-/// Milliseconds of a program: the best of three runs, each repeated until the cost of a submission
-/// is negligible.
-#[cfg(not(target_arch = "wasm32"))]
-fn duration(gpu: &Gpu, program: &super::Program) -> Result<f64> {
-    const WHAT: &str = "timing variants";
-    const RUN_MILLISECONDS: f64 = 4.0;
-    const MOST_REPETITIONS: f64 = 50.0;
-
-    let run = |times: u32| -> Result<f64> {
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        for _ in 0..times {
-            program.record(super::Recording {
-                encoder: &mut encoder,
-                bindings: &[],
-                conditions: super::Conditions::default(),
-                timer: None,
-            })?;
-        }
-        let commands = encoder.finish();
-        gpu.wait(WHAT)?;
-        let start = std::time::Instant::now();
-        gpu.queue().submit([commands]);
-        gpu.wait(WHAT)?;
-        Ok(start.elapsed().as_secs_f64() * 1e3 / f64::from(times))
-    };
-    // Warm-up: first touch of the memory, caches, clocks.
-    run(1)?;
-    let times = (RUN_MILLISECONDS / run(1)?).clamp(1.0, MOST_REPETITIONS) as u32;
-    let mut best = f64::INFINITY;
-    for _ in 0..3 {
-        best = best.min(run(times)?);
-    }
-    Ok(best)
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

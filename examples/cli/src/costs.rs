@@ -1,8 +1,9 @@
 //! Costs of work: times of repeated runs, and the dispatches of a profile by stage and kernel.
 
 use std::fmt::{self, Write};
+use std::time::{Duration, Instant};
 
-use gpavatar::{KernelTime, Profile};
+use gpavatar::{KernelTime, Profile, Result};
 use serde::Serialize;
 
 /// Milliseconds of the same work, done several times.
@@ -183,6 +184,47 @@ impl Section {
             }
         }
         Ok(())
+    }
+}
+
+/// The value of `run` and the milliseconds that it took.
+///
+/// # Errors
+/// Those of `run`.
+pub fn clocked<T>(run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let start = Instant::now();
+    let value = run()?;
+    Ok((value, start.elapsed().as_secs_f64() * 1e3))
+}
+
+/// Repeats `run` until its time is steady: an idle device lowers its clock, and takes a while to
+/// raise it again.
+///
+/// # Errors
+/// Those of `run`.
+pub fn warm_up<T>(mut run: impl FnMut() -> Result<T>) -> Result<()> {
+    /// So long that a rising clock shows between one batch and the next.
+    const BATCH: f64 = 50.0;
+    /// Times that differ by less count as the same.
+    const TOLERANCE: f64 = 0.05;
+    const SHORTEST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    let start = Instant::now();
+    let mut before = f64::INFINITY;
+    loop {
+        let (mut milliseconds, mut count) = (0.0, 0.0);
+        while milliseconds < BATCH {
+            milliseconds += clocked(&mut run)?.1;
+            count += 1.0;
+        }
+        let now = milliseconds / count;
+        let same = (now - before).abs() < TOLERANCE * now;
+        let elapsed = start.elapsed();
+        if (same && elapsed > SHORTEST) || elapsed > LONGEST {
+            return Ok(());
+        }
+        before = now;
     }
 }
 

@@ -7,7 +7,7 @@ use crate::stage::testing::gpu;
 
 /// A variant that sums this many numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Sum(u32);
+pub(super) struct Sum(pub u32);
 
 impl Display for Sum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -16,7 +16,7 @@ impl Display for Sum {
 }
 
 impl Sum {
-    fn plan(self, b: &mut ProgramBuilder<'_>) -> Result<()> {
+    pub(super) fn plan(self, b: &mut ProgramBuilder<'_>) -> Result<()> {
         let Self(count) = self;
         let [left, right, output] = ["left", "right", "output"]
             .map(|name| b.tensor(name, Format::F32, [1, count, 4]).unwrap());

@@ -399,7 +399,7 @@ impl Variant {
         };
         let candidates = Self::candidates(gpu, shape, formats);
         tuner.choose(gpu, (&key, formats), &candidates, |variant, builder| {
-            Conv::example(gpu, shape, variant, formats)?.plan_example(builder)
+            Conv::example(builder, shape, variant)?.plan_example(builder)
         })
     }
 }
@@ -660,12 +660,23 @@ impl Conv {
             .cost(flops, bytes)
     }
 
-    /// A layer of this shape to be timed. Its weights are zero, which does not change the time.
-    fn example(gpu: &Gpu, shape: Shape, variant: Variant, formats: Formats) -> Result<Self> {
-        let filters = vec![0.0; (shape.outputs * shape.inputs * shape.taps()) as usize];
-        let bias = vec![0.0; shape.outputs as usize];
-        let filters = (&filters[..], formats.weights);
-        Self::new(gpu, "timed", shape, variant, filters, &bias)
+    /// A layer of this shape to be timed. Its weights are workspace: packing and uploading them
+    /// would take longer than timing, which does not depend on them.
+    fn example(b: &mut ProgramBuilder<'_>, shape: Shape, variant: Variant) -> Result<Self> {
+        let taps = match variant {
+            Variant::Direct(_) => shape.taps(),
+            Variant::Winograd(_) => 16,
+        };
+        let filters = 8 * shape.eighths() * pack::padded(shape.inputs) * taps;
+        let format = b.formats().weights;
+        let channels = [1, 2 * pack::padded(shape.outputs), 1];
+        Ok(Self {
+            shape,
+            variant,
+            weights: b.tensor("timed", format, [1, filters, 1])?,
+            channels: b.tensor("timed", Format::F32, channels)?,
+            product_channels: None,
+        })
     }
 
     fn plan_example(&self, b: &mut ProgramBuilder<'_>) -> Result<()> {

@@ -91,6 +91,9 @@ struct StartUp {
     model_seconds: f64,
     avatar_seconds: f64,
     first_frame_seconds: f64,
+    /// From before the adapter is opened until the first frame is done, weights and pictures read
+    /// in between.
+    first_picture_seconds: f64,
     second_frame_seconds: f64,
     /// Weights and workspace on the device.
     device_bytes: u64,
@@ -125,6 +128,7 @@ struct Throughput {
 
 impl Report {
     fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
+        let start = Instant::now();
         let gpu = args.gpu.open()?;
         let pictures = Sample::named(None)?.pictures()?;
         let sources: Vec<_> = pictures
@@ -153,30 +157,40 @@ impl Report {
             avatar.render(&drive)?;
             gpu.wait("rendering")
         };
+        let ((), first_frame_seconds) = timed("first frame", render)?;
         let start_up = StartUp {
             model_seconds,
             avatar_seconds,
-            first_frame_seconds: timed("first frame", render)?.1,
+            first_frame_seconds,
+            first_picture_seconds: start.elapsed().as_secs_f64(),
             second_frame_seconds: timed("second frame", render)?.1,
             device_bytes: model.device_bytes(),
             peak_resident_bytes: peak_resident(),
         };
 
-        let whole = Whole {
-            avatar: repeated(args.repeat, "avatars", || build().map(drop))?,
-            frame: repeated(args.repeat, "frames", render)?,
-            // A recording that is dropped costs as much as one that is submitted.
-            recording: repeated(7, "recordings", || {
-                let mut encoder = gpu.device().create_command_encoder(&Default::default());
-                let options = RenderOptions::default();
+        let record = || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let options = RenderOptions::default();
+            let recorded = costs::clocked(|| {
                 let frame = avatar.record(&mut encoder, &drive, &options)?;
-                drop((encoder.finish(), frame));
-                Ok(())
-            })?,
+                Ok((encoder.finish(), frame))
+            });
+            let ((commands, frame), milliseconds) = recorded?;
+            // Otherwise the next recording could not use this one's memory again.
+            gpu.queue().submit([commands]);
+            gpu.wait("rendering")?;
+            drop(frame);
+            Ok(milliseconds)
+        };
+        let whole = Whole {
+            avatar: repeated(args.repeat, "avatars", || Ok(costs::clocked(build)?.1))?,
+            frame: repeated(args.repeat, "frames", || Ok(costs::clocked(render)?.1))?,
+            recording: repeated(args.repeat, "recordings", record)?,
         };
         let throughput = args.throughput;
         let throughput = throughput.map(|count| Throughput::measure(&avatar, &drive, count));
         let (mut avatars, mut frames) = (Vec::new(), Vec::new());
+        costs::warm_up(render)?;
         let bar = report::progress("profiling", args.repeat as usize);
         for _ in 0..args.repeat {
             avatars.push(Avatar::profile_images(&model, &sources, &options)?.1);
@@ -207,6 +221,10 @@ impl Report {
             ("weights, pipelines", start_up.model_seconds),
             ("first avatar", start_up.avatar_seconds),
             ("first frame", start_up.first_frame_seconds),
+            (
+                "all until the first picture",
+                start_up.first_picture_seconds,
+            ),
             ("second frame", start_up.second_frame_seconds),
         ] {
             writeln!(out, "{what:28} {seconds:10.3} s")?;
@@ -276,15 +294,15 @@ impl Args {
     }
 }
 
-fn repeated(count: u32, what: &'static str, run: impl Fn() -> Result<()>) -> Result<Times> {
-    let mut milliseconds = Vec::new();
+/// Times of `run`, which returns its milliseconds, on a device that is warm.
+fn repeated(count: u32, what: &'static str, run: impl Fn() -> Result<f64>) -> Result<Times> {
+    costs::warm_up(&run)?;
     let bar = report::progress(what, count as usize);
-    for _ in 0..count {
-        let start = Instant::now();
-        run()?;
-        milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+    let milliseconds = (0..count).map(|_| {
         bar.inc(1);
-    }
+        run()
+    });
+    let milliseconds = milliseconds.collect::<Result<_>>()?;
     bar.finish_and_clear();
     Ok(Times::new(milliseconds))
 }
@@ -295,8 +313,10 @@ impl Throughput {
         let all = vec![(avatar, drive); count as usize];
         let options = RenderOptions::default();
         // Memory for all of them is taken before anything is timed.
-        model.render_many(&all, &options)?;
-        model.gpu().wait("warming up")?;
+        costs::warm_up(|| {
+            model.render_many(&all, &options)?;
+            model.gpu().wait("warming up")
+        })?;
         let rate = |what: &str, run: &dyn Fn() -> Result<()>| {
             let ((), seconds) = timed(what, run)?;
             Ok::<_, gpavatar::Error>(f64::from(count) / seconds)
@@ -326,9 +346,8 @@ impl Throughput {
 /// Runs something and reports the seconds that it took at once: at the released sizes a software
 /// adapter takes a while.
 fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
-    let start = Instant::now();
-    let done = run()?;
-    let seconds = start.elapsed().as_secs_f64();
+    let (done, milliseconds) = costs::clocked(run)?;
+    let seconds = milliseconds * 1e-3;
     eprintln!("{what}: {seconds:.3} s");
     Ok((done, seconds))
 }

@@ -1,8 +1,10 @@
 //! Times and sums of made-up profiles.
 
-use gpavatar::{KernelTime, Profile};
+use std::time::Duration;
 
-use super::{Section, Stage, Times};
+use gpavatar::{KernelTime, Profile, Weights};
+
+use super::{Section, Stage, Times, clocked, warm_up};
 
 #[test]
 fn times_have_a_middle_and_ends() {
@@ -45,4 +47,24 @@ fn kernels_and_stages_are_sums_of_their_dispatches() {
     assert_eq!(kernels[1].kernel, "directions");
     assert_eq!(section.total.times.columns(), [12.0; 3]);
     assert_eq!((section.total.flops, section.dispatches.len()), (40.0, 4));
+}
+
+#[test]
+fn a_warm_up_ends_once_times_are_steady() {
+    let mut runs = 0;
+    let ((), milliseconds) = clocked(|| {
+        warm_up(|| {
+            std::thread::sleep(Duration::from_millis(30u64.saturating_sub(runs).max(10)));
+            runs += 1;
+            Ok(())
+        })
+    })
+    .unwrap();
+    assert!(runs >= 20, "{runs}");
+    assert!((200.0..2100.0).contains(&milliseconds), "{milliseconds}");
+}
+
+#[test]
+fn a_warm_up_reports_what_fails() {
+    assert!(warm_up(|| Weights::open("missing")).is_err());
 }
