@@ -4,6 +4,8 @@ use super::super::tests::Sum;
 use super::*;
 use crate::stage::testing::gpu;
 
+type Clock = fn(&Gpu, &[&Program], u32) -> Result<Vec<f64>>;
+
 fn program(sum: Sum) -> Program {
     let mut builder = ProgramBuilder::new(gpu(), Formats::F32);
     sum.plan(&mut builder).unwrap();
@@ -15,7 +17,7 @@ fn both_clocks_tell_long_programs_from_short_ones() {
     let gpu = gpu();
     let (short, long) = (program(Sum(1000)), program(Sum(1_000_000)));
     let features = gpu.device().features();
-    let clocks: [fn(&Gpu, &[&Program], u32) -> Result<Vec<f64>>; 2] = [wall_clock, timestamps];
+    let clocks: [Clock; 2] = [wall_clock, timestamps];
     let has_queries = features.contains(wgpu::Features::TIMESTAMP_QUERY);
     for clock in &clocks[..1 + usize::from(has_queries)] {
         clock(gpu, &[&short, &long], 1).unwrap();
