@@ -9,7 +9,7 @@ enable f16;
 
 // 3 or 1.
 override KERNEL_SIZE: u32 = 3u;
-// Input channels that are staged at a time: 16 or 32.
+// Input channels that are staged at a time: 16, or 32 if tasks have fewer than four lines.
 override CHUNK: u32 = 16u;
 
 // Skews pixels, so that the rows of a matrix begin in different banks: by a multiple of the 16 bytes
@@ -21,18 +21,18 @@ const FINISHED = 2u;
 
 #ifdef MATRIX_16
 const SIDE = 16u;
-const STAGED = 12960u;
+const STAGED = 7776u;
 #else
 const SIDE = 8u;
-const STAGED = 7200u;
+const STAGED = 4320u;
 #endif
 
 // Halves, in units of their output's quantisation scale, in matrices of input x output channels:
 // [o / SIDE][tap][c / SIDE][SIDE][SIDE].
 @group(0) @binding(3) var<storage, read> weights: array<f16>;
 
-// The rectangle with its border [y][x][CHUNK], with SIDE 16 at most 18 * 18 * 40, with SIDE 8 at most
-// 10 * 18 * 40.
+// The rectangle with its border [y][x][CHUNK], with SIDE 16 at most 18 * 18 * 24 or 10 * 18 * 40, with
+// SIDE 8 at most 18 * 10 * 24 or 10 * 10 * 40.
 var<workgroup> staged: array<f16, STAGED>;
 // FINISHED sums of each task [task][pixel][output channel].
 var<workgroup> sums: array<f32, TASKS * SIDE * SIDE * FINISHED>;

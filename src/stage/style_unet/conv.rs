@@ -215,10 +215,10 @@ impl Structure {
     }
 }
 
-/// Input channels that the cooperative kernel stages at a time.
-fn cooperative_chunk(inputs: u32) -> u32 {
+/// Input channels that the cooperative kernel stages at a time: four lines leave room for 16.
+fn cooperative_chunk(inputs: u32, lines: u32) -> u32 {
     match inputs.next_multiple_of(16) % 32 {
-        0 => 32,
+        0 if lines < 4 => 32,
         _ => 16,
     }
 }
@@ -241,7 +241,7 @@ fn cooperative(shape: Shape, side: u32, lines: u32) -> ([(&'static str, u32); 4]
         ("CHANNEL_GROUPS", channel_groups),
         ("LINES", lines),
         ("BLOCKS", blocks),
-        ("CHUNK", cooperative_chunk(shape.inputs)),
+        ("CHUNK", cooperative_chunk(shape.inputs, lines)),
     ];
     (constants, grid)
 }
@@ -308,12 +308,12 @@ pub(super) const fn teams(teams: u32, channel_groups: u32, column_groups: u32) -
 }
 
 impl Variant {
-    /// Side of the cooperative matrices that it multiplies.
-    fn matrices(self) -> Option<u32> {
+    /// Side of the cooperative matrices that it multiplies, and lines of its tasks.
+    fn matrices(self) -> Option<(u32, u32)> {
         match self {
-            Self::Direct(Structure::Cooperative { side, .. }) => Some(side),
+            Self::Direct(Structure::Cooperative { side, lines }) => Some((side, lines)),
             #[cfg(test)]
-            Self::Direct(Structure::Emulated { side, .. }) => Some(side),
+            Self::Direct(Structure::Emulated { side, lines, .. }) => Some((side, lines)),
             _ => None,
         }
     }
@@ -470,10 +470,10 @@ impl Conv {
             Variant::Winograd(_) => (fold::winograd(filters), 16),
         };
         let (scales, packed, format) = match variant.matrices() {
-            Some(side) => {
+            Some((side, lines)) => {
                 let scales = quantise(&mut filters, outputs, Format::Snorm16);
                 let sizes = [shape.outputs, shape.inputs, taps];
-                let chunk = cooperative_chunk(shape.inputs);
+                let chunk = cooperative_chunk(shape.inputs, lines);
                 let packed = pack::matrices(&filters, sizes, side, chunk);
                 (scales, packed, Format::F16)
             }
