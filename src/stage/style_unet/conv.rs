@@ -662,12 +662,17 @@ impl Conv {
 
     /// A layer of this shape to be timed. Its weights are workspace: packing and uploading them
     /// would take longer than timing, which does not depend on them.
-    fn example(b: &mut ProgramBuilder<'_>, shape: Shape, variant: Variant) -> Result<Self> {
+    pub(super) fn example(
+        b: &mut ProgramBuilder<'_>,
+        shape: Shape,
+        variant: Variant,
+    ) -> Result<Self> {
         let taps = match variant {
             Variant::Direct(_) => shape.taps(),
             Variant::Winograd(_) => 16,
         };
-        let filters = 8 * shape.eighths() * pack::padded(shape.inputs) * taps;
+        // Room for the padding of every layout.
+        let filters = shape.outputs.next_multiple_of(16) * shape.inputs.next_multiple_of(32) * taps;
         let format = b.formats().weights;
         let channels = [1, 2 * pack::padded(shape.outputs), 1];
         Ok(Self {

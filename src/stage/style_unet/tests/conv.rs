@@ -3,7 +3,7 @@ use proptest::sample::select;
 
 use crate::gpu::kernels::style_unet::conv_epilogue as flag;
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Gpu, ProgramBuilder, Tensor};
 use crate::options::{Format, Formats, Precision};
 use crate::reference::{self, shared, style_unet as twin};
 use crate::stage::style_unet::conv::{Conv, Operands, Shape, Structure, Variant, tiled};
@@ -524,4 +524,32 @@ fn maps_become_the_tiles_of_winograd() {
             });
         }
     });
+}
+
+#[test]
+fn layers_that_are_timed_have_as_much_memory_as_others() {
+    let gpu = gpu();
+    for formats in [Formats::F32, Precision::F16.super_resolver()] {
+        for (inputs, outputs) in [(1, 1), (3, 96), (17, 9), (32, 16), (48, 33)] {
+            let shape = Shape {
+                kernel_size: 3,
+                inputs,
+                outputs,
+                size: [4; 2],
+                modulated: false,
+                upsampled: false,
+            };
+            let cooperative = |side| Structure::Cooperative { side, lines: 2 };
+            for structure in [tiled(2, 4), cooperative(8), cooperative(16)] {
+                let variant = Variant::Direct(structure);
+                let filters = vec![0.0; (outputs * inputs * 9) as usize];
+                let filters = (&filters[..], formats.weights);
+                let bias = vec![0.0; outputs as usize];
+                let conv = Conv::new(gpu, "conv", shape, variant, filters, &bias).unwrap();
+                let mut b = ProgramBuilder::new(gpu, formats);
+                let timed = Conv::example(&mut b, shape, variant).unwrap();
+                assert!(timed.bytes() >= conv.bytes(), "{shape}, {variant}");
+            }
+        }
+    }
 }
