@@ -2,9 +2,10 @@
 // summed over the taps beforehand and stored like weights. The √2 is the gain that follows each demodulated
 // convolution.
 //
-// A workgroup computes 8 rows (a row = one output channel of one layer); 8 threads share a row.
+// A row is one output channel of one layer. ROW_THREADS threads share it.
 
 #import gpavatar::network_weights::{StoredWeights, unpacked_weights}
+#import gpavatar::rows::{ROW_THREADS, THREADS, first_row}
 
 struct Demodulation {
     rows: u32,
@@ -26,23 +27,34 @@ struct Row {
 @group(0) @binding(3) var<storage, read> modulation: array<vec4<f32>>; // [layer][c]
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 
-var<workgroup> partials: array<f32, 64>;
+var<workgroup> partials: array<f32, THREADS>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let index = group.x * 8u + thread / 8u;
+    let index = first_row(group) + thread / ROW_THREADS;
+    let member = thread % ROW_THREADS;
     let row = rows[min(index, size.rows - 1u)];
     var sum = vec4<f32>();
-    for (var k = thread % 8u; k < row.channels; k += 8u) {
+    for (var k = member; k < row.channels; k += ROW_THREADS) {
         let s = modulation[row.modulation + k];
         sum = fma(unpacked_weights(squares[row.squares + k]), s * s, sum);
     }
     partials[thread] = dot(sum, vec4<f32>(1.0));
     workgroupBarrier();
-    if thread % 8u != 0u || index >= size.rows {
+    // Every eighth sum, then all.
+    var total = 0.0;
+    if member < 8u {
+        for (var i = 0u; i < ROW_THREADS; i += 8u) {
+            total += partials[thread + i];
+        }
+    }
+    workgroupBarrier();
+    partials[thread] = total;
+    workgroupBarrier();
+    if member != 0u || index >= size.rows {
         return;
     }
-    var total = 0.0;
+    total = 0.0;
     for (var i = 0u; i < 8u; i++) {
         total += partials[thread + i];
     }

@@ -1,8 +1,9 @@
 // Matrix-vector product: output = activation(gain · weights · input + bias).
 //
-// A workgroup computes 8 rows; 8 threads share a row, each taking every eighth vec4 of it.
+// ROW_THREADS threads share a row, each taking every ROW_THREADSth vec4 of it.
 
 #import gpavatar::network_weights::{StoredWeights, unpacked_weights}
+#import gpavatar::rows::{ROW_THREADS, THREADS, first_row}
 
 struct Linear {
     rows: u32,
@@ -22,15 +23,16 @@ struct Linear {
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 
 // Per thread: partial dot product, partial sum of squares of the input.
-var<workgroup> partials: array<vec2<f32>, 64>;
+var<workgroup> partials: array<vec2<f32>, THREADS>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let row = group.x * 8u + thread / 8u;
+    let row = first_row(group) + thread / ROW_THREADS;
+    let member = thread % ROW_THREADS;
     let first = min(row, size.rows - 1u) * size.columns;
     var sum = vec4<f32>();
     var squares = vec4<f32>();
-    for (var k = thread % 8u; k < size.columns; k += 8u) {
+    for (var k = member; k < size.columns; k += ROW_THREADS) {
         let x = input[k];
         sum = fma(unpacked_weights(weights[first + k]), x, sum);
         squares = fma(x, x, squares);
@@ -38,10 +40,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let one = vec4<f32>(1.0);
     partials[thread] = vec2<f32>(dot(sum, one), dot(squares, one));
     workgroupBarrier();
-    if thread % 8u != 0u || row >= size.rows {
+    // Every eighth sum, then all.
+    var total = vec2<f32>();
+    if member < 8u {
+        for (var i = 0u; i < ROW_THREADS; i += 8u) {
+            total += partials[thread + i];
+        }
+    }
+    workgroupBarrier();
+    partials[thread] = total;
+    workgroupBarrier();
+    if member != 0u || row >= size.rows {
         return;
     }
-    var total = vec2<f32>();
+    total = vec2<f32>();
     for (var i = 0u; i < 8u; i++) {
         total += partials[thread + i];
     }

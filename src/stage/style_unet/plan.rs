@@ -7,11 +7,17 @@ use crate::config::{Level, ResBlock};
 use crate::error::Result;
 use crate::gpu::kernels::style_unet::conv_epilogue as flag;
 use crate::gpu::kernels::{params, style_unet as kernels};
-use crate::gpu::{Dispatch, ProgramBuilder, Tensor, When};
+use crate::gpu::{AdapterKind, Dispatch, Gpu, ProgramBuilder, Tensor, When};
 use crate::options::Format;
 
-/// Threads that share a row of a matrix in `linear` and `demodulation`.
-const THREADS_OF_A_ROW: u32 = 8;
+/// Threads that share a row of a matrix in `linear` and `demodulation`: rows alone are too few to
+/// occupy a graphics processor.
+fn row_threads(gpu: &Gpu) -> u32 {
+    match gpu.kind() {
+        AdapterKind::Gpu => 64,
+        AdapterKind::Cpu => 8,
+    }
+}
 
 impl StyleUnet {
     /// Plans the network on `input`, which stays in use. `frame` is the uniform with the noise's
@@ -165,8 +171,12 @@ impl Plan<'_, '_> {
         let (height, format) = (x.height(), x.format());
         let shape = [2 * height, x.width(), last.conv.shape.outputs];
         let both = self.b.tensor(&last.name, format, shape)?;
-        for ([first, last], start) in [(&level.scale, 0), (&level.shift, height)] {
-            let hidden = self.conv(first, x, None, Epilogue::LRELU)?;
+        // Both first layers read the same map: the device may run them at the same time.
+        let [scale, shift] = [&level.scale[0], &level.shift[0]];
+        let hidden = [scale, shift].map(|first| self.conv(first, x, None, Epilogue::LRELU));
+        let starts = [(&level.scale[1], 0), (&level.shift[1], height)];
+        for ((last, start), hidden) in starts.into_iter().zip(hidden) {
+            let hidden = hidden?;
             let epilogue = Epilogue {
                 output: Some(both.rows(start..start + height)),
                 ..Epilogue::LINEAR
@@ -219,7 +229,8 @@ impl Plan<'_, '_> {
         let rows = (net.demodulation_rows.elements() / 4) as u32;
         let demodulation = b.tensor("demodulation", Format::F32, [1, rows, 1])?;
         let squares = &net.squares;
-        let kernel = b.kernel(&kernels::DEMODULATION, &[])?;
+        let row_threads = row_threads(b.gpu());
+        let kernel = b.kernel(&kernels::DEMODULATION, &[("ROW_THREADS", row_threads)])?;
         let name = format!("{}.stylegan_decoder.demodulation", net.name);
         b.dispatch(
             Dispatch::new(name, &kernel)
@@ -228,7 +239,7 @@ impl Plan<'_, '_> {
                 .bind("squares", squares)
                 .bind("modulation", &modulation)
                 .bind("output", &demodulation)
-                .threads([THREADS_OF_A_ROW * rows, 1, 1])
+                .threads([row_threads * rows, 1, 1])
                 .cost(3.0 * squares.elements() as f64, squares.bytes() as f64),
         );
         let count = net.noise_elements;
@@ -322,7 +333,8 @@ impl Plan<'_, '_> {
             activate: layer.activate.into(),
             normalise: layer.normalise.into(),
         };
-        let kernel = b.kernel(&kernels::LINEAR, &[])?;
+        let row_threads = row_threads(b.gpu());
+        let kernel = b.kernel(&kernels::LINEAR, &[("ROW_THREADS", row_threads)])?;
         let flops = 2.0 * f64::from(rows) * f64::from(columns);
         b.dispatch(
             Dispatch::new(&layer.name, &kernel)
@@ -331,7 +343,7 @@ impl Plan<'_, '_> {
                 .bind("weights", &layer.weights)
                 .bind("rows", &layer.rows)
                 .bind("output", &output)
-                .threads([THREADS_OF_A_ROW * rows, 1, 1])
+                .threads([row_threads * rows, 1, 1])
                 .cost(flops, layer.weights.bytes() as f64),
         );
         b.tap(&layer.name, &output)?;

@@ -40,14 +40,15 @@ pub(super) fn multiply(
         activate: activate.into(),
         normalise: normalise.into(),
     };
-    let kernel = (&kernels::LINEAR, []);
+    let row_threads = 8 << (seed % 4);
+    let kernel = (&kernels::LINEAR, [("ROW_THREADS", row_threads)]);
     let found = computed(gpu, weights_in(format), rows as usize, kernel, |dispatch| {
         dispatch
             .uniform("size", parameters)
             .bind("input", &input(gpu, &x))
             .bind("weights", &layer.weights)
             .bind("rows", &layer.rows)
-            .threads([8 * rows, 1, 1])
+            .threads([row_threads * rows, 1, 1])
     });
     let normalised = normalise.then(|| twin::style_normalise(&x));
     let x = normalised.unwrap_or(x);
@@ -117,14 +118,15 @@ pub(super) fn demodulate(gpu: &Gpu, format: Format, seed: u64, layers: &[(usize,
     }
     let squares = Tensor::from_values(gpu, "squares", format, &squares).unwrap();
     let parameters = params::Demodulation::from(rows.len() as u32);
-    let kernel = (&kernels::DEMODULATION, []);
+    let row_threads = 8 << (seed % 4);
+    let kernel = (&kernels::DEMODULATION, [("ROW_THREADS", row_threads)]);
     let found = computed(gpu, weights_in(format), rows.len(), kernel, |dispatch| {
         dispatch
             .uniform("size", parameters)
             .bind("rows", &input(gpu, &rows))
             .bind("squares", &squares)
             .bind("modulation", &input(gpu, &modulation))
-            .threads([8 * parameters.rows, 1, 1])
+            .threads([row_threads * parameters.rows, 1, 1])
     });
     // All terms are positive, so the sums are good to a few units in the last place of both twins,
     // and the root halves that, also what rounding moves squares by: at most 1/65534 of the largest,
