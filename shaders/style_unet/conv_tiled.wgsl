@@ -79,6 +79,9 @@ override CHUNK: u32 = 1u;
 // Teams of threads that split the input channels (split-K): 1, 2 or 4, more than 1 for 1x1 only.
 override TEAMS: u32 = 1u;
 
+// 1 loads the next chunk while one is used.
+override PREFETCH: u32 = 1u;
+
 const THREADS = 128u;
 // Pixels of a thread.
 const PIXELS = 8u;
@@ -372,10 +375,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #endif
     var next = ahead(staging, team * CHUNK);
     for (var chunk = 0u; chunk < conv.input_channels; chunk += TEAMS * CHUNK) {
+        if PREFETCH == 0u && chunk > 0u {
+            next = ahead(staging, chunk + team * CHUNK);
+        }
         stage(staging, at, next);
         workgroupBarrier();
         let following = chunk + TEAMS * CHUNK;
-        if following < conv.input_channels {
+        if PREFETCH == 1u && following < conv.input_channels {
             next = ahead(staging, following + team * CHUNK);
         }
         for (var step = 0u; step < KERNEL_SIZE * CHUNK; step++) {

@@ -88,6 +88,7 @@ pub(super) enum Structure {
         channel_groups: u32,
         column_groups: u32,
         teams: u32,
+        prefetch: bool,
         arithmetic: Format,
     },
     /// Split-K: the threads of a workgroup split the sums of few outputs.
@@ -165,8 +166,10 @@ impl Structure {
                 channel_groups,
                 column_groups,
                 teams,
+                prefetch,
                 arithmetic: of_products,
             } => {
+                constants.push(("PREFETCH", prefetch.into()));
                 arithmetic = of_products;
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
@@ -269,8 +272,12 @@ impl fmt::Display for Variant {
                 channel_groups,
                 column_groups,
                 teams,
+                prefetch,
                 arithmetic,
             } => {
+                if !*prefetch {
+                    f.write_str("at once ")?;
+                }
                 write!(f, "tiled {channel_groups}x{column_groups}")?;
                 if *teams > 1 {
                     write!(f, ", {teams} teams")?;
@@ -303,7 +310,27 @@ pub(super) const fn teams(teams: u32, channel_groups: u32, column_groups: u32) -
         channel_groups,
         column_groups,
         teams,
+        prefetch: true,
         arithmetic: Format::F32,
+    }
+}
+
+fn at_once(structure: Structure) -> Structure {
+    match structure {
+        Structure::Tiled {
+            channel_groups,
+            column_groups,
+            teams,
+            arithmetic,
+            ..
+        } => Structure::Tiled {
+            channel_groups,
+            column_groups,
+            teams,
+            arithmetic,
+            prefetch: false,
+        },
+        other => other,
     }
 }
 
@@ -353,7 +380,10 @@ impl Variant {
                 if shape.kernel_size == 1 && shape.eighths() > 2 {
                     structures.push(teams(4, 4, 4));
                 }
-                structures.push(Structure::Register);
+                let first = structures
+                    .iter()
+                    .find(|s| matches!(s, Structure::Tiled { .. }));
+                structures.extend(first.copied().map(at_once));
                 // 1x1 layers are a few per cent of the work, and their sums are the networks' outputs.
                 let f16 = formats.arithmetic == Format::F16 && gpu.has_half_arithmetic();
                 if f16 && shape.kernel_size == 3 {
@@ -374,6 +404,7 @@ impl Variant {
                     teams(2, 8, 8),
                     teams(4, 8, 4),
                     teams(4, 4, 8),
+                    at_once(tiled(8, 16)),
                 ];
                 (structures, products)
             }
