@@ -60,7 +60,9 @@ const FAR = 1e38;
 // Relative to the centre; the squared distance from it.
 var<workgroup> guides: array<vec4<f32>, GUIDES>;
 var<workgroup> candidates: vec2<u32>;
-// Points that the threads up to each one keep.
+// Of the candidates in turn, a bit each, set for those that are kept, and how many these are up to
+// the end of each word.
+var<workgroup> kept: array<atomic<u32>, 256>;
 var<workgroup> kept_up_to: array<u32, 256>;
 
 fn cell_of(index: u32) -> Cell {
@@ -108,9 +110,23 @@ fn guide_at(index: u32, centre: vec3<f32>) -> vec4<f32> {
     return vec4<f32>(offset, dot(offset, offset));
 }
 
+// A squared distance from the centre beyond which eight guides are closer everywhere in the cell, even
+// in the sphere around it.
+fn reach_of(half: f32) -> f32 {
+    var farthest = 0.0;
+    for (var i = 0u; i < ENOUGH; i++) {
+        farthest = max(farthest, guides[i].w);
+    }
+    let reach = sqrt(farthest) + 2.0 * 1.7320508 * half;
+    return 1.0001 * reach * reach;
+}
+
 // Whether eight guides are closer than a point, at this offset from the centre, everywhere in the cell.
-fn is_left_out(offset: vec3<f32>, half: f32) -> bool {
+fn is_left_out(offset: vec3<f32>, half: f32, reach: f32) -> bool {
     let d = dot(offset, offset);
+    if d > reach {
+        return true;
+    }
     // Computed distances round; this is many times as much.
     let limit = d - 1e-5 * (d + 3.0 * half * half);
     var closer = 0u;
@@ -137,20 +153,22 @@ fn write_header(cell: Cell, list: List) {
 // known; `threads` is the size of the workgroup.
 fn write_list(cell: Cell, list: List, head: u32, thread: u32, threads: u32) {
     let row = cell.record + head;
-    var kept = 0u;
-    // A thread decides on up to 32 neighbouring candidates, so that their order is kept.
+    let reach = reach_of(cell.half);
+    var total = 0u;
     for (var base = 0u; base < list.length; base += 32u * threads) {
-        let run = min((list.length - base + threads - 1u) / threads, 32u);
-        let first = base + thread * run;
-        let end = min(first + run, list.length);
-        var bits = 0u;
-        for (var i = first; i < end; i++) {
-            let offset = points[candidate(list, i)].xyz - cell.centre;
-            bits |= select(1u << (i - first), 0u, is_left_out(offset, cell.half));
-        }
-        kept_up_to[thread] = countOneBits(bits);
+        let end = min(list.length - base, 32u * threads);
+        atomicStore(&kept[thread], 0u);
         workgroupBarrier();
-        for (var step = 1u; step < threads; step *= 2u) {
+        for (var i = thread; i < end; i += threads) {
+            let offset = points[candidate(list, base + i)].xyz - cell.centre;
+            if !is_left_out(offset, cell.half, reach) {
+                atomicOr(&kept[i / 32u], 1u << (i % 32u));
+            }
+        }
+        workgroupBarrier();
+        kept_up_to[thread] = countOneBits(atomicLoad(&kept[thread]));
+        workgroupBarrier();
+        for (var step = 1u; step < (end + 31u) / 32u; step *= 2u) {
             var sum = kept_up_to[thread];
             if thread >= step {
                 sum += kept_up_to[thread - step];
@@ -159,23 +177,23 @@ fn write_list(cell: Cell, list: List, head: u32, thread: u32, threads: u32) {
             kept_up_to[thread] = sum;
             workgroupBarrier();
         }
-        var place = kept + kept_up_to[thread] - countOneBits(bits);
-        kept += kept_up_to[threads - 1u];
-        while bits != 0u {
-            if place < level.capacity {
-                cells[4u * row + place] = candidate(list, first + firstTrailingBit(bits));
+        for (var i = thread; i < end; i += threads) {
+            let word = atomicLoad(&kept[i / 32u]);
+            let bit = 1u << (i % 32u);
+            let place = total + kept_up_to[i / 32u] - countOneBits(word & ~(bit - 1u));
+            if (word & bit) != 0u && place < level.capacity {
+                cells[4u * row + place] = candidate(list, base + i);
             }
-            place++;
-            bits &= bits - 1u;
         }
+        total += kept_up_to[(end - 1u) / 32u];
         workgroupBarrier();
     }
-    if kept <= level.capacity {
-        if thread < (4u - kept % 4u) % 4u {
-            cells[4u * row + kept + thread] = 0u;
+    if total <= level.capacity {
+        if thread < (4u - total % 4u) % 4u {
+            cells[4u * row + total + thread] = 0u;
         }
         if thread == 0u {
-            write_header(cell, List(row, kept));
+            write_header(cell, List(row, total));
         }
     } else if thread == 0u {
         var parents = list;

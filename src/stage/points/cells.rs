@@ -56,7 +56,7 @@ impl Level {
 pub(super) struct Cells {
     /// `[row]`
     pub records: Tensor,
-    finest: params::Finest,
+    pub finest: params::Finest,
 }
 
 impl Cells {

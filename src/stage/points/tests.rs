@@ -160,6 +160,98 @@ fn bounds_are_those_of_the_moved_points() {
     });
 }
 
+// ---- cells ---------------------------------------------------------------------------------
+
+/// The lists of the finest cells, `None` for a cell without one, and the cells along an axis.
+fn cell_lists(points: &[[f32; 3]], levels: &CellLevels) -> (Vec<Option<Vec<u32>>>, u32) {
+    let count = points.len() as u32;
+    let cells = run(gpu(), &[], |b| {
+        let positions = input(gpu(), &pack::vec4s(points));
+        Cells::list(b, levels, count, &positions).unwrap()
+    });
+    let records: Vec<[u32; 4]> = read(gpu(), &cells.records);
+    let finest = cells.finest;
+    let lists = (0..finest.side.pow(3)).map(|cell| {
+        let [row, length, ..] = records[(finest.first + cell * finest.stride) as usize];
+        if length == kernels::layout::NO_LIST {
+            return None;
+        }
+        // Kernels read whole rows.
+        let rows = &records[row as usize..][..length.div_ceil(4) as usize];
+        let places = rows.concat();
+        assert!(places.iter().all(|&point| point < count));
+        let (list, unused) = places.split_at(length as usize);
+        assert!(list.is_sorted_by(|a, b| a < b));
+        assert!(unused.iter().all(|&point| point == 0));
+        Some(list.to_vec())
+    });
+    (lists.collect(), finest.side)
+}
+
+/// Checks that the lists have all points that are among the eight nearest of these positions.
+#[track_caller]
+fn assert_lists_suffice(points: &[[f32; 3]], levels: &CellLevels, positions: &[Vec3]) {
+    let (lists, side) = cell_lists(points, levels);
+    let points: Vec<_> = points.iter().map(|&p| Vec3::from(p)).collect();
+    let count = points.len().min(8);
+    let expected = twin::nearest(positions, &points, count);
+    for (at, expected) in positions.iter().zip(expected.chunks_exact(count)) {
+        let place = ((*at + 1.0) * 0.5 * side as f32).as_uvec3();
+        let place = place.min(glam::UVec3::splat(side - 1));
+        let cell = (place.z * side + place.y) * side + place.x;
+        if let Some(list) = &lists[cell as usize] {
+            for neighbour in expected {
+                let listed = list.binary_search(&(neighbour.index as u32));
+                assert!(listed.is_ok(), "{neighbour:?} at {at}, cell {cell}");
+            }
+        }
+    }
+}
+
+#[test]
+fn cells_list_all_points_that_can_be_nearest() {
+    // Inside cells, and on their corners.
+    let mut positions = random_vectors(7, "positions", 3000);
+    positions.extend(snapped_vectors(7, "corners", 500, 4.0));
+    let counts = select(vec![1usize, 7, 8, 9, 24, 25, 300, 2000]);
+    let levels = select(vec![
+        vec![8192],
+        vec![8192, 512],
+        vec![8192, 512, 96],
+        vec![500, 32, 12],
+    ]);
+    // Also points that are all far outside of the cube, or next to each other.
+    let scales = select(vec![1.0f32, 0.01, 30.0, 1e4]);
+    let cases = (any::<u64>(), 0u32..5, counts, scales, 1u32..=3, levels);
+    check(24, cases, |(seed, kind, count, scale, side, capacities)| {
+        let points = some_points(kind, seed, count).into_iter();
+        let points: Vec<_> = points.map(|p| p.map(|v| v * scale)).collect();
+        let levels = CellLevels { side, capacities };
+        assert_lists_suffice(&points, &levels, &positions);
+    });
+}
+
+#[test]
+fn cells_of_a_whole_head_have_short_lists() {
+    // On a sphere, where a head's skin is as dense.
+    let points = random_vectors(8, "points", 5023).into_iter();
+    let points: Vec<_> = points.map(|p| (0.5 * p.normalize()).to_array()).collect();
+    let levels = CellLevels::new(&ModelConfig::default());
+    assert_lists_suffice(&points, &levels, &random_vectors(8, "positions", 3000));
+    let (lists, side) = cell_lists(&points, &levels);
+    assert_eq!(side, 32);
+    let lengths = lists.iter().map(|list| list.as_ref().map(Vec::len));
+    let mut lengths: Vec<usize> = lengths.map(|length| length.unwrap()).collect();
+    lengths.sort_unstable();
+    println!(
+        "median {}, 95 % {}",
+        lengths[lengths.len() / 2],
+        lengths[lengths.len() / 20 * 19]
+    );
+    assert!(lengths[lengths.len() / 2] < 40);
+    assert!(lengths[lengths.len() / 20 * 19] < 120);
+}
+
 // ---- nearest points ------------------------------------------------------------------------
 
 /// Samples on a lattice, sorted on each ray.
