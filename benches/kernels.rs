@@ -460,7 +460,6 @@ fn count_tests(gpu: &Gpu, weights: Weights) -> Result<Vec<Count>, Box<dyn Error>
         let positions: Vec<Vec3> = positions.collect();
         let found: Vec<u32> = pollster::block_on(taps[neighbours].read_as(gpu))?;
         for (kernel, segment, together) in [
-            ("points/nearest", samples.min(8), 1),
             ("points/nearest", samples, 1),
             ("points/nearest_subgroup", samples, 8),
         ] {

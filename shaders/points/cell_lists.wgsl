@@ -13,6 +13,8 @@
 const GUIDES = 24u;
 // Guides that leave a point out.
 const ENOUGH = 8u;
+// Instead of a list's row: there is no room for it.
+const NO_ROW = 0xffffffffu;
 // Instead of a guide's index.
 const NO_GUIDE = 0xffffffffu;
 // Rows of a record before its list, without and with the guides.
@@ -25,9 +27,14 @@ struct Level {
     // Row of the first record, and rows of a record. A row is four words.
     first: u32,
     stride: u32,
-    // Places of a list, a multiple of four.
+    // Places of a list in its record, a multiple of four.
     capacity: u32,
-    // The same of the level above. No rows: all points are candidates.
+    // First row of the pool for longer lists, and its rows.
+    pool_first: u32,
+    pool_rows: u32,
+    // Levels above.
+    depth: u32,
+    // The records of the level above. No rows: all points are candidates.
     parent_first: u32,
     parent_stride: u32,
     points: u32,
@@ -36,9 +43,11 @@ struct Level {
 @group(0) @binding(0) var<uniform> level: Level;
 @group(0) @binding(1) var<storage, read> points: array<vec4<f32>>; // [point], w unused
 // Of every level [cell] a record: the row and the length of its list, two unused words; its guides if
-// the level has children; the list's places. A list holds indices in ascending order, then zeros up
-// to a full row. A cell that has too many uses its parent's list.
+// the level has children; places for a list. Then the level's pool for longer lists. A list holds
+// indices in ascending order, then zeros up to a full row. A cell that finds no room uses its parent's.
 @group(0) @binding(2) var<storage, read_write> cells: array<u32>;
+// Rows of the pool that are taken.
+@group(0) @binding(3) var<storage, read_write> taken: array<atomic<u32>>; // [depth]
 
 struct Cell {
     // Row of its record.
@@ -64,10 +73,11 @@ var<workgroup> candidates: vec2<u32>;
 // the end of each word.
 var<workgroup> kept: array<atomic<u32>, 256>;
 var<workgroup> kept_up_to: array<u32, 256>;
+var<workgroup> pooled: u32;
 
-fn cell_of(index: u32) -> Cell {
+fn cell_at(place: vec3<u32>) -> Cell {
     let side = level.side;
-    let place = vec3<u32>(index % side, index / side % side, index / side / side);
+    let index = (place.z * side + place.y) * side + place.x;
     let parents = side / 2u;
     let parent = (place.z / 2u * parents + place.y / 2u) * parents + place.x / 2u;
     // Slightly larger than a cell, as rounding may move positions into a neighbour.
@@ -149,11 +159,38 @@ fn write_header(cell: Cell, list: List) {
     cells[4u * cell.record + 1u] = list.length;
 }
 
+// Row for a list of so many points: in the record, or else in the pool; NO_ROW if both are too small.
+fn room_for(row: u32, length: u32, thread: u32) -> u32 {
+    if thread == 0u {
+        pooled = row;
+        if length > level.capacity {
+            let rows = (length + 3u) / 4u;
+            pooled = NO_ROW;
+            if level.pool_rows != 0u {
+                let first = atomicAdd(&taken[level.depth], rows);
+                if first + rows <= level.pool_rows {
+                    pooled = level.pool_first + first;
+                }
+            }
+        }
+    }
+    return workgroupUniformLoad(&pooled);
+}
+
 // Writes the list of a cell, whose record has so many rows before it, and the header. The guides are
 // known; `threads` is the size of the workgroup.
 fn write_list(cell: Cell, list: List, head: u32, thread: u32, threads: u32) {
-    let row = cell.record + head;
+    let all = level.parent_stride == 0u;
+    // All points fit, or else there is no list.
+    let fits = list.length <= select(32u * threads, level.capacity, all);
+    if !fits {
+        if thread == 0u {
+            write_header(cell, List(list.row, select(list.length, NO_LIST, all)));
+        }
+        return;
+    }
     let reach = reach_of(cell.half);
+    var row = cell.record + head;
     var total = 0u;
     for (var base = 0u; base < list.length; base += 32u * threads) {
         let end = min(list.length - base, 32u * threads);
@@ -177,29 +214,39 @@ fn write_list(cell: Cell, list: List, head: u32, thread: u32, threads: u32) {
             kept_up_to[thread] = sum;
             workgroupBarrier();
         }
+        let count = kept_up_to[(end - 1u) / 32u];
+        row = room_for(row, total + count, thread);
+        if row == NO_ROW {
+            break;
+        }
         for (var i = thread; i < end; i += threads) {
             let word = atomicLoad(&kept[i / 32u]);
             let bit = 1u << (i % 32u);
-            let place = total + kept_up_to[i / 32u] - countOneBits(word & ~(bit - 1u));
-            if (word & bit) != 0u && place < level.capacity {
+            if (word & bit) != 0u {
+                let place = total + kept_up_to[i / 32u] - countOneBits(word & ~(bit - 1u));
                 cells[4u * row + place] = candidate(list, base + i);
             }
         }
-        total += kept_up_to[(end - 1u) / 32u];
+        total += count;
         workgroupBarrier();
     }
-    if total <= level.capacity {
-        if thread < (4u - total % 4u) % 4u {
-            cells[4u * row + total + thread] = 0u;
-        }
+    if row == NO_ROW {
         if thread == 0u {
-            write_header(cell, List(row, total));
+            write_header(cell, list);
         }
-    } else if thread == 0u {
-        var parents = list;
-        if level.parent_stride == 0u {
-            parents.length = NO_LIST;
-        }
-        write_header(cell, parents);
+        return;
+    }
+    if thread < (4u - total % 4u) % 4u {
+        cells[4u * row + total + thread] = 0u;
+    }
+    if thread == 0u {
+        write_header(cell, List(row, total));
+    }
+}
+
+// Empties the pool of the next level, which runs after this one.
+fn empty_next_pool(place: vec3<u32>, thread: u32) {
+    if all(place == vec3<u32>()) && thread == 0u {
+        atomicStore(&taken[level.depth + 1u], 0u);
     }
 }

@@ -3,10 +3,9 @@
 // One workgroup per cell.
 
 #import gpavatar::cell_lists::{
-    GUIDES, GUIDED_HEAD, NO_GUIDE, FAR, level, points, cells, guides,
-    cell_of, candidates_of, candidate, guide_at, write_header, write_list,
+    GUIDES, GUIDED_HEAD, NO_GUIDE, FAR, points, cells, guides,
+    cell_at, candidates_of, candidate, guide_at, write_header, write_list, empty_next_pool,
 }
-#import gpavatar::grid::{Thread, group_index}
 #import gpavatar::search_layout::NO_LIST
 
 const THREADS = 256u;
@@ -17,13 +16,9 @@ var<workgroup> distances: array<f32, THREADS>;
 var<workgroup> indices: array<u32, THREADS>;
 
 @compute @workgroup_size(THREADS)
-fn main(own: Thread) {
-    let thread = own.local;
-    let index = group_index(own);
-    if index >= level.side * level.side * level.side {
-        return;
-    }
-    let cell = cell_of(index);
+fn main(@builtin(workgroup_id) place: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    empty_next_pool(place, thread);
+    let cell = cell_at(place);
     let list = candidates_of(cell, thread);
     if list.length == NO_LIST {
         if thread == 0u {

@@ -3,20 +3,15 @@
 // One workgroup per cell.
 
 #import gpavatar::cell_lists::{
-    GUIDES, HEAD, level, cells, guides,
-    cell_of, candidates_of, guide_at, write_header, write_list,
+    GUIDES, HEAD, cells, guides,
+    cell_at, candidates_of, guide_at, write_header, write_list,
 }
-#import gpavatar::grid::{GROUP_SIZE, Thread, group_index}
+#import gpavatar::grid::GROUP_SIZE
 #import gpavatar::search_layout::NO_LIST
 
 @compute @workgroup_size(GROUP_SIZE)
-fn main(own: Thread) {
-    let thread = own.local;
-    let index = group_index(own);
-    if index >= level.side * level.side * level.side {
-        return;
-    }
-    let cell = cell_of(index);
+fn main(@builtin(workgroup_id) place: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let cell = cell_at(place);
     let list = candidates_of(cell, thread);
     if list.length == NO_LIST {
         if thread == 0u {

@@ -12,8 +12,16 @@ use kernels::cell_lists::{GUIDED_HEAD, HEAD};
 pub(crate) struct CellLevels {
     /// Cells along an axis of the coarsest level.
     pub side: u32,
-    /// Most points in a list of each level.
-    pub capacities: Vec<u32>,
+    pub rooms: Vec<Room>,
+}
+
+/// Room for the lists of a level.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Places of each cell.
+    pub own: u32,
+    /// Places of a pool for longer lists, per cell.
+    pub pooled: u32,
 }
 
 impl CellLevels {
@@ -21,16 +29,18 @@ impl CellLevels {
     pub fn new(config: &ModelConfig) -> Self {
         let rays = u64::from(config.low_res_size).pow(2);
         let samples = rays * u64::from(config.coarse_samples + config.fine_samples);
-        // Lists have a few dozens of points at last, but several times as many in some cells.
-        // These use their parent's.
-        let capacities: &[u32] = match samples {
-            ..16_384 => &[8192],
-            ..262_144 => &[8192, 512],
-            _ => &[8192, 512, 96],
+        let depth = match samples {
+            ..16_384 => 1,
+            ..262_144 => 2,
+            _ => 3,
         };
+        // The mean is about 30 points in the finest cells and 90 in their parents. A few per cent of
+        // the lists, inside of a head, are ten times as long.
+        let rooms = [(8192, 0), (128, 128), (64, 32)];
+        let rooms = rooms.map(|(own, pooled)| Room { own, pooled });
         Self {
             side: 8,
-            capacities: capacities.to_vec(),
+            rooms: rooms[..depth].to_vec(),
         }
     }
 }
@@ -42,13 +52,22 @@ struct Level {
     /// Row of the first record, and rows of a record. A row is four words.
     first: u32,
     stride: u32,
-    /// Places of a list.
+    /// Places of a list in its record.
     capacity: u32,
+    /// Rows of the pool, which follows the records.
+    pool_rows: u32,
+    /// Whether its records have guides.
+    has_guides: bool,
 }
 
 impl Level {
     fn cells(self) -> u32 {
         self.side.pow(3)
+    }
+
+    /// Row behind the last record.
+    fn end(self) -> u32 {
+        self.first + self.cells() * self.stride
     }
 }
 
@@ -67,26 +86,31 @@ impl Cells {
         points: u32,
         positions: &Tensor,
     ) -> Result<Self> {
-        let count = levels.capacities.len();
+        let count = levels.rooms.len() as u32;
+        let mut planned: Vec<Level> = Vec::new();
         let mut rows = 0;
-        let mut planned: Vec<Level> = Vec::with_capacity(count);
-        for (depth, &capacity) in levels.capacities.iter().enumerate() {
+        for (depth, room) in (0..).zip(&levels.rooms) {
+            let side = levels.side << depth;
+            // The coarsest level has no pool, and is written by the kernel that also finds guides.
             let has_guides = depth == 0 || depth + 1 < count;
-            let capacity = capacity.min(points).next_multiple_of(4);
+            let capacity = room.own.min(points).next_multiple_of(4);
+            let pooled = if capacity < points { room.pooled } else { 0 };
             let level = Level {
-                side: levels.side << depth,
+                side,
                 first: rows,
                 stride: if has_guides { GUIDED_HEAD } else { HEAD } + capacity / 4,
                 capacity,
+                pool_rows: side.pow(3) * pooled / 4,
+                has_guides,
             };
-            rows += level.cells() * level.stride;
+            rows = level.end() + level.pool_rows;
             planned.push(level);
         }
         let records = b.tensor("cells", Format::F32, [1, rows, 4])?;
+        let taken = b.tensor("pools", Format::F32, [1, count + 1, 1])?;
         let mut parent: Option<Level> = None;
-        for level in planned {
-            let has_guides = level.stride == GUIDED_HEAD + level.capacity / 4;
-            let source = match has_guides {
+        for (depth, level) in (0..).zip(planned) {
+            let source = match level.has_guides {
                 true => &kernels::CELLS,
                 false => &kernels::CELLS_FINEST,
             };
@@ -96,6 +120,9 @@ impl Cells {
                 first: level.first,
                 stride: level.stride,
                 capacity: level.capacity,
+                pool_first: level.end(),
+                pool_rows: level.pool_rows,
+                depth,
                 parent_first: parent.map_or(0, |parent| parent.first),
                 parent_stride: parent.map_or(0, |parent| parent.stride),
                 points,
@@ -106,11 +133,13 @@ impl Cells {
                     .uniform("level", parameters)
                     .bind("points", positions)
                     .bind("cells", &records)
-                    .row(level.cells())
+                    .bind("taken", &taken)
+                    .grid([level.side; 3])
                     .cost(0.0, f64::from(level.cells()) * 16.0),
             );
             parent = Some(level);
         }
+        b.release(taken);
         let finest = parent.map_or_else(Default::default, |level| params::Finest {
             side: level.side,
             first: level.first,

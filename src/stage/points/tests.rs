@@ -4,6 +4,7 @@ use glam::Vec3;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::cells::Room;
 use super::*;
 use crate::clusters::{NOBODY, members};
 use crate::gpu::{Gpu, Resource};
@@ -19,7 +20,7 @@ pub(in crate::stage) fn examples(gpu: &Gpu) {
     for search in [
         Search::new(gpu, &ModelConfig::default()),
         Search::Clusters,
-        grid(1, &[1000, 50]),
+        Search::Cells(grid(1, &[(1000, 0), (8, 20)])),
     ] {
         let variant = Variant { gpu, search };
         let found = variant.search(PointWeighting::Released, &points, &scene);
@@ -214,20 +215,20 @@ fn cells_list_all_points_that_can_be_nearest() {
     let mut positions = random_vectors(7, "positions", 3000);
     positions.extend(snapped_vectors(7, "corners", 500, 4.0));
     let counts = select(vec![1usize, 7, 8, 9, 24, 25, 300, 2000]);
-    let levels = select(vec![
-        vec![8192],
-        vec![8192, 512],
-        vec![8192, 512, 96],
-        vec![500, 32, 12],
+    // One level and several; with room for all lists, for some, and for some at the first.
+    let rooms = select(vec![
+        vec![(8192, 0)],
+        vec![(8192, 0), (512, 0)],
+        vec![(8192, 0), (128, 128), (64, 32)],
+        vec![(500, 0), (32, 10), (12, 20)],
     ]);
     // Also points that are all far outside of the cube, or next to each other.
     let scales = select(vec![1.0f32, 0.01, 30.0, 1e4]);
-    let cases = (any::<u64>(), 0u32..5, counts, scales, 1u32..=3, levels);
-    check(24, cases, |(seed, kind, count, scale, side, capacities)| {
+    let cases = (any::<u64>(), 0u32..5, counts, scales, 1u32..=3, rooms);
+    check(24, cases, |(seed, kind, count, scale, side, rooms)| {
         let points = some_points(kind, seed, count).into_iter();
         let points: Vec<_> = points.map(|p| p.map(|v| v * scale)).collect();
-        let levels = CellLevels { side, capacities };
-        assert_lists_suffice(&points, &levels, &positions);
+        assert_lists_suffice(&points, &grid(side, &rooms), &positions);
     });
 }
 
@@ -359,11 +360,13 @@ impl Found {
     }
 }
 
-fn grid(side: u32, capacities: &[u32]) -> Search {
-    Search::Cells(CellLevels {
+/// A grid with places of each cell, and of the pool per cell, for every level.
+fn grid(side: u32, rooms: &[(u32, u32)]) -> CellLevels {
+    let rooms = rooms.iter().map(|&(own, pooled)| Room { own, pooled });
+    CellLevels {
         side,
-        capacities: capacities.to_vec(),
-    })
+        rooms: rooms.collect(),
+    }
 }
 
 /// All searches.
@@ -380,12 +383,13 @@ fn variants() -> Vec<Variant<'static>> {
         },
     ];
     // One level and several; lists that are too long at the lower levels, and at all.
-    for search in [
-        grid(3, &[8192]),
-        grid(2, &[8192, 512, 96]),
-        grid(3, &[8192, 12, 5]),
-        grid(2, &[16, 11]),
+    for levels in [
+        grid(3, &[(8192, 0)]),
+        grid(2, &[(8192, 0), (128, 128), (64, 32)]),
+        grid(3, &[(8192, 0), (12, 8), (5, 4)]),
+        grid(2, &[(16, 0), (11, 0)]),
     ] {
+        let search = Search::Cells(levels);
         variants.push(Variant { gpu, search });
     }
     variants
