@@ -30,8 +30,8 @@ impl CellLevels {
         let rays = u64::from(config.low_res_size).pow(2);
         let samples = rays * u64::from(config.coarse_samples + config.fine_samples);
         let depth = match samples {
-            ..16_384 => 1,
-            ..262_144 => 2,
+            0..16_384 => 1,
+            16_384..262_144 => 2,
             _ => 3,
         };
         // The mean is about 30 points in the finest cells and 90 in their parents. A few per cent of
