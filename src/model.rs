@@ -100,6 +100,7 @@ impl Model {
             meanwhile(|| renderer.program.compile(first_frame), load_encoder)?
         };
         gpu.check("setting the model up")?;
+        gpu.save_pipelines();
         tuner.save()?;
         Ok(Self {
             inner: Arc::new(Inner {

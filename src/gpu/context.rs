@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{choose_adapter, matrix_size};
 use super::kernel::{Compiler, Kernel, KernelKey, KernelSource, kernels};
+#[cfg(not(target_arch = "wasm32"))]
+use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 use crate::options::{AdapterKind, GpuOptions, ShaderChecks};
 
@@ -75,6 +77,9 @@ impl Gpu {
         let mut features = Self::optional_features() & adapter.features();
         if !options.subgroups {
             features.remove(wgpu::Features::SUBGROUP);
+        }
+        if options.pipeline_cache.is_some() {
+            features |= wgpu::Features::PIPELINE_CACHE & adapter.features();
         }
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
         if options.matrices && matrix_size(&adapter).is_some() {
@@ -158,6 +163,10 @@ impl Gpu {
             matrices,
             evictor: options.cold.then(|| Evictor::new(&device)),
             compiler: Compiler {
+                #[cfg(not(target_arch = "wasm32"))]
+                pipelines: (options.pipeline_cache.as_deref())
+                    .and_then(|folder| Pipelines::open(&device, &info, folder))
+                    .map(Arc::new),
                 device,
                 shaders: options.shaders,
             },
@@ -341,6 +350,11 @@ impl Gpu {
         let kernel = Arc::new(Kernel::new(&self.inner.compiler, source, constants)?);
         kernels.insert(key, kernel.clone());
         Ok(kernel)
+    }
+
+    /// Keeps what has been compiled for the next process, if the options name a folder.
+    pub(crate) fn save_pipelines(&self) {
+        self.inner.compiler.save();
     }
 
     /// Names of all kernels that were compiled.

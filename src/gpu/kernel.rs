@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::ShaderChecks;
+#[cfg(not(target_arch = "wasm32"))]
+use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 use crate::options::Formats;
 
@@ -173,6 +175,29 @@ pub struct Kernel {
 pub(super) struct Compiler {
     pub device: wgpu::Device,
     pub shaders: ShaderChecks,
+    /// Where compiled kernels are kept.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub pipelines: Option<Arc<Pipelines>>,
+}
+
+impl Compiler {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.pipelines.as_ref().map(|pipelines| &pipelines.cache)
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn cache(&self) -> Option<&wgpu::PipelineCache> {
+        None
+    }
+
+    /// Keeps what has been compiled, natively in a file.
+    pub fn save(&self) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(pipelines) = &self.pipelines {
+            pipelines.save();
+        }
+    }
 }
 
 impl Kernel {
@@ -253,8 +278,13 @@ impl Kernel {
                 // No kernel reads workgroup memory that it has not written.
                 zero_initialize_workgroup_memory: !trusted,
             },
-            cache: None,
+            cache: compiler.cache(),
         })
+    }
+
+    /// Keeps what has been compiled for its device.
+    pub(super) fn save(&self) {
+        self.compiler.save();
     }
 
     /// Path of the source below `shaders/`.

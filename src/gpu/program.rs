@@ -509,7 +509,11 @@ impl Program {
             conditions,
             mut timer,
         } = recording;
-        self.compile(conditions);
+        if self.compile(conditions)
+            && let Some(step) = self.steps.first()
+        {
+            step.kernel.save();
+        }
         let active = self.steps.iter().enumerate();
         let mut active = active.filter(|(_, step)| conditions.hold(step)).peekable();
         while let Some(&(mut last, step)) = active.peek() {
