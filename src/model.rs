@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::gpu::{Choice, Gpu, Program, Tensor, Tuner, locked};
+use crate::gpu::{Choice, Conditions, Gpu, Program, Tensor, Tuner, locked};
 use crate::head::{HeadModel, check_finite};
-use crate::options::{ModelOptions, Precision};
+use crate::options::{ModelOptions, Precision, Tuning};
 use crate::pipeline::{Encoder, Renderer};
 use crate::stage::head::Head;
 use crate::weights::Weights;
@@ -48,7 +48,8 @@ impl Model {
         Self::new(gpu, Weights::open(path)?)
     }
 
-    /// Uploads weights and compiles all kernels. A head model in the weights file is used.
+    /// Uploads weights and compiles the kernels of a frame; others are compiled on first use, such as
+    /// the encoder's when an avatar is built. A head model in the weights file is used.
     ///
     /// # Errors
     /// [`Error::Limit`] if the device is too small, [`Error::Gpu`] if it failed, and the errors of
@@ -86,8 +87,20 @@ impl Model {
         let tuner = Tuner::new(gpu, &options.tuning)?;
         let tuned = (gpu, &tuner);
         let renderer = Renderer::new(tuned, &weights, head.as_ref(), &options)?;
-        let encoder = Encoder::new(tuned, &weights, &options, &renderer.program)?;
+        let first_frame = Conditions {
+            head_model: head.is_some(),
+            ..Conditions::default()
+        };
+        let load_encoder = || Encoder::new(tuned, &weights, &options, &renderer.program);
+        // Variants are timed by themselves.
+        let encoder = if let Tuning::Measure { .. } = options.tuning {
+            renderer.program.compile(first_frame);
+            load_encoder()?
+        } else {
+            meanwhile(|| renderer.program.compile(first_frame), load_encoder)?
+        };
         gpu.check("setting the model up")?;
+        gpu.save_pipelines();
         tuner.save()?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -233,6 +246,21 @@ impl Model {
         let _submission = self.submission();
         self.gpu().queue().submit([commands])
     }
+}
+
+/// Runs `aside` on a thread of its own while `work` runs, where there are threads.
+#[cfg(not(target_arch = "wasm32"))]
+fn meanwhile<T>(aside: impl FnOnce() -> bool + Send, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        scope.spawn(aside);
+        work()
+    })
+}
+
+#[cfg(target_arch = "wasm32")]
+fn meanwhile<T>(aside: impl FnOnce() -> bool, work: impl FnOnce() -> T) -> T {
+    aside();
+    work()
 }
 
 impl std::fmt::Debug for Model {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{choose_adapter, matrix_size};
-use super::kernel::{Kernel, KernelKey, KernelSource, kernels};
+use super::kernel::{Compiler, Kernel, KernelKey, KernelSource, kernels};
+#[cfg(not(target_arch = "wasm32"))]
+use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 use crate::options::{AdapterKind, GpuOptions, ShaderChecks};
 
@@ -21,10 +23,9 @@ pub struct Gpu {
 }
 
 struct Inner {
-    device: wgpu::Device,
+    compiler: Compiler,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    shaders: ShaderChecks,
     kind: AdapterKind,
     /// Side of the cooperative matrices that kernels may use.
     matrices: Option<u32>,
@@ -76,6 +77,9 @@ impl Gpu {
         let mut features = Self::optional_features() & adapter.features();
         if !options.subgroups {
             features.remove(wgpu::Features::SUBGROUP);
+        }
+        if options.pipeline_cache.is_some() {
+            features |= wgpu::Features::PIPELINE_CACHE & adapter.features();
         }
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
         if options.matrices && matrix_size(&adapter).is_some() {
@@ -158,10 +162,16 @@ impl Gpu {
             kind,
             matrices,
             evictor: options.cold.then(|| Evictor::new(&device)),
-            device,
+            compiler: Compiler {
+                #[cfg(not(target_arch = "wasm32"))]
+                pipelines: (options.pipeline_cache.as_deref())
+                    .and_then(|folder| Pipelines::open(&device, &info, folder))
+                    .map(Arc::new),
+                device,
+                shaders: options.shaders,
+            },
             queue,
             info,
-            shaders: options.shaders,
             poison: options.poison,
             kernels: Mutex::default(),
             failure: Arc::default(),
@@ -198,7 +208,7 @@ impl Gpu {
     /// Adapter, backend, driver and shader mode in one line.
     #[must_use]
     pub fn description(&self) -> String {
-        let shaders = match self.inner.shaders {
+        let shaders = match self.inner.compiler.shaders {
             ShaderChecks::Trusted => "trusted",
             ShaderChecks::Checked => "checked",
         };
@@ -254,7 +264,7 @@ impl Gpu {
     /// The wgpu device.
     #[must_use]
     pub fn device(&self) -> &wgpu::Device {
-        &self.inner.device
+        &self.inner.compiler.device
     }
 
     /// The wgpu queue.
@@ -323,7 +333,7 @@ impl Gpu {
         true
     }
 
-    /// The kernel specialised to `constants`, compiled on first use.
+    /// The kernel specialised to `constants`.
     ///
     /// # Errors
     /// [`Error::Argument`] for a constant that the kernel does not declare.
@@ -333,22 +343,26 @@ impl Gpu {
         constants: &[(&'static str, u32)],
     ) -> Result<Arc<Kernel>> {
         let key = (source.name, constants.to_vec());
-        // Held while compiling, so that two threads do not compile the same kernel.
         let mut kernels = locked(&self.inner.kernels);
         if let Some(kernel) = kernels.get(&key) {
             return Ok(kernel.clone());
         }
-        let kernel = Kernel::new(self.device(), self.inner.shaders, source, constants)?;
-        let kernel = Arc::new(kernel);
+        let kernel = Arc::new(Kernel::new(&self.inner.compiler, source, constants)?);
         kernels.insert(key, kernel.clone());
         Ok(kernel)
+    }
+
+    /// Keeps what has been compiled for the next process, if the options name a folder.
+    pub(crate) fn save_pipelines(&self) {
+        self.inner.compiler.save();
     }
 
     /// Names of all kernels that were compiled.
     #[cfg(test)]
     pub(crate) fn compiled(&self) -> std::collections::BTreeSet<&'static str> {
         let kernels = locked(&self.inner.kernels);
-        kernels.keys().map(|(name, _)| *name).collect()
+        let compiled = kernels.values().filter(|kernel| kernel.is_compiled());
+        compiled.map(|kernel| kernel.name()).collect()
     }
 
     /// Completes when the device has executed all work submitted so far.
@@ -390,7 +404,7 @@ impl Gpu {
             submission_index: Some(submission.clone()),
             timeout: None,
         };
-        match self.inner.device.poll(until) {
+        match self.inner.compiler.device.poll(until) {
             Ok(_) => self.check(what),
             // A refused submission, for example. Waiting for all work reports the device's reason.
             Err(_) => self.wait(what),

@@ -1,6 +1,13 @@
 //! Compute kernels, reflected from their WGSL when the crate was built.
 
+use std::ptr;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
 use super::ShaderChecks;
+#[cfg(not(target_arch = "wasm32"))]
+use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
 use crate::options::Formats;
 
@@ -153,18 +160,49 @@ impl KernelSource {
 
 pub(super) type KernelKey = (&'static str, Vec<(&'static str, u32)>);
 
-/// A kernel compiled for a device with its override constants set.
+/// A kernel for a device with its override constants set. Natively it is compiled on first use.
 pub struct Kernel {
     pub(crate) source: &'static KernelSource,
-    pub(super) pipeline: wgpu::ComputePipeline,
+    constants: Vec<(&'static str, u32)>,
+    compiler: Compiler,
+    pipeline: OnceLock<wgpu::ComputePipeline>,
     /// One layout per bind group.
     pub(super) layouts: Vec<wgpu::BindGroupLayout>,
 }
 
+/// What kernels are compiled with.
+#[derive(Clone)]
+pub(super) struct Compiler {
+    pub device: wgpu::Device,
+    pub shaders: ShaderChecks,
+    /// Where compiled kernels are kept.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub pipelines: Option<Arc<Pipelines>>,
+}
+
+impl Compiler {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.pipelines.as_ref().map(|pipelines| &pipelines.cache)
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn cache(&self) -> Option<&wgpu::PipelineCache> {
+        None
+    }
+
+    /// Keeps what has been compiled, natively in a file.
+    pub fn save(&self) {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(pipelines) = &self.pipelines {
+            pipelines.save();
+        }
+    }
+}
+
 impl Kernel {
     pub(super) fn new(
-        device: &wgpu::Device,
-        shaders: ShaderChecks,
+        compiler: &Compiler,
         source: &'static KernelSource,
         constants: &[(&'static str, u32)],
     ) -> Result<Self> {
@@ -175,11 +213,41 @@ impl Kernel {
                 return Err(Error::argument(what, expected, *name));
             }
         }
+        let layouts = (0..source.groups()).map(|group| layout(&compiler.device, source, group));
+        let kernel = Self {
+            source,
+            constants: constants.to_vec(),
+            compiler: compiler.clone(),
+            pipeline: OnceLock::new(),
+            layouts: layouts.collect(),
+        };
+        if cfg!(target_arch = "wasm32") {
+            kernel.pipeline();
+        }
+        Ok(kernel)
+    }
+
+    pub(super) fn is_compiled(&self) -> bool {
+        self.pipeline.get().is_some()
+    }
+
+    /// The compiled kernel. Threads that need the same one wait for the first of them.
+    pub(super) fn pipeline(&self) -> &wgpu::ComputePipeline {
+        self.pipeline.get_or_init(|| self.compile())
+    }
+
+    fn compile(&self) -> wgpu::ComputePipeline {
+        let Self {
+            source, compiler, ..
+        } = self;
+        let Compiler {
+            device, shaders, ..
+        } = compiler;
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(source.name),
             source: wgpu::ShaderSource::Wgsl(source.wgsl.into()),
         };
-        let trusted = shaders == ShaderChecks::Trusted;
+        let trusted = *shaders == ShaderChecks::Trusted;
         let module = if trusted {
             // SAFETY: the shaders are this crate's own, compiled in. Their loops end and their
             // indices stay within the buffers that `stage` allocates from the same sizes; the test
@@ -193,16 +261,14 @@ impl Kernel {
         } else {
             device.create_shader_module(descriptor)
         };
-        let layouts = (0..source.groups()).map(|group| layout(device, source, group));
-        let layouts: Vec<_> = layouts.collect();
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(source.name),
-            bind_group_layouts: &layouts.iter().map(Some).collect::<Vec<_>>(),
+            bind_group_layouts: &self.layouts.iter().map(Some).collect::<Vec<_>>(),
             immediate_size: 0,
         });
-        let constants = constants.iter().map(|&(name, value)| (name, value.into()));
-        let constants: Vec<(&str, f64)> = constants.collect();
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let constants = self.constants.iter();
+        let constants: Vec<(&str, f64)> = constants.map(|&(name, v)| (name, v.into())).collect();
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(source.name),
             layout: Some(&layout),
             module: &module,
@@ -212,13 +278,13 @@ impl Kernel {
                 // No kernel reads workgroup memory that it has not written.
                 zero_initialize_workgroup_memory: !trusted,
             },
-            cache: None,
-        });
-        Ok(Self {
-            source,
-            pipeline,
-            layouts,
+            cache: compiler.cache(),
         })
+    }
+
+    /// Keeps what has been compiled for its device.
+    pub(super) fn save(&self) {
+        self.compiler.save();
     }
 
     /// Path of the source below `shaders/`.
@@ -226,6 +292,48 @@ impl Kernel {
     pub fn name(&self) -> &'static str {
         self.source.name
     }
+}
+
+/// Compiles the kernels that are not compiled yet, natively on all cores. Returns whether there
+/// were any.
+pub(super) fn compile<'k>(kernels: impl IntoIterator<Item = &'k Arc<Kernel>>) -> bool {
+    let mut waiting = Vec::<&Kernel>::new();
+    for kernel in kernels {
+        let kernel = &**kernel;
+        if !kernel.is_compiled() && !waiting.iter().any(|other| ptr::eq(*other, kernel)) {
+            waiting.push(kernel);
+        }
+    }
+    if waiting.is_empty() {
+        return false;
+    }
+    in_parallel(&waiting, |kernel| {
+        kernel.pipeline();
+    });
+    true
+}
+
+/// Does the work of all items, on as many threads as there are cores.
+#[cfg(not(target_arch = "wasm32"))]
+fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let run = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(item);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..cores.min(items.len()) {
+            scope.spawn(run);
+        }
+        run();
+    });
+}
+
+#[cfg(target_arch = "wasm32")]
+fn in_parallel<T>(items: &[T], work: impl Fn(&T)) {
+    items.iter().for_each(work);
 }
 
 fn layout(device: &wgpu::Device, source: &KernelSource, group: u32) -> wgpu::BindGroupLayout {

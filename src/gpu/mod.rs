@@ -5,6 +5,8 @@ mod context;
 mod downloads;
 mod kernel;
 mod memory;
+#[cfg(not(target_arch = "wasm32"))]
+mod pipelines;
 mod profiler;
 mod program;
 mod tensor;

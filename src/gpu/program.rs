@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::kernel::{BindingKind, Kernel};
+use super::kernel::{BindingKind, Kernel, compile};
 use super::memory::Lifetimes;
 use super::{Gpu, KernelSource, KernelTime, Tensor, Timer};
 use crate::error::{Error, Result};
@@ -455,6 +455,13 @@ impl Program {
         self.steps.iter().map(|step| step.kernel.name())
     }
 
+    /// Compiles the kernels of all steps whose conditions hold; recording them does so, too. Returns
+    /// whether there were any.
+    pub(crate) fn compile(&self, conditions: Conditions) -> bool {
+        let active = self.steps.iter().filter(|step| conditions.hold(step));
+        compile(active.map(|step| &step.kernel))
+    }
+
     /// Submits a program that binds nothing from outside.
     pub(crate) fn run(&self, gpu: &Gpu) -> Result<()> {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
@@ -466,6 +473,12 @@ impl Program {
         })?;
         gpu.queue().submit([encoder.finish()]);
         Ok(())
+    }
+
+    /// The kernels of all steps.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn kernels_of_steps(&self) -> impl Iterator<Item = &Arc<Kernel>> {
+        self.steps.iter().map(|step| &step.kernel)
     }
 
     /// Records a program that binds nothing from outside `times` over, in one pass.
@@ -496,6 +509,11 @@ impl Program {
             conditions,
             mut timer,
         } = recording;
+        if self.compile(conditions)
+            && let Some(step) = self.steps.first()
+        {
+            step.kernel.save();
+        }
         let active = self.steps.iter().enumerate();
         let mut active = active.filter(|(_, step)| conditions.hold(step)).peekable();
         while let Some(&(mut last, step)) = active.peek() {
@@ -553,7 +571,7 @@ impl Step {
         bindings: &[&Bindings],
         pass: &mut wgpu::ComputePass<'_>,
     ) -> Result<()> {
-        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_pipeline(self.kernel.pipeline());
         pass.set_bind_group(0, &self.group, &[]);
         if self.kernel.layouts.len() > 1 {
             let group = bindings.iter().find_map(|bound| bound.groups.get(&index));

@@ -250,12 +250,12 @@ fn read(file: &Path) -> Result<Record> {
     })
 }
 
-/// FNV-1a of some texts, each followed by a zero byte. It names files, so it has to be the same for
-/// every build of the same kernels; the standard library's hash is not.
-fn fnv(texts: impl IntoIterator<Item = impl AsRef<str>>) -> u64 {
+/// FNV-1a of some texts, each followed by a zero byte. It names and checks files, so it has to be the
+/// same in every build; the standard library's hash is not.
+pub(super) fn fnv(texts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     for text in texts {
-        for byte in text.as_ref().bytes().chain([0]) {
+        for &byte in text.as_ref().iter().chain(&[0]) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
     }

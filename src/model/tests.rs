@@ -2,6 +2,8 @@ use std::sync::Weak;
 
 use super::*;
 use crate::avatar::Avatar;
+use crate::drive::Drive;
+use crate::options::{GpuOptions, Noise, RenderOptions};
 use crate::source::SourceImage;
 use crate::stage::testing::{gpu, read};
 use crate::weights::tests::tiny_weights;
@@ -39,4 +41,29 @@ fn a_model_does_not_keep_its_weights_file() {
     let avatar = Avatar::from_images(&model, &pictures).unwrap();
     let planes: Vec<f32> = read(gpu(), avatar.planes());
     assert!(planes.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn kernels_are_compiled_when_they_are_needed_first() {
+    let gpu = Gpu::with_options(&GpuOptions::from_env().unwrap()).unwrap();
+    let model = Model::new(&gpu, crate::stand_in().unwrap()).unwrap();
+    let compiled = |name| gpu.compiled().contains(name);
+    assert!(compiled("output/display") && compiled("head/skin"));
+    assert!(!compiled("source/warp") && !compiled("style_unet/noise"));
+
+    let grey = SourceImage::from_rgba8(2, 2, vec![128; 16]).unwrap();
+    let of_a_frame = gpu.compiled();
+    let avatar = Avatar::from_images(&model, &[grey]).unwrap();
+    assert!(compiled("source/warp"));
+    let of_both = gpu.compiled();
+    assert!(of_both.is_superset(&of_a_frame));
+    avatar.render(&Drive::neutral()).unwrap();
+    assert_eq!(gpu.compiled(), of_both, "the first frame needs no more");
+    let seeded = RenderOptions {
+        noise: Noise::Seeded(1),
+        ..RenderOptions::default()
+    };
+    avatar.render_with(&Drive::neutral(), &seeded).unwrap();
+    assert!(compiled("style_unet/noise"));
+    gpu.wait("rendering").unwrap();
 }

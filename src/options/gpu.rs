@@ -1,5 +1,7 @@
 //! How a device is opened.
 
+use std::path::PathBuf;
+
 use crate::error::{Error, Result};
 
 /// How [`Gpu::request`](crate::Gpu::request) chooses and opens an adapter.
@@ -20,6 +22,10 @@ pub struct GpuOptions {
     /// precision ([`Precision`](crate::Precision)). Experimental: drivers and wgpu's support are
     /// young, and wgpu warns of undefined behaviour. Default: no.
     pub matrices: bool,
+    /// Folder in which compiled kernels are kept, so that the next process starts faster. Only on
+    /// Vulkan, whose drivers can hand them out. The folder should be the user's own: a driver trusts
+    /// its data. A file there that cannot be used is ignored and replaced. Default: none.
+    pub pipeline_cache: Option<PathBuf>,
     /// Fills uninitialised buffers with NaN, to expose kernels that read memory before it is
     /// written. For tests.
     pub poison: bool,
@@ -56,6 +62,7 @@ impl Default for GpuOptions {
             kernels: None,
             subgroups: true,
             matrices: false,
+            pipeline_cache: None,
             poison: false,
             cold: false,
         }

@@ -1,6 +1,7 @@
 //! Arguments that commands share.
 
 use std::ops;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -36,6 +37,7 @@ impl GpuArgs {
             backends: self.backend.unwrap_or(environment.backends),
             shaders: self.shaders.unwrap_or(environment.shaders),
             kernels: self.kernels.or(environment.kernels),
+            pipeline_cache: pipeline_cache(),
             ..environment
         })
     }
@@ -46,6 +48,11 @@ impl GpuArgs {
         eprintln!("{}", gpu.description());
         Ok(gpu)
     }
+}
+
+/// Where compiled kernels are kept.
+pub fn pipeline_cache() -> Option<PathBuf> {
+    Some(dirs::cache_dir()?.join("gpavatar"))
 }
 
 /// How kernels are chosen.

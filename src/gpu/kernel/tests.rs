@@ -4,6 +4,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
 use super::*;
+use crate::GpuOptions;
 use crate::gpu::Gpu;
 use crate::stage::testing::gpu;
 
@@ -260,4 +261,28 @@ fn a_constant_that_a_kernel_does_not_declare_is_an_error() {
     let error = result.err().unwrap();
     assert!(matches!(error, Error::Argument { .. }), "{error}");
     assert!(error.to_string().contains("WEIGHT_SUMS"), "{error}");
+}
+
+#[test]
+fn threads_that_need_the_same_kernels_compile_each_once() {
+    let gpu = Gpu::with_options(&GpuOptions::from_env().unwrap()).unwrap();
+    let sources = [&kernels::style_unet::ADD, &kernels::style_unet::LINEAR];
+    let kernels = sources.map(|source| gpu.kernel(source, &[]).unwrap());
+    assert!(kernels.iter().all(|kernel| !kernel.is_compiled()));
+    let compiled = std::thread::scope(|scope| {
+        let threads = [(); 4].map(|()| {
+            scope.spawn(|| {
+                let kernels = sources.map(|source| gpu.kernel(source, &[]).unwrap());
+                // Each one is in the list several times.
+                compile(kernels.iter().chain(&kernels));
+                kernels.map(|kernel| kernel.pipeline().clone())
+            })
+        });
+        threads.map(|thread| thread.join().unwrap())
+    });
+    for pipelines in &compiled {
+        assert_eq!(pipelines, &compiled[0]);
+    }
+    assert!(!compile(&kernels), "nothing is left");
+    gpu.wait("compiling").unwrap();
 }

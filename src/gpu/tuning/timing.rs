@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use super::super::downloads::{Mapping, view};
+use super::super::kernel::compile;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Program, ProgramBuilder};
 use crate::options::Formats;
@@ -76,6 +77,7 @@ impl Timing {
                 Err(error) => return Err(error),
             }
         }
+        compile(runs.iter().flat_map(|run| run.program.kernels_of_steps()));
         // First touch of the memory and of the code.
         round(gpu, &mut runs.iter_mut().collect::<Vec<_>>(), 1)?;
         runs.iter_mut()

@@ -11,7 +11,7 @@ use gpavatar::{
 };
 use serde::Serialize;
 
-use crate::args::GpuArgs;
+use crate::args::{GpuArgs, pipeline_cache};
 use crate::avatar::ModelArgs;
 use crate::costs::{self, Section, Times};
 use crate::demo::{self, Sample};
@@ -94,6 +94,8 @@ struct StartUp {
     /// From before the adapter is opened until the first frame is done, weights and pictures read
     /// in between.
     first_picture_seconds: f64,
+    /// Compiled kernels that an earlier process has kept.
+    kept_pipelines_bytes: Option<u64>,
     second_frame_seconds: f64,
     /// Weights and workspace on the device.
     device_bytes: u64,
@@ -129,6 +131,7 @@ struct Throughput {
 impl Report {
     fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
         let start = Instant::now();
+        let kept_pipelines_bytes = kept_pipelines();
         let gpu = args.gpu.open()?;
         let pictures = Sample::named(None)?.pictures()?;
         let sources: Vec<_> = pictures
@@ -163,6 +166,7 @@ impl Report {
             avatar_seconds,
             first_frame_seconds,
             first_picture_seconds: start.elapsed().as_secs_f64(),
+            kept_pipelines_bytes,
             second_frame_seconds: timed("second frame", render)?.1,
             device_bytes: model.device_bytes(),
             peak_resident_bytes: peak_resident(),
@@ -230,6 +234,7 @@ impl Report {
             writeln!(out, "{what:28} {seconds:10.3} s")?;
         }
         for (what, bytes) in [
+            ("kept compiled kernels", start_up.kept_pipelines_bytes),
             ("weights and workspace", Some(start_up.device_bytes)),
             ("peak resident memory", start_up.peak_resident_bytes),
         ] {
@@ -350,6 +355,16 @@ fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     let seconds = milliseconds * 1e-3;
     eprintln!("{what}: {seconds:.3} s");
     Ok((done, seconds))
+}
+
+/// Bytes of the compiled kernels that earlier processes have kept, if any.
+fn kept_pipelines() -> Option<u64> {
+    let files = std::fs::read_dir(pipeline_cache()?).ok()?.flatten();
+    let kept = files.filter(|file| file.path().extension().is_some_and(|end| end == "bin"));
+    let bytes: u64 = kept
+        .filter_map(|file| Some(file.metadata().ok()?.len()))
+        .sum();
+    (bytes > 0).then_some(bytes)
 }
 
 /// Peak memory of the process in bytes; known on Linux only.
