@@ -162,6 +162,33 @@ fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32) -> Neighbours {
     );
 }
 
+// A neighbour of a sample, with the direction to it.
+struct Ranked {
+    index: u32,
+    weight: f32,
+    direction: vec3<f32>,
+}
+
+// The neighbour of a rank, or any point if there are fewer.
+fn index_of(sample: u32, rank: u32) -> u32 {
+    let word = neighbours[sample][rank / 2u];
+    return select(0u, select(word & 0xffffu, word >> 16u, rank % 2u == 1u), rank < NEIGHBOURS);
+}
+
+// One neighbour as in neighbours_of.
+fn neighbour_of(at: vec3<f32>, sample: u32, rank: u32) -> Ranked {
+    let index = index_of(sample, rank);
+    let offset = neighbour(at, index);
+    var weight = 1.0 / max(offset.w, 1e-12);
+    if GLOBAL_WEIGHTS == 1u {
+        weight /= bitcast<f32>(neighbours[field.weight_sums + rank / 4u][rank % 4u]);
+    } else {
+        weight = sqrt(weight);
+    }
+    let direction = offset.xyz * (1.0 / max(sqrt(offset.w), 1e-12));
+    return Ranked(index, select(0.0, weight, rank < NEIGHBOURS), direction);
+}
+
 // Four neighbours times 16 channels of the first point layer.
 struct Hidden {
     a: mat4x4<f32>,

@@ -1,104 +1,116 @@
 // The radiance field of `radiance`, its layers as products of cooperative matrices with activations
 // in half precision. All widths are multiples of SIDE.
 //
-// A workgroup owns SAMPLES consecutive samples, whose activations stay in workgroup memory. A layer
-// is four tasks: each is a subgroup's and covers SIDE samples times up to 8 SIDE outputs, in eight
-// sums of SIDE x SIDE. The weights of 32 inputs at a time are staged in half precision; products are
-// summed in full precision. Subgroups may have any size: too few take the tasks in turn, and idle
-// ones repeat the last.
-
-enable f16;
-enable wgpu_cooperative_matrix;
+// A workgroup owns SAMPLES consecutive samples, whose activations stay in workgroup memory. They are
+// TASKS tasks: a subgroup's matrices cover TASK_SAMPLES samples times up to 8 SIDE outputs of a layer,
+// in sixteen sums of SIDE x SIDE, and LANES threads gather and finish the same samples. Weights
+// are read where they are stored; products are summed in full precision. Subgroups may have any
+// size: too few take the tasks in turn, and idle ones repeat the last.
+//
+// The first point layer, too, is a product of matrices, for one neighbour of every sample at a time;
+// the second one sums over the neighbours.
 
 #import gpavatar::cube::in_cube
 #import gpavatar::halves::in_range
+#import gpavatar::harmonic::{first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
-    GLOBAL_WEIGHTS, SKIP_EMPTY, field, weights, opacities, weight, position,
-    planes_around, plane_features, points_around, point_features,
+    NEIGHBOURS, GLOBAL_WEIGHTS, SKIP_EMPTY, field, opacities, weight, position,
+    planes_around, plane_features, Ranked, neighbour_of,
 }
 #import gpavatar::radiance_layers::{
     Layer, POINT_OUT, FEATURE_IN, FEATURE_OUT, RGB_IN, RGB_OUT, LAYERS, layer, bias_at,
     ray_of, view, density_bias, density_of, opacity_of, emit,
 }
-#import gpavatar::stored::unpacked
-
-// Samples times inputs, inputs times outputs, samples times outputs.
-#ifdef MATRIX_16
-const SIDE = 16u;
-alias Inputs = coop_mat16x16<f16, A>;
-alias Weights = coop_mat16x16<f16, B>;
-alias Sums = coop_mat16x16<f32, C>;
-// A task sums all outputs of a layer, at most 128, before it overwrites the inputs.
-const ACTIVATIONS = ROWS;
-const HIDDEN = 0u;
+#import gpavatar::radiance_matrices::{
+    SIDE, TASKS, TASK_SAMPLES, SAMPLES, STRIDE, SUM_STRIDE, HIDDEN, memory,
+    Sums, load_inputs, load_weights, store_sums, multiply_add,
+}
+#ifdef EMULATED_MATRICES
+#import gpavatar::radiance_matrices::{SUBGROUP, subgroup_lane, cleared_sums}
 #else
-const SIDE = 8u;
-alias Inputs = coop_mat8x8<f16, A>;
-alias Weights = coop_mat8x8<f16, B>;
-alias Sums = coop_mat8x8<f32, C>;
-// More than 64 outputs of a layer do not fit into a task's sums. The first ones are kept beside the
-// inputs; only hidden features have that many.
-const ACTIVATIONS = 2u * ROWS;
-const HIDDEN = ROWS;
+#import gpavatar::radiance_matrices::load_sums
 #endif
 
-const THREADS = 128u;
-const TASKS = 4u;
-const SAMPLES = TASKS * SIDE;
-// Sums of a task, next to each other along the outputs.
+// Threads that gather and finish the samples of a task.
+const LANES = 32u;
+const THREADS = TASKS * LANES;
+// Sums of a task next to each other along the outputs.
 const BLOCKS = 8u;
-// Inputs whose weights are staged at a time.
-const CHUNK = 32u;
-// From one sample, or one row of weights, to the next: skewed, so that the rows of a matrix begin in
-// different banks, by a multiple of the 16 bytes that matrices have to be aligned to.
-const SKEW = 8u;
-const STRIDE = 128u + SKEW;
-const WEIGHT_STRIDE = BLOCKS * SIDE + SKEW;
-const ROWS = SAMPLES * STRIDE;
-
-// Channels of the samples [sample][c]; those between the hidden feature layers begin at HIDDEN.
-var<workgroup> activations: array<f16, ACTIVATIONS>;
-var<workgroup> staged: array<f16, CHUNK * WEIGHT_STRIDE>; // [input][output]
-// A sum of each task [task][sample][output]; from ZERO on, one of zeros.
-const ZERO = TASKS * SIDE * SIDE;
-var<workgroup> sums: array<f32, ZERO + SIDE * SIDE>;
-// Sum of each sample's point weights.
-var<workgroup> weight_sums: array<f32, SAMPLES>;
-// Two, four or all of a task's sums: sums beyond a layer's last output are zero.
-var<workgroup> used_sums: u32;
+const QUARTERS = SIDE / 4u;
+// First channel and number of channels of an embedded direction while points' features are gathered;
+// the planes' and the points' features are before it.
+const EMBEDDED = 96u;
+const HARMONICS = 32u;
+// The widest first point layer; with EMBEDDED it bounds the planes' channels, too.
+const MOST_POINT_HIDDEN = 64u;
+// Numbers of a sample in `sums` after SIDE: its neighbour, the neighbour's share in the sum of
+// weights, the sum of weights.
+const INDEX = SIDE;
+const SHARE = SIDE + 1u;
+const WEIGHT = SIDE + 2u;
 
 fn keep(at: u32, value: vec4<f32>) {
     let rounded = vec4<f16>(in_range(value));
-    activations[at] = rounded.x;
-    activations[at + 1u] = rounded.y;
-    activations[at + 2u] = rounded.z;
-    activations[at + 3u] = rounded.w;
+    memory.activations[at] = rounded.x;
+    memory.activations[at + 1u] = rounded.y;
+    memory.activations[at + 2u] = rounded.z;
+    memory.activations[at + 3u] = rounded.w;
 }
 
 fn kept(at: u32) -> vec4<f32> {
     return vec4<f32>(vec4<f16>(
-        activations[at], activations[at + 1u], activations[at + 2u], activations[at + 3u]
+        memory.activations[at], memory.activations[at + 1u],
+        memory.activations[at + 2u], memory.activations[at + 3u],
     ));
 }
 
-// The planes' features, then the mean of the neighbours' hidden features. The sum of their weights
-// may be too small for a half, so the next layer's sums are multiplied by it.
-fn gather(at: vec3<f32>, sample: u32, local: u32, lane: u32, lanes: u32) {
-    let planes = planes_around(at);
-    for (var c = lane; c < field.plane_channels; c += lanes) {
-        keep(local * STRIDE + c * 4u, plane_features(planes, c));
+// Four sums of a sample.
+fn summed(local: u32, quarter: u32) -> vec4<f32> {
+    let at = local * SUM_STRIDE + quarter * 4u;
+    return vec4<f32>(memory.sums[at], memory.sums[at + 1u], memory.sums[at + 2u], memory.sums[at + 3u]);
+}
+
+// The planes' features. Four threads share a sample.
+fn gather_planes(owner: u32, lane: u32, first_sample: u32) {
+    for (var i = lane / 4u; i < TASK_SAMPLES; i += LANES / 4u) {
+        let local = owner * TASK_SAMPLES + i;
+        let around = planes_around(position(min(first_sample + local, field.count - 1u)));
+        for (var c = lane % 4u; c < field.plane_channels; c += 4u) {
+            keep(local * STRIDE + c * 4u, plane_features(around, c));
+        }
     }
-    let points = points_around(at, sample);
-    for (var c = lane * 4u; c < field.point_hidden; c += lanes * 4u) {
-        let hidden = 1.0 / points.weight * point_features(points, c);
-        let first = local * STRIDE + (field.plane_channels + c) * 4u;
-        keep(first, hidden[0]);
-        keep(first + 4u, hidden[1]);
-        keep(first + 8u, hidden[2]);
-        keep(first + 12u, hidden[3]);
-    }
-    if lane == 0u {
-        weight_sums[local] = select(1.0, points.weight, GLOBAL_WEIGHTS == 1u);
+}
+
+// Keeps the embedded direction to a neighbour of a thread's own sample.
+fn keep_embedded(local: u32, found: Ranked, share: f32) {
+    memory.sums[local * SUM_STRIDE + INDEX] = bitcast<f32>(found.index);
+    memory.sums[local * SUM_STRIDE + SHARE] = share;
+    let a = first_octave(found.direction);
+    let b = next_octave(a);
+    let c = next_octave(b);
+    let d = next_octave(c);
+    let at = local * STRIDE + EMBEDDED;
+    keep(at, vec4<f32>(a.sine.x, b.sine.x, c.sine.x, d.sine.x));
+    keep(at + 4u, vec4<f32>(a.sine.y, b.sine.y, c.sine.y, d.sine.y));
+    keep(at + 8u, vec4<f32>(a.sine.z, b.sine.z, c.sine.z, d.sine.z));
+    keep(at + 12u, vec4<f32>(a.cosine.x, b.cosine.x, c.cosine.x, d.cosine.x));
+    keep(at + 16u, vec4<f32>(a.cosine.y, b.cosine.y, c.cosine.y, d.cosine.y));
+    keep(at + 20u, vec4<f32>(a.cosine.z, b.cosine.z, c.cosine.z, d.cosine.z));
+    keep(at + 24u, vec4<f32>(found.direction, 0.0));
+    keep(at + 28u, vec4<f32>());
+}
+
+// The hidden features' `block`th SIDE channels for the neighbours of a task's samples, times the
+// neighbours' shares.
+fn keep_hidden(owner: u32, lane: u32, block: u32) {
+    for (var j = lane; j < TASK_SAMPLES * QUARTERS; j += LANES) {
+        let local = owner * TASK_SAMPLES + j / QUARTERS;
+        let o = block * QUARTERS + j % QUARTERS;
+        let point = bitcast<u32>(memory.sums[local * SUM_STRIDE + INDEX]);
+        let table = weight(field.vertex_table + point * field.point_hidden + o);
+        let hidden = max(summed(local, j % QUARTERS) + table, vec4<f32>());
+        let share = memory.sums[local * SUM_STRIDE + SHARE];
+        keep(local * STRIDE + (field.plane_channels + o) * 4u, share * hidden);
     }
 }
 
@@ -112,27 +124,15 @@ fn begin(i: u32, outputs: bool) -> u32 {
     return select(0u, HIDDEN, hidden);
 }
 
-// Weights of the inputs 4k..4k+CHUNK for `outputs` outputs from 4o on, all in vec4s.
-fn stage_weights(thread: u32, l: Layer, k: u32, o: u32, outputs: u32) {
-    let rows = min(l.inputs - k, CHUNK / 4u) * 4u;
-    for (var i = thread; i < rows * outputs; i += THREADS) {
-        // Consecutive in both memories: i = (input / 4 * outputs + output) * 4 + input % 4
-        let output = i / 4u % outputs;
-        let block = i / 4u / outputs;
-        var value = vec4<f32>();
-        if o + output < l.outputs {
-            value = unpacked(weights[l.matrix + ((k + block) * l.outputs + o + output) * 4u + i % 4u]);
-        }
-        let rounded = vec4<f16>(value);
-        let at = (block * 4u + i % 4u) * WEIGHT_STRIDE + output * 4u;
-        staged[at] = rounded.x;
-        staged[at + 1u] = rounded.y;
-        staged[at + 2u] = rounded.z;
-        staged[at + 3u] = rounded.w;
+#ifndef EMULATED_MATRICES
+fn clear_sums(owner: u32, lane: u32) {
+    for (var j = lane; j < SIDE * SIDE; j += LANES) {
+        memory.sums[(owner * TASK_SAMPLES + j / SIDE) * SUM_STRIDE + j % SIDE] = 0.0;
     }
 }
+#endif
 
-// Finishes a sum of each task in `tasks`, of the `block`th SIDE outputs of layer `i`.
+// Finishes two sums of each task in `tasks`, of the `block`th SIDE outputs of layer `i`.
 fn finish(
     thread: u32,
     first_sample: u32,
@@ -141,19 +141,21 @@ fn finish(
     i: u32,
     l: Layer,
     block: u32,
-    sum: Sums,
+    low: Sums,
+    high: Sums,
 ) {
-    coopStoreT(sum, &sums[task * SIDE * SIDE], SIDE);
+    let at = task * TASK_SAMPLES * SUM_STRIDE;
+    store_sums(at, low);
+    store_sums(at + SIDE * SUM_STRIDE, high);
     workgroupBarrier();
-    let quarters = SIDE / 4u;
-    for (var j = thread; j < SAMPLES * quarters; j += THREADS) {
-        let local = j / quarters;
-        let owner = local / SIDE;
-        let o = block * quarters + j % quarters;
-        if owner >= tasks.x && owner < tasks.y && o < l.outputs {
-            let at = j * 4u;
-            let value = vec4<f32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]);
-            activate(value, first_sample, local, i, l, o);
+    let owner = thread / LANES;
+    if owner >= tasks.x && owner < tasks.y {
+        for (var j = thread % LANES; j < TASK_SAMPLES * QUARTERS; j += LANES) {
+            let local = owner * TASK_SAMPLES + j / QUARTERS;
+            let o = block * QUARTERS + j % QUARTERS;
+            if o < l.outputs {
+                activate(summed(local, j % QUARTERS), first_sample, local, i, l, o);
+            }
         }
     }
     workgroupBarrier();
@@ -168,7 +170,7 @@ fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: 
         return;
     }
     if i == POINT_OUT {
-        value *= weight_sums[local];
+        value *= memory.sums[local * SUM_STRIDE + WEIGHT];
     } else {
         if i == RGB_IN {
             value += view(ray_of(sample), o);
@@ -178,21 +180,18 @@ fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: 
     keep(begin(i, true) + local * STRIDE + o * 4u, value);
 }
 
-var<workgroup> holding: atomic<u32>;
-var<workgroup> any_holds: u32;
-
 // Sets `any_holds` to whether a predicate holds for any thread.
 fn find_any(thread: u32, holds: bool) {
     if thread == 0u {
-        atomicStore(&holding, 0u);
+        atomicStore(&memory.holding, 0u);
     }
     workgroupBarrier();
     if holds {
-        atomicStore(&holding, 1u);
+        atomicStore(&memory.holding, 1u);
     }
     workgroupBarrier();
     if thread == 0u {
-        any_holds = atomicLoad(&holding);
+        memory.any_holds = atomicLoad(&memory.holding);
     }
 }
 
@@ -201,109 +200,193 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
+#ifndef EMULATED_MATRICES
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
+#endif
 ) {
+#ifdef EMULATED_MATRICES
+    subgroup_lane = thread % SUBGROUP;
+    let subgroup = thread / SUBGROUP;
+    let subgroups = THREADS / SUBGROUP;
+#endif
     let first_sample = (group.y * groups.x + group.x) * SAMPLES;
 
-    // Gathering: several threads per sample.
-    let local = thread % SAMPLES;
-    let lane = thread / SAMPLES;
+    // A thread's own sample; with 8x8 matrices there are fewer than threads.
+    let owner = thread / LANES;
+    let lane = thread % LANES;
+    let owns = lane < TASK_SAMPLES;
+    let local = owner * TASK_SAMPLES + min(lane, TASK_SAMPLES - 1u);
     let gathered = min(first_sample + local, field.count - 1u);
     let at = position(gathered);
     find_any(thread, SKIP_EMPTY == 0u || in_cube(at));
-    if workgroupUniformLoad(&any_holds) == 0u {
-        if thread < SAMPLES && first_sample + thread < field.count {
-            opacities[first_sample + thread] = 0.0;
+    if workgroupUniformLoad(&memory.any_holds) == 0u {
+        if owns && first_sample + local < field.count {
+            opacities[first_sample + local] = 0.0;
         }
         return;
     }
-    gather(at, gathered, local, lane, THREADS / SAMPLES);
-    for (var i = thread; i < SIDE * SIDE; i += THREADS) {
-        sums[ZERO + i] = 0.0;
+    gather_planes(owner, lane, first_sample);
+    // The weights' sum may be too small for a half: it multiplies the second point layer's sums.
+    var total = 0.0;
+    for (var rank = 0u; rank < NEIGHBOURS; rank++) {
+        total += neighbour_of(at, gathered, rank).weight;
     }
-    workgroupBarrier();
+    if owns {
+        memory.sums[local * SUM_STRIDE + WEIGHT] = select(1.0, total, GLOBAL_WEIGHTS == 1u);
+    }
 
     for (var i = 0u; i < LAYERS; i++) {
         let l = layer(i);
-        let blocks = l.outputs * 4u / SIDE;
+        let blocks = l.outputs / QUARTERS;
+        // The point layers run once for each neighbour.
+        let rounds = select(1u, NEIGHBOURS, i == POINT_OUT);
+        let hidden_blocks = select(0u, l.inputs / QUARTERS, i == POINT_OUT);
         for (var n = 0u; n < blocks; n += BLOCKS) {
             if thread == 0u {
-                used_sums = select(select(2u, 4u, blocks - n > 2u), BLOCKS, blocks - n > 4u);
+                memory.used_sums = select(select(2u, 4u, blocks - n > 2u), BLOCKS, blocks - n > 4u);
             }
             // Cooperative matrices need provably uniform control flow.
-            let used = workgroupUniformLoad(&used_sums);
+            let used = workgroupUniformLoad(&memory.used_sums);
+            // Sums beyond the last output are dropped.
+            let last = blocks - n - 1u;
             for (var first = 0u; first < TASKS; first += subgroups) {
                 let task = min(first + subgroup, TASKS - 1u);
+                let tasks = vec2<u32>(first, first + subgroups);
+                let own_turn = owner >= tasks.x && owner < tasks.y;
+                let task_sums = task * TASK_SAMPLES * SUM_STRIDE;
+                let task_rows = task * TASK_SAMPLES * STRIDE;
+#ifdef EMULATED_MATRICES
+                for (var place = 0u; place < 2u * BLOCKS; place++) {
+                    cleared_sums(place);
+                }
+#else
                 // Backends differ in the value of an uninitialised matrix.
-                let zero = coopLoadT<Sums>(&sums[ZERO], SIDE);
-                var a = zero;
-                var b = zero;
-                var c = zero;
-                var d = zero;
-                var e = zero;
-                var f = zero;
-                var g = zero;
-                var h = zero;
-                for (var k = 0u; k < l.inputs; k += CHUNK / 4u) {
-                    stage_weights(thread, l, k, n * (SIDE / 4u), used * (SIDE / 4u));
-                    workgroupBarrier();
-                    let rows = min((l.inputs - k) * 4u, CHUNK);
-                    for (var row = 0u; row < rows; row += SIDE) {
-                        let start = begin(i, false) + task * SIDE * STRIDE + k * 4u + row;
-                        let x = coopLoadT<Inputs>(&activations[start], STRIDE);
-                        let w = row * WEIGHT_STRIDE;
-                        let wa = coopLoadT<Weights>(&staged[w], WEIGHT_STRIDE);
-                        a = coopMultiplyAdd(x, wa, a);
-                        let wb = coopLoadT<Weights>(&staged[w + SIDE], WEIGHT_STRIDE);
-                        b = coopMultiplyAdd(x, wb, b);
-                        if used > 2u {
-                            let wc = coopLoadT<Weights>(&staged[w + 2u * SIDE], WEIGHT_STRIDE);
-                            c = coopMultiplyAdd(x, wc, c);
-                            let wd = coopLoadT<Weights>(&staged[w + 3u * SIDE], WEIGHT_STRIDE);
-                            d = coopMultiplyAdd(x, wd, d);
-                        }
-                        if used > 4u {
-                            let we = coopLoadT<Weights>(&staged[w + 4u * SIDE], WEIGHT_STRIDE);
-                            e = coopMultiplyAdd(x, we, e);
-                            let wf = coopLoadT<Weights>(&staged[w + 5u * SIDE], WEIGHT_STRIDE);
-                            f = coopMultiplyAdd(x, wf, f);
-                            let wg = coopLoadT<Weights>(&staged[w + 6u * SIDE], WEIGHT_STRIDE);
-                            g = coopMultiplyAdd(x, wg, g);
-                            let wh = coopLoadT<Weights>(&staged[w + 7u * SIDE], WEIGHT_STRIDE);
-                            h = coopMultiplyAdd(x, wh, h);
-                        }
+                clear_sums(owner, lane);
+                workgroupBarrier();
+                let zero = load_sums(task_sums);
+                var a_low = zero;
+                var a_high = zero;
+                var b_low = zero;
+                var b_high = zero;
+                var c_low = zero;
+                var c_high = zero;
+                var d_low = zero;
+                var d_high = zero;
+                var e_low = zero;
+                var e_high = zero;
+                var f_low = zero;
+                var f_high = zero;
+                var g_low = zero;
+                var g_high = zero;
+                var h_low = zero;
+                var h_high = zero;
+#endif
+                for (var round = 0u; round < rounds; round++) {
+                    if i == POINT_OUT && owns && own_turn {
+                        let found = neighbour_of(at, gathered, round);
+                        keep_embedded(local, found, found.weight / total);
                     }
                     workgroupBarrier();
+                    for (var block = 0u; block < hidden_blocks; block++) {
+#ifdef EMULATED_MATRICES
+                        var low = cleared_sums(2u * BLOCKS);
+                        var high = cleared_sums(2u * BLOCKS + 1u);
+#else
+                        var low = zero;
+                        var high = zero;
+#endif
+                        for (var k = 0u; k < HARMONICS / SIDE; k++) {
+                            let x = task_rows + EMBEDDED + k * SIDE;
+                            let w = load_weights(
+                                field.offset_layer * 4u + (k * hidden_blocks + block) * SIDE * SIDE
+                            );
+                            low = multiply_add(load_inputs(x), w, low);
+                            high = multiply_add(load_inputs(x + SIDE * STRIDE), w, high);
+                        }
+                        store_sums(task_sums, low);
+                        store_sums(task_sums + SIDE * SUM_STRIDE, high);
+                        workgroupBarrier();
+                        if own_turn {
+                            keep_hidden(owner, lane, block);
+                        }
+                        workgroupBarrier();
+                    }
+                    for (var k = 0u; k < l.inputs / QUARTERS; k++) {
+                        let start = begin(i, false) + task_rows + k * SIDE;
+                        let x = load_inputs(start);
+                        let y = load_inputs(start + SIDE * STRIDE);
+                        let w = l.matrix * 4u + (k * blocks + n) * SIDE * SIDE;
+#ifdef EMULATED_MATRICES
+                        for (var b = 0u; b < used; b++) {
+                            let wb = load_weights(w + min(b, last) * SIDE * SIDE);
+                            multiply_add(x, wb, Sums(2u * b));
+                            multiply_add(y, wb, Sums(2u * b + 1u));
+                        }
+#else
+                        let wa = load_weights(w);
+                        a_low = multiply_add(x, wa, a_low);
+                        a_high = multiply_add(y, wa, a_high);
+                        let wb = load_weights(w + min(1u, last) * SIDE * SIDE);
+                        b_low = multiply_add(x, wb, b_low);
+                        b_high = multiply_add(y, wb, b_high);
+                        if used > 2u {
+                            let wc = load_weights(w + min(2u, last) * SIDE * SIDE);
+                            c_low = multiply_add(x, wc, c_low);
+                            c_high = multiply_add(y, wc, c_high);
+                            let wd = load_weights(w + min(3u, last) * SIDE * SIDE);
+                            d_low = multiply_add(x, wd, d_low);
+                            d_high = multiply_add(y, wd, d_high);
+                        }
+                        if used > 4u {
+                            let we = load_weights(w + min(4u, last) * SIDE * SIDE);
+                            e_low = multiply_add(x, we, e_low);
+                            e_high = multiply_add(y, we, e_high);
+                            let wf = load_weights(w + min(5u, last) * SIDE * SIDE);
+                            f_low = multiply_add(x, wf, f_low);
+                            f_high = multiply_add(y, wf, f_high);
+                            let wg = load_weights(w + min(6u, last) * SIDE * SIDE);
+                            g_low = multiply_add(x, wg, g_low);
+                            g_high = multiply_add(y, wg, g_high);
+                            let wh = load_weights(w + min(7u, last) * SIDE * SIDE);
+                            h_low = multiply_add(x, wh, h_low);
+                            h_high = multiply_add(y, wh, h_high);
+                        }
+#endif
+                    }
                 }
-                let tasks = vec2<u32>(first, first + subgroups);
-                finish(thread, first_sample, tasks, task, i, l, n, a);
-                finish(thread, first_sample, tasks, task, i, l, n + 1u, b);
+#ifdef EMULATED_MATRICES
+                for (var b = 0u; b < used; b++) {
+                    finish(thread, first_sample, tasks, task, i, l, n + b, Sums(2u * b), Sums(2u * b + 1u));
+                }
+#else
+                finish(thread, first_sample, tasks, task, i, l, n, a_low, a_high);
+                finish(thread, first_sample, tasks, task, i, l, n + 1u, b_low, b_high);
                 if used > 2u {
-                    finish(thread, first_sample, tasks, task, i, l, n + 2u, c);
-                    finish(thread, first_sample, tasks, task, i, l, n + 3u, d);
+                    finish(thread, first_sample, tasks, task, i, l, n + 2u, c_low, c_high);
+                    finish(thread, first_sample, tasks, task, i, l, n + 3u, d_low, d_high);
                 }
                 if used > 4u {
-                    finish(thread, first_sample, tasks, task, i, l, n + 4u, e);
-                    finish(thread, first_sample, tasks, task, i, l, n + 5u, f);
-                    finish(thread, first_sample, tasks, task, i, l, n + 6u, g);
-                    finish(thread, first_sample, tasks, task, i, l, n + 7u, h);
+                    finish(thread, first_sample, tasks, task, i, l, n + 4u, e_low, e_high);
+                    finish(thread, first_sample, tasks, task, i, l, n + 5u, f_low, f_high);
+                    finish(thread, first_sample, tasks, task, i, l, n + 6u, g_low, g_high);
+                    finish(thread, first_sample, tasks, task, i, l, n + 7u, h_low, h_high);
                 }
+#endif
             }
         }
-        // Threads below SAMPLES have gathered their own sample.
         if i == FEATURE_OUT {
             var opacity = 0.0;
-            if thread < SAMPLES && first_sample + thread < field.count {
+            if owns && first_sample + local < field.count {
                 var density = density_bias();
                 for (var k = 0u; k < field.feature_hidden; k++) {
-                    density += density_of(k, kept(thread * STRIDE + k * 4u));
+                    density += density_of(k, kept(local * STRIDE + k * 4u));
                 }
                 opacity = opacity_of(density, at);
-                opacities[first_sample + thread] = opacity;
+                opacities[first_sample + local] = opacity;
             }
             find_any(thread, SKIP_EMPTY == 0u || opacity > 0.0);
-            if workgroupUniformLoad(&any_holds) == 0u {
+            if workgroupUniformLoad(&memory.any_holds) == 0u {
                 return;
             }
         }

@@ -12,8 +12,8 @@
 #import gpavatar::grid::{Thread, group_index}
 #import gpavatar::harmonic::{first_octave, next_octave}
 #import gpavatar::radiance_inputs::{
-    NEIGHBOURS, GLOBAL_WEIGHTS, SKIP_EMPTY, field, neighbours, opacities, planes, weight, position, neighbour,
-    texels,
+    NEIGHBOURS, GLOBAL_WEIGHTS, SKIP_EMPTY, field, opacities, planes, weight, position,
+    texels, index_of, neighbour_of,
 }
 #import gpavatar::radiance_layers::{
     Layer, POINT_OUT, FEATURE_IN, FEATURE_OUT, RGB_IN, RGB_OUT, layer, bias_at,
@@ -290,26 +290,10 @@ fn gather_planes(o: u32, s: u32) {
 
 // ---- features of the points ----------------------------------------------------------------
 
-// The neighbours 2 pair and 2 pair + 1 of a sample. Unused ones are any point.
-fn indices(sample: u32, pair: u32) -> vec2<u32> {
-    let word = neighbours[sample][pair];
-    let counts = vec2<u32>(0u, 1u) + 2u * pair < vec2<u32>(NEIGHBOURS);
-    return select(vec2<u32>(), vec2<u32>(word & 0xffffu, word >> 16u), counts);
-}
-
-// Keeps the embedded direction to one of a sample's neighbours, and the neighbour's weight: 1/d²
-// over the sum of that rank over the whole pass, or 1/d.
+// Keeps the embedded direction to one of a sample's neighbours, and the neighbour's weight.
 fn keep_embedded(sample: u32, local: u32, pair: u32, second: u32) {
-    let rank = 2u * pair + second;
-    let both = indices(sample, pair);
-    let offset = neighbour(position(sample), select(both.x, both.y, second == 1u));
-    var share = 1.0 / max(offset.w, 1e-12);
-    if GLOBAL_WEIGHTS == 1u {
-        share /= bitcast<f32>(neighbours[field.weight_sums + rank / 4u][rank % 4u]);
-    } else {
-        share = sqrt(share);
-    }
-    let direction = offset.xyz * (1.0 / max(sqrt(offset.w), 1e-12));
+    let found = neighbour_of(position(sample), sample, 2u * pair + second);
+    let direction = found.direction;
     let a = first_octave(direction);
     let b = next_octave(a);
     let c = next_octave(b);
@@ -321,12 +305,19 @@ fn keep_embedded(sample: u32, local: u32, pair: u32, second: u32) {
     activations[row(kept + 3u, local)] = vec4<f32>(a.cosine.x, b.cosine.x, c.cosine.x, d.cosine.x);
     activations[row(kept + 4u, local)] = vec4<f32>(a.cosine.y, b.cosine.y, c.cosine.y, d.cosine.y);
     activations[row(kept + 5u, local)] = vec4<f32>(a.cosine.z, b.cosine.z, c.cosine.z, d.cosine.z);
-    activations[row(kept + 6u, local)] = vec4<f32>(direction, select(0.0, share, rank < NEIGHBOURS));
+    activations[row(kept + 6u, local)] = vec4<f32>(direction, found.weight);
 }
 
 // The first point layer applied to a point's own feature.
 fn table_at(point: u32, c: u32) -> vec4<f32> {
     return weight(field.vertex_table + point * field.point_hidden + c);
+}
+
+fn tables(sample: vec4<u32>, rank: u32, c: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        table_at(index_of(sample.x, rank), c), table_at(index_of(sample.y, rank), c),
+        table_at(index_of(sample.z, rank), c), table_at(index_of(sample.w, rank), c),
+    );
 }
 
 // acc + w x for the three numbers of a vector.
@@ -357,20 +348,14 @@ fn gather_points(thread: u32, first: u32, o: u32, s: u32) {
     var low = four(vec4<f32>());
     var high = low;
     var shares = vec4<f32>();
+    let sample = min(first + s + vec4<u32>(0u, 16u, 32u, 48u), vec4<u32>(last));
     for (var pair = 0u; 2u * pair < NEIGHBOURS; pair++) {
-        // Sample by sample, then the second neighbours.
-        let i = indices(min(first + s, last), pair);
-        let j = indices(min(first + s + 16u, last), pair);
-        let k = indices(min(first + s + 32u, last), pair);
-        let l = indices(min(first + s + 48u, last), pair);
-        var near_low = mat4x4<f32>(table_at(i.x, own), table_at(j.x, own), table_at(k.x, own), table_at(l.x, own));
-        var far_low = mat4x4<f32>(table_at(i.y, own), table_at(j.y, own), table_at(k.y, own), table_at(l.y, own));
-        var near_high = mat4x4<f32>(
-            table_at(i.x, other), table_at(j.x, other), table_at(k.x, other), table_at(l.x, other)
-        );
-        var far_high = mat4x4<f32>(
-            table_at(i.y, other), table_at(j.y, other), table_at(k.y, other), table_at(l.y, other)
-        );
+        let near_rank = 2u * pair;
+        let far_rank = near_rank + 1u;
+        var near_low = tables(sample, near_rank, own);
+        var near_high = tables(sample, near_rank, other);
+        var far_low = tables(sample, far_rank, own);
+        var far_high = tables(sample, far_rank, other);
         let local = thread % SAMPLES;
         keep_embedded(min(first + local, last), local, pair, thread / SAMPLES);
         workgroupBarrier();

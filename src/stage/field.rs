@@ -16,11 +16,18 @@ pub(crate) struct Field {
     layout: params::Field,
     /// Multiply-adds of a sample.
     work: f64,
+    variant: Variant,
 }
 
 impl Field {
     pub(crate) fn new(gpu: &Gpu, weights: &Weights, formats: Formats) -> Result<Self> {
+        let variant = Variant::new(gpu, formats, weights.config());
+        Self::with(gpu, weights, formats, variant)
+    }
+
+    fn with(gpu: &Gpu, weights: &Weights, formats: Formats, variant: Variant) -> Result<Self> {
         let config = weights.config();
+        let order = variant.order;
         let folded = fold::RadianceWeights::new(weights)?;
         let ModelConfig {
             plane_channels,
@@ -33,18 +40,18 @@ impl Field {
         } = *config;
         let mut packed = Vec::new();
         let mut append = |values: Vec<f32>| {
+            // Matrices that are loaded as such are aligned.
+            packed.resize(packed.len().next_multiple_of(64), 0.0);
             let at = packed.len() as u32 / 4;
             packed.extend(values);
             at
         };
-        let kernel = variant(gpu, formats, config);
         let layer = |layer: &fold::Linear, outputs, inputs| {
-            let mut values = (kernel.pack)(&layer.weight, outputs, inputs);
+            let mut values = order.layer(&layer.weight, outputs, inputs);
             values.extend(pack::vector(&layer.bias));
             values
         };
-        let offsets = &folded.offset_layer;
-        let offsets = pack::transposed(offsets, point_hidden, ModelConfig::HARMONICS);
+        let offsets = order.offsets(&folded.offset_layer, point_hidden);
         let inputs = plane_channels + point_output;
         let layout = params::Field {
             plane_size: config.plane_size,
@@ -73,6 +80,7 @@ impl Field {
             view: Tensor::from_slice(gpu, "view layer", &view)?,
             layout,
             work: f64::from(work),
+            variant,
         })
     }
 
@@ -123,16 +131,15 @@ impl Field {
             ..self.layout
         };
         let global = config.point_weighting == PointWeighting::Released;
-        let constants = [
+        let mut constants = vec![
             ("NEIGHBOURS", config.neighbours),
             ("GLOBAL_WEIGHTS", global.into()),
             ("SKIP_EMPTY", b.skips_empty().into()),
         ];
-        let Variant {
-            source, samples, ..
-        } = variant(b.gpu(), b.formats(), config);
+        let variant = self.variant;
+        constants.extend(variant.subgroup.map(|threads| ("SUBGROUP", threads)));
         let bytes = neighbours.tensor.bytes() + opacities.bytes() + values.bytes();
-        let kernel = b.kernel(source, &constants)?;
+        let kernel = b.kernel(variant.source, &constants)?;
         b.dispatch(
             Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
                 .uniform("march", rays.layout)
@@ -143,9 +150,10 @@ impl Field {
                 .bind("points", &points.positions)
                 .bind("neighbours", &neighbours.tensor)
                 .bind("weights", &self.weights)
+                .bind("matrices", &self.weights)
                 .bind("opacities", &opacities)
                 .bind("values", &values)
-                .row(count.div_ceil(samples))
+                .row(count.div_ceil(variant.samples))
                 .cost(2.0 * self.work * f64::from(count), bytes as f64),
         );
         b.tap(format!("{}.opacities", pass.name), &opacities)?;
@@ -155,17 +163,105 @@ impl Field {
 }
 
 /// A kernel for a field.
+#[derive(Clone, Copy)]
 struct Variant {
     source: &'static KernelSource,
     /// Samples of a workgroup.
     samples: u32,
-    /// Packs a matrix `[outputs][inputs]` in the kernel's order.
-    pack: fn(&[f32], u32, u32) -> Vec<f32>,
+    order: Order,
+    /// Threads of an emulated subgroup.
+    subgroup: Option<u32>,
 }
 
-/// The kernel for a field on a device.
-fn variant(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> Variant {
-    use kernels::{radiance, radiance_cooperative, radiance_subgroup, radiance_tiled};
+/// The order of a kernel's matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Four by four numbers, for kernels whose threads read whole blocks.
+    Blocks,
+    /// Input by input, for kernels whose threads read consecutive outputs.
+    Rows,
+    /// Squares with this side.
+    Tiles(u32),
+}
+
+impl Order {
+    /// A layer `[outputs][inputs]`.
+    fn layer(self, weight: &[f32], outputs: u32, inputs: u32) -> Vec<f32> {
+        match self {
+            Self::Blocks => pack::blocks(weight, outputs, inputs),
+            Self::Rows => pack::transposed(weight, outputs, inputs),
+            Self::Tiles(side) => pack::tiles(weight, outputs, inputs, side),
+        }
+    }
+
+    /// The first point layer's half for the embedded direction.
+    fn offsets(self, weight: &[f32], outputs: u32) -> Vec<f32> {
+        let order = match self {
+            Self::Tiles(_) => self,
+            _ => Self::Rows,
+        };
+        order.layer(weight, outputs, ModelConfig::HARMONICS)
+    }
+}
+
+impl Variant {
+    fn of(source: &'static KernelSource, samples: u32, order: Order) -> Self {
+        Self {
+            source,
+            samples,
+            order,
+            subgroup: None,
+        }
+    }
+
+    /// The kernel for a field on a device.
+    fn new(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> Self {
+        use kernels::{radiance, radiance_subgroup, radiance_tiled};
+        let matrices = gpu.matrices().filter(|side| suit(formats, config, *side));
+        match (gpu.kind(), matrices) {
+            (AdapterKind::Gpu, Some(side)) => match side {
+                16 => Self::cooperative(&kernels::RADIANCE_COOPERATIVE_16, side),
+                _ => Self::cooperative(&kernels::RADIANCE_COOPERATIVE_8, side),
+            },
+            (AdapterKind::Cpu, _) if gpu.has_subgroups() => {
+                let samples = radiance_subgroup::SAMPLES * radiance_subgroup::THREADS;
+                Self::of(&kernels::RADIANCE_SUBGROUP, samples, Order::Blocks)
+            }
+            (AdapterKind::Gpu, _)
+                if config.point_hidden <= radiance_tiled::MOST_POINT_HIDDEN
+                    && kernels::RADIANCE_TILED
+                        .check(&gpu.device().limits())
+                        .is_ok() =>
+            {
+                let samples = radiance_tiled::SAMPLES;
+                Self::of(&kernels::RADIANCE_TILED, samples, Order::Rows)
+            }
+            _ => Self::of(&kernels::RADIANCE, radiance::SAMPLES, Order::Blocks),
+        }
+    }
+
+    fn cooperative(source: &'static KernelSource, side: u32) -> Self {
+        let tasks = source.workgroup_size[0] / kernels::radiance_cooperative::LANES;
+        Self::of(source, tasks * 2 * side, Order::Tiles(side))
+    }
+
+    /// Emulated matrices, and subgroups of this many threads.
+    #[cfg(test)]
+    fn emulated(side: u32, subgroup: u32) -> Self {
+        let source = match side {
+            16 => &kernels::RADIANCE_COOPERATIVE_16_EMULATED,
+            _ => &kernels::RADIANCE_COOPERATIVE_8_EMULATED,
+        };
+        Self {
+            subgroup: Some(subgroup),
+            ..Self::cooperative(source, side)
+        }
+    }
+}
+
+/// Whether a field's layers are products of square matrices of 16-bit numbers.
+fn suit(formats: Formats, config: &ModelConfig, side: u32) -> bool {
+    use kernels::radiance_cooperative::{EMBEDDED, MOST_POINT_HIDDEN};
     let widths = [
         config.plane_channels,
         config.point_hidden,
@@ -174,40 +270,11 @@ fn variant(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> Variant {
         config.rgb_hidden,
         config.low_res_channels,
     ];
-    let matrices = gpu.matrices().filter(|side| {
-        formats.maps == Format::F16 && widths.iter().all(|width| width.is_multiple_of(*side))
-    });
-    let of_blocks = |source, samples| Variant {
-        source,
-        samples,
-        pack: pack::blocks,
-    };
-    match (gpu.kind(), matrices) {
-        (AdapterKind::Gpu, Some(side)) => {
-            let source = match side {
-                16 => &kernels::RADIANCE_COOPERATIVE_16,
-                _ => &kernels::RADIANCE_COOPERATIVE_8,
-            };
-            of_blocks(source, radiance_cooperative::TASKS * side)
-        }
-        (AdapterKind::Cpu, _) if gpu.has_subgroups() => of_blocks(
-            &kernels::RADIANCE_SUBGROUP,
-            radiance_subgroup::SAMPLES * radiance_subgroup::THREADS,
-        ),
-        (AdapterKind::Gpu, _)
-            if config.point_hidden <= radiance_tiled::MOST_POINT_HIDDEN
-                && kernels::RADIANCE_TILED
-                    .check(&gpu.device().limits())
-                    .is_ok() =>
-        {
-            Variant {
-                source: &kernels::RADIANCE_TILED,
-                samples: radiance_tiled::SAMPLES,
-                pack: pack::transposed,
-            }
-        }
-        _ => of_blocks(&kernels::RADIANCE, radiance::SAMPLES),
-    }
+    formats.weights == Format::F16
+        && formats.maps == Format::F16
+        && widths.iter().all(|width| width.is_multiple_of(side))
+        && config.point_hidden <= MOST_POINT_HIDDEN
+        && config.plane_channels + config.point_hidden <= EMBEDDED
 }
 
 #[cfg(test)]

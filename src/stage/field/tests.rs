@@ -89,6 +89,17 @@ impl Scene {
 /// Runs the view and the radiance kernel and compares both results. Returns the number of
 /// workgroups without any opacity.
 fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize {
+    let variant = Variant::new(gpu, formats, weights.config());
+    shine_with(variant, gpu, formats, weights, scene)
+}
+
+fn shine_with(
+    variant: Variant,
+    gpu: &Gpu,
+    formats: Formats,
+    weights: &Weights,
+    scene: &Scene,
+) -> usize {
     let config = weights.config();
     let (rays, samples) = (scene.at.directions.len(), scene.at.samples);
     let (count, channels) = (rays * samples, config.low_res_channels);
@@ -117,7 +128,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
     packed.push([0, 1, 2, 3].map(sum_bits));
     packed.push([4, 5, 6, 7].map(sum_bits));
 
-    let field = Field::new(gpu, weights, formats).unwrap();
+    let field = Field::with(gpu, weights, formats, variant).unwrap();
     let points: Vec<_> = scene.points.iter().map(Vec3::to_array).collect();
     let planes = stored_map(gpu, formats.maps, &scene.planes);
     let members = input(gpu, &members(&points));
@@ -152,7 +163,7 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         [&whole, &found].map(|samples| read_values(gpu, &samples.opacities));
     let values = read_values(gpu, &whole.values);
     assert_eq!(of_those_seen, opacities, "{what}");
-    let group = (variant(gpu, formats, config).samples * channels) as usize;
+    let group = (variant.samples * channels) as usize;
     let found = read_values(gpu, &found.values);
     let skipped = compare_skipped(group, &found, &values, &opacities);
     // Six layers of sums of up to 128 products, each good to a few units in its last place; weights
@@ -279,7 +290,7 @@ fn workgroups_without_any_opacity_are_skipped() {
         let empty = weights_of_density(-6.0, 4, sizes);
         for gpu in [gpu(), subgroups()].into_iter().chain(matrices()) {
             for formats in field_formats() {
-                let owned = variant(gpu, formats, weights.config()).samples as usize;
+                let owned = Variant::new(gpu, formats, weights.config()).samples as usize;
                 let all = scene.at.depths.len().div_ceil(owned);
                 let skipped = shine(gpu, formats, &weights, &scene);
                 assert_eq!(skipped, 64 / owned, "{formats:?}");
@@ -303,35 +314,57 @@ fn a_sample_on_a_point_stays_finite() {
 // ---- cooperative matrices ------------------------------------------------------------------
 
 fn uses_matrices(gpu: &Gpu, formats: Formats, sizes: &ModelConfig) -> bool {
-    variant(gpu, formats, sizes).source.matrices.is_some()
+    Variant::new(gpu, formats, sizes).source.matrices.is_some()
+}
+
+/// The released network and the small one, the narrowest and the widest, and odd multiples.
+fn fields_of_matrices(side: u32) -> impl Iterator<Item = ModelConfig> {
+    let cases = [
+        (8, [32, 64, 32, 128, 64, 32]),
+        (5, [16, 32, 32, 64, 32, 16]),
+        (1, [side, 16, side, side, side, side]),
+        (8, [32, 64, 64, 128, 64, 64]),
+        (7, [64, 32, 64, 128, 64, 64]),
+        (4, [side, 48, 3 * side, 128 - side, 3 * side, 64 - side]),
+    ];
+    let sizes = cases.map(|(neighbours, widths)| ModelConfig {
+        neighbours,
+        ..of_widths(widths)
+    });
+    sizes.into_iter().flat_map(by_either_weighting)
 }
 
 #[test]
 fn the_field_of_cooperative_matrices() {
     let Some(gpu) = matrices() else { return };
     let (side, formats) = (gpu.matrices().unwrap(), Precision::F16.field());
-    // The released network and the small one, the narrowest and the widest, and odd multiples.
-    let cases = [
-        (8, [32, 64, 32, 128, 64, 32]),
-        (5, [16, 32, 32, 64, 32, 16]),
-        (1, [side, 16, side, side, side, side]),
-        (8, [64 - side, 64, 64, 128, 64, 64]),
-        (4, [side, 96, 3 * side, 128 - side, 3 * side, 64 - side]),
-    ];
-    for (seed, (neighbours, widths)) in (6..).zip(cases) {
-        let sizes = ModelConfig {
-            neighbours,
-            ..of_widths(widths)
-        };
-        for sizes in by_either_weighting(sizes) {
-            assert!(uses_matrices(gpu, formats, &sizes), "{sizes:?}");
-            let weights = weights(seed, sizes);
-            let mut scene = Scene::new(seed, weights.config());
-            shine(gpu, formats, &weights, &scene);
-            // A sample on a point has almost all the weight of the pass.
-            scene.put_points_on_samples();
-            shine(gpu, formats, &weights, &scene);
-        }
+    for (seed, sizes) in (6..).zip(fields_of_matrices(side)) {
+        assert!(uses_matrices(gpu, formats, &sizes), "{sizes:?}");
+        let weights = weights(seed, sizes);
+        let mut scene = Scene::new(seed, weights.config());
+        shine(gpu, formats, &weights, &scene);
+        // A sample on a point has almost all the weight of the pass.
+        scene.put_points_on_samples();
+        shine(gpu, formats, &weights, &scene);
+    }
+}
+
+#[test]
+fn the_field_of_emulated_matrices() {
+    let (gpu, formats) = (gpu(), Precision::F16.field());
+    if !gpu.has_half_arithmetic() {
+        return;
+    }
+    // Few of all sizes, because emulation is slow; as many subgroups as tasks, fewer, and more.
+    for (side, subgroup, seed) in [(16, 32, 0), (16, 64, 3), (8, 16, 4), (8, 32, 11)] {
+        let mut fields = fields_of_matrices(side);
+        let sizes = fields.nth(seed as usize).unwrap();
+        assert!(suit(formats, &sizes, side), "{sizes:?}");
+        let variant = Variant::emulated(side, subgroup);
+        let weights = weights(seed, sizes);
+        let mut scene = Scene::new(seed, weights.config());
+        scene.put_points_on_samples();
+        shine_with(variant, gpu, formats, &weights, &scene);
     }
 }
 
@@ -373,6 +406,7 @@ fn harmonic_embeddings_keep_single_precision() {
             ..Default::default()
         },
         work: 0.0,
+        variant: Variant::new(gpu(), Formats::F32, &ModelConfig::default()),
     };
     let directions = random_vectors(4, "directions", 500).into_iter();
     let mut directions: Vec<Vec3> = directions.map(Vec3::normalize).collect();
