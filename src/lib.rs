@@ -37,8 +37,8 @@
 //!
 //! [`Gpu::from_device`] runs on the host application's device, [`Avatar::record`] records into its
 //! command encoder, and [`Frame::view`] is a texture to draw with: nothing polls, blocks or leaves
-//! the device. A frame is one command buffer, and after the first one of its kind nothing is
-//! allocated or compiled. Reading back is async ([`Frame::read`], [`Tensor::read`]); functions that block
+//! the device. A frame is one command buffer, and after the first one nothing is allocated or
+//! compiled. Reading back is async ([`Frame::read`], [`Tensor::read`]); functions that block
 //! ([`Gpu::new`], [`Frame::to_image`]) exist natively only. Only [`GpuOptions::from_env`] reads the
 //! environment, and nothing is measured or cached unless [`ModelOptions::tuning`] or
 //! [`GpuOptions::pipeline_cache`] asks for it.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::gpu::{Choice, Conditions, Gpu, Program, Tensor, Tuner, locked};
+use crate::gpu::{Choice, Gpu, Program, Tensor, Tuner, locked};
 use crate::head::{HeadModel, check_finite};
 use crate::options::{ModelOptions, Precision, Tuning};
 use crate::pipeline::{Encoder, Renderer};
@@ -48,8 +48,8 @@ impl Model {
         Self::new(gpu, Weights::open(path)?)
     }
 
-    /// Uploads weights and compiles the kernels of a frame; others are compiled on first use, such as
-    /// the encoder's when an avatar is built. A head model in the weights file is used.
+    /// Uploads weights and compiles the kernels of frames; those of avatars are compiled when the
+    /// first one is built. A head model in the weights file is used.
     ///
     /// # Errors
     /// [`Error::Limit`] if the device is too small, [`Error::Gpu`] if it failed, and the errors of
@@ -87,17 +87,13 @@ impl Model {
         let tuner = Tuner::new(gpu, &options.tuning)?;
         let tuned = (gpu, &tuner);
         let renderer = Renderer::new(tuned, &weights, head.as_ref(), &options)?;
-        let first_frame = Conditions {
-            head_model: head.is_some(),
-            ..Conditions::default()
-        };
         let load_encoder = || Encoder::new(tuned, &weights, &options, &renderer.program);
         // Variants are timed by themselves.
         let encoder = if let Tuning::Measure { .. } = options.tuning {
-            renderer.program.compile(first_frame);
+            renderer.program.compile();
             load_encoder()?
         } else {
-            meanwhile(|| renderer.program.compile(first_frame), load_encoder)?
+            meanwhile(|| renderer.program.compile(), load_encoder)?
         };
         gpu.check("setting the model up")?;
         gpu.save_pipelines();

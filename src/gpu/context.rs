@@ -148,7 +148,10 @@ impl Gpu {
         options: &GpuOptions,
     ) -> Result<Self> {
         let limits = device.limits();
-        for kernel in kernels::ALL.iter().filter(|k| k.features().is_empty()) {
+        // Kernels that need a feature or more than the required limits have a fallback.
+        let required = Self::required_limits();
+        let needed = |k: &&KernelSource| k.features().is_empty() && k.check(&required).is_ok();
+        for kernel in kernels::ALL.iter().copied().filter(needed) {
             kernel.check(&limits)?;
         }
         let info = adapter.get_info();

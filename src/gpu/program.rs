@@ -452,14 +452,17 @@ impl Program {
 
     /// Names of the kernels that are dispatched, in order.
     pub(crate) fn kernels(&self) -> impl Iterator<Item = &'static str> {
-        self.steps.iter().map(|step| step.kernel.name())
+        self.kernels_of_steps().map(|kernel| kernel.name())
     }
 
-    /// Compiles the kernels of all steps whose conditions hold; recording them does so, too. Returns
-    /// whether there were any.
-    pub(crate) fn compile(&self, conditions: Conditions) -> bool {
-        let active = self.steps.iter().filter(|step| conditions.hold(step));
-        compile(active.map(|step| &step.kernel))
+    /// Compiles the kernels of all steps; the first recording does so, too. Returns whether there
+    /// were any.
+    pub(crate) fn compile(&self) -> bool {
+        compile(self.kernels_of_steps())
+    }
+
+    pub(super) fn kernels_of_steps(&self) -> impl Iterator<Item = &Arc<Kernel>> {
+        self.steps.iter().map(|step| &step.kernel)
     }
 
     /// Submits a program that binds nothing from outside.
@@ -473,12 +476,6 @@ impl Program {
         })?;
         gpu.queue().submit([encoder.finish()]);
         Ok(())
-    }
-
-    /// The kernels of all steps.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn kernels_of_steps(&self) -> impl Iterator<Item = &Arc<Kernel>> {
-        self.steps.iter().map(|step| &step.kernel)
     }
 
     /// Records a program that binds nothing from outside `times` over, in one pass.
@@ -509,7 +506,7 @@ impl Program {
             conditions,
             mut timer,
         } = recording;
-        if self.compile(conditions)
+        if self.compile()
             && let Some(step) = self.steps.first()
         {
             step.kernel.save();
