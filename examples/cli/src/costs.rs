@@ -1,7 +1,7 @@
 //! Costs of work: times of repeated runs, and the dispatches of a profile by stage and kernel.
 
 use std::fmt::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gpavatar::{KernelTime, Profile, Result};
 use serde::Serialize;
@@ -203,25 +203,29 @@ pub fn clocked<T>(run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
 /// # Errors
 /// Those of `run`.
 pub fn warm_up<T>(mut run: impl FnMut() -> Result<T>) -> Result<()> {
+    until_steady(|| Ok(clocked(&mut run)?.1))
+}
+
+/// Repeats `run`, which returns its milliseconds, until they are steady.
+fn until_steady(mut run: impl FnMut() -> Result<f64>) -> Result<()> {
     /// So long that a rising clock shows between one batch and the next.
     const BATCH: f64 = 50.0;
     /// Times that differ by less count as the same.
     const TOLERANCE: f64 = 0.05;
-    const SHORTEST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(2);
+    const SHORTEST: f64 = 200.0;
+    const LONGEST: f64 = 2000.0;
 
-    let start = Instant::now();
-    let mut before = f64::INFINITY;
+    let (mut total, mut before) = (0.0, f64::INFINITY);
     loop {
         let (mut milliseconds, mut count) = (0.0, 0.0);
         while milliseconds < BATCH {
-            milliseconds += clocked(&mut run)?.1;
+            milliseconds += run()?;
             count += 1.0;
         }
+        total += milliseconds;
         let now = milliseconds / count;
         let same = (now - before).abs() < TOLERANCE * now;
-        let elapsed = start.elapsed();
-        if (same && elapsed > SHORTEST) || elapsed > LONGEST {
+        if (same && total > SHORTEST) || total > LONGEST {
             return Ok(());
         }
         before = now;

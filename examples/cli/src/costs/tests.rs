@@ -1,10 +1,8 @@
 //! Times and sums of made-up profiles.
 
-use std::time::Duration;
-
 use gpavatar::{KernelTime, Profile, Weights};
 
-use super::{Section, Stage, Times, clocked, warm_up};
+use super::{Section, Stage, Times, until_steady, warm_up};
 
 #[test]
 fn times_have_a_middle_and_ends() {
@@ -49,19 +47,27 @@ fn kernels_and_stages_are_sums_of_their_dispatches() {
     assert_eq!((section.total.flops, section.dispatches.len()), (40.0, 4));
 }
 
+/// Milliseconds that a warm-up takes if the run after `total` milliseconds takes `time(total)`.
+fn warmed_up(time: impl Fn(f64) -> f64) -> f64 {
+    let mut total = 0.0;
+    let run = || {
+        let milliseconds = time(total);
+        total += milliseconds;
+        Ok(milliseconds)
+    };
+    until_steady(run).unwrap();
+    total
+}
+
 #[test]
 fn a_warm_up_ends_once_times_are_steady() {
-    let mut runs = 0;
-    let ((), milliseconds) = clocked(|| {
-        warm_up(|| {
-            std::thread::sleep(Duration::from_millis(30u64.saturating_sub(runs).max(10)));
-            runs += 1;
-            Ok(())
-        })
-    })
-    .unwrap();
-    assert!(runs >= 20, "{runs}");
-    assert!((200.0..2100.0).contains(&milliseconds), "{milliseconds}");
+    let steady = warmed_up(|_| 10.0);
+    assert!((200.0..300.0).contains(&steady), "{steady}");
+    let rising = warmed_up(|total| (30.0 - total / 25.0).max(10.0));
+    assert!((500.0..800.0).contains(&rising), "{rising}");
+    let restless = warmed_up(|total| if total % 200.0 < 100.0 { 10.0 } else { 20.0 });
+    assert!(restless < 2100.0, "{restless}");
+    assert_eq!(warmed_up(|_| 7000.0), 7000.0, "software adapters");
 }
 
 #[test]
