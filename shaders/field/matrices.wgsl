@@ -48,8 +48,9 @@ struct Memory {
     // Two sums of each task, below each other [task][sample][output].
     sums: array<f32, SAMPLES * SUM_STRIDE>,
     // Two, four or all of a task's sums along the outputs: those beyond a layer's last are dropped.
-    used_sums: u32,
-    any_holds: u32,
+    // Atomic, as what follows: no other accesses are ordered by barriers in the memory model of
+    // programs with matrices. All else in this memory stays within a task, whose threads run together.
+    used_sums: atomic<u32>,
     holding: atomic<u32>,
 }
 

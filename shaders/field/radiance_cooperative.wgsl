@@ -100,18 +100,53 @@ fn keep_embedded(local: u32, found: Ranked, share: f32) {
     keep(at + 28u, vec4<f32>());
 }
 
+// Table entries for a thread's share of SIDE channels of its task's samples.
+struct Entries {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
+
+// The `block`th SIDE channels; loaded before the products that they are added to.
+fn load_entries(owner: u32, lane: u32, block: u32) -> Entries {
+    let first = owner * TASK_SAMPLES + lane / QUARTERS;
+    let o = block * QUARTERS + lane % QUARTERS;
+    let step = LANES / QUARTERS;
+    var entries: Entries;
+    entries.a = entry(first, o);
+    if TASK_SAMPLES > step {
+        entries.b = entry(first + step, o);
+        entries.c = entry(first + 2u * step, o);
+        entries.d = entry(first + 3u * step, o);
+    }
+    return entries;
+}
+
+fn entry(local: u32, o: u32) -> vec4<f32> {
+    let point = bitcast<u32>(memory.sums[local * SUM_STRIDE + INDEX]);
+    return weight(field.vertex_table + point * field.point_hidden + o);
+}
+
 // The hidden features' `block`th SIDE channels for the neighbours of a task's samples, times the
 // neighbours' shares.
-fn keep_hidden(owner: u32, lane: u32, block: u32) {
-    for (var j = lane; j < TASK_SAMPLES * QUARTERS; j += LANES) {
-        let local = owner * TASK_SAMPLES + j / QUARTERS;
-        let o = block * QUARTERS + j % QUARTERS;
-        let point = bitcast<u32>(memory.sums[local * SUM_STRIDE + INDEX]);
-        let table = weight(field.vertex_table + point * field.point_hidden + o);
-        let hidden = max(summed(local, j % QUARTERS) + table, vec4<f32>());
-        let share = memory.sums[local * SUM_STRIDE + SHARE];
-        keep(local * STRIDE + (field.plane_channels + o) * 4u, share * hidden);
+fn keep_hidden(owner: u32, lane: u32, block: u32, entries: Entries) {
+    let first = owner * TASK_SAMPLES + lane / QUARTERS;
+    let quarter = lane % QUARTERS;
+    let step = LANES / QUARTERS;
+    keep_quarter(first, quarter, block, entries.a);
+    if TASK_SAMPLES > step {
+        keep_quarter(first + step, quarter, block, entries.b);
+        keep_quarter(first + 2u * step, quarter, block, entries.c);
+        keep_quarter(first + 3u * step, quarter, block, entries.d);
     }
+}
+
+fn keep_quarter(local: u32, quarter: u32, block: u32, entry: vec4<f32>) {
+    let hidden = max(summed(local, quarter) + entry, vec4<f32>());
+    let share = memory.sums[local * SUM_STRIDE + SHARE];
+    let o = field.plane_channels + block * QUARTERS + quarter;
+    keep(local * STRIDE + o * 4u, share * hidden);
 }
 
 // Offset of the inputs of layer `i`, or of its outputs, in a sample's activations.
@@ -180,7 +215,7 @@ fn activate(sum: vec4<f32>, first_sample: u32, local: u32, i: u32, l: Layer, o: 
     keep(begin(i, true) + local * STRIDE + o * 4u, value);
 }
 
-// Sets `any_holds` to whether a predicate holds for any thread.
+// Sets `holding` to whether a predicate holds for any thread.
 fn find_any(thread: u32, holds: bool) {
     if thread == 0u {
         atomicStore(&memory.holding, 0u);
@@ -188,10 +223,6 @@ fn find_any(thread: u32, holds: bool) {
     workgroupBarrier();
     if holds {
         atomicStore(&memory.holding, 1u);
-    }
-    workgroupBarrier();
-    if thread == 0u {
-        memory.any_holds = atomicLoad(&memory.holding);
     }
 }
 
@@ -220,7 +251,7 @@ fn main(
     let gathered = min(first_sample + local, field.count - 1u);
     let at = position(gathered);
     find_any(thread, SKIP_EMPTY == 0u || in_cube(at));
-    if workgroupUniformLoad(&memory.any_holds) == 0u {
+    if workgroupUniformLoad(&memory.holding) == 0u {
         if owns && first_sample + local < field.count {
             opacities[first_sample + local] = 0.0;
         }
@@ -244,7 +275,8 @@ fn main(
         let hidden_blocks = select(0u, l.inputs / QUARTERS, i == POINT_OUT);
         for (var n = 0u; n < blocks; n += BLOCKS) {
             if thread == 0u {
-                memory.used_sums = select(select(2u, 4u, blocks - n > 2u), BLOCKS, blocks - n > 4u);
+                let most = select(select(2u, 4u, blocks - n > 2u), BLOCKS, blocks - n > 4u);
+                atomicStore(&memory.used_sums, most);
             }
             // Cooperative matrices need provably uniform control flow.
             let used = workgroupUniformLoad(&memory.used_sums);
@@ -289,6 +321,10 @@ fn main(
                     }
                     workgroupBarrier();
                     for (var block = 0u; block < hidden_blocks; block++) {
+                        var entries: Entries;
+                        if own_turn {
+                            entries = load_entries(owner, lane, block);
+                        }
 #ifdef EMULATED_MATRICES
                         var low = cleared_sums(2u * BLOCKS);
                         var high = cleared_sums(2u * BLOCKS + 1u);
@@ -308,7 +344,7 @@ fn main(
                         store_sums(task_sums + SIDE * SUM_STRIDE, high);
                         workgroupBarrier();
                         if own_turn {
-                            keep_hidden(owner, lane, block);
+                            keep_hidden(owner, lane, block, entries);
                         }
                         workgroupBarrier();
                     }
@@ -386,7 +422,7 @@ fn main(
                 opacities[first_sample + local] = opacity;
             }
             find_any(thread, SKIP_EMPTY == 0u || opacity > 0.0);
-            if workgroupUniformLoad(&memory.any_holds) == 0u {
+            if workgroupUniformLoad(&memory.holding) == 0u {
                 return;
             }
         }
