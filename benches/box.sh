@@ -50,9 +50,10 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>
 for section in "$@"; do
     case $section in
         check)
-            step 100 library "$bin/test-gpavatar" --test-threads 8
-            GPAVATAR_MATRICES=on step 60 library-matrices "$bin/test-gpavatar" --test-threads 8 style_unet field
-            step 60 behaviour "$bin/test-behaviour" --test-threads 8
+            # shellcheck disable=SC2086
+            GPAVATAR_MATRICES=on step 100 library "$bin/test-gpavatar" --test-threads 12 ${TESTS:-}
+            # shellcheck disable=SC2086
+            step 60 behaviour "$bin/test-behaviour" --test-threads 12 ${TESTS:-}
             for case in released_one_source released_three_sources paper_two_sources; do
                 step 60 "parity-$case" "$bin/bin-gpavatar" parity "tests/golden/$case.safetensors"
             done ;;

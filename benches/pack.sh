@@ -39,6 +39,6 @@ pack test --no-run --all-features -p gpavatar --lib --test behaviour
 # A machine may have a driver and no loader for it.
 (
     cd .box/deb
-    apt-get download -qq libvulkan1
+    apt-get download -qq libvulkan1 libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2
 )
 du -sh .box/bin/* .box
