@@ -1,7 +1,7 @@
 // Convolution, 3x3 with zero padding 1 or 1x1, as an implicit GEMM in workgroup memory.
 //
-// A workgroup owns a rectangle of pixels times 8 CHANNEL_GROUPS output channels; each thread 8 pixels
-// of a row times 8 output channels, in registers. Four input channels at a time, the rectangle with its
+// A workgroup owns a rectangle of pixels times 8 EIGHTHS CHANNEL_GROUPS output channels; each thread 8
+// pixels of a row times 8 EIGHTHS output channels, in registers. Four input channels at a time, the rectangle with its
 // border and all taps' weights are staged and used 9 times 64 times; with one tap, CHUNK times as many.
 // The next chunk is loaded while one is used. For maps with too few pixels to occupy a device, several
 // teams of threads share a rectangle and split the input channels; their sums are added at the end.
@@ -74,20 +74,20 @@ override TAP_PER_ROW: u32 = 0u;
 // Threads along the output channels (2, 4, 8 or 16) and along x (8 pixels each).
 override CHANNEL_GROUPS: u32 = 8u;
 override COLUMN_GROUPS: u32 = 2u;
+// Eighths of the output channels of a thread: 1 or 2.
+override EIGHTHS: u32 = 1u;
 // Input channels that a team stages at a time, divided by four: 1 for 3x3, up to 4 for 1x1.
 override CHUNK: u32 = 1u;
-// Teams of threads that split the input channels (split-K): 1, 2 or 4, more than 1 for 1x1 only.
+// Teams of threads that split the input channels (split-K): 1, 2 or 4, more than 1 for 1x1 and one
+// eighth only.
 override TEAMS: u32 = 1u;
 
-// 1 loads the next chunk while one is used.
-override PREFETCH: u32 = 1u;
 
 const THREADS = 128u;
 // Pixels of a thread.
 const PIXELS = 8u;
 
-// Each team's rectangle with its border [c][y][x], then its weights [c][tap][4 inputs][half][channel
-// group]. At the end, the sums of all teams but the first, one after the other.
+// Each team's rectangle with its border [c][y][x], then its weights [c][tap][4 inputs][half][eighth]. At the end, the sums of all teams but the first, one after the other.
 //
 // Rows have a gap after every eight pixels, and their length is 4 more than a multiple of 8: threads
 // that read at the same time then read different banks, or the same place.
@@ -123,8 +123,13 @@ fn rectangle() -> u32 {
     return row_length() * staged_height();
 }
 
+// Eighths of the output channels of a workgroup.
+fn owned() -> u32 {
+    return EIGHTHS * CHANNEL_GROUPS;
+}
+
 fn matrix() -> u32 {
-    return KERNEL_SIZE * KERNEL_SIZE * 8u * CHANNEL_GROUPS;
+    return KERNEL_SIZE * KERNEL_SIZE * 8u * owned();
 }
 
 // What a thread stages for a chunk, before it is stored: at most five pixels and five weights.
@@ -172,14 +177,14 @@ fn stage_pixel(at: u32, i: u32, value: vec4<f32>) {
     }
 }
 
-// i = ((channel * taps + tap) * 2 CHANNEL_GROUPS + quarter of the output channels) * 4 + input.
+// i = ((channel * taps + tap) * 2 owned() + quarter of the output channels) * 4 + input.
 fn weight_ahead(s: Staging, chunk: u32, i: u32) -> vec4<f32> {
     // Beyond the last channel pixels are zero and any weights will do.
     let c = min(chunk + i / matrix(), conv.input_channels - 1u);
     let half = i / 4u % 2u;
     let last = (conv.output_channels + 1u) / 2u - 1u;
-    let eighth = min(s.first_eighth + i / 8u % CHANNEL_GROUPS, last);
-    var tap = eighth * KERNEL_SIZE * KERNEL_SIZE + i % matrix() / (8u * CHANNEL_GROUPS);
+    let eighth = min(s.first_eighth + i / 8u % owned(), last);
+    var tap = eighth * KERNEL_SIZE * KERNEL_SIZE + i % matrix() / (8u * owned());
     if TAP_PER_ROW == 1u {
         tap = eighth * 16u + s.row;
     }
@@ -188,8 +193,8 @@ fn weight_ahead(s: Staging, chunk: u32, i: u32) -> vec4<f32> {
 
 fn stage_weight(at: u32, i: u32, value: vec4<f32>) {
     if i < matrix() * CHUNK {
-        let row = i / (8u * CHANNEL_GROUPS) * 4u + i % 4u;
-        let place = (row * 2u + i / 4u % 2u) * CHANNEL_GROUPS + i / 8u % CHANNEL_GROUPS;
+        let row = i / (8u * owned()) * 4u + i % 4u;
+        let place = (row * 2u + i / 4u % 2u) * owned() + i / 8u % owned();
         staged[at + place] = Four(SCALE * value);
     }
 }
@@ -267,9 +272,9 @@ fn stage(s: Staging, at: u32, next: Ahead) {
     }
 }
 
-// Weights of four inputs for one half of a thread's output channels.
+// Weights of four inputs for one half of an eighth of the output channels.
 fn staged_block(at: u32) -> Block {
-    let next = 2u * CHANNEL_GROUPS;
+    let next = 2u * owned();
     return Block(staged[at], staged[at + next], staged[at + 2u * next], staged[at + 3u * next]);
 }
 
@@ -278,24 +283,39 @@ fn pixels(at: u32) -> Block {
     return Block(staged[at], staged[at + 1u], staged[at + 2u], staged[at + 3u]);
 }
 
-// The sums of a row of taps, or of a channel.
-fn row_summed(sums: Sums, row: u32, weights_at: u32) -> Sums {
-    let tap = 8u * CHANNEL_GROUPS;
+// The sums of each eighth.
+struct Owned {
+    first: Sums,
+    second: Sums,
+}
+
+// Adds a tap's products with eight pixels.
+fn tap_summed(sums: Owned, at: u32, a: Block, b: Block) -> Owned {
+    var s = sums;
+    s.first = summed(s.first, staged_block(at), staged_block(at + owned()), a, b);
+    if EIGHTHS == 2u {
+        let second = at + CHANNEL_GROUPS;
+        s.second = summed(s.second, staged_block(second), staged_block(second + owned()), a, b);
+    }
+    return s;
+}
+
+// Adds those of a row of taps, or of a channel.
+fn row_summed(sums: Owned, row: u32, weights_at: u32) -> Owned {
+    let tap = 8u * owned();
     let a = pixels(row);
     let b = pixels(row + 4u);
-    var s = summed(sums, staged_block(weights_at), staged_block(weights_at + CHANNEL_GROUPS), a, b);
+    var s = tap_summed(sums, weights_at, a, b);
     if KERNEL_SIZE == 3u {
         // Behind a gap.
         let x8 = staged[row + 9u];
         let x9 = staged[row + 10u];
-        let v = weights_at + tap;
-        s = summed(
-            s, staged_block(v), staged_block(v + CHANNEL_GROUPS),
+        s = tap_summed(
+            s, weights_at + tap,
             Block(a[1], a[2], a[3], b[0]), Block(b[1], b[2], b[3], x8),
         );
-        let u = v + tap;
-        s = summed(
-            s, staged_block(u), staged_block(u + CHANNEL_GROUPS),
+        s = tap_summed(
+            s, weights_at + 2u * tap,
             Block(a[2], a[3], b[0], b[1]), Block(b[2], b[3], x8, x9),
         );
     }
@@ -356,7 +376,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let pixel_group = member / CHANNEL_GROUPS;
     let column = pixel_group % COLUMN_GROUPS;
     let line = pixel_group / COLUMN_GROUPS;
-    let first_eighth = group.z * CHANNEL_GROUPS;
+    let first_eighth = group.z * owned();
     let border = KERNEL_SIZE / 2u;
     let staging = Staging(
         group.x * tile_width() - border, group.y * tile_height() - border, first_eighth, group.y, member
@@ -367,21 +387,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let weights_at = at + rectangle() * CHUNK + channel_group;
     // From one row of taps to the next, or from one channel to the next.
     let next_row = select(rectangle(), row_length(), KERNEL_SIZE == 3u);
-    let next_weights = KERNEL_SIZE * 8u * CHANNEL_GROUPS;
+    let next_weights = KERNEL_SIZE * 8u * owned();
 
-    var sums = Sums();
+    var sums = Owned();
 #ifdef ARITHMETIC_F16
     var total = Tile();
 #endif
     var next = ahead(staging, team * CHUNK);
     for (var chunk = 0u; chunk < conv.input_channels; chunk += TEAMS * CHUNK) {
-        if PREFETCH == 0u && chunk > 0u {
-            next = ahead(staging, chunk + team * CHUNK);
-        }
         stage(staging, at, next);
         workgroupBarrier();
         let following = chunk + TEAMS * CHUNK;
-        if PREFETCH == 1u && following < conv.input_channels {
+        if following < conv.input_channels {
             next = ahead(staging, following + team * CHUNK);
         }
         for (var step = 0u; step < KERNEL_SIZE * CHUNK; step++) {
@@ -389,10 +406,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
 #ifdef ARITHMETIC_F16
         total = Tile(
-            total.low_a + widened(sums.low_a), total.high_a + widened(sums.high_a),
-            total.low_b + widened(sums.low_b), total.high_b + widened(sums.high_b),
+            total.low_a + widened(sums.first.low_a), total.high_a + widened(sums.first.high_a),
+            total.low_b + widened(sums.first.low_b), total.high_b + widened(sums.first.high_b),
         );
-        sums = Sums();
+        sums = Owned();
 #endif
         workgroupBarrier();
     }
@@ -406,9 +423,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         scale * total.low_a, scale * total.high_a, scale * total.low_b, scale * total.high_b
     ));
 #else
-    let all = sum_of_teams(sums, team, member);
+    let first = sum_of_teams(sums.first, team, member);
     if team == 0u {
-        store_tile(x, y, o, all);
+        store_tile(x, y, o, first);
+        if EIGHTHS == 2u {
+            store_tile(x, y, o + 2u * CHANNEL_GROUPS, sums.second);
+        }
     }
 #endif
 }

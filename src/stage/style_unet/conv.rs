@@ -88,7 +88,8 @@ pub(super) enum Structure {
         channel_groups: u32,
         column_groups: u32,
         teams: u32,
-        prefetch: bool,
+        /// Eighths of the output channels of a thread.
+        eighths: u32,
         arithmetic: Format,
     },
     /// Split-K: the threads of a workgroup split the sums of few outputs.
@@ -111,6 +112,7 @@ impl Structure {
         let Self::Tiled {
             arithmetic,
             teams: 1,
+            eighths: 1,
             ..
         } = &mut self
         else {
@@ -166,24 +168,27 @@ impl Structure {
                 channel_groups,
                 column_groups,
                 teams,
-                prefetch,
+                eighths,
                 arithmetic: of_products,
             } => {
-                constants.push(("PREFETCH", prefetch.into()));
+                constants.push(("EIGHTHS", eighths));
                 arithmetic = of_products;
                 constants.push(("CHANNEL_GROUPS", channel_groups));
                 constants.push(("COLUMN_GROUPS", column_groups));
                 constants.push(("TEAMS", teams));
                 if shape.kernel_size == 1 {
                     // As many as fit in the memory of the 3x3 case.
-                    let chunk = if teams == 1 { channel_groups / 2 } else { 2 };
+                    let chunk = match (teams, eighths) {
+                        (1, 1) => channel_groups / 2,
+                        _ => 2,
+                    };
                     constants.push(("CHUNK", chunk.min(4)));
                 }
                 let lines = conv_tiled::THREADS / (teams * channel_groups * column_groups);
                 let grid = [
                     width.div_ceil(conv_tiled::PIXELS * column_groups),
                     height.div_ceil(lines),
-                    eighths.div_ceil(channel_groups),
+                    shape.eighths().div_ceil(channel_groups * eighths),
                 ];
                 (&kernels::CONV_TILED, grid)
             }
@@ -272,13 +277,13 @@ impl fmt::Display for Variant {
                 channel_groups,
                 column_groups,
                 teams,
-                prefetch,
+                eighths,
                 arithmetic,
             } => {
-                if !*prefetch {
-                    f.write_str("at once ")?;
-                }
                 write!(f, "tiled {channel_groups}x{column_groups}")?;
+                if *eighths > 1 {
+                    write!(f, ", {} channels a thread", 8 * eighths)?;
+                }
                 if *teams > 1 {
                     write!(f, ", {teams} teams")?;
                 }
@@ -302,35 +307,34 @@ impl fmt::Display for Variant {
 }
 
 pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
-    teams(1, channel_groups, column_groups)
+    Structure::Tiled {
+        channel_groups,
+        column_groups,
+        teams: 1,
+        eighths: 1,
+        arithmetic: Format::F32,
+    }
 }
 
+/// Teams of threads that split the input channels.
 pub(super) const fn teams(teams: u32, channel_groups: u32, column_groups: u32) -> Structure {
     Structure::Tiled {
         channel_groups,
         column_groups,
         teams,
-        prefetch: true,
+        eighths: 1,
         arithmetic: Format::F32,
     }
 }
 
-fn at_once(structure: Structure) -> Structure {
-    match structure {
-        Structure::Tiled {
-            channel_groups,
-            column_groups,
-            teams,
-            arithmetic,
-            ..
-        } => Structure::Tiled {
-            channel_groups,
-            column_groups,
-            teams,
-            arithmetic,
-            prefetch: false,
-        },
-        other => other,
+/// Threads with 16 output channels.
+pub(super) const fn wide(channel_groups: u32, column_groups: u32) -> Structure {
+    Structure::Tiled {
+        channel_groups,
+        column_groups,
+        teams: 1,
+        eighths: 2,
+        arithmetic: Format::F32,
     }
 }
 
@@ -366,24 +370,27 @@ impl Variant {
                 let mut structures = match shape.eighths() {
                     0..=2 => vec![tiled(2, 4)],
                     3..=4 => vec![tiled(4, 4), tiled(2, 4)],
-                    _ => vec![tiled(8, 2), tiled(4, 4), tiled(4, 2)],
+                    _ => vec![tiled(8, 2), tiled(4, 4), wide(4, 2)],
                 };
-                // Tiles of small maps leave most of a workgroup or of the device idle, as do the few
-                // outputs of a map to colours.
-                let colours = shape.kernel_size == 1 && shape.outputs <= 8;
-                match size {
-                    0..=16 => structures.insert(0, Structure::Split),
-                    17..=32 => structures.push(Structure::Split),
-                    _ if colours => structures.push(Structure::Split),
-                    _ => {}
+                if shape.kernel_size == 1 {
+                    // Few outputs, or few pixels, leave most of a device idle.
+                    let colours = shape.outputs <= 8;
+                    if !colours {
+                        let at = usize::from(size > 64);
+                        structures.insert(at, teams(4, 4, 4));
+                    }
+                    if size <= 16 || colours && size <= 128 && shape.inputs >= 128 {
+                        structures.insert(0, Structure::Split);
+                    } else if size <= 32 {
+                        structures.push(Structure::Split);
+                    }
+                } else {
+                    match size {
+                        0..=8 => structures.insert(0, Structure::Split),
+                        9..=32 => structures.push(Structure::Split),
+                        _ => {}
+                    }
                 }
-                if shape.kernel_size == 1 && shape.eighths() > 2 {
-                    structures.push(teams(4, 4, 4));
-                }
-                let first = structures
-                    .iter()
-                    .find(|s| matches!(s, Structure::Tiled { .. }));
-                structures.extend(first.copied().map(at_once));
                 // 1x1 layers are a few per cent of the work, and their sums are the networks' outputs.
                 let f16 = formats.arithmetic == Format::F16 && gpu.has_half_arithmetic();
                 if f16 && shape.kernel_size == 3 {
@@ -394,27 +401,43 @@ impl Variant {
                 }
                 let matrices = gpu.matrices().filter(|_| formats.maps == Format::F16);
                 if let Some(side) = matrices {
-                    let lines = if size < 128 { [1, 2, 4] } else { [4, 2, 1] };
+                    // Fewer lines make more workgroups.
+                    let lines = match size {
+                        0..=64 => [1, 2],
+                        65..=128 => [2, 1],
+                        _ => [4, 2],
+                    };
                     let cooperative = lines.map(|lines| Structure::Cooperative { side, lines });
-                    structures.splice(0..0, cooperative);
+                    let at = if size <= 8 { structures.len() } else { 0 };
+                    structures.splice(at..at, cooperative);
                 }
-                let products = vec![
-                    tiled(8, 16),
-                    tiled(16, 8),
-                    teams(2, 8, 8),
-                    teams(4, 8, 4),
-                    teams(4, 4, 8),
-                    at_once(tiled(8, 16)),
-                ];
+                let products = match size {
+                    0..=16 => vec![teams(4, 8, 4), teams(2, 8, 8)],
+                    17..=32 => vec![teams(2, 8, 8), tiled(16, 8), wide(8, 16)],
+                    _ => vec![tiled(16, 8), wide(8, 16), tiled(8, 16)],
+                };
                 (structures, products)
             }
         };
         let mut candidates: Vec<_> = direct.into_iter().map(Self::Direct).collect();
         if winograd {
             let products = products.into_iter().map(Self::Winograd);
-            // Measured on CPU implementations: see benches/LADDER.md.
-            let pays = shape.inputs >= 256 && shape.outputs >= 128 && size >= 16;
-            let first = gpu.kind() == AdapterKind::Cpu && gpu.has_subgroups() && pays;
+            // Measured: see benches/LADDER.md.
+            let first = match gpu.kind() {
+                AdapterKind::Cpu => {
+                    let pays = shape.inputs >= 256 && shape.outputs >= 128 && size >= 16;
+                    gpu.has_subgroups() && pays
+                }
+                AdapterKind::Gpu => {
+                    let of_matrices = candidates[0].matrices().is_some();
+                    match size {
+                        0..=8 => false,
+                        9..=32 => channels >= 128,
+                        33..=64 => channels >= 64 && !of_matrices,
+                        _ => channels >= 128 && size <= 128 && !of_matrices,
+                    }
+                }
+            };
             let at = if first { 0 } else { candidates.len() };
             candidates.splice(at..at, products);
         }

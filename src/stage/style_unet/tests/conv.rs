@@ -6,7 +6,9 @@ use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{Gpu, ProgramBuilder, Tensor};
 use crate::options::{Format, Formats, Precision};
 use crate::reference::{self, shared, style_unet as twin};
-use crate::stage::style_unet::conv::{Conv, Operands, Shape, Structure, Variant, tiled};
+use crate::stage::style_unet::conv::{
+    Conv, Operands, Shape, Structure, Variant, teams, tiled, wide,
+};
 use crate::stage::testing::*;
 use crate::weights::pack;
 
@@ -48,9 +50,16 @@ pub(super) fn variants(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
         tiled(2, 4),
         tiled(4, 4),
         tiled(8, 2),
-        tiled(4, 2),
+        wide(4, 2),
     ];
-    let mut products = vec![Structure::Register, tiled(8, 16), tiled(16, 8)];
+    let mut products = vec![
+        Structure::Register,
+        tiled(8, 16),
+        tiled(16, 8),
+        wide(8, 16),
+        teams(2, 8, 8),
+        teams(4, 8, 4),
+    ];
     if gpu.has_subgroups() {
         structures.push(Structure::Subgroup);
         products.push(Structure::Subgroup);
