@@ -4,13 +4,17 @@
 #   OUT=FOLDER benches/box.sh [demo] SECTION...
 #
 # demo      the network that ships with the repository instead of the released sizes
+#
+# OUT takes results.tar.gz, the logs, and receipt.json, the numbers. TESTS names the library's tests to
+# run instead of all, LOGS a folder that several calls share.
 set -u
 export PATH="$PATH:/usr/sbin:/sbin"
 cd "$(dirname "$0")/.."
 OUT=${OUT:-out/box}
 mkdir -p "$OUT"
 OUT=$(cd "$OUT" && pwd)
-logs=$(mktemp -d)
+logs=${LOGS:-$(mktemp -d)}
+mkdir -p "$logs"
 export NO_COLOR=1
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$(mktemp -d)}"
 export XDG_CACHE_HOME="${XDG_CACHE_HOME:-$(mktemp -d)}"
@@ -83,5 +87,6 @@ for section in "$@"; do
         *) printf '%s: unknown section %s\n' "$0" "$section" >&2 ;;
     esac
     # After every section: a machine may be taken away.
+    python3 benches/receipt.py "$logs" "$OUT/receipt.json"
     tar -czf "$OUT/results.tar.gz" -C "$logs" .
 done
