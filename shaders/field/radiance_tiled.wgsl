@@ -22,6 +22,7 @@
 #import gpavatar::stored::unpacked
 #import gpavatar::tile::{mac_four, relu}
 
+// 2 takes two neighbours at a time, 1 one.
 override TOGETHER: u32 = 2u;
 // Parts that run: 1 planes, 2 points, 4 hidden layers.
 override PARTS: u32 = 7u;
