@@ -20,7 +20,7 @@ override SKIP_EMPTY: u32 = 1u;
 // Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
 // A matrix is [inputs][outputs][4 inputs], each vec4 four outputs.
 struct Field {
-    // Samples per ray in this pass, and of all rays.
+    // Samples per ray in this pass, and of all rays, or before the end of the dispatch's band.
     samples: u32,
     count: u32,
     // Width and height of a plane.
@@ -42,6 +42,8 @@ struct Field {
     rgb_out: u32,
     // Offset of the weight sums in `neighbours`.
     weight_sums: u32,
+    // First sample of a band.
+    first: u32,
 }
 
 @group(0) @binding(2) var<uniform> field: Field;
@@ -212,15 +214,21 @@ fn embedded(hidden: Hidden, value: vec4<f32>, w: mat4x4<f32>) -> Hidden {
     );
 }
 
+// Four vec4s of weights, `step` apart.
+fn weights_apart(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(weight(at), weight(at + step), weight(at + 2u * step), weight(at + 3u * step));
+}
+
 // The layer applied to the points' own features, computed beforehand.
-fn table_of(n: Neighbours, c: u32) -> Hidden {
+fn table_of(n: Neighbours, c: u32, step: u32) -> Hidden {
     return Hidden(
-        table(n.index.x, c), table(n.index.y, c), table(n.index.z, c), table(n.index.w, c)
+        table(n.index.x, c, step), table(n.index.y, c, step),
+        table(n.index.z, c, step), table(n.index.w, c, step),
     );
 }
 
-fn table(point: u32, c: u32) -> mat4x4<f32> {
-    return four_weights(field.vertex_table + point * field.point_hidden + c);
+fn table(point: u32, c: u32, step: u32) -> mat4x4<f32> {
+    return weights_apart(field.vertex_table + point * field.point_hidden + c, step);
 }
 
 // The neighbours' weighted sum after the activation.
@@ -229,14 +237,15 @@ fn weighted(n: Neighbours, hidden: Hidden) -> mat4x4<f32> {
         + n.weight.z * relu(hidden.c) + n.weight.w * relu(hidden.d);
 }
 
-fn embed(hidden: Hidden, value: vec4<f32>, at: u32) -> Hidden {
-    return embedded(hidden, value, four_weights(at));
+fn embed(hidden: Hidden, value: vec4<f32>, at: u32, step: u32) -> Hidden {
+    return embedded(hidden, value, weights_apart(at, step));
 }
 
-// Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours,
-// by a thread that loads every weight itself.
-fn point_hidden(n: Neighbours, c: u32) -> mat4x4<f32> {
-    var hidden = table_of(n, c);
+// Channels c, c + step, c + 2 step and c + 3 step, in vec4s, of
+// Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours, by a thread that loads
+// every weight itself.
+fn point_hidden(n: Neighbours, c: u32, step: u32) -> mat4x4<f32> {
+    var hidden = table_of(n, c, step);
     let stride = field.point_hidden;
     let first = field.offset_layer + c;
     var a = first_octave(vec3<f32>(n.x.x, n.y.x, n.z.x));
@@ -247,21 +256,21 @@ fn point_hidden(n: Neighbours, c: u32) -> mat4x4<f32> {
         let sine = first + octave * stride;
         let cosine = sine + 3u * OCTAVES * stride;
         let next = OCTAVES * stride;
-        hidden = embed(hidden, vec4<f32>(a.sine.x, b.sine.x, g.sine.x, d.sine.x), sine);
-        hidden = embed(hidden, vec4<f32>(a.sine.y, b.sine.y, g.sine.y, d.sine.y), sine + next);
-        hidden = embed(hidden, vec4<f32>(a.sine.z, b.sine.z, g.sine.z, d.sine.z), sine + 2u * next);
-        hidden = embed(hidden, vec4<f32>(a.cosine.x, b.cosine.x, g.cosine.x, d.cosine.x), cosine);
-        hidden = embed(hidden, vec4<f32>(a.cosine.y, b.cosine.y, g.cosine.y, d.cosine.y), cosine + next);
-        hidden = embed(hidden, vec4<f32>(a.cosine.z, b.cosine.z, g.cosine.z, d.cosine.z), cosine + 2u * next);
+        hidden = embed(hidden, vec4<f32>(a.sine.x, b.sine.x, g.sine.x, d.sine.x), sine, step);
+        hidden = embed(hidden, vec4<f32>(a.sine.y, b.sine.y, g.sine.y, d.sine.y), sine + next, step);
+        hidden = embed(hidden, vec4<f32>(a.sine.z, b.sine.z, g.sine.z, d.sine.z), sine + 2u * next, step);
+        hidden = embed(hidden, vec4<f32>(a.cosine.x, b.cosine.x, g.cosine.x, d.cosine.x), cosine, step);
+        hidden = embed(hidden, vec4<f32>(a.cosine.y, b.cosine.y, g.cosine.y, d.cosine.y), cosine + next, step);
+        hidden = embed(hidden, vec4<f32>(a.cosine.z, b.cosine.z, g.cosine.z, d.cosine.z), cosine + 2u * next, step);
         a = next_octave(a);
         b = next_octave(b);
         g = next_octave(g);
         d = next_octave(d);
     }
     let plain = first + 6u * OCTAVES * stride;
-    hidden = embed(hidden, n.x, plain);
-    hidden = embed(hidden, n.y, plain + stride);
-    hidden = embed(hidden, n.z, plain + 2u * stride);
+    hidden = embed(hidden, n.x, plain, step);
+    hidden = embed(hidden, n.y, plain + stride, step);
+    hidden = embed(hidden, n.z, plain + 2u * stride, step);
     return weighted(n, hidden);
 }
 
@@ -280,9 +289,9 @@ fn points_around(at: vec3<f32>, sample: u32) -> Points {
 
 // Channels 4c..4c+16 of all neighbours' weighted hidden features.
 fn point_features(p: Points, c: u32) -> mat4x4<f32> {
-    let hidden = point_hidden(p.near, c);
+    let hidden = point_hidden(p.near, c, 1u);
     if NEIGHBOURS > 4u {
-        return hidden + point_hidden(p.far, c);
+        return hidden + point_hidden(p.far, c, 1u);
     }
     return hidden;
 }

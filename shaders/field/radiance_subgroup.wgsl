@@ -147,7 +147,7 @@ fn embed_pair(
 
 // Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours.
 fn shared_hidden(n: Neighbours, c: u32, thread: u32) -> mat4x4<f32> {
-    var hidden = table_of(n, c);
+    var hidden = table_of(n, c, 1u);
     let stride = field.point_hidden;
     let first = field.offset_layer + c;
     // From one component's rows to the next one's.

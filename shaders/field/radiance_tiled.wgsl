@@ -22,6 +22,11 @@
 #import gpavatar::stored::unpacked
 #import gpavatar::tile::{mac_four, relu}
 
+// 2 takes two neighbours at a time, 1 one.
+override TOGETHER: u32 = 2u;
+// Parts that run: 1 planes, 2 points, 4 hidden layers.
+override PARTS: u32 = 7u;
+
 const SAMPLES = 64u;
 const THREADS = 128u;
 // The widest first point layer: two vec4s for each of eight threads.
@@ -320,6 +325,11 @@ fn tables(sample: vec4<u32>, rank: u32, c: u32) -> mat4x4<f32> {
     );
 }
 
+// Weights of three inputs.
+fn three_inputs_at(at: u32, stride: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(weight(at), weight(at + stride), weight(at + 2u * stride), vec4<f32>());
+}
+
 // acc + w x for the three numbers of a vector.
 fn mac_vector(acc: vec4<f32>, w: mat4x4<f32>, x: vec4<f32>) -> vec4<f32> {
     return fma(w[2], x.zzzz, fma(w[1], x.yyyy, fma(w[0], x.xxxx, acc)));
@@ -352,41 +362,66 @@ fn gather_points(thread: u32, first: u32, o: u32, s: u32) {
     for (var pair = 0u; 2u * pair < NEIGHBOURS; pair++) {
         let near_rank = 2u * pair;
         let far_rank = near_rank + 1u;
-        var near_low = tables(sample, near_rank, own);
-        var near_high = tables(sample, near_rank, other);
-        var far_low = tables(sample, far_rank, own);
-        var far_high = tables(sample, far_rank, other);
-        let local = thread % SAMPLES;
-        keep_embedded(min(first + local, last), local, pair, thread / SAMPLES);
-        workgroupBarrier();
-        for (var q = 0u; q + 1u < EMBEDDED; q++) {
-            let at = field.offset_layer + 4u * q * stride;
-            let p = inputs_at(at + own, stride);
-            let r = inputs_at(at + other, stride);
-            let x = load_sixteenths(row(SCRATCH + q, s));
-            near_low = mac_four(near_low, p, x);
-            near_high = mac_four(near_high, r, x);
-            let y = load_sixteenths(row(SCRATCH + EMBEDDED + q, s));
-            far_low = mac_four(far_low, p, y);
-            far_high = mac_four(far_high, r, y);
+        if TOGETHER == 2u {
+            var near_low = tables(sample, near_rank, own);
+            var near_high = tables(sample, near_rank, other);
+            var far_low = tables(sample, far_rank, own);
+            var far_high = tables(sample, far_rank, other);
+            let local = thread % SAMPLES;
+            keep_embedded(min(first + local, last), local, pair, thread / SAMPLES);
+            workgroupBarrier();
+            for (var q = 0u; q + 1u < EMBEDDED; q++) {
+                let at = field.offset_layer + 4u * q * stride;
+                let p = inputs_at(at + own, stride);
+                let r = inputs_at(at + other, stride);
+                let x = load_sixteenths(row(SCRATCH + q, s));
+                near_low = mac_four(near_low, p, x);
+                near_high = mac_four(near_high, r, x);
+                let y = load_sixteenths(row(SCRATCH + EMBEDDED + q, s));
+                far_low = mac_four(far_low, p, y);
+                far_high = mac_four(far_high, r, y);
+            }
+            let at = field.offset_layer + 4u * (EMBEDDED - 1u) * stride;
+            let zero = vec4<f32>();
+            let p = mat4x4<f32>(
+                weight(at + own), weight(at + own + stride), weight(at + own + 2u * stride), zero
+            );
+            let r = mat4x4<f32>(
+                weight(at + other), weight(at + other + stride), weight(at + other + 2u * stride), zero
+            );
+            let x = load_sixteenths(row(SCRATCH + EMBEDDED - 1u, s));
+            let y = load_sixteenths(row(SCRATCH + 2u * EMBEDDED - 1u, s));
+            let near = vec4<f32>(x[0].w, x[1].w, x[2].w, x[3].w);
+            let far = vec4<f32>(y[0].w, y[1].w, y[2].w, y[3].w);
+            low += shared_out(relu(mac_vectors(near_low, p, x)), near);
+            low += shared_out(relu(mac_vectors(far_low, p, y)), far);
+            high += shared_out(relu(mac_vectors(near_high, r, x)), near);
+            high += shared_out(relu(mac_vectors(far_high, r, y)), far);
+            shares += near + far;
+        } else {
+            let local = thread % SAMPLES;
+            keep_embedded(min(first + local, last), local, pair, thread / SAMPLES);
+            workgroupBarrier();
+            // One neighbour at a time: both would take too many registers.
+            for (var second = 0u; second < 2u; second++) {
+                let rank = 2u * pair + second;
+                let embedded = SCRATCH + second * EMBEDDED;
+                var l = tables(sample, rank, own);
+                var h = tables(sample, rank, other);
+                for (var q = 0u; q + 1u < EMBEDDED; q++) {
+                    let at = field.offset_layer + 4u * q * stride;
+                    let x = load_sixteenths(row(embedded + q, s));
+                    l = mac_four(l, inputs_at(at + own, stride), x);
+                    h = mac_four(h, inputs_at(at + other, stride), x);
+                }
+                let at = field.offset_layer + 4u * (EMBEDDED - 1u) * stride;
+                let x = load_sixteenths(row(embedded + EMBEDDED - 1u, s));
+                let share = vec4<f32>(x[0].w, x[1].w, x[2].w, x[3].w);
+                low += shared_out(relu(mac_vectors(l, three_inputs_at(at + own, stride), x)), share);
+                high += shared_out(relu(mac_vectors(h, three_inputs_at(at + other, stride), x)), share);
+                shares += share;
+            }
         }
-        let at = field.offset_layer + 4u * (EMBEDDED - 1u) * stride;
-        let zero = vec4<f32>();
-        let p = mat4x4<f32>(
-            weight(at + own), weight(at + own + stride), weight(at + own + 2u * stride), zero
-        );
-        let r = mat4x4<f32>(
-            weight(at + other), weight(at + other + stride), weight(at + other + 2u * stride), zero
-        );
-        let x = load_sixteenths(row(SCRATCH + EMBEDDED - 1u, s));
-        let y = load_sixteenths(row(SCRATCH + 2u * EMBEDDED - 1u, s));
-        let near = vec4<f32>(x[0].w, x[1].w, x[2].w, x[3].w);
-        let far = vec4<f32>(y[0].w, y[1].w, y[2].w, y[3].w);
-        low += shared_out(relu(mac_vectors(near_low, p, x)), near);
-        low += shared_out(relu(mac_vectors(far_low, p, y)), far);
-        high += shared_out(relu(mac_vectors(near_high, r, x)), near);
-        high += shared_out(relu(mac_vectors(far_high, r, y)), far);
-        shares += near + far;
         workgroupBarrier();
     }
     if GLOBAL_WEIGHTS == 0u {
@@ -422,12 +457,18 @@ fn main(own: Thread) {
     }
     find_texels(thread, first);
     workgroupBarrier();
-    gather_planes(thread % 8u, thread / 8u);
+    if (PARTS & 1u) != 0u {
+        gather_planes(thread % 8u, thread / 8u);
+    }
     workgroupBarrier();
-    gather_points(thread, first, thread % 8u, thread / 8u);
-    point_layer(thread);
-    hidden_layer(layer(FEATURE_IN), thread % 16u, thread / 16u);
-    hidden_layer(layer(FEATURE_OUT), thread % 16u, thread / 16u);
+    if (PARTS & 2u) != 0u {
+        gather_points(thread, first, thread % 8u, thread / 8u);
+    }
+    if (PARTS & 4u) != 0u {
+        point_layer(thread);
+        hidden_layer(layer(FEATURE_IN), thread % 16u, thread / 16u);
+        hidden_layer(layer(FEATURE_OUT), thread % 16u, thread / 16u);
+    }
 
     var opacity = 0.0;
     if thread < SAMPLES && first + thread < field.count {

@@ -51,7 +51,8 @@ impl Field {
             values.extend(pack::vector(&layer.bias));
             values
         };
-        let offsets = order.offsets(&folded.offset_layer, point_hidden);
+        let of_offsets = if variant.gathered { Order::Rows } else { order };
+        let offsets = of_offsets.offsets(&folded.offset_layer, point_hidden);
         let inputs = plane_channels + point_output;
         let layout = params::Field {
             plane_size: config.plane_size,
@@ -130,14 +131,46 @@ impl Field {
             weight_sums: neighbours.sums_at,
             ..self.layout
         };
+        let results = Samples { opacities, values };
+        let near = (points, neighbours);
+        if self.variant.gathered {
+            self.gathered(b, config, parameters, globals, rays, pass, near, &results)?;
+        } else {
+            self.whole(b, config, parameters, globals, rays, pass, near, &results)?;
+        }
+        let Samples { opacities, values } = &results;
+        b.tap(format!("{}.opacities", pass.name), opacities)?;
+        b.tap(format!("{}.values", pass.name), values)?;
+        Ok(results)
+    }
+
+    /// Override constants of the kernels that gather, and of those that skip.
+    fn constants(b: &ProgramBuilder<'_>, config: &ModelConfig) -> [(&'static str, u32); 3] {
         let global = config.point_weighting == PointWeighting::Released;
-        let mut constants = vec![
+        [
+            ("SKIP_EMPTY", b.skips_empty().into()),
             ("NEIGHBOURS", config.neighbours),
             ("GLOBAL_WEIGHTS", global.into()),
-            ("SKIP_EMPTY", b.skips_empty().into()),
-        ];
+        ]
+    }
+
+    /// One kernel that gathers and runs all layers.
+    #[allow(clippy::too_many_arguments)]
+    fn whole(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        config: &ModelConfig,
+        parameters: params::Field,
+        globals: &Tensor,
+        rays: &Rays,
+        pass: &Pass,
+        (points, neighbours): (&Points, &Neighbours),
+        results: &Samples,
+    ) -> Result<()> {
         let variant = self.variant;
+        let mut constants = Self::constants(b, config).to_vec();
         constants.extend(variant.subgroup.map(|threads| ("SUBGROUP", threads)));
+        let Samples { opacities, values } = results;
         let bytes = neighbours.tensor.bytes() + opacities.bytes() + values.bytes();
         let kernel = b.kernel(variant.source, &constants)?;
         b.dispatch(
@@ -151,14 +184,101 @@ impl Field {
                 .bind("neighbours", &neighbours.tensor)
                 .bind("weights", &self.weights)
                 .bind("matrices", &self.weights)
-                .bind("opacities", &opacities)
-                .bind("values", &values)
-                .row(count.div_ceil(variant.samples))
-                .cost(2.0 * self.work * f64::from(count), bytes as f64),
+                .bind("opacities", opacities)
+                .bind("values", values)
+                .row(parameters.count.div_ceil(variant.samples))
+                .cost(2.0 * self.work * f64::from(parameters.count), bytes as f64),
         );
-        b.tap(format!("{}.opacities", pass.name), &opacities)?;
-        b.tap(format!("{}.values", pass.name), &values)?;
-        Ok(Samples { opacities, values })
+        Ok(())
+    }
+
+    /// Kernels that gather the features of a band of samples, and one that runs the other layers.
+    #[allow(clippy::too_many_arguments)]
+    fn gathered(
+        &self,
+        b: &mut ProgramBuilder<'_>,
+        config: &ModelConfig,
+        parameters: params::Field,
+        globals: &Tensor,
+        rays: &Rays,
+        pass: &Pass,
+        (points, neighbours): (&Points, &Neighbours),
+        results: &Samples,
+    ) -> Result<()> {
+        let variant = self.variant;
+        let constants = Self::constants(b, config);
+        let [skip, ..] = constants;
+        let planes_kernel = b.kernel(&kernels::GATHER_PLANES, &[skip])?;
+        let points_kernel = b.kernel(&kernels::GATHER_POINTS, &constants)?;
+        let mut of_layers = vec![skip];
+        of_layers.extend(variant.subgroup.map(|threads| ("SUBGROUP", threads)));
+        let kernel = b.kernel(variant.source, &of_layers)?;
+
+        let count = parameters.count;
+        let format = b.formats().maps;
+        // The sum of weights takes a vec4.
+        let width = 4 * (parameters.plane_channels + parameters.point_hidden + 1);
+        let limits = b.gpu().device().limits();
+        let most = (b.splits().features)
+            .min(limits.max_storage_buffer_binding_size)
+            .min(limits.max_buffer_size);
+        let most = (most / format.bytes(width.into())).min(count.into()) as u32;
+        let bands = count.div_ceil(most.max(variant.samples) / variant.samples * variant.samples);
+        let band = count.div_ceil(bands).next_multiple_of(variant.samples);
+        let features = b.tensor("features", format, [1, band.min(count), width])?;
+
+        let of_points = config.neighbours * ModelConfig::HARMONICS * config.point_hidden;
+        let of_layers = self.work - f64::from(of_points);
+        let Samples { opacities, values } = results;
+        for first in (0..count).step_by(band as usize) {
+            let end = count.min(first + band);
+            let share = f64::from(end - first);
+            let parameters = params::Field {
+                first,
+                count: end,
+                ..parameters
+            };
+            let moved = |bytes: u64| bytes as f64 * share / f64::from(count);
+            let written = format.bytes(width.into()) as f64 * share;
+            let dispatch = |what, kernel| {
+                Dispatch::new(format!("{what}, {}", pass.name), kernel)
+                    .uniform("march", rays.layout)
+                    .uniform("field", parameters)
+                    .bind("globals", globals)
+                    .bind("rays", &rays.tensor)
+                    .bind("depths", &pass.depths)
+                    .bind("weights", &self.weights)
+                    .bind("features", &features)
+            };
+            b.dispatch(
+                dispatch("features of planes", &planes_kernel)
+                    .row_of_threads((end - first) * parameters.plane_channels)
+                    .cost(share * f64::from(24 * config.plane_channels), written),
+            );
+            b.dispatch(
+                dispatch("features of points", &points_kernel)
+                    .bind("points", &points.positions)
+                    .bind("neighbours", &neighbours.tensor)
+                    .row_of_threads((end - first) * parameters.point_hidden / 4)
+                    .cost(
+                        2.0 * share * f64::from(of_points),
+                        moved(neighbours.tensor.bytes()) + written,
+                    ),
+            );
+            b.dispatch(
+                dispatch("radiance field", &kernel)
+                    .bind("matrices", &self.weights)
+                    .bind("opacities", opacities)
+                    .bind("values", values)
+                    .row((end - first).div_ceil(variant.samples))
+                    .cost(
+                        2.0 * share * of_layers,
+                        moved(opacities.bytes() + values.bytes()) + written,
+                    ),
+            );
+        }
+        b.release(features);
+        Ok(())
     }
 }
 
@@ -171,6 +291,8 @@ struct Variant {
     order: Order,
     /// Threads of an emulated subgroup.
     subgroup: Option<u32>,
+    /// Whether kernels of their own gather the features.
+    gathered: bool,
 }
 
 /// The order of a kernel's matrices.
@@ -211,30 +333,55 @@ impl Variant {
             samples,
             order,
             subgroup: None,
+            gathered: false,
+        }
+    }
+
+    fn gathered(self) -> Self {
+        Self {
+            gathered: true,
+            ..self
         }
     }
 
     /// The kernel for a field on a device.
     fn new(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> Self {
-        use kernels::{radiance, radiance_subgroup, radiance_tiled};
+        // TEMPORARY: measurements choose among three.
+        let choice = std::env::var("FIELD_TRY").unwrap_or_default();
+        Self::choose(gpu, formats, config, &choice)
+    }
+
+    fn choose(gpu: &Gpu, formats: Formats, config: &ModelConfig, choice: &str) -> Self {
+        use kernels::{perceptron_tiled, radiance, radiance_subgroup, radiance_tiled};
         let matrices = gpu.matrices().filter(|side| suit(formats, config, *side));
+        let limits = gpu.device().limits();
         match (gpu.kind(), matrices) {
-            (AdapterKind::Gpu, Some(side)) => match side {
+            (AdapterKind::Gpu, _) if choice == "radiance" => {
+                Self::of(&kernels::RADIANCE, radiance::SAMPLES, Order::Blocks)
+            }
+            (AdapterKind::Gpu, Some(side)) if choice == "tiled" => match side {
                 16 => Self::cooperative(&kernels::RADIANCE_COOPERATIVE_16, side),
                 _ => Self::cooperative(&kernels::RADIANCE_COOPERATIVE_8, side),
+            },
+            (AdapterKind::Gpu, Some(side)) => match side {
+                16 => Self::cooperative(&kernels::PERCEPTRON_COOPERATIVE_16, side).gathered(),
+                _ => Self::cooperative(&kernels::PERCEPTRON_COOPERATIVE_8, side).gathered(),
             },
             (AdapterKind::Cpu, _) if gpu.has_subgroups() => {
                 let samples = radiance_subgroup::SAMPLES * radiance_subgroup::THREADS;
                 Self::of(&kernels::RADIANCE_SUBGROUP, samples, Order::Blocks)
             }
             (AdapterKind::Gpu, _)
-                if config.point_hidden <= radiance_tiled::MOST_POINT_HIDDEN
-                    && kernels::RADIANCE_TILED
-                        .check(&gpu.device().limits())
-                        .is_ok() =>
+                if choice == "tiled"
+                    && config.point_hidden <= radiance_tiled::MOST_POINT_HIDDEN
+                    && kernels::RADIANCE_TILED.check(&limits).is_ok() =>
             {
                 let samples = radiance_tiled::SAMPLES;
                 Self::of(&kernels::RADIANCE_TILED, samples, Order::Rows)
+            }
+            (AdapterKind::Gpu, _) if kernels::PERCEPTRON_TILED.check(&limits).is_ok() => {
+                let samples = perceptron_tiled::SAMPLES;
+                Self::of(&kernels::PERCEPTRON_TILED, samples, Order::Rows).gathered()
             }
             _ => Self::of(&kernels::RADIANCE, radiance::SAMPLES, Order::Blocks),
         }
@@ -255,6 +402,19 @@ impl Variant {
         Self {
             subgroup: Some(subgroup),
             ..Self::cooperative(source, side)
+        }
+    }
+
+    /// The same after features are gathered.
+    #[cfg(test)]
+    fn emulated_after(side: u32, subgroup: u32) -> Self {
+        let source = match side {
+            16 => &kernels::PERCEPTRON_COOPERATIVE_16_EMULATED,
+            _ => &kernels::PERCEPTRON_COOPERATIVE_8_EMULATED,
+        };
+        Self {
+            subgroup: Some(subgroup),
+            ..Self::cooperative(source, side).gathered()
         }
     }
 }
