@@ -132,11 +132,18 @@ impl Field {
             ..self.layout
         };
         let results = Samples { opacities, values };
-        let near = (points, neighbours);
+        let sampled = Sampled {
+            globals,
+            rays,
+            pass,
+            points,
+            neighbours,
+            results: &results,
+        };
         if self.variant.gathered {
-            self.gathered(b, config, parameters, globals, rays, pass, near, &results)?;
+            self.gathered(b, config, parameters, sampled)?;
         } else {
-            self.whole(b, config, parameters, globals, rays, pass, near, &results)?;
+            self.whole(b, config, parameters, sampled)?;
         }
         let Samples { opacities, values } = &results;
         b.tap(format!("{}.opacities", pass.name), opacities)?;
@@ -155,33 +162,28 @@ impl Field {
     }
 
     /// One kernel that gathers and runs all layers.
-    #[allow(clippy::too_many_arguments)]
     fn whole(
         &self,
         b: &mut ProgramBuilder<'_>,
         config: &ModelConfig,
         parameters: params::Field,
-        globals: &Tensor,
-        rays: &Rays,
-        pass: &Pass,
-        (points, neighbours): (&Points, &Neighbours),
-        results: &Samples,
+        of: Sampled<'_>,
     ) -> Result<()> {
         let variant = self.variant;
         let mut constants = Self::constants(b, config).to_vec();
         constants.extend(variant.subgroup.map(|threads| ("SUBGROUP", threads)));
-        let Samples { opacities, values } = results;
-        let bytes = neighbours.tensor.bytes() + opacities.bytes() + values.bytes();
+        let Samples { opacities, values } = of.results;
+        let bytes = of.neighbours.tensor.bytes() + opacities.bytes() + values.bytes();
         let kernel = b.kernel(variant.source, &constants)?;
         b.dispatch(
-            Dispatch::new(format!("radiance field, {}", pass.name), &kernel)
-                .uniform("march", rays.layout)
+            Dispatch::new(format!("radiance field, {}", of.pass.name), &kernel)
+                .uniform("march", of.rays.layout)
                 .uniform("field", parameters)
-                .bind("globals", globals)
-                .bind("rays", &rays.tensor)
-                .bind("depths", &pass.depths)
-                .bind("points", &points.positions)
-                .bind("neighbours", &neighbours.tensor)
+                .bind("globals", of.globals)
+                .bind("rays", &of.rays.tensor)
+                .bind("depths", &of.pass.depths)
+                .bind("points", &of.points.positions)
+                .bind("neighbours", &of.neighbours.tensor)
                 .bind("weights", &self.weights)
                 .bind("matrices", &self.weights)
                 .bind("opacities", opacities)
@@ -193,17 +195,12 @@ impl Field {
     }
 
     /// Kernels that gather the features of a band of samples, and one that runs the other layers.
-    #[allow(clippy::too_many_arguments)]
     fn gathered(
         &self,
         b: &mut ProgramBuilder<'_>,
         config: &ModelConfig,
         parameters: params::Field,
-        globals: &Tensor,
-        rays: &Rays,
-        pass: &Pass,
-        (points, neighbours): (&Points, &Neighbours),
-        results: &Samples,
+        of: Sampled<'_>,
     ) -> Result<()> {
         let variant = self.variant;
         let constants = Self::constants(b, config);
@@ -229,7 +226,7 @@ impl Field {
 
         let of_points = config.neighbours * ModelConfig::HARMONICS * config.point_hidden;
         let of_layers = self.work - f64::from(of_points);
-        let Samples { opacities, values } = results;
+        let Samples { opacities, values } = of.results;
         for first in (0..count).step_by(band as usize) {
             let end = count.min(first + band);
             let share = f64::from(end - first);
@@ -241,12 +238,12 @@ impl Field {
             let moved = |bytes: u64| bytes as f64 * share / f64::from(count);
             let written = format.bytes(width.into()) as f64 * share;
             let dispatch = |what, kernel| {
-                Dispatch::new(format!("{what}, {}", pass.name), kernel)
-                    .uniform("march", rays.layout)
+                Dispatch::new(format!("{what}, {}", of.pass.name), kernel)
+                    .uniform("march", of.rays.layout)
                     .uniform("field", parameters)
-                    .bind("globals", globals)
-                    .bind("rays", &rays.tensor)
-                    .bind("depths", &pass.depths)
+                    .bind("globals", of.globals)
+                    .bind("rays", &of.rays.tensor)
+                    .bind("depths", &of.pass.depths)
                     .bind("weights", &self.weights)
                     .bind("features", &features)
             };
@@ -257,12 +254,12 @@ impl Field {
             );
             b.dispatch(
                 dispatch("features of points", &points_kernel)
-                    .bind("points", &points.positions)
-                    .bind("neighbours", &neighbours.tensor)
+                    .bind("points", &of.points.positions)
+                    .bind("neighbours", &of.neighbours.tensor)
                     .row_of_threads((end - first) * parameters.point_hidden / 4)
                     .cost(
                         2.0 * share * f64::from(of_points),
-                        moved(neighbours.tensor.bytes()) + written,
+                        moved(of.neighbours.tensor.bytes()) + written,
                     ),
             );
             b.dispatch(
@@ -280,6 +277,17 @@ impl Field {
         b.release(features);
         Ok(())
     }
+}
+
+/// Where a pass' samples are, what is around them, and where the results go.
+#[derive(Clone, Copy)]
+struct Sampled<'a> {
+    globals: &'a Tensor,
+    rays: &'a Rays,
+    pass: &'a Pass,
+    points: &'a Points,
+    neighbours: &'a Neighbours,
+    results: &'a Samples,
 }
 
 /// A kernel for a field.
@@ -346,13 +354,13 @@ impl Variant {
 
     /// The kernel for a field on a device.
     fn new(gpu: &Gpu, formats: Formats, config: &ModelConfig) -> Self {
-        // TEMPORARY: measurements choose among three.
+        // TEMPORARY: measurements choose among radiance, tiled, small and, by default, gathered.
         let choice = std::env::var("FIELD_TRY").unwrap_or_default();
         Self::choose(gpu, formats, config, &choice)
     }
 
     fn choose(gpu: &Gpu, formats: Formats, config: &ModelConfig, choice: &str) -> Self {
-        use kernels::{perceptron_tiled, radiance, radiance_subgroup, radiance_tiled};
+        use kernels::{perceptron, perceptron_tiled, radiance, radiance_subgroup, radiance_tiled};
         let matrices = gpu.matrices().filter(|side| suit(formats, config, *side));
         let limits = gpu.device().limits();
         match (gpu.kind(), matrices) {
@@ -363,6 +371,10 @@ impl Variant {
                 16 => Self::cooperative(&kernels::RADIANCE_COOPERATIVE_16, side),
                 _ => Self::cooperative(&kernels::RADIANCE_COOPERATIVE_8, side),
             },
+            (AdapterKind::Gpu, _) if choice == "small" => {
+                let samples = perceptron::SAMPLES;
+                Self::of(&kernels::PERCEPTRON, samples, Order::Blocks).gathered()
+            }
             (AdapterKind::Gpu, Some(side)) => match side {
                 16 => Self::cooperative(&kernels::PERCEPTRON_COOPERATIVE_16, side).gathered(),
                 _ => Self::cooperative(&kernels::PERCEPTRON_COOPERATIVE_8, side).gathered(),

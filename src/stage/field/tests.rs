@@ -250,7 +250,7 @@ fn shine_on_both(formats: Formats, weights: &Weights, scene: &Scene) {
     for gpu in [gpu(), subgroups()] {
         shine(gpu, formats, weights, scene);
     }
-    for choice in ["radiance", "tiled"] {
+    for choice in ["radiance", "tiled", "small"] {
         let variant = Variant::choose(gpu(), formats, weights.config(), choice);
         shine_with(variant, gpu(), formats, weights, scene);
     }
