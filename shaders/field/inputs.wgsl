@@ -20,7 +20,7 @@ override SKIP_EMPTY: u32 = 1u;
 // Where each layer's matrix and bias begin in `weights`, and the layers' widths, in vec4s.
 // A matrix is [inputs][outputs][4 inputs], each vec4 four outputs.
 struct Field {
-    // Samples per ray in this pass, and of all rays, or before the end of the dispatch's band.
+    // Samples per ray in this pass, and of all rays.
     samples: u32,
     count: u32,
     // Width and height of a plane.
@@ -42,8 +42,6 @@ struct Field {
     rgb_out: u32,
     // Offset of the weight sums in `neighbours`.
     weight_sums: u32,
-    // First sample of a band.
-    first: u32,
 }
 
 @group(0) @binding(2) var<uniform> field: Field;
@@ -164,33 +162,6 @@ fn neighbours_of(at: vec3<f32>, sample: u32, batch: u32) -> Neighbours {
     );
 }
 
-// A neighbour of a sample, with the direction to it.
-struct Ranked {
-    index: u32,
-    weight: f32,
-    direction: vec3<f32>,
-}
-
-// The neighbour of a rank, or any point if there are fewer.
-fn index_of(sample: u32, rank: u32) -> u32 {
-    let word = neighbours[sample][rank / 2u];
-    return select(0u, select(word & 0xffffu, word >> 16u, rank % 2u == 1u), rank < NEIGHBOURS);
-}
-
-// One neighbour as in neighbours_of.
-fn neighbour_of(at: vec3<f32>, sample: u32, rank: u32) -> Ranked {
-    let index = index_of(sample, rank);
-    let offset = neighbour(at, index);
-    var weight = 1.0 / max(offset.w, 1e-12);
-    if GLOBAL_WEIGHTS == 1u {
-        weight /= bitcast<f32>(neighbours[field.weight_sums + rank / 4u][rank % 4u]);
-    } else {
-        weight = sqrt(weight);
-    }
-    let direction = offset.xyz * (1.0 / max(sqrt(offset.w), 1e-12));
-    return Ranked(index, select(0.0, weight, rank < NEIGHBOURS), direction);
-}
-
 // Four neighbours times 16 channels of the first point layer.
 struct Hidden {
     a: mat4x4<f32>,
@@ -214,21 +185,15 @@ fn embedded(hidden: Hidden, value: vec4<f32>, w: mat4x4<f32>) -> Hidden {
     );
 }
 
-// Four vec4s of weights, `step` apart.
-fn weights_apart(at: u32, step: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(weight(at), weight(at + step), weight(at + 2u * step), weight(at + 3u * step));
-}
-
 // The layer applied to the points' own features, computed beforehand.
-fn table_of(n: Neighbours, c: u32, step: u32) -> Hidden {
+fn table_of(n: Neighbours, c: u32) -> Hidden {
     return Hidden(
-        table(n.index.x, c, step), table(n.index.y, c, step),
-        table(n.index.z, c, step), table(n.index.w, c, step),
+        table(n.index.x, c), table(n.index.y, c), table(n.index.z, c), table(n.index.w, c)
     );
 }
 
-fn table(point: u32, c: u32, step: u32) -> mat4x4<f32> {
-    return weights_apart(field.vertex_table + point * field.point_hidden + c, step);
+fn table(point: u32, c: u32) -> mat4x4<f32> {
+    return four_weights(field.vertex_table + point * field.point_hidden + c);
 }
 
 // The neighbours' weighted sum after the activation.
@@ -237,15 +202,14 @@ fn weighted(n: Neighbours, hidden: Hidden) -> mat4x4<f32> {
         + n.weight.z * relu(hidden.c) + n.weight.w * relu(hidden.d);
 }
 
-fn embed(hidden: Hidden, value: vec4<f32>, at: u32, step: u32) -> Hidden {
-    return embedded(hidden, value, weights_apart(at, step));
+fn embed(hidden: Hidden, value: vec4<f32>, at: u32) -> Hidden {
+    return embedded(hidden, value, four_weights(at));
 }
 
-// Channels c, c + step, c + 2 step and c + 3 step, in vec4s, of
-// Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours, by a thread that loads
-// every weight itself.
-fn point_hidden(n: Neighbours, c: u32, step: u32) -> mat4x4<f32> {
-    var hidden = table_of(n, c, step);
+// Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours,
+// by a thread that loads every weight itself.
+fn point_hidden(n: Neighbours, c: u32) -> mat4x4<f32> {
+    var hidden = table_of(n, c);
     let stride = field.point_hidden;
     let first = field.offset_layer + c;
     var a = first_octave(vec3<f32>(n.x.x, n.y.x, n.z.x));
@@ -256,21 +220,21 @@ fn point_hidden(n: Neighbours, c: u32, step: u32) -> mat4x4<f32> {
         let sine = first + octave * stride;
         let cosine = sine + 3u * OCTAVES * stride;
         let next = OCTAVES * stride;
-        hidden = embed(hidden, vec4<f32>(a.sine.x, b.sine.x, g.sine.x, d.sine.x), sine, step);
-        hidden = embed(hidden, vec4<f32>(a.sine.y, b.sine.y, g.sine.y, d.sine.y), sine + next, step);
-        hidden = embed(hidden, vec4<f32>(a.sine.z, b.sine.z, g.sine.z, d.sine.z), sine + 2u * next, step);
-        hidden = embed(hidden, vec4<f32>(a.cosine.x, b.cosine.x, g.cosine.x, d.cosine.x), cosine, step);
-        hidden = embed(hidden, vec4<f32>(a.cosine.y, b.cosine.y, g.cosine.y, d.cosine.y), cosine + next, step);
-        hidden = embed(hidden, vec4<f32>(a.cosine.z, b.cosine.z, g.cosine.z, d.cosine.z), cosine + 2u * next, step);
+        hidden = embed(hidden, vec4<f32>(a.sine.x, b.sine.x, g.sine.x, d.sine.x), sine);
+        hidden = embed(hidden, vec4<f32>(a.sine.y, b.sine.y, g.sine.y, d.sine.y), sine + next);
+        hidden = embed(hidden, vec4<f32>(a.sine.z, b.sine.z, g.sine.z, d.sine.z), sine + 2u * next);
+        hidden = embed(hidden, vec4<f32>(a.cosine.x, b.cosine.x, g.cosine.x, d.cosine.x), cosine);
+        hidden = embed(hidden, vec4<f32>(a.cosine.y, b.cosine.y, g.cosine.y, d.cosine.y), cosine + next);
+        hidden = embed(hidden, vec4<f32>(a.cosine.z, b.cosine.z, g.cosine.z, d.cosine.z), cosine + 2u * next);
         a = next_octave(a);
         b = next_octave(b);
         g = next_octave(g);
         d = next_octave(d);
     }
     let plain = first + 6u * OCTAVES * stride;
-    hidden = embed(hidden, n.x, plain, step);
-    hidden = embed(hidden, n.y, plain + stride, step);
-    hidden = embed(hidden, n.z, plain + 2u * stride, step);
+    hidden = embed(hidden, n.x, plain);
+    hidden = embed(hidden, n.y, plain + stride);
+    hidden = embed(hidden, n.z, plain + 2u * stride);
     return weighted(n, hidden);
 }
 
@@ -289,9 +253,9 @@ fn points_around(at: vec3<f32>, sample: u32) -> Points {
 
 // Channels 4c..4c+16 of all neighbours' weighted hidden features.
 fn point_features(p: Points, c: u32) -> mat4x4<f32> {
-    let hidden = point_hidden(p.near, c, 1u);
+    let hidden = point_hidden(p.near, c);
     if NEIGHBOURS > 4u {
-        return hidden + point_hidden(p.far, c, 1u);
+        return hidden + point_hidden(p.far, c);
     }
     return hidden;
 }

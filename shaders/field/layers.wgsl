@@ -67,11 +67,8 @@ fn density_of(k: u32, features: vec4<f32>) -> f32 {
     return dot(weight(field.density + k), features);
 }
 
-// Opacities below half the distance from 1 to the next smaller number are none: 1 - opacity would be 1,
-// and workgroups skip samples without any.
 fn opacity_of(density: f32, at: vec3<f32>) -> f32 {
-    let opacity = opacity_of_density(softplus(density));
-    return select(0.0, opacity, in_cube(at) && opacity > 2.98e-8);
+    return select(0.0, opacity_of_density(softplus(density)), in_cube(at));
 }
 
 // Stores values 4o..4o+4 of a sample; the first three are colours.

@@ -17,6 +17,7 @@
 }
 #import gpavatar::samples::march
 #import gpavatar::tile::{mac_four, relu}
+#import gpavatar::values::NEGLIGIBLE
 
 const SAMPLES = 32u;
 const THREADS = 64u;
@@ -203,7 +204,7 @@ fn main(own: Thread) {
         opacities[first + thread] = opacity;
     }
     let kept = activations[thread];
-    count_samples(thread, SKIP_EMPTY == 0u || opacity > 0.0);
+    count_samples(thread, SKIP_EMPTY == 0u || opacity > NEGLIGIBLE);
     if workgroupUniformLoad(&activations[0]).x == 0.0 {
         return;
     }

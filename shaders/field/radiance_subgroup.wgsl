@@ -18,6 +18,7 @@
 }
 #import gpavatar::samples::march
 #import gpavatar::tile::mac
+#import gpavatar::values::NEGLIGIBLE
 
 const THREADS = 8u;
 const SAMPLES = 4u;
@@ -147,7 +148,7 @@ fn embed_pair(
 
 // Channels 4c..4c+16 of Σ_k weight_k relu(table[k] + layer · γ(direction_k)) over four neighbours.
 fn shared_hidden(n: Neighbours, c: u32, thread: u32) -> mat4x4<f32> {
-    var hidden = table_of(n, c, 1u);
+    var hidden = table_of(n, c);
     let stride = field.point_hidden;
     let first = field.offset_layer + c;
     // From one component's rows to the next one's.
@@ -303,7 +304,7 @@ fn emit_opacities(first: u32, thread: u32) -> bool {
         }
         let opacity = opacity_of(density, position(sample));
         opacities[sample] = opacity;
-        seen |= opacity > 0.0;
+        seen |= opacity > NEGLIGIBLE;
     }
     return seen;
 }

@@ -5,7 +5,7 @@
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays
-#import gpavatar::values::{StoredValues, unpacked_values}
+#import gpavatar::values::{NEGLIGIBLE, StoredValues, unpacked_values}
 
 @group(0) @binding(0) var<uniform> march: Rays;
 @group(0) @binding(1) var<storage, read> coarse_depths: array<f32>; // [ray][coarse]
@@ -49,8 +49,8 @@ fn main(thread: Thread) {
         }
         let weight = opacity * transmittance;
         transmittance *= 1.0 - opacity;
-        // Samples without opacity may have undefined values.
-        if weight != 0.0 {
+        // The values of others may be undefined.
+        if opacity > NEGLIGIBLE {
             if take_coarse {
                 sum += weight * unpacked_values(coarse_values[i * march.channels + c]);
             } else {

@@ -3,6 +3,9 @@
 // Four of the radiance field's values of a sample, as they are stored: in 32 bits or, with SAMPLES_F16,
 // in 16.
 
+// Samples of less opacity have no values: 2^-25, which 1 does not lose anything by.
+const NEGLIGIBLE = 2.9802322e-8;
+
 #ifdef SAMPLES_F16
 #import gpavatar::halves::{from_halves, to_halves}
 

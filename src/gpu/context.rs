@@ -148,10 +148,7 @@ impl Gpu {
         options: &GpuOptions,
     ) -> Result<Self> {
         let limits = device.limits();
-        // Kernels that need a feature or more than the required limits have a fallback.
-        let required = Self::required_limits();
-        let needed = |k: &&KernelSource| k.features().is_empty() && k.check(&required).is_ok();
-        for kernel in kernels::ALL.iter().copied().filter(needed) {
+        for kernel in kernels::ALL.iter().filter(|k| k.features().is_empty()) {
             kernel.check(&limits)?;
         }
         let info = adapter.get_info();
@@ -196,15 +193,13 @@ impl Gpu {
         wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16
     }
 
-    /// The required limits, with as many and as large buffers and as much workgroup memory as the
-    /// adapter allows.
+    /// The required limits, with buffers and workgroup memory as large as the adapter allows.
     fn best_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
         let best = adapter.limits();
         wgpu::Limits {
             max_buffer_size: best.max_buffer_size,
             max_storage_buffer_binding_size: best.max_storage_buffer_binding_size,
             max_compute_workgroup_storage_size: best.max_compute_workgroup_storage_size,
-            max_storage_buffers_per_shader_stage: best.max_storage_buffers_per_shader_stage,
             ..Self::required_limits()
         }
         .or_worse_values_from(&best)

@@ -168,9 +168,6 @@ pub(crate) struct Splits {
     /// Bytes of a band of Winograd's transformed tiles (the products take as many again): small
     /// enough for a cache, large enough to occupy a device.
     pub band: u64,
-    /// Bytes of the features of a band of samples of the radiance field: there are few bands, because
-    /// each takes three dispatches.
-    pub features: u64,
 }
 
 impl Default for Splits {
@@ -178,7 +175,6 @@ impl Default for Splits {
         Self {
             row: 32768,
             band: 32 << 20,
-            features: 128 << 20,
         }
     }
 }

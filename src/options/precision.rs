@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 ///   [`SHADER_F16`](wgpu::Features::SHADER_F16) and adds up to 36 products in 16 bits. All other
 ///   arithmetic has 32 bits.
 ///
-/// With [cooperative matrices](crate::GpuOptions::matrices), convolutions and fields of `f16` maps
+/// With [cooperative matrices](crate::GpuOptions::matrices), convolutions of `f16` maps
 /// round both factors of a product to `f16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {

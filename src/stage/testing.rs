@@ -357,7 +357,6 @@ pub(crate) fn run_built<T>(
     let mut builder = builder.split(Splits {
         row: 3,
         band: 64 << 10,
-        features: 24 << 10,
     });
     let gpu = builder.gpu();
     let planned = plan(&mut builder);

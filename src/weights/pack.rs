@@ -66,21 +66,6 @@ pub(crate) fn blocks(weight: &[f32], outputs: u32, inputs: u32) -> Vec<f32> {
     packed
 }
 
-/// A matrix `[outputs][inputs]` as `[inputs / side][outputs / side][side outputs][side inputs]`,
-/// padded with zeros.
-pub(crate) fn tiles(weight: &[f32], outputs: u32, inputs: u32, side: u32) -> Vec<f32> {
-    let [outputs, inputs, side] = [outputs, inputs, side].map(|n| n as usize);
-    let output_tiles = outputs.div_ceil(side);
-    let mut packed = vec![0.0; inputs.div_ceil(side) * output_tiles * side * side];
-    for (output, row) in weight.chunks_exact(inputs).enumerate() {
-        for (input, &value) in row.iter().enumerate() {
-            let tile = input / side * output_tiles + output / side;
-            packed[(tile * side + output % side) * side + input % side] = value;
-        }
-    }
-    packed
-}
-
 /// A matrix `[outputs][inputs]` as `[inputs][outputs]`, outputs padded with zeros.
 pub(crate) fn transposed(weight: &[f32], outputs: u32, inputs: u32) -> Vec<f32> {
     let inputs = inputs as usize;

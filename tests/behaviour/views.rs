@@ -98,7 +98,7 @@ fn points_exactly_on_samples() {
         assert!(picture.is_finite());
         let mut taps = model.taps();
         let (_, directions) = taps.find(|(name, _)| *name == "ray_dirs").unwrap();
-        let stride = directions.shape()[2] as usize;
+        let stride = directions.shape()[2];
         let directions = pollster::block_on(directions.read(gpu())).unwrap();
         let exact = directions[side * side / 2 * stride..][..3] == [0.0, 0.0, -1.0];
         assert!(exact || gpu().kind() == AdapterKind::Gpu);

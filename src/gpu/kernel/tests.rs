@@ -67,12 +67,8 @@ fn kernels_stay_within_the_default_limits_of_webgpu() {
     assert_eq!(limits.max_storage_buffers_per_shader_stage, 8);
     assert_eq!(limits.max_compute_workgroup_storage_size, 16384);
     assert_eq!(limits.max_compute_invocations_per_workgroup, 256);
-    // Kernels that need a feature have a fallback, and so have those that need more memory.
-    let larger = ["field/radiance_tiled", "field/perceptron_tiled"];
-    let special = |source: &KernelSource| {
-        !source.features().is_empty() || larger.iter().any(|name| source.name.starts_with(name))
-    };
-    for kernel in all().filter(|kernel| !special(kernel.source)) {
+    // Kernels that need a feature have a fallback.
+    for kernel in all().filter(|kernel| kernel.source.features().is_empty()) {
         let name = kernel.source.name;
         let [x, y, z] = kernel.source.workgroup_size;
         // Both groups together.
