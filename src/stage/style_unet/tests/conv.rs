@@ -359,7 +359,7 @@ fn check_cases(gpu: &Gpu, count: u32, cases: &impl Strategy<Value = ConvCase>, v
 fn direct_convolutions() {
     let all = variants(gpu(), Formats::F32).into_iter();
     for variant in all.filter(|variant| matches!(variant, Variant::Direct(_))) {
-        check_variant(gpu(), 4, variant);
+        check_variant(gpu(), 2, variant);
     }
 }
 
@@ -367,7 +367,7 @@ fn direct_convolutions() {
 fn convolutions_by_winograd() {
     let all = variants(gpu(), Formats::F32).into_iter();
     for variant in all.filter(|variant| matches!(variant, Variant::Winograd(_))) {
-        check_variant(gpu(), 3, variant);
+        check_variant(gpu(), 2, variant);
     }
 }
 
@@ -457,13 +457,13 @@ fn convolutions_in_half_arithmetic() {
             formats: Precision::Mixed.super_resolver(),
             ..case
         });
-        check_cases(gpu, 4, &cases, Variant::Direct(structure));
+        check_cases(gpu, 2, &cases, Variant::Direct(structure));
     }
 }
 
 #[test]
 fn every_candidate_of_a_device_covers_every_square_map() {
-    check(6, conv_cases(4..=40), |mut case| {
+    check(3, conv_cases(4..=40), |mut case| {
         case.size[0] = case.size[1];
         let devices = [gpu(), software(), subgroups()];
         for gpu in devices.into_iter().chain(matrices()) {
