@@ -2,10 +2,10 @@
 //
 // One thread per sample and four channels: consecutive ones read a texel together.
 
-#import gpavatar::cube::in_cube
+#import gpavatar::cube::near_cube
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::radiance_features::features_of
-#import gpavatar::radiance_inputs::{SKIP_EMPTY, field, position, planes_around, plane_features}
+#import gpavatar::radiance_inputs::{field, position, planes_around, plane_features}
 #import gpavatar::stored::{Stored, packed}
 
 @group(0) @binding(11) var<storage, read_write> features: array<Stored>; // see radiance_features
@@ -20,7 +20,7 @@ fn main(thread: Thread) {
     }
     let at = position(sample);
     // Nothing outside is ever seen.
-    if SKIP_EMPTY == 1u && !in_cube(at) {
+    if field.skip_empty == 1u && !near_cube(at) {
         return;
     }
     features[features_of(sample) + c] = packed(plane_features(planes_around(at), c));

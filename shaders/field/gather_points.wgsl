@@ -4,11 +4,11 @@
 // One thread per sample and sixteen channels: consecutive ones read an entry of the table together, and
 // the same four vec4s of the layer as those of other samples.
 
-#import gpavatar::cube::in_cube
+#import gpavatar::cube::near_cube
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::radiance_features::{features_of, stored_weight}
 #import gpavatar::radiance_inputs::{
-    NEIGHBOURS, GLOBAL_WEIGHTS, SKIP_EMPTY, field, position, neighbours_of, point_hidden,
+    NEIGHBOURS, GLOBAL_WEIGHTS, field, position, neighbours_of, point_hidden,
 }
 #import gpavatar::stored::{Stored, packed}
 
@@ -26,7 +26,7 @@ fn main(thread: Thread) {
     }
     let at = position(sample);
     // Nothing outside is ever seen.
-    if SKIP_EMPTY == 1u && !in_cube(at) {
+    if field.skip_empty == 1u && !near_cube(at) {
         return;
     }
     var sum = mat4x4<f32>();

@@ -44,6 +44,8 @@ struct Field {
     weight_sums: u32,
     // First sample of a band.
     first: u32,
+    // SKIP_EMPTY for kernels whose arithmetic compilers would round differently for another constant.
+    skip_empty: u32,
 }
 
 @group(0) @binding(2) var<uniform> field: Field;

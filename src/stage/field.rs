@@ -129,6 +129,7 @@ impl Field {
             samples: pass.samples,
             count,
             weight_sums: neighbours.sums_at,
+            skip_empty: b.skips_empty().into(),
             ..self.layout
         };
         let results = Samples { opacities, values };
@@ -204,9 +205,9 @@ impl Field {
     ) -> Result<()> {
         let variant = self.variant;
         let constants = Self::constants(b, config);
-        let [skip, ..] = constants;
-        let planes_kernel = b.kernel(&kernels::GATHER_PLANES, &[skip])?;
-        let points_kernel = b.kernel(&kernels::GATHER_POINTS, &constants)?;
+        let [skip, of_neighbours @ ..] = constants;
+        let planes_kernel = b.kernel(&kernels::GATHER_PLANES, &[])?;
+        let points_kernel = b.kernel(&kernels::GATHER_POINTS, &of_neighbours)?;
         let mut of_layers = vec![skip];
         of_layers.extend(variant.subgroup.map(|threads| ("SUBGROUP", threads)));
         let kernel = b.kernel(variant.source, &of_layers)?;
