@@ -7,7 +7,7 @@
 // full precision. Subgroups may have any size: too few take the tasks in turn, and idle ones repeat the
 // last. Workgroup x, y: rectangles; z: groups of output channels.
 
-#import gpavatar::conv_epilogue::{conv, store}
+#import gpavatar::conv_epilogue::{conv, finish_of, finished, store_finished}
 #import gpavatar::conv_input::{MODULATED, pixel, modulated}
 #import gpavatar::conv_matrices::{
     KERNEL_SIZE, CHUNK, FINISHED, TASKS, SIDE, staged, sums, pixel_stride,
@@ -53,36 +53,66 @@ fn stage_pixels(thread: u32, left: u32, top: u32, c: u32, width: u32, pixels: u3
     }
 }
 
-// Finishes two sums of each task in `tasks`: line `line`, from the `column`th SIDE channels on.
-fn finish(
-    thread: u32,
-    group: vec3<u32>,
+// Two sums of each task in `tasks`: line `line`, from the `column`th SIDE channels on.
+struct Part {
     tasks: vec2<u32>,
-    task: u32,
     line: u32,
     column: u32,
-    left: Sums,
-    right: Sums,
-) {
+}
+
+// The pixel and the channels of the `i`th vec4 of the sums, and whether it is to be stored.
+struct Place {
+    at: vec3<u32>,
+    is_used: bool,
+}
+
+const QUARTERS = FINISHED * SIDE / 4u;
+
+fn place(i: u32, group: vec3<u32>, part: Part) -> Place {
+    let owner = i / (SIDE * QUARTERS);
+    let x = group.x * SIDE + i / QUARTERS % SIDE;
+    let pixel_groups = TASKS / CHANNEL_GROUPS;
+    let y = (group.y * pixel_groups + owner / CHANNEL_GROUPS) * LINES + part.line;
+    let block = (group.z * CHANNEL_GROUPS + owner % CHANNEL_GROUPS) * BLOCKS + part.column;
+    let in_turn = owner >= part.tasks.x && owner < part.tasks.y;
+    return Place(
+        vec3<u32>(x, y, block * (SIDE / 4u) + i % QUARTERS),
+        in_turn && (BLOCKS > 1u || i % QUARTERS < SIDE / 4u),
+    );
+}
+
+fn finished_sum(i: u32, group: vec3<u32>, part: Part) -> vec4<f32> {
+    let at = i * 4u;
+    let sum = vec4<f32>(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]);
+    let to = place(i, group, part).at;
+    return finished(to.x, to.y, to.z, sum, finish_of(to.z));
+}
+
+fn store_sum(i: u32, group: vec3<u32>, part: Part, value: vec4<f32>) {
+    let to = place(i, group, part);
+    if to.is_used {
+        store_finished(to.at.x, to.at.y, to.at.z, value);
+    }
+}
+
+// Finishes a part; the sums are the own task's.
+fn finish(thread: u32, group: vec3<u32>, part: Part, task: u32, left: Sums, right: Sums) {
     let at = task * SIDE * SIDE * FINISHED;
     store_sums(at, left);
     if BLOCKS > 1u {
         store_sums(at + SIDE, right);
     }
     workgroupBarrier();
-    let quarters = FINISHED * SIDE / 4u;
-    for (var i = thread; i < TASKS * SIDE * quarters; i += THREADS) {
-        let owner = i / (SIDE * quarters);
-        if owner >= tasks.x && owner < tasks.y && (BLOCKS > 1u || i % quarters < SIDE / 4u) {
-            let pixel_groups = TASKS / CHANNEL_GROUPS;
-            let x = group.x * SIDE + i / quarters % SIDE;
-            let y = (group.y * pixel_groups + owner / CHANNEL_GROUPS) * LINES + line;
-            let block = (group.z * CHANNEL_GROUPS + owner % CHANNEL_GROUPS) * BLOCKS + column;
-            let o = block * (SIDE / 4u) + i % quarters;
-            let begin = i * 4u;
-            store(x, y, o, vec4<f32>(sums[begin], sums[begin + 1u], sums[begin + 2u], sums[begin + 3u]));
-        }
+    let a = finished_sum(thread, group, part);
+    if SIDE == 16u {
+        let b = finished_sum(thread + THREADS, group, part);
+        let c = finished_sum(thread + 2u * THREADS, group, part);
+        let d = finished_sum(thread + 3u * THREADS, group, part);
+        store_sum(thread + THREADS, group, part, b);
+        store_sum(thread + 2u * THREADS, group, part, c);
+        store_sum(thread + 3u * THREADS, group, part, d);
     }
+    store_sum(thread, group, part, a);
     workgroupBarrier();
 }
 
@@ -209,22 +239,22 @@ fn main(
             workgroupBarrier();
         }
         let tasks = vec2<u32>(first, first + subgroups);
-        finish(thread, group, tasks, task, 0u, 0u, a0, b0);
+        finish(thread, group, Part(tasks, 0u, 0u), task, a0, b0);
         if LINES > 1u {
-            finish(thread, group, tasks, task, 1u, 0u, a1, b1);
+            finish(thread, group, Part(tasks, 1u, 0u), task, a1, b1);
         }
         if LINES > 2u {
-            finish(thread, group, tasks, task, 2u, 0u, a2, b2);
-            finish(thread, group, tasks, task, 3u, 0u, a3, b3);
+            finish(thread, group, Part(tasks, 2u, 0u), task, a2, b2);
+            finish(thread, group, Part(tasks, 3u, 0u), task, a3, b3);
         }
         if BLOCKS > 2u {
-            finish(thread, group, tasks, task, 0u, 2u, c0, d0);
+            finish(thread, group, Part(tasks, 0u, 2u), task, c0, d0);
             if LINES > 1u {
-                finish(thread, group, tasks, task, 1u, 2u, c1, d1);
+                finish(thread, group, Part(tasks, 1u, 2u), task, c1, d1);
             }
             if LINES > 2u {
-                finish(thread, group, tasks, task, 2u, 2u, c2, d2);
-                finish(thread, group, tasks, task, 3u, 2u, c3, d3);
+                finish(thread, group, Part(tasks, 2u, 2u), task, c2, d2);
+                finish(thread, group, Part(tasks, 3u, 2u), task, c3, d3);
             }
         }
     }

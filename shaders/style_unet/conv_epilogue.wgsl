@@ -58,21 +58,37 @@ fn has(flag: u32) -> bool {
     return (conv.flags & flag) != 0u;
 }
 
-// Finishes and stores output channels 4o..4o+4 of the pixel (x, y); outside of the image nothing happens.
-fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
-    if x >= conv.width || y >= conv.height || o >= conv.output_channels {
-        return;
+// What the epilogue of output channels 4o..4o+4 is for all pixels.
+struct Finish {
+    gain: vec4<f32>,
+    bias: vec4<f32>,
+}
+
+fn finish_of(o: u32) -> Finish {
+    let own = min(o, conv.output_channels - 1u);
+    var gain = channels[own].gain;
+    if has(DEMODULATE) {
+        gain *= demodulation[conv.demodulation_offset + own];
+    }
+    return Finish(gain, channels[own].bias);
+}
+
+fn is_inside(x: u32, y: u32, o: u32) -> bool {
+    return x < conv.width && y < conv.height && o < conv.output_channels;
+}
+
+// Output channels 4o..4o+4 of the pixel (x, y) as they are stored; outside of the image nothing is.
+fn finished(x: u32, y: u32, o: u32, accumulated: vec4<f32>, finish: Finish) -> vec4<f32> {
+    if !is_inside(x, y, o) {
+        return vec4<f32>();
     }
     let pixel = y * conv.width + x;
     let at = pixel * conv.output_channels + o;
-    var value = accumulated * channels[o].gain;
-    if has(DEMODULATE) {
-        value *= demodulation[conv.demodulation_offset + o];
-    }
+    var value = accumulated * finish.gain;
     if has(NOISE) {
         value += noise[globals.noise_base + conv.noise_offset + pixel] * globals.noise_gain * conv.noise_gain;
     }
-    value += channels[o].bias;
+    value += finish.bias;
     if has(LRELU) {
         value = lrelu(value);
     }
@@ -89,7 +105,20 @@ fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
     if has(SIGMOID) {
         value = sigmoid_wide(value);
     }
-    output[at] = packed(value);
+    return value;
+}
+
+// Stores a finished value. Where a thread has several, it finishes all of them first: compilers load
+// nothing ahead of a store, which might change it.
+fn store_finished(x: u32, y: u32, o: u32, value: vec4<f32>) {
+    if is_inside(x, y, o) {
+        output[(y * conv.width + x) * conv.output_channels + o] = packed(value);
+    }
+}
+
+// Finishes and stores a value.
+fn store(x: u32, y: u32, o: u32, accumulated: vec4<f32>) {
+    store_finished(x, y, o, finished(x, y, o, accumulated, finish_of(o)));
 }
 
 fn upsampled(x: u32, y: u32, o: u32) -> vec4<f32> {

@@ -2,7 +2,7 @@
 
 // The accumulators of a thread in the tiled kernels: 8 pixels of a row times 8 output channels.
 
-#import gpavatar::conv_epilogue::store
+#import gpavatar::conv_epilogue::{Finish, finish_of, finished, store_finished}
 #import gpavatar::tile::mac_four
 
 // The low and the high four channels of the first and the last four pixels.
@@ -25,17 +25,28 @@ fn accumulated(
 
 // Finishes output channels 4o..4o+8 of the pixels (x, y) to (x + 7, y).
 fn store_tile(x: u32, y: u32, o: u32, t: Tile) {
-    store_four(x, y, o, t.low_a, t.high_a);
-    store_four(x + 4u, y, o, t.low_b, t.high_b);
+    let low = finish_of(o);
+    let high = finish_of(o + 1u);
+    let low_a = finished_four(x, y, o, t.low_a, low);
+    let high_a = finished_four(x, y, o + 1u, t.high_a, high);
+    let low_b = finished_four(x + 4u, y, o, t.low_b, low);
+    let high_b = finished_four(x + 4u, y, o + 1u, t.high_b, high);
+    store_four(x, y, o, low_a);
+    store_four(x, y, o + 1u, high_a);
+    store_four(x + 4u, y, o, low_b);
+    store_four(x + 4u, y, o + 1u, high_b);
 }
 
-fn store_four(x: u32, y: u32, o: u32, low: mat4x4<f32>, high: mat4x4<f32>) {
-    store(x, y, o, low[0]);
-    store(x, y, o + 1u, high[0]);
-    store(x + 1u, y, o, low[1]);
-    store(x + 1u, y, o + 1u, high[1]);
-    store(x + 2u, y, o, low[2]);
-    store(x + 2u, y, o + 1u, high[2]);
-    store(x + 3u, y, o, low[3]);
-    store(x + 3u, y, o + 1u, high[3]);
+fn finished_four(x: u32, y: u32, o: u32, sums: mat4x4<f32>, finish: Finish) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        finished(x, y, o, sums[0], finish), finished(x + 1u, y, o, sums[1], finish),
+        finished(x + 2u, y, o, sums[2], finish), finished(x + 3u, y, o, sums[3], finish),
+    );
+}
+
+fn store_four(x: u32, y: u32, o: u32, values: mat4x4<f32>) {
+    store_finished(x, y, o, values[0]);
+    store_finished(x + 1u, y, o, values[1]);
+    store_finished(x + 2u, y, o, values[2]);
+    store_finished(x + 3u, y, o, values[3]);
 }

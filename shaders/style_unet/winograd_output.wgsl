@@ -5,7 +5,7 @@
 //
 // One thread per tile and four channels: x = column * channels + channel, y = row of the band.
 
-#import gpavatar::conv_epilogue::{conv, input, store}
+#import gpavatar::conv_epilogue::{conv, input, finish_of, finished, store_finished}
 #import gpavatar::stored::unpacked
 #import gpavatar::winograd::{Line, columns, stride}
 
@@ -42,8 +42,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
     let x = 2u * tile_column;
     let y = 2u * (conv.band_start + id.y);
-    store(x, y, o, left(p) + left(q) + left(r));
-    store(x + 1u, y, o, right(p) + right(q) + right(r));
-    store(x, y + 1u, o, left(q) - left(r) - left(s));
-    store(x + 1u, y + 1u, o, right(q) - right(r) - right(s));
+    let finish = finish_of(o);
+    let a = finished(x, y, o, left(p) + left(q) + left(r), finish);
+    let b = finished(x + 1u, y, o, right(p) + right(q) + right(r), finish);
+    let c = finished(x, y + 1u, o, left(q) - left(r) - left(s), finish);
+    let d = finished(x + 1u, y + 1u, o, right(q) - right(r) - right(s), finish);
+    store_finished(x, y, o, a);
+    store_finished(x + 1u, y, o, b);
+    store_finished(x, y + 1u, o, c);
+    store_finished(x + 1u, y + 1u, o, d);
 }
