@@ -177,25 +177,25 @@ fn stage_pixel(at: u32, i: u32, value: vec4<f32>) {
     }
 }
 
-// i = ((channel * taps + tap) * 2 owned() + quarter of the output channels) * 4 + input.
+// i = (((channel * taps + tap) * 4 + input) * 2 + half) * owned() + eighth, as in `staged`: consecutive
+// threads then write to different banks.
 fn weight_ahead(s: Staging, chunk: u32, i: u32) -> vec4<f32> {
     // Beyond the last channel pixels are zero and any weights will do.
     let c = min(chunk + i / matrix(), conv.input_channels - 1u);
-    let half = i / 4u % 2u;
     let last = (conv.output_channels + 1u) / 2u - 1u;
-    let eighth = min(s.first_eighth + i / 8u % owned(), last);
-    var tap = eighth * KERNEL_SIZE * KERNEL_SIZE + i % matrix() / (8u * owned());
+    let eighth = min(s.first_eighth + i % owned(), last);
+    let half = i / owned() % 2u;
+    let row = i % matrix() / (2u * owned());
+    var tap = eighth * KERNEL_SIZE * KERNEL_SIZE + row / 4u;
     if TAP_PER_ROW == 1u {
         tap = eighth * 16u + s.row;
     }
-    return weight(((tap * conv.input_channels + c) * 4u + i % 4u) * 2u + half);
+    return weight(((tap * conv.input_channels + c) * 4u + row % 4u) * 2u + half);
 }
 
 fn stage_weight(at: u32, i: u32, value: vec4<f32>) {
     if i < matrix() * CHUNK {
-        let row = i / (8u * owned()) * 4u + i % 4u;
-        let place = (row * 2u + i / 4u % 2u) * owned() + i / 8u % owned();
-        staged[at + place] = Four(SCALE * value);
+        staged[at + i] = Four(SCALE * value);
     }
 }
 
