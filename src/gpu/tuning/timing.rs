@@ -38,7 +38,10 @@ const GAIN: f64 = 0.97;
 /// Variants that first take this many times as long as the best are not timed again.
 const HOPELESS: f64 = 2.0;
 
-/// Rounds in which each variant has a turn.
+/// Rounds of single repetitions that tell which variants are hopeless.
+const FIRST_ROUNDS: usize = 3;
+
+/// Rounds in which each of the others has a turn.
 const ROUNDS: usize = 4;
 
 /// A variant is repeated this often at most in its turn.
@@ -85,7 +88,10 @@ impl Timing {
         if let Some(run) = runs.first() {
             self.warm_up(gpu, &run.program)?;
         }
-        round(gpu, &mut runs.iter_mut().collect::<Vec<_>>(), 1)?;
+        // More than once: other work on the machine may hold any of them up.
+        for _ in 0..FIRST_ROUNDS {
+            round(gpu, &mut runs.iter_mut().collect::<Vec<_>>(), 1)?;
+        }
         let best = runs.iter().map(|run| run.milliseconds);
         let best = best.fold(f64::INFINITY, f64::min);
         let mut hopeful: Vec<_> = runs.iter_mut().collect();

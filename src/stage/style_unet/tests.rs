@@ -5,7 +5,7 @@ mod maps;
 mod noise;
 mod style;
 
-use conv::{ConvCase, LAYERS, convolve, variants};
+use conv::{ConvCase, LAYERS, convolve, one_of_each_kernel};
 use maps::{convert_and_back, resize, sum};
 use noise::generate_noise;
 use style::{demodulate, multiply};
@@ -21,7 +21,7 @@ use crate::weights::tests::tiny_weights;
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     for formats in network_formats() {
-        for variant in variants(gpu, formats) {
+        for variant in one_of_each_kernel(gpu, formats) {
             for upsampled in [false, true] {
                 let case = ConvCase {
                     seed: 1,
