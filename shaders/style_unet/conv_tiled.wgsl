@@ -82,12 +82,12 @@ override CHUNK: u32 = 1u;
 // eighth only.
 override TEAMS: u32 = 1u;
 
-
 const THREADS = 128u;
 // Pixels of a thread.
 const PIXELS = 8u;
 
-// Each team's rectangle with its border [c][y][x], then its weights [c][tap][4 inputs][half][eighth]. At the end, the sums of all teams but the first, one after the other.
+// Each team's rectangle with its border [c][y][x], then its weights [c][tap][4 inputs][half][eighth].
+// At the end, the sums of all teams but the first, one after the other.
 //
 // Rows have a gap after every eight pixels, and their length is 4 more than a multiple of 8: threads
 // that read at the same time then read different banks, or the same place.

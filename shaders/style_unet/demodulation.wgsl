@@ -5,7 +5,7 @@
 // A row is one output channel of one layer. ROW_THREADS threads share it.
 
 #import gpavatar::network_weights::{StoredWeights, unpacked_weights}
-#import gpavatar::rows::{ROW_THREADS, THREADS, first_row}
+#import gpavatar::rows::{ROW_THREADS, THREADS, first_row, sum_of_row}
 
 struct Demodulation {
     rows: u32,
@@ -27,8 +27,6 @@ struct Row {
 @group(0) @binding(3) var<storage, read> modulation: array<vec4<f32>>; // [layer][c]
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 
-var<workgroup> partials: array<f32, THREADS>;
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let index = first_row(group) + thread / ROW_THREADS;
@@ -39,24 +37,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let s = modulation[row.modulation + k];
         sum = fma(unpacked_weights(squares[row.squares + k]), s * s, sum);
     }
-    partials[thread] = dot(sum, vec4<f32>(1.0));
-    workgroupBarrier();
-    // Every eighth sum, then all.
-    var total = 0.0;
-    if member < 8u {
-        for (var i = 0u; i < ROW_THREADS; i += 8u) {
-            total += partials[thread + i];
-        }
-    }
-    workgroupBarrier();
-    partials[thread] = total;
-    workgroupBarrier();
+    let total = sum_of_row(vec2<f32>(dot(sum, vec4<f32>(1.0)), 0.0), thread).x;
     if member != 0u || index >= size.rows {
         return;
-    }
-    total = 0.0;
-    for (var i = 0u; i < 8u; i++) {
-        total += partials[thread + i];
     }
     output[index] = 1.41421356 * inverseSqrt(row.gain * total + 1e-8);
 }

@@ -3,7 +3,7 @@
 // ROW_THREADS threads share a row, each taking every ROW_THREADSth vec4 of it.
 
 #import gpavatar::network_weights::{StoredWeights, unpacked_weights}
-#import gpavatar::rows::{ROW_THREADS, THREADS, first_row}
+#import gpavatar::rows::{ROW_THREADS, THREADS, first_row, sum_of_row}
 
 struct Linear {
     rows: u32,
@@ -22,9 +22,6 @@ struct Linear {
 @group(0) @binding(3) var<storage, read> rows: array<vec2<f32>>; // [rows]
 @group(0) @binding(4) var<storage, read_write> output: array<f32>; // [rows]
 
-// Per thread: partial dot product, partial sum of squares of the input.
-var<workgroup> partials: array<vec2<f32>, THREADS>;
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = first_row(group) + thread / ROW_THREADS;
@@ -38,24 +35,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         squares = fma(x, x, squares);
     }
     let one = vec4<f32>(1.0);
-    partials[thread] = vec2<f32>(dot(sum, one), dot(squares, one));
-    workgroupBarrier();
-    // Every eighth sum, then all.
-    var total = vec2<f32>();
-    if member < 8u {
-        for (var i = 0u; i < ROW_THREADS; i += 8u) {
-            total += partials[thread + i];
-        }
-    }
-    workgroupBarrier();
-    partials[thread] = total;
-    workgroupBarrier();
+    // The dot product, and the sum of squares of the input.
+    let total = sum_of_row(vec2<f32>(dot(sum, one), dot(squares, one)), thread);
     if member != 0u || row >= size.rows {
         return;
-    }
-    total = vec2<f32>();
-    for (var i = 0u; i < 8u; i++) {
-        total += partials[thread + i];
     }
     var value = total.x * rows[row].x;
     if size.normalise == 1u {

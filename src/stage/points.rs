@@ -129,19 +129,15 @@ impl Points {
         ];
         let kernel = b.kernel(self.search.kernel(), &constants)?;
         // Longer walks reuse more; shorter ones give more threads.
-        let segment = match self.search {
-            Search::Cells(_) => 2 * kernels::nearest_in_cells::DEPTH,
-            Search::Clusters | Search::Subgroups => pass.samples,
-        };
-        let segments = pass.samples.div_ceil(segment);
-        let workgroups = match self.search {
+        let (segment, workgroups) = match self.search {
             Search::Cells(_) => {
-                let tiles = layout.side.div_ceil(kernels::nearest_in_cells::TILE);
-                tiles * tiles * segments
+                use kernels::nearest_in_cells::{DEPTH, TILE};
+                let (segment, tiles) = (2 * DEPTH, layout.side.div_ceil(TILE));
+                (segment, tiles * tiles * pass.samples.div_ceil(segment))
             }
             Search::Clusters | Search::Subgroups => {
-                let [workgroups, ..] = kernel.source.workgroups([layout.count * segments, 1, 1]);
-                workgroups
+                let [workgroups, ..] = kernel.source.workgroups([layout.count, 1, 1]);
+                (pass.samples, workgroups)
             }
         };
         let grid = b.folded(workgroups);

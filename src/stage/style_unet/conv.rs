@@ -171,11 +171,13 @@ impl Structure {
                 eighths,
                 arithmetic: of_products,
             } => {
-                constants.push(("EIGHTHS", eighths));
                 arithmetic = of_products;
-                constants.push(("CHANNEL_GROUPS", channel_groups));
-                constants.push(("COLUMN_GROUPS", column_groups));
-                constants.push(("TEAMS", teams));
+                constants.extend([
+                    ("CHANNEL_GROUPS", channel_groups),
+                    ("COLUMN_GROUPS", column_groups),
+                    ("TEAMS", teams),
+                    ("EIGHTHS", eighths),
+                ]);
                 if shape.kernel_size == 1 {
                     // As many as fit in the memory of the 3x3 case.
                     let chunk = match (teams, eighths) {
@@ -307,33 +309,25 @@ impl fmt::Display for Variant {
 }
 
 pub(super) const fn tiled(channel_groups: u32, column_groups: u32) -> Structure {
-    Structure::Tiled {
-        channel_groups,
-        column_groups,
-        teams: 1,
-        eighths: 1,
-        arithmetic: Format::F32,
-    }
+    in_tiles(channel_groups, column_groups, 1, 1)
 }
 
 /// Teams of threads that split the input channels.
 pub(super) const fn teams(teams: u32, channel_groups: u32, column_groups: u32) -> Structure {
-    Structure::Tiled {
-        channel_groups,
-        column_groups,
-        teams,
-        eighths: 1,
-        arithmetic: Format::F32,
-    }
+    in_tiles(channel_groups, column_groups, teams, 1)
 }
 
 /// Threads with 16 output channels.
 pub(super) const fn wide(channel_groups: u32, column_groups: u32) -> Structure {
+    in_tiles(channel_groups, column_groups, 1, 2)
+}
+
+const fn in_tiles(channel_groups: u32, column_groups: u32, teams: u32, eighths: u32) -> Structure {
     Structure::Tiled {
         channel_groups,
         column_groups,
-        teams: 1,
-        eighths: 2,
+        teams,
+        eighths,
         arithmetic: Format::F32,
     }
 }
