@@ -98,6 +98,7 @@ mod pipeline;
 mod playback;
 #[cfg(any(test, feature = "reference"))]
 pub mod reference;
+mod sniff;
 mod source;
 mod stage;
 mod stand_in;

@@ -4,6 +4,7 @@ use crate::camera::Camera;
 use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::file;
+use crate::sniff;
 use glam::{DMat3, DVec2, DVec3};
 use image::{
     DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Rgba, RgbaImage,
@@ -82,6 +83,9 @@ impl SourceImage {
 
     fn decode(what: &str, bytes: &[u8]) -> Result<Self> {
         let invalid = |error: &dyn fmt::Display| Error::format(what, FORMAT, error.to_string());
+        if !sniff::kind(bytes).is_picture() {
+            return Err(sniff::refused(what, FORMAT, bytes));
+        }
         let mut reader = ImageReader::new(Cursor::new(bytes));
         // These bound a decoder's own allocations. The sides are checked below, with a better message.
         reader.limits(Limits::default());

@@ -356,7 +356,8 @@ fn recordings_of_faces_are_imported_by_the_names_of_their_columns() {
         let error = parse(csv).unwrap_err().to_string();
         assert!(error.contains(reason), "{csv:?}: {error}");
     };
-    for csv in ["", "a,b\n1,2\n", "Timecode\n1\n"] {
+    refused("", "it is empty");
+    for csv in ["a,b\n1,2\n", "Timecode\n1\n"] {
         refused(csv, "Timecode");
     }
     refused("Timecode,JawOpen,JawOpen\n1,0,0\n", "twice");

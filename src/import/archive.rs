@@ -32,11 +32,6 @@ pub(super) struct Entry {
 }
 
 impl Archive {
-    /// True for bytes that begin like an archive.
-    pub fn is_archive(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"PK\x03\x04")
-    }
-
     /// Reads the directory of an archive.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let mut archive = open(bytes)?;

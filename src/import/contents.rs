@@ -7,11 +7,13 @@ use super::array::Array;
 use super::document::Document;
 use super::motion::{MotionOptions, motion_from_bytes};
 use super::numpy;
-use super::pickle::{Node, beginning, is_pickle};
-use super::torch::{self, TorchArchive};
+use super::pickle::{Node, beginning};
 use crate::error::{Error, Result};
 use crate::motion::Motion;
+use crate::sniff::{self, Kind};
 use crate::weights::{CONFIG, TensorFile};
+
+const FORMAT: &str = "GPAvatar file";
 
 /// Largest number of entries listed.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -127,29 +129,28 @@ impl Contents {
             contents: Self::default(),
             budget: bytes.len().max(MAX_ENTRIES),
         };
-        let invalid = |reason| Error::format(what, "GPAvatar file", reason);
-        let kind = if torch::is_legacy(bytes) {
-            "PyTorch file in the format before version 1.6"
-        } else if is_pickle(bytes) || TorchArchive::is_torch(bytes) {
-            listing.document(bytes).map_err(invalid)?
-        } else if Archive::is_archive(bytes) {
-            listing.npz(bytes).map_err(invalid)?
-        } else if bytes.get(8) == Some(&b'{') {
-            listing.safetensors(&TensorFile::parse(what.into(), file)?)?
-        } else if bytes.first() == Some(&b'{') {
-            let json = std::str::from_utf8(bytes).map_err(|error| invalid(error.to_string()))?;
-            let motion = Motion::from_json(json).map_err(|error| invalid(error.to_string()))?;
-            listing.motion(&motion);
-            "motion of this crate"
-        } else if std::str::from_utf8(bytes).is_ok() {
-            let options = MotionOptions {
-                rotations: true,
-                ..MotionOptions::default()
-            };
-            listing.motion(&motion_from_bytes(what, bytes, &options)?);
-            "recording of a face"
-        } else {
-            return Err(invalid("it begins like none that are known".into()));
+        let invalid = |reason| Error::format(what, FORMAT, reason);
+        let kind = match sniff::kind(bytes) {
+            Kind::TorchLegacy => "PyTorch file in the format before version 1.6",
+            Kind::Pickle | Kind::TorchArchive => listing.document(bytes).map_err(invalid)?,
+            Kind::NumpyArchive | Kind::Zip => listing.npz(bytes).map_err(invalid)?,
+            Kind::Safetensors => listing.safetensors(&TensorFile::parse(what.into(), file)?)?,
+            Kind::Json => {
+                let json = sniff::text(bytes).map_err(invalid)?;
+                let motion =
+                    Motion::from_json(&json).map_err(|error| invalid(error.to_string()))?;
+                listing.motion(&motion);
+                "motion of this crate"
+            }
+            Kind::Table => {
+                let options = MotionOptions {
+                    rotations: true,
+                    ..MotionOptions::default()
+                };
+                listing.motion(&motion_from_bytes(what, bytes, &options)?);
+                "recording of a face"
+            }
+            _ => return Err(sniff::refused(what, FORMAT, bytes)),
         };
         listing.contents.kind = kind.to_owned();
         Ok(listing.contents)

@@ -1,10 +1,10 @@
 //! Files of pickled Python objects: plain pickles and PyTorch's archives.
 
-use super::archive::Archive;
 use super::array::Array;
 use super::numpy;
 use super::pickle::{Node, Pickle};
 use super::torch::{self, TorchArchive};
+use crate::sniff::{self, Kind};
 
 /// Largest depth of nested lists of numbers.
 const MAX_AXES: usize = 8;
@@ -20,12 +20,13 @@ pub(super) struct Document<'a> {
 impl<'a> Document<'a> {
     /// Reads a file of `torch.save` or `pickle.dump`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
-        torch::refuse_legacy(bytes)?;
-        let is_archive = Archive::is_archive(bytes);
-        let archive = is_archive.then(|| TorchArchive::parse(bytes)).transpose()?;
-        let pickle = match &archive {
-            Some(archive) => archive.pickle(bytes)?,
-            None => Pickle::parse(bytes)?,
+        let (archive, pickle) = match sniff::kind(bytes) {
+            Kind::Pickle => (None, Pickle::parse(bytes)?),
+            _ => {
+                let archive = TorchArchive::parse(bytes)?;
+                let pickle = archive.pickle(bytes)?;
+                (Some(archive), pickle)
+            }
         };
         Ok(Self {
             bytes,

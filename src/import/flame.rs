@@ -6,9 +6,9 @@ use super::archive::Archive;
 use super::array::Array;
 use super::document::Document;
 use super::numpy;
-use super::pickle::is_pickle;
 use crate::error::{Error, Result};
 use crate::head::{HeadModel, HeadModelParts};
+use crate::sniff::{self, Kind};
 use crate::weights::TensorFile;
 
 const FORMAT: &str = "FLAME model";
@@ -101,24 +101,28 @@ pub fn head_model_from_bytes(
 ) -> Result<HeadModel> {
     let what = what.into();
     let invalid = |reason: String| Error::format(what.as_str(), FORMAT, reason);
-    let parts = if is_pickle(&bytes) {
-        let document = Document::parse(&bytes).map_err(invalid)?;
-        parts(&|name| document.entry(name), options, None)
-    } else if Archive::is_archive(&bytes) {
-        let archive = Archive::parse(&bytes).map_err(invalid)?;
-        let read = |name: &str| match archive.entry(&format!("{name}.npy")) {
-            Ok(entry) => Ok(Some(numpy::npy(&entry.content(&bytes)?)?.into_owned())),
-            Err(_) => Ok(None),
-        };
-        parts(&read, options, None)
-    } else {
-        let file = TensorFile::from_bytes(what.as_str(), bytes)?;
-        if !file.contains("v_template") {
-            return HeadModel::from_file(&file);
+    let parts = match sniff::kind(&bytes) {
+        Kind::NumpyArchive => {
+            let archive = Archive::parse(&bytes).map_err(invalid)?;
+            let read = |name: &str| match archive.entry(&format!("{name}.npy")) {
+                Ok(entry) => Ok(Some(numpy::npy(&entry.content(&bytes)?)?.into_owned())),
+                Err(_) => Ok(None),
+            };
+            parts(&read, options, None)
         }
-        said_by(&file, options).and_then(|(options, expressions)| {
-            parts(&|name| Array::of_file(&file, name), &options, expressions)
-        })
+        Kind::Safetensors => {
+            let file = TensorFile::from_bytes(what.as_str(), bytes)?;
+            if !file.contains("v_template") {
+                return HeadModel::from_file(&file);
+            }
+            said_by(&file, options).and_then(|(options, expressions)| {
+                parts(&|name| Array::of_file(&file, name), &options, expressions)
+            })
+        }
+        _ => {
+            let document = Document::parse(&bytes).map_err(invalid)?;
+            parts(&|name| document.entry(name), options, None)
+        }
     };
     HeadModel::build(&what, parts.map_err(invalid)?)
 }

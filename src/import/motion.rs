@@ -1,12 +1,12 @@
 //! Tracked videos and recordings of faces.
 
-use super::archive::Archive;
 use super::document::Document;
 use super::live_link;
-use super::pickle::{Node, is_pickle};
+use super::pickle::Node;
 use crate::camera::Camera;
 use crate::error::{Error, Result};
 use crate::motion::{Motion, MotionFrame};
+use crate::sniff;
 
 const FORMAT: &str = "tracked video";
 
@@ -68,14 +68,18 @@ pub fn motion_from_bytes(
         let what = what.into();
         move |reason: String| Error::format(what, format, reason)
     };
-    let motion = if is_pickle(bytes) || Archive::is_archive(bytes) {
-        let frames = tracked(bytes).map_err(invalid(FORMAT))?;
-        Motion::new(options.fps.unwrap_or(TRACKED_FPS), frames)?
-    } else {
-        let recording = live_link::parse(bytes, options.rotations);
-        let recording = recording.map_err(invalid(live_link::FORMAT))?;
-        Motion::new(options.fps.unwrap_or(recording.fps), recording.frames)?
-            .with_channels(recording.channels)?
+    let motion = match sniff::kind(bytes) {
+        kind if kind.is_text() => {
+            let recording = sniff::text(bytes)
+                .and_then(|text| live_link::parse(text.as_bytes(), options.rotations));
+            let recording = recording.map_err(invalid(live_link::FORMAT))?;
+            Motion::new(options.fps.unwrap_or(recording.fps), recording.frames)?
+                .with_channels(recording.channels)?
+        }
+        _ => {
+            let frames = tracked(bytes).map_err(invalid(FORMAT))?;
+            Motion::new(options.fps.unwrap_or(TRACKED_FPS), frames)?
+        }
     };
     match options.smoothing {
         Some(alpha) => motion.smooth(alpha),

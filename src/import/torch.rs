@@ -7,6 +7,7 @@ use safetensors::Dtype;
 use super::archive::{Archive, Entry};
 use super::array::{Array, StridedLayout};
 use super::pickle::{Class, Node, Pickle};
+use crate::sniff::{self, Kind};
 
 /// Largest number of wrappers around a tensor, such as parameters.
 const MAX_WRAPPERS: usize = 8;
@@ -31,18 +32,17 @@ pub(super) struct TorchArchive {
 }
 
 impl TorchArchive {
-    /// True for an archive of PyTorch.
-    pub fn is_torch(bytes: &[u8]) -> bool {
-        Archive::is_archive(bytes) && Archive::parse(bytes).is_ok_and(|it| root(&it).is_some())
-    }
-
     /// Reads the directory of an archive.
     ///
     /// # Errors
     /// If it is not an archive of PyTorch. For a file of PyTorch before version 1.6 the message says
     /// what to do.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        refuse_legacy(bytes)?;
+        match sniff::kind(bytes) {
+            Kind::TorchArchive | Kind::Zip => {}
+            Kind::TorchLegacy => return Err(LEGACY_REFUSAL.into()),
+            _ => return Err(sniff::reason(bytes)),
+        }
         let archive = Archive::parse(bytes)?;
         let root = (root(&archive).map(str::to_owned))
             .ok_or("expected an entry data.pkl in a directory, found none")?;
@@ -258,21 +258,6 @@ fn inline<'a>(node: Node<'_, 'a>) -> Result<Stored<'a>, String> {
         big_endian,
         storage,
     })
-}
-
-/// True for bytes that begin like a file of PyTorch before version 1.6.
-pub(super) fn is_legacy(bytes: &[u8]) -> bool {
-    // A pickle of protocol 2 of the magic number.
-    let magic = bytes.strip_prefix(&[0x80, 0x02, 0x8A, LEGACY_MAGIC.len() as u8]);
-    magic.is_some_and(|bytes| bytes.starts_with(LEGACY_MAGIC))
-}
-
-/// Refuses a file of PyTorch before version 1.6 and says what to do.
-pub(super) fn refuse_legacy(bytes: &[u8]) -> Result<(), String> {
-    match is_legacy(bytes) {
-        true => Err(LEGACY_REFUSAL.into()),
-        false => Ok(()),
-    }
 }
 
 /// Reads a tensor's elements.

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::file;
 use crate::json;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::sniff::{self, Kind};
 use crate::weights::{FloatFormat, TensorFile, TensorWriter};
 
 const FORMAT: &str = "motion";
@@ -33,9 +35,12 @@ impl Motion {
         match extension(path) {
             "json" => {
                 let (what, bytes) = (path.display().to_string(), file::read(path)?);
-                match str::from_utf8(&bytes) {
-                    Ok(json) => Self::parse_json(&what, json),
-                    Err(error) => Err(Error::format(what, FORMAT, error.to_string())),
+                match sniff::kind(&bytes) {
+                    Kind::Json => match sniff::text(&bytes) {
+                        Ok(json) => Self::parse_json(&what, &json),
+                        Err(reason) => Err(Error::format(what, FORMAT, reason)),
+                    },
+                    _ => Err(sniff::refused(what, FORMAT, &bytes)),
                 }
             }
             "safetensors" => Self::from_file(&TensorFile::open(path)?),

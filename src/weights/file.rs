@@ -11,6 +11,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::error::{Error, Result};
+use crate::sniff::{self, Kind};
 
 const FORMAT: &str = "safetensors file";
 const FLOATS: &str = "F16, BF16, F32 or F64";
@@ -221,25 +222,40 @@ impl fmt::Debug for TensorFile {
 
 /// Splits a file into its header and the data, which the header has to describe to the byte.
 fn split(file: &[u8]) -> Result<(Metadata, &[u8]), String> {
-    let (length, rest) = file
-        .split_first_chunk()
-        .ok_or_else(|| format!("expected at least 8 bytes, found {}", file.len()))?;
-    let length = u64::from_le_bytes(*length);
-    let (header, data) = usize::try_from(length)
-        .ok()
-        .and_then(|length| rest.split_at_checked(length))
-        .ok_or_else(|| format!("a header of {length} bytes, but {} follow", rest.len()))?;
+    let importable = match sniff::kind(file) {
+        Kind::Safetensors => {
+            let (length, rest) = file.split_first_chunk().unwrap_or((&[0; 8], &[]));
+            let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+            let (header, data) = rest.split_at_checked(length).unwrap_or_default();
+            return Ok((described(header, data.len())?, data));
+        }
+        Kind::TorchArchive | Kind::TorchLegacy | Kind::Pickle => true,
+        Kind::Npy | Kind::NumpyArchive | Kind::Table => true,
+        _ => false,
+    };
+    let advice = match importable {
+        true => ", which `gpavatar import` reads",
+        false => "",
+    };
+    Err(sniff::reason(file) + advice)
+}
+
+/// The header of a file with this many bytes of data.
+fn described(header: &[u8], follow: usize) -> Result<Metadata, String> {
     // Reading the header alone also checks that the tensors follow each other without gaps, each as
     // long as its shape and type make it.
     let header: Metadata =
         serde_json::from_slice(header).map_err(|error| format!("header: {error}"))?;
-    let (described, follow) = (header.data_len(), data.len());
-    if described != follow {
-        return Err(format!(
+    match (header.data_len(), follow) {
+        (described, follow) if described > follow => Err(format!(
+            "the header describes {described} bytes of data, {follow} follow it: the download or \
+             the copy was cut, get the file again"
+        )),
+        (described, follow) if described < follow => Err(format!(
             "the header describes {described} bytes of data, {follow} follow it"
-        ));
+        )),
+        _ => Ok(header),
     }
-    Ok((header, data))
 }
 
 fn borrow_or_decode<const N: usize, T: bytemuck::AnyBitPattern>(

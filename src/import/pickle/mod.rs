@@ -23,14 +23,6 @@ use machine::Machine;
 pub(super) use value::{Class, beginning};
 use value::{Id, Value};
 
-/// True for bytes that begin like a pickle of protocol 2 or later.
-///
-/// So may a safetensors file, whose first eight bytes are the length of its header.
-pub(super) fn is_pickle(bytes: &[u8]) -> bool {
-    let is_safetensors = bytes.get(4..9) == Some(b"\0\0\0\0{");
-    bytes.starts_with(b"\x80") && !is_safetensors
-}
-
 /// The values of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
