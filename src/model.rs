@@ -64,7 +64,12 @@ impl Model {
     /// See [`Model::new`]; [`Error::Argument`] if the head model has another number of
     /// vertices than the network has points, or for measurements in a browser; [`Error::Io`] and
     /// [`Error::Format`] if a file of variants cannot be used, or does not fit the device.
-    pub fn with_options(gpu: &Gpu, weights: Weights, mut options: ModelOptions) -> Result<Self> {
+    pub fn with_options(gpu: &Gpu, weights: Weights, options: ModelOptions) -> Result<Self> {
+        Self::of(gpu, &weights, options)
+    }
+
+    /// A model of weights that are needed afterwards.
+    pub(crate) fn of(gpu: &Gpu, weights: &Weights, mut options: ModelOptions) -> Result<Self> {
         let config = weights.config().clone();
         let head = match options.head.take() {
             Some(head) => Some(head),
@@ -86,8 +91,8 @@ impl Model {
         let head = head.map(|head| Head::new(gpu, &head)).transpose()?;
         let tuner = Tuner::new(gpu, &options.tuning)?;
         let tuned = (gpu, &tuner);
-        let renderer = Renderer::new(tuned, &weights, head.as_ref(), &options)?;
-        let load_encoder = || Encoder::new(tuned, &weights, &options, &renderer.program);
+        let renderer = Renderer::new(tuned, weights, head.as_ref(), &options)?;
+        let load_encoder = || Encoder::new(tuned, weights, &options, &renderer.program);
         // Variants are timed by themselves.
         let encoder = if let Tuning::Measure { .. } = options.tuning {
             renderer.program.compile();

@@ -1,13 +1,11 @@
 //! The radiance field: opacity and colour at a sample, from the tri-planes and from the points
 //! that carry the expression (GPAvatar, Chu et al. 2024, sections 3.2 and 3.4).
 
-use glam::Vec3;
-
 use super::points::{Neighbour, inverse_square};
 use super::shared::{
     HARMONICS, Linear, add_bilinear_zeros, harmonic, identity, relu, sigmoid_wide, softplus,
 };
-use super::{Tensor, parallel_rows};
+use super::{Real, Tensor, Vec3, load, parallel_rows};
 use crate::{PointWeighting, Result, Weights};
 
 /// The field's networks.
@@ -37,7 +35,7 @@ impl FieldWeights {
         Ok(Self {
             points_feature: Tensor::new(
                 weights.shape(points_feature)?,
-                weights.f32(points_feature)?.into_owned(),
+                load(weights, points_feature)?,
             ),
             point_layers: [points(0)?, points(2)?],
             feature_layers: [features(0)?, features(2)?, features(4)?],
@@ -59,8 +57,8 @@ pub fn sample_planes(planes: &Tensor, positions: &[Vec3]) -> Tensor {
     parallel_rows(&mut features.data, channels, |i, out| {
         let Vec3 { x, y, z } = positions[i];
         for (plane, (u, v)) in [(x, y), (x, z), (z, y)].into_iter().enumerate() {
-            let column = ((u + 1.0) * width as f32 - 1.0) / 2.0;
-            let row = ((v + 1.0) * height as f32 - 1.0) / 2.0;
+            let column = ((u + 1.0) * width as Real - 1.0) / 2.0;
+            let row = ((v + 1.0) * height as Real - 1.0) / 2.0;
             add_bilinear_zeros(planes, column, row, plane * channels, out);
         }
         out.iter_mut().for_each(|v| *v /= 3.0);
@@ -79,7 +77,7 @@ pub fn point_features(
     positions: &[Vec3],
     points: &[Vec3],
     neighbours: &[Neighbour],
-    sums: &[f32],
+    sums: &[Real],
 ) -> Tensor {
     let count = neighbours.len() / positions.len();
     let outputs = weights.point_layers[1].outputs();
@@ -102,13 +100,13 @@ pub fn point_features(
 }
 
 /// a_k of one sample, for its nearest points.
-fn point_weights(weighting: PointWeighting, nearest: &[Neighbour], sums: &[f32]) -> Vec<f32> {
+fn point_weights(weighting: PointWeighting, nearest: &[Neighbour], sums: &[Real]) -> Vec<Real> {
     let inverse_squares = nearest.iter().map(|n| inverse_square(n.dist2));
     match weighting {
         PointWeighting::Released => inverse_squares.zip(sums).map(|(a, sum)| a / sum).collect(),
         PointWeighting::Paper => {
-            let inverse: Vec<f32> = inverse_squares.map(f32::sqrt).collect();
-            let sum: f32 = inverse.iter().sum();
+            let inverse: Vec<Real> = inverse_squares.map(Real::sqrt).collect();
+            let sum: Real = inverse.iter().sum();
             inverse.iter().map(|a| a / sum).collect()
         }
     }
@@ -118,7 +116,7 @@ fn point_weights(weighting: PointWeighting, nearest: &[Neighbour], sums: &[f32])
 #[derive(Clone, Debug)]
 pub struct Radiance {
     /// α in [0, 1], `[samples]`.
-    pub opacity: Vec<f32>,
+    pub opacity: Vec<Real>,
     /// Colour in (-0.001, 1.001), then further channels: `[samples, low_res_channels]`.
     pub values: Tensor,
 }
@@ -136,7 +134,7 @@ pub fn field(
     directions: &[Vec3],
 ) -> Radiance {
     let samples = positions.len() / directions.len();
-    let directions: Vec<[f32; HARMONICS]> = directions.iter().map(|d| harmonic(*d)).collect();
+    let directions: Vec<[Real; HARMONICS]> = directions.iter().map(|d| harmonic(*d)).collect();
     let channels = weights.rgb_layers[1].outputs();
 
     let mut both = vec![0.0; positions.len() * (1 + channels)];
@@ -148,7 +146,7 @@ pub fn field(
 
         let inside = positions[i].abs().cmplt(Vec3::ONE).all();
         let density = weights.density_layer.apply(&feature, softplus)[0];
-        out[0] = if inside { 1.0 - (-density).exp() } else { 0.0 };
+        out[0] = if inside { -(-density).exp_m1() } else { 0.0 };
 
         let value = [&feature[..], &directions[i / samples]].concat();
         let value = weights.rgb_layers[0].apply(&value, relu);

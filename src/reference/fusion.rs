@@ -2,13 +2,13 @@
 //! Chu et al. 2024, section 3.3).
 
 use super::shared::{Linear, gelu, identity};
-use super::{Tensor, parallel_rows};
+use super::{Real, Tensor, load, parallel_rows};
 use crate::{Attention, Result, Weights};
 
 /// The network that turns a texel of one plane into a query or a key.
 pub struct AttentionHead {
     /// Gain and offset of the layer normalisation, `[plane_channels]` each.
-    pub norm: [Vec<f32>; 2],
+    pub norm: [Vec<Real>; 2],
     /// `plane_channels` to `plane_channels` each.
     pub layers: [Linear; 3],
 }
@@ -20,9 +20,9 @@ impl AttentionHead {
     /// If the checkpoint lacks its tensors.
     pub fn load(weights: &Weights, name: &str) -> Result<Self> {
         let name = |index: u32| format!("attn_module.{name}.{index}");
-        let norm = |part: &str| weights.f32(&format!("{}.{part}", name(0)));
+        let norm = |part: &str| load(weights, &format!("{}.{part}", name(0)));
         Ok(Self {
-            norm: [norm("weight")?.into_owned(), norm("bias")?.into_owned()],
+            norm: [norm("weight")?, norm("bias")?],
             layers: [
                 Linear::load(weights, &name(1))?,
                 Linear::load(weights, &name(3))?,
@@ -46,10 +46,10 @@ pub fn attention_head(head: &AttentionHead, planes: &Tensor) -> Tensor {
 }
 
 /// (x - mean) / √(variance + 1e-5) · gain + offset.
-fn layer_norm(x: &[f32], [gain, offset]: &[Vec<f32>; 2]) -> Vec<f32> {
-    let count = x.len() as f32;
-    let mean = x.iter().sum::<f32>() / count;
-    let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / count;
+fn layer_norm(x: &[Real], [gain, offset]: &[Vec<Real>; 2]) -> Vec<Real> {
+    let count = x.len() as Real;
+    let mean = x.iter().sum::<Real>() / count;
+    let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<Real>() / count;
     let scale = 1.0 / (variance + 1e-5).sqrt();
     let affine = gain.iter().zip(offset);
     x.iter()
@@ -63,7 +63,7 @@ fn layer_norm(x: &[f32], [gain, offset]: &[Vec<f32>; 2]) -> Vec<f32> {
 /// `query` and every key are `[height, width, 3 * plane_channels]`. [`Attention::Softmax`] gives
 /// softmax_i(q·k_i · scale), [`Attention::Ratio`] q·k_i / Σ_j q·k_j, or equal weights where that
 /// sum is below 1e-8 in magnitude.
-pub fn attention(variant: Attention, query: &Tensor, keys: &[Tensor], scale: f32) -> Tensor {
+pub fn attention(variant: Attention, query: &Tensor, keys: &[Tensor], scale: Real) -> Tensor {
     let [height, width, channels] = query.image();
     let mut weights = Tensor::zeros([height, width, 3, keys.len()]);
     parallel_rows(&mut weights.data, keys.len(), |texel, weights| {
@@ -76,16 +76,16 @@ pub fn attention(variant: Attention, query: &Tensor, keys: &[Tensor], scale: f32
         match variant {
             Attention::Softmax => {
                 let scaled = weights.iter().map(|w| w * scale);
-                let largest = scaled.fold(f32::NEG_INFINITY, f32::max);
-                let exponential = |w: &mut f32| *w = (*w * scale - largest).exp();
+                let largest = scaled.fold(Real::NEG_INFINITY, Real::max);
+                let exponential = |w: &mut Real| *w = (*w * scale - largest).exp();
                 weights.iter_mut().for_each(exponential);
-                let sum: f32 = weights.iter().sum();
+                let sum: Real = weights.iter().sum();
                 weights.iter_mut().for_each(|w| *w /= sum);
             }
             Attention::Ratio => {
-                let sum: f32 = weights.iter().sum();
+                let sum: Real = weights.iter().sum();
                 if sum.abs() < 1e-8 {
-                    weights.fill(1.0 / keys.len() as f32);
+                    weights.fill(1.0 / keys.len() as Real);
                 } else {
                     weights.iter_mut().for_each(|w| *w /= sum);
                 }

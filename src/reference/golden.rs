@@ -208,7 +208,7 @@ pub fn every(map: &Tensor, [channels, height, width]: [usize; 3]) -> Vec<f32> {
 /// How far one tensor is from its golden counterpart.
 pub struct Difference {
     name: String,
-    /// Absolute differences, largest first; NaN counts as infinitely far.
+    /// [`distance`]s, largest first.
     sorted: Vec<f32>,
     /// Largest minus smallest golden value.
     range: f32,
@@ -226,21 +226,41 @@ impl Difference {
             format_args!("{} numbers, as the case has", expected.len()),
             found.len(),
         )?;
-        let differences = found.iter().zip(expected).map(|(found, expected)| {
-            let difference = (found - expected).abs();
-            if difference.is_nan() {
-                f32::INFINITY
-            } else {
-                difference
-            }
-        });
-        let mut sorted: Vec<f32> = differences.collect();
-        sorted.sort_by(|a, b| b.total_cmp(a));
-        Ok(Self {
+        let differences = found.iter().zip(expected);
+        let differences = differences.map(|(found, expected)| distance(*found, *expected));
+        Ok(Self::of(name, differences.collect(), expected))
+    }
+
+    /// How much farther from the `exact` numbers, computed in `f64`, is what was `found` than what
+    /// was `expected`: never more than the difference of these two, and nothing where the golden
+    /// number is the one that rounding has moved.
+    ///
+    /// # Errors
+    /// See [`Difference::new`].
+    pub fn beyond_rounding(
+        name: &str,
+        found: &[f32],
+        expected: &[f32],
+        exact: &[f32],
+    ) -> Result<Self> {
+        Self::new(name, found, expected)?;
+        Self::new(name, exact, expected)?;
+        let differences = (found.iter().zip(expected))
+            .zip(exact)
+            .map(|(both, exact)| {
+                let (ours, golden) = (distance(*both.0, *exact), distance(*both.1, *exact));
+                (ours - golden).max(0.0)
+            });
+        Ok(Self::of(name, differences.collect(), expected))
+    }
+
+    fn of(name: &str, mut differences: Vec<f32>, expected: &[f32]) -> Self {
+        differences.sort_by(|a, b| b.total_cmp(a));
+        Self {
             name: name.to_owned(),
-            sorted,
+            sorted: differences,
             range: range(expected),
-        })
+        }
     }
 
     /// Name of the tensor.
@@ -272,6 +292,16 @@ impl Difference {
     /// The largest difference once a share of the elements, the worst, is left out.
     pub fn beyond(&self, share: f32) -> f32 {
         self.sorted[(self.sorted.len() as f32 * share) as usize]
+    }
+}
+
+/// Absolute difference; NaN is infinitely far from everything.
+pub(super) fn distance(found: f32, expected: f32) -> f32 {
+    let difference = (found - expected).abs();
+    if difference.is_nan() {
+        f32::INFINITY
+    } else {
+        difference
     }
 }
 

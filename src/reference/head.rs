@@ -1,16 +1,16 @@
 //! A morphable head model: blend shapes, joints and linear blend skinning (SMPL, Loper et al.
 //! 2015; FLAME, Li et al. 2017).
 
-use glam::{Mat3, Mat4, Vec3};
+use super::{Mat3, Mat4, Real, Vec3};
 
 /// Template plus a linear combination of directions: v + Σ_j coefficient_j · direction_j.
 ///
 /// `template` is `[vertices]`, `directions` `[vertices][3][coefficients]`.
-pub fn blend_shapes(template: &[Vec3], directions: &[f32], coefficients: &[f32]) -> Vec<Vec3> {
+pub fn blend_shapes(template: &[Vec3], directions: &[Real], coefficients: &[Real]) -> Vec<Vec3> {
     debug_assert_eq!(directions.len(), template.len() * 3 * coefficients.len());
     let mut offsets = directions.chunks_exact(coefficients.len()).map(|d| {
         let products = d.iter().zip(coefficients).map(|(d, c)| d * c);
-        products.sum::<f32>()
+        products.sum::<Real>()
     });
     let mut offset = || offsets.next().unwrap_or_default();
     template
@@ -20,14 +20,14 @@ pub fn blend_shapes(template: &[Vec3], directions: &[f32], coefficients: &[f32])
 }
 
 /// Joint positions as weighted sums of the vertices; `regressor` is `[joints][vertices]`.
-pub fn joints(regressor: &[f32], vertices: &[Vec3]) -> Vec<Vec3> {
+pub fn joints(regressor: &[Real], vertices: &[Vec3]) -> Vec<Vec3> {
     let rows = regressor.chunks_exact(vertices.len());
     rows.map(|row| row.iter().zip(vertices).map(|(w, v)| *w * *v).sum())
         .collect()
 }
 
 /// Coefficients of the pose correctives: R_1 - I, R_2 - I, … row by row, without the root's R_0.
-pub fn pose_feature(rotations: &[Mat3]) -> Vec<f32> {
+pub fn pose_feature(rotations: &[Mat3]) -> Vec<Real> {
     rotations[1..]
         .iter()
         .flat_map(|r| (*r - Mat3::IDENTITY).transpose().to_cols_array())
@@ -60,11 +60,11 @@ pub fn joint_motions(joints: &[Vec3], parents: &[i32], rotations: &[Mat3]) -> Ve
 /// * `skinning` `[vertices][joints]`: the share of each of the [`joint_motions`] in each vertex.
 pub fn skin(
     vertices: &[Vec3],
-    pose_directions: &[f32],
-    pose_feature: &[f32],
-    skinning: &[f32],
+    pose_directions: &[Real],
+    pose_feature: &[Real],
+    skinning: &[Real],
     motions: &[Mat4],
-    scale: f32,
+    scale: Real,
 ) -> Vec<Vec3> {
     let pose = |(index, vertex): (usize, &Vec3)| {
         let corrective: Vec3 = pose_directions

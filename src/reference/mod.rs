@@ -10,9 +10,20 @@
 //! `3 * plane_channels` channels (plane `p`, channel `c` at `p * plane_channels + c`). Per-sample
 //! quantities run ray by ray, sample by sample.
 //!
+//! Everything computes in `f32`, like the kernels, and once more in `f64`: [`double`] compiles the
+//! same files with another [`Real`]. What the two differ by is rounding.
+//!
 //! Functions trust the shapes they are given (checked in debug builds only); values that come
 //! from a user are checked where they enter, in [`pipeline`].
 
+#![allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "conversions between the precisions do nothing where both are f32"
+)]
+
+pub mod double;
+pub mod exact;
 pub mod field;
 pub mod fusion;
 pub mod golden;
@@ -25,105 +36,14 @@ pub mod rays;
 pub mod shared;
 pub mod source;
 pub mod style_unet;
+mod tensor;
 
-use std::thread;
+use glam::{Mat3, Mat4, Vec3};
+
+pub use tensor::{Tensor, load, parallel_rows, reals};
 
 /// Inputs of tests: weights whose pictures show errors, and points all over the cube.
 pub use crate::stand_in::{ball, half_transparent};
 
-/// A dense row-major array of f32.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// Extent of each axis, outermost first.
-    pub shape: Vec<usize>,
-    /// Elements, last axis fastest.
-    pub data: Vec<f32>,
-}
-
-impl Tensor {
-    /// Wraps `data`; its length must be the product of `shape`.
-    pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Self {
-        let shape = shape.into();
-        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
-        Self { shape, data }
-    }
-
-    /// A tensor of zeros.
-    pub fn zeros(shape: impl Into<Vec<usize>>) -> Self {
-        let shape = shape.into();
-        let data = vec![0.0; shape.iter().product()];
-        Self { shape, data }
-    }
-
-    /// A `[height, width, channels]` image from channel-major data `[channels][height][width]`.
-    pub fn from_planar([channels, height, width]: [usize; 3], planar: &[f32]) -> Self {
-        debug_assert_eq!(channels * height * width, planar.len());
-        let texels = height * width;
-        let data = (0..texels)
-            .flat_map(|texel| (0..channels).map(move |c| planar[c * texels + texel]))
-            .collect();
-        Self::new([height, width, channels], data)
-    }
-
-    /// The inverse of [`Tensor::from_planar`].
-    pub fn to_planar(&self) -> Vec<f32> {
-        let [height, width, channels] = self.image();
-        let texels = height * width;
-        (0..channels)
-            .flat_map(|c| (0..texels).map(move |texel| self.data[texel * channels + c]))
-            .collect()
-    }
-
-    /// `[height, width, channels]` of an image.
-    pub fn image(&self) -> [usize; 3] {
-        let [height, width, channels] = self.shape[..] else {
-            unreachable!("an image has three axes, this tensor is {:?}", self.shape)
-        };
-        [height, width, channels]
-    }
-
-    /// The channels of pixel (`row`, `column`) of an image.
-    pub fn pixel(&self, row: usize, column: usize) -> &[f32] {
-        self.row(row * self.shape[1] + column)
-    }
-
-    /// The `index`-th run along the last axis, all other axes flattened.
-    pub fn row(&self, index: usize) -> &[f32] {
-        let length = self.row_length();
-        &self.data[index * length..][..length]
-    }
-
-    /// Extent of the last axis.
-    pub fn row_length(&self) -> usize {
-        self.shape.last().copied().unwrap_or(1)
-    }
-
-    /// `f` applied to every element.
-    pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
-        self.data.iter_mut().for_each(|v| *v = f(*v));
-        self
-    }
-
-    /// The image upside down.
-    pub fn flip_rows(&self) -> Self {
-        let [_, width, channels] = self.image();
-        let rows = self.data.chunks_exact(width * channels).rev();
-        Self::new(self.shape.clone(), rows.flatten().copied().collect())
-    }
-}
-
-/// Runs `f(index, row)` for every run of `length` elements of `data`, on all cores.
-pub fn parallel_rows<T: Send>(data: &mut [T], length: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-    let threads = thread::available_parallelism().map_or(1, |n| n.get());
-    let rows_per_thread = (data.len() / length).div_ceil(threads).max(1);
-    thread::scope(|scope| {
-        for (i, block) in data.chunks_mut(rows_per_thread * length).enumerate() {
-            let f = &f;
-            scope.spawn(move || {
-                for (j, row) in block.chunks_exact_mut(length).enumerate() {
-                    f(i * rows_per_thread + j, row);
-                }
-            });
-        }
-    });
-}
+/// The numbers that the reference computes with.
+pub type Real = f32;

@@ -1,19 +1,19 @@
 //! A frame's depth map and 8-bit pixels.
 
-use super::Tensor;
 use super::shared::{add_bilinear_clamped, resized};
+use super::{Real, Tensor};
 
 /// A depth map in [0, 1], 0 nearest: `depth + (1 - opacity) * farthest`, so that the background
 /// lies at the farthest sample, scaled to the image's own range. A constant map becomes zero.
-pub fn normalise_depth(depth: &[f32], opacity: &[f32], farthest: f32) -> Vec<f32> {
+pub fn normalise_depth(depth: &[Real], opacity: &[Real], farthest: Real) -> Vec<Real> {
     let depth = depth
         .iter()
         .zip(opacity)
         .map(|(d, a)| d + (1.0 - a) * farthest);
-    let depth: Vec<f32> = depth.collect();
-    let nearest = depth.iter().copied().fold(f32::INFINITY, f32::min);
-    let range = depth.iter().copied().fold(f32::NEG_INFINITY, f32::max) - nearest;
-    let normalise = |d: f32| {
+    let depth: Vec<Real> = depth.collect();
+    let nearest = depth.iter().copied().fold(Real::INFINITY, Real::min);
+    let range = depth.iter().copied().fold(Real::NEG_INFINITY, Real::max) - nearest;
+    let normalise = |d: Real| {
         if range > 0.0 {
             (d - nearest) / range
         } else {
@@ -30,7 +30,7 @@ pub fn normalise_depth(depth: &[f32], opacity: &[f32], farthest: f32) -> Vec<f32
 /// colours are divided by it (straight alpha).
 pub fn display(image: &Tensor, opacity: Option<&Tensor>) -> Vec<u8> {
     let [height, width, _] = image.image();
-    let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
+    let byte = |v: Real| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
     let mut bytes = Vec::with_capacity(height * width * 4);
     for row in 0..height {
         for column in 0..width {

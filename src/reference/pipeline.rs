@@ -1,8 +1,5 @@
 //! The whole model, and every value that passes from one stage to the next.
 
-use glam::Vec3;
-
-use super::Tensor;
 use super::field::{FieldWeights, Radiance, field, point_features, sample_planes};
 use super::fusion::{AttentionHead, attention, attention_head, fuse};
 use super::output::normalise_depth;
@@ -13,6 +10,7 @@ use super::rays::{
 use super::shared::sigmoid_wide;
 use super::source::warp;
 use super::style_unet::{Noise, style_unet};
+use super::{Real, Tensor, Vec3, load};
 use crate::{Camera, Error, ModelConfig, Result, SourceImage, Weights};
 
 /// A source picture in the canonical view of `config`, `[source_size, source_size, 3]`.
@@ -25,7 +23,7 @@ pub fn prepare(config: &ModelConfig, source: &SourceImage) -> Result<Tensor> {
     let (pixels, _) = source.pixels().as_chunks::<4>();
     let rgb = pixels
         .iter()
-        .flat_map(|[rgb @ .., _]| rgb.map(|v| f32::from(v) / 255.0));
+        .flat_map(|[rgb @ .., _]| rgb.map(|v| Real::from(v) / 255.0));
     let shape = [source.height() as usize, source.width() as usize, 3];
     let picture = Tensor::new(shape, rgb.collect());
     Ok(warp(&picture, &homography, config.source_size as usize))
@@ -77,13 +75,13 @@ pub fn build(weights: &Weights, sources: &[Tensor], noise: Noise) -> Result<Plan
     }
 
     let channels = 3 * config.plane_channels as usize;
-    let query = weights.f32("query_style_tplane")?;
+    let query = load(weights, "query_style_tplane")?;
     let query = Tensor::from_planar([channels, plane_side, plane_side], &query);
     let query = attention_head(&AttentionHead::load(weights, "to_q_")?, &query);
     let to_key = AttentionHead::load(weights, "to_k_")?;
     let keys = per_source.iter().map(|p| attention_head(&to_key, p));
     let keys: Vec<_> = keys.collect();
-    let scale = weights.f32("attn_module.scale")?[0];
+    let scale = load(weights, "attn_module.scale")?[0];
     let attention = attention(config.attention, &query, &keys, scale);
     Ok(Planes {
         fused: fuse(&per_source, &attention),
@@ -142,6 +140,8 @@ impl Pass {
 pub struct Rendering {
     /// The camera's rays.
     pub rays: Rays,
+    /// Depths of the equidistant samples and of the fine ones, `[rays][samples]` each.
+    pub depths: [Vec<Real>; 2],
     /// The equidistant samples.
     pub coarse: Pass,
     /// The samples added where the coarse ones have weight.
@@ -178,7 +178,7 @@ pub fn render(
 
     let side = config.low_res_size as usize;
     let rays = generate(camera, side);
-    let query = |depths: &[f32]| {
+    let query = |depths: &[Real]| {
         let positions = positions(&rays, depths);
         Pass::query(
             config,
@@ -207,6 +207,7 @@ pub fn render(
     let image = super_resolve(weights, &low_res, noise)?;
     Ok(Rendering {
         rays,
+        depths: [coarse_depths, fine_depths],
         coarse,
         fine,
         coarse_image: Tensor::new([side, side, channels], coarse_image.data),

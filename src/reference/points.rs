@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use glam::Vec3;
-
-use super::parallel_rows;
+use super::{Real, Vec3, parallel_rows};
 use crate::clusters::{ClusterLayout, NOBODY, members};
 
 /// One of the points nearest to a sample.
@@ -14,7 +12,7 @@ pub struct Neighbour {
     /// Index of the point.
     pub index: usize,
     /// Its squared distance to the sample.
-    pub dist2: f32,
+    pub dist2: Real,
 }
 
 /// The `count` points nearest to each position, nearest first and the lower index first where
@@ -23,7 +21,7 @@ pub fn nearest(positions: &[Vec3], points: &[Vec3], count: usize) -> Vec<Neighbo
     debug_assert!(points.len() >= count);
     let nothing = Neighbour {
         index: 0,
-        dist2: f32::INFINITY,
+        dist2: Real::INFINITY,
     };
     let mut neighbours = vec![nothing; positions.len() * count];
     parallel_rows(&mut neighbours, count, |i, nearest| {
@@ -83,7 +81,7 @@ pub fn nearest_in_clusters(
     let (to_points, to_boxes) = (AtomicU64::new(0), AtomicU64::new(0));
     let nothing = Neighbour {
         index: 0,
-        dist2: f32::INFINITY,
+        dist2: Real::INFINITY,
     };
     let mut neighbours = vec![nothing; positions.len() * count];
     let block = walk.together * walk.samples;
@@ -119,7 +117,7 @@ struct Bounds {
 
 impl Bounds {
     /// Squared distance from the box.
-    fn distance(&self, at: Vec3) -> f32 {
+    fn distance(&self, at: Vec3) -> Real {
         let outside = (self.low - at).max(at - self.high).max(Vec3::ZERO);
         outside.length_squared()
     }
@@ -133,7 +131,8 @@ struct Cluster {
 
 impl Cluster {
     fn all(points: &[Vec3]) -> Vec<Self> {
-        let coordinates: Vec<[f32; 3]> = points.iter().map(|p| p.to_array()).collect();
+        let coordinates = points.iter().map(|p| p.to_array().map(|c| c as f32));
+        let coordinates: Vec<[f32; 3]> = coordinates.collect();
         let capacity = ClusterLayout::new(points.len() as u32).capacity as usize;
         let cluster = |places: &[u32]| {
             let used = places.iter().filter(|&&member| member != NOBODY);
@@ -183,7 +182,7 @@ impl Threads<'_> {
             let start = sample == segment.start;
             for thread in 0..self.walk.together {
                 let limit = if start {
-                    f32::INFINITY
+                    Real::INFINITY
                 } else {
                     self.limit(thread, sample)
                 };
@@ -246,14 +245,14 @@ impl Threads<'_> {
 
     /// An upper bound of the distances to look for: the largest to the neighbours of the sample
     /// before.
-    fn limit(&mut self, thread: usize, sample: usize) -> f32 {
+    fn limit(&mut self, thread: usize, sample: usize) -> Real {
         let at = self.positions[thread * self.walk.samples + sample];
         self.tests.points += self.count as u64;
         let points = self.points;
         let known = self.list(thread, sample - 1).iter();
         let distances = known.map(|neighbour| at.distance_squared(points[neighbour.index]));
         // Rounding may differ between the two places that compute a distance.
-        distances.fold(0.0, f32::max) * 1.00001
+        distances.fold(0.0, Real::max) * 1.00001
     }
 
     /// Whether a box is near enough for some thread.
@@ -289,17 +288,17 @@ impl Threads<'_> {
 }
 
 /// 1/d², with d² kept at or above 1e-12 for a sample that lies on a point.
-pub fn inverse_square(dist2: f32) -> f32 {
+pub fn inverse_square(dist2: Real) -> Real {
     1.0 / dist2.max(1e-12)
 }
 
 /// Σ 1/d² over all samples, for the nearest points, the second nearest, and so on: `[count]`.
-pub fn weight_sums(neighbours: &[Neighbour], count: usize) -> Vec<f32> {
+pub fn weight_sums(neighbours: &[Neighbour], count: usize) -> Vec<Real> {
     let mut sums = vec![0.0; count];
     for nearest in neighbours.chunks_exact(count) {
         for (sum, neighbour) in sums.iter_mut().zip(nearest) {
             *sum += f64::from(inverse_square(neighbour.dist2));
         }
     }
-    sums.into_iter().map(|sum| sum as f32).collect()
+    sums.into_iter().map(|sum| sum as Real).collect()
 }

@@ -1,10 +1,8 @@
 //! Camera rays, and volume rendering along them: compositing (NeRF, Mildenhall et al. 2020) with
 //! opacities that the field gives directly, hierarchical sampling, and the merged composite.
 
-use glam::Vec3;
-
-use super::Tensor;
 use super::field::Radiance;
+use super::{Mat3, Real, Tensor, Vec3};
 use crate::Camera;
 
 /// The rays of a low-res image, row by row.
@@ -15,17 +13,20 @@ pub struct Rays {
     /// Unit length, `[size * size]`.
     pub directions: Vec<Vec3>,
     /// Depth at which each ray enters the cube [-1, 1]³; -1 for rays that miss it.
-    pub near: Vec<f32>,
+    pub near: Vec<Real>,
     /// Depth at which each ray leaves the cube; -1 for rays that miss it.
-    pub far: Vec<f32>,
+    pub far: Vec<Real>,
 }
 
 /// A camera's rays through the pixels of a `size` x `size` image, the outermost pixel *centres*
 /// being the picture's edges.
 pub fn generate(camera: &Camera, size: usize) -> Rays {
-    let rotation = camera.rotation();
-    let origin = -(rotation * camera.translation());
-    let grid = |i: usize| 1.0 - 2.0 * i as f32 / (size - 1) as f32;
+    let transform = camera.transform.map(|row| row.map(Real::from));
+    let [a, b, c] = transform.map(|[x, y, z, _]| Vec3::new(x, y, z));
+    let rotation = Mat3::from_cols(a, b, c).transpose();
+    let origin = -(rotation * Vec3::from_array(transform.map(|row| row[3])));
+    let focal = Real::from(camera.focal);
+    let grid = |i: usize| 1.0 - 2.0 * i as Real / (size - 1) as Real;
     let mut rays = Rays {
         origin,
         directions: Vec::with_capacity(size * size),
@@ -34,7 +35,7 @@ pub fn generate(camera: &Camera, size: usize) -> Rays {
     };
     for row in 0..size {
         for column in 0..size {
-            let (x, y) = (grid(column) / camera.focal, grid(row) / camera.focal);
+            let (x, y) = (grid(column) / focal, grid(row) / focal);
             let direction = (rotation * Vec3::new(x, y, 1.0)).normalize();
             let (near, far) = cube(origin, direction, camera.clamp_near);
             rays.directions.push(direction);
@@ -48,7 +49,7 @@ pub fn generate(camera: &Camera, size: usize) -> Rays {
 /// Entry and exit depth of a ray through the cube [-1, 1]³, by the slab method; -1 and -1 if it
 /// misses the cube or has it behind. The entry of a camera inside the cube lies behind it, hence
 /// is negative, unless `clamp_near` raises it to 0.
-pub(crate) fn cube(origin: Vec3, direction: Vec3, clamp_near: bool) -> (f32, f32) {
+pub(crate) fn cube(origin: Vec3, direction: Vec3, clamp_near: bool) -> (Real, Real) {
     let (a, b) = ((-1.0 - origin) / direction, (1.0 - origin) / direction);
     let (near, far) = (a.min(b).max_element(), a.max(b).min_element());
     if near > far || far <= 0.0 {
@@ -61,19 +62,19 @@ pub(crate) fn cube(origin: Vec3, direction: Vec3, clamp_near: bool) -> (f32, f32
 }
 
 /// The mid-points of `count` equal intervals between near and far: `[rays][count]`.
-pub fn coarse_depths(rays: &Rays, count: usize) -> Vec<f32> {
-    let of_ray = |(near, far): (&f32, &f32)| {
+pub fn coarse_depths(rays: &Rays, count: usize) -> Vec<Real> {
+    let of_ray = |(near, far): (&Real, &Real)| {
         let (near, length) = (*near, far - near);
-        let edge = move |i: usize| near + i as f32 / count as f32 * length;
+        let edge = move |i: usize| near + i as Real / count as Real * length;
         (0..count).map(move |i| (edge(i) + edge(i + 1)) / 2.0)
     };
     rays.near.iter().zip(&rays.far).flat_map(of_ray).collect()
 }
 
 /// origin + t · direction for depths t `[rays][samples]`.
-pub fn positions(rays: &Rays, depths: &[f32]) -> Vec<Vec3> {
+pub fn positions(rays: &Rays, depths: &[Real]) -> Vec<Vec3> {
     let samples = depths.len() / rays.directions.len();
-    let of_ray = |(depths, direction): (&[f32], &Vec3)| {
+    let of_ray = |(depths, direction): (&[Real], &Vec3)| {
         let (origin, direction) = (rays.origin, *direction);
         let positions = depths.iter().map(move |t| origin + *t * direction);
         positions.collect::<Vec<_>>()
@@ -84,8 +85,8 @@ pub fn positions(rays: &Rays, depths: &[f32]) -> Vec<Vec3> {
 
 /// The share of every sample in its ray's colour, w_i = α_i Π_{j<i} (1 - α_j), from opacities
 /// `[rays][samples]` ordered by depth.
-pub fn composite(opacity: &[f32], samples: usize) -> Vec<f32> {
-    let of_ray = |opacity: &[f32]| {
+pub fn composite(opacity: &[Real], samples: usize) -> Vec<Real> {
+    let of_ray = |opacity: &[Real]| {
         let mut transmittance = 1.0;
         let weights = opacity.iter().map(|alpha| {
             let weight = alpha * transmittance;
@@ -99,7 +100,7 @@ pub fn composite(opacity: &[f32], samples: usize) -> Vec<f32> {
 
 /// Σ_i w_i · value_i for each ray: weights `[rays][samples]`, values `[rays * samples, channels]`
 /// to `[rays, channels]`.
-pub fn integrate(weights: &[f32], values: &Tensor, samples: usize) -> Tensor {
+pub fn integrate(weights: &[Real], values: &Tensor, samples: usize) -> Tensor {
     let mut sums = Tensor::zeros([weights.len() / samples, values.row_length()]);
     for (i, weight) in weights.iter().enumerate() {
         let sum = &mut sums.data[i / samples * values.row_length()..];
@@ -117,8 +118,8 @@ pub fn integrate(weights: &[f32], values: &Tensor, samples: usize) -> Tensor {
 /// weights as the distribution function *at* those edges, so it starts at the first weight rather
 /// than at zero. Its values at `fine` equidistant strata's centres are inverted linearly; the
 /// fine depths are the mid-points of the intervals that these samples are the centres of.
-pub fn importance(depths: &[f32], weights: &[f32], coarse: usize, fine: usize) -> Vec<f32> {
-    let of_ray = |(depths, weights): (&[f32], &[f32])| {
+pub fn importance(depths: &[Real], weights: &[Real], coarse: usize, fine: usize) -> Vec<Real> {
+    let of_ray = |(depths, weights): (&[Real], &[Real])| {
         let samples = invert_distribution(depths, weights, fine);
         recentre(&samples, depths[0], depths[coarse - 1])
     };
@@ -129,17 +130,17 @@ pub fn importance(depths: &[f32], weights: &[f32], coarse: usize, fine: usize) -
 }
 
 /// Samples of one ray's distribution, at the centres of `count` strata.
-fn invert_distribution(depths: &[f32], weights: &[f32], count: usize) -> Vec<f32> {
+fn invert_distribution(depths: &[Real], weights: &[Real], count: usize) -> Vec<Real> {
     let last = depths.len() - 1;
-    let total: f32 = weights.iter().map(|w| w + 1e-5).sum();
+    let total: Real = weights.iter().map(|w| w + 1e-5).sum();
     let cumulative = weights.iter().scan(0.0, |sum, w| {
         *sum += (w + 1e-5) / total;
         Some(*sum)
     });
-    let cumulative: Vec<f32> = cumulative.collect();
-    let stratum = (cumulative[last] - cumulative[0]) / count as f32;
+    let cumulative: Vec<Real> = cumulative.collect();
+    let stratum = (cumulative[last] - cumulative[0]) / count as Real;
     let invert = |i: usize| {
-        let u = cumulative[0] + (i as f32 + 0.5) * stratum;
+        let u = cumulative[0] + (i as Real + 0.5) * stratum;
         let above = cumulative[..last].partition_point(|c| *c <= u);
         let below = above.saturating_sub(1);
         let (c0, c1) = (cumulative[below], cumulative[above]);
@@ -155,11 +156,11 @@ fn invert_distribution(depths: &[f32], weights: &[f32], count: usize) -> Vec<f32
 
 /// Replaces samples by the mid-points of the intervals around them. Intervals meet half-way
 /// between samples; the outermost extend as far outwards, but not beyond `first` and `last`.
-fn recentre(samples: &[f32], first: f32, last: f32) -> Vec<f32> {
+fn recentre(samples: &[Real], first: Real, last: Real) -> Vec<Real> {
     let n = samples.len();
     let start = samples[0] - (samples[1] - samples[0]) / 2.0;
     let end = samples[n - 1] + (samples[n - 1] - samples[n - 2]) / 2.0;
-    let middle = |pair: &[f32]| (pair[0] + pair[1]) / 2.0;
+    let middle = |pair: &[Real]| (pair[0] + pair[1]) / 2.0;
     let mut edges = vec![start.max(first)];
     edges.extend(samples.windows(2).map(middle));
     edges.push(end.min(last));
@@ -172,22 +173,22 @@ pub struct Merged {
     /// Σ w · value on a background of zero, `[rays, channels]`.
     pub values: Tensor,
     /// Accumulated opacity Σ w in [0, 1], `[rays]`.
-    pub opacity: Vec<f32>,
+    pub opacity: Vec<Real>,
     /// Σ w · t, `[rays]`.
-    pub depth: Vec<f32>,
+    pub depth: Vec<Real>,
     /// The largest depth of any sample of any ray.
-    pub farthest: f32,
+    pub farthest: Real,
 }
 
 /// Composites the samples of both passes together, ordered by depth; of two samples at the same
 /// depth the coarse one comes first. A pass is its depths `[rays][samples]` and its radiance.
-pub fn merge(coarse: (&[f32], &Radiance), fine: (&[f32], &Radiance), rays: usize) -> Merged {
+pub fn merge(coarse: (&[Real], &Radiance), fine: (&[Real], &Radiance), rays: usize) -> Merged {
     let channels = coarse.1.values.row_length();
     let mut merged = Merged {
         values: Tensor::zeros([rays, channels]),
         opacity: Vec::with_capacity(rays),
         depth: Vec::with_capacity(rays),
-        farthest: f32::NEG_INFINITY,
+        farthest: Real::NEG_INFINITY,
     };
     for ray in 0..rays {
         let mut samples = Vec::new();
@@ -197,7 +198,7 @@ pub fn merge(coarse: (&[f32], &Radiance), fine: (&[f32], &Radiance), rays: usize
         }
         samples.sort_by(|a, b| a.0.total_cmp(&b.0));
 
-        let alphas: Vec<f32> = samples.iter().map(|(_, i, r)| r.opacity[*i]).collect();
+        let alphas: Vec<Real> = samples.iter().map(|(_, i, r)| r.opacity[*i]).collect();
         let weights = composite(&alphas, alphas.len());
         let value = &mut merged.values.data[ray * channels..][..channels];
         let mut depth = 0.0;
@@ -208,7 +209,7 @@ pub fn merge(coarse: (&[f32], &Radiance), fine: (&[f32], &Radiance), rays: usize
             depth += weight * t;
             merged.farthest = merged.farthest.max(*t);
         }
-        let opacity: f32 = weights.iter().sum();
+        let opacity: Real = weights.iter().sum();
         merged.opacity.push(opacity.clamp(0.0, 1.0));
         merged.depth.push(depth);
     }

@@ -3,20 +3,18 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-use glam::Vec3;
-
-use super::Tensor;
+use super::{Real, Tensor, Vec3, load};
 use crate::{Result, Weights};
 
 /// Leaky rectifier: x for x > 0, 0.2 x otherwise.
-pub fn lrelu(x: f32) -> f32 {
+pub fn lrelu(x: Real) -> Real {
     if x > 0.0 { x } else { 0.2 * x }
 }
 
 /// Gaussian error linear unit x Φ(x), Φ being the normal distribution function.
-pub fn gelu(x: f32) -> f32 {
+pub fn gelu(x: Real) -> Real {
     let x = f64::from(x);
-    (0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))) as f32
+    (0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))) as Real
 }
 
 /// erf(x) = 2/√π · exp(-x²) · Σ_n 2ⁿ x^(2n+1) / (1·3·…·(2n+1)): no term cancels another, so the
@@ -35,13 +33,13 @@ fn erf(x: f64) -> f64 {
 }
 
 /// ln(1 + exp(βx)) / β with β = 10, written so that no exponential overflows.
-pub fn softplus(x: f32) -> f32 {
+pub fn softplus(x: Real) -> Real {
     x.max(0.0) + (-10.0 * x.abs()).exp().ln_1p() / 10.0
 }
 
 /// A sigmoid stretched to (-0.001, 1.001), so that 0 and 1 are reached at finite inputs (mip-NeRF,
 /// Barron et al. 2021).
-pub fn sigmoid_wide(x: f32) -> f32 {
+pub fn sigmoid_wide(x: Real) -> Real {
     1.002 / (1.0 + (-x).exp()) - 0.001
 }
 
@@ -51,11 +49,11 @@ pub const HARMONICS: usize = 27;
 /// Harmonic embedding γ of a vector (NeRF, Mildenhall et al. 2020, eq. 4) with the octaves 1, 2,
 /// 4, 8: the twelve sines (x's octaves, y's, z's), the twelve cosines in the same order, then the
 /// vector itself.
-pub fn harmonic(v: Vec3) -> [f32; HARMONICS] {
+pub fn harmonic(v: Vec3) -> [Real; HARMONICS] {
     let mut out = [0.0; HARMONICS];
     for (axis, value) in v.to_array().into_iter().enumerate() {
         for octave in 0..4 {
-            let (sin, cos) = (value * (1 << octave) as f32).sin_cos();
+            let (sin, cos) = (value * (1 << octave) as Real).sin_cos();
             out[4 * axis + octave] = sin;
             out[12 + 4 * axis + octave] = cos;
         }
@@ -66,17 +64,17 @@ pub fn harmonic(v: Vec3) -> [f32; HARMONICS] {
 
 /// Where pixel `i` of an axis resized from `from` to `to` pixels lies on the original axis, in
 /// pixels, 0 being the first pixel's centre: the pixel grids share their outer borders.
-pub fn resized(i: usize, from: usize, to: usize) -> f32 {
-    (i as f32 + 0.5) * (from as f32 / to as f32) - 0.5
+pub fn resized(i: usize, from: usize, to: usize) -> Real {
+    (i as Real + 0.5) * (from as Real / to as Real) - 0.5
 }
 
 /// Adds the bilinear sample of `image` at column `x`, row `y` (pixel centres are integers) to
 /// `out`. Beyond the outermost centres the image continues with its edge.
-pub fn add_bilinear_clamped(image: &Tensor, x: f32, y: f32, out: &mut [f32]) {
+pub fn add_bilinear_clamped(image: &Tensor, x: Real, y: Real, out: &mut [Real]) {
     let [height, width, _] = image.image();
     let (x, y) = (
-        x.clamp(0.0, (width - 1) as f32),
-        y.clamp(0.0, (height - 1) as f32),
+        x.clamp(0.0, (width - 1) as Real),
+        y.clamp(0.0, (height - 1) as Real),
     );
     add_bilinear_zeros(image, x, y, 0, out);
 }
@@ -87,11 +85,11 @@ pub fn add_bilinear_clamped(image: &Tensor, x: f32, y: f32, out: &mut [f32]) {
 /// that lies on the image.
 pub fn add_bilinear_zeros(
     image: &Tensor,
-    x: f32,
-    y: f32,
+    x: Real,
+    y: Real,
     first_channel: usize,
-    out: &mut [f32],
-) -> f32 {
+    out: &mut [Real],
+) -> Real {
     let [height, width, _] = image.image();
     let (column, row) = (x.floor(), y.floor());
     let (fx, fy) = (x - column, y - row);
@@ -102,7 +100,7 @@ pub fn add_bilinear_zeros(
         (column, row + 1.0, (1.0 - fx) * fy),
         (column + 1.0, row + 1.0, fx * fy),
     ] {
-        let inside = (0.0..width as f32).contains(&column) && (0.0..height as f32).contains(&row);
+        let inside = (0.0..width as Real).contains(&column) && (0.0..height as Real).contains(&row);
         if inside {
             let pixel = &image.pixel(row as usize, column as usize)[first_channel..];
             for (out, value) in out.iter_mut().zip(pixel) {
@@ -118,13 +116,13 @@ pub fn add_bilinear_zeros(
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// Wᵀ, `[inputs][outputs]`: the inner loop then runs over outputs.
-    transposed: Vec<f32>,
-    bias: Vec<f32>,
+    transposed: Vec<Real>,
+    bias: Vec<Real>,
 }
 
 impl Linear {
     /// From `weight` `[outputs][inputs]` and `bias` `[outputs]`.
-    pub fn new(weight: &[f32], bias: &[f32]) -> Self {
+    pub fn new(weight: &[Real], bias: &[Real]) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs;
         debug_assert_eq!(weight.len(), inputs * outputs);
@@ -142,8 +140,8 @@ impl Linear {
     /// # Errors
     /// If the checkpoint lacks its tensors.
     pub fn load(weights: &Weights, name: &str) -> Result<Self> {
-        let weight = weights.f32(&format!("{name}.weight"))?;
-        let bias = weights.f32(&format!("{name}.bias"))?;
+        let weight = load(weights, &format!("{name}.weight"))?;
+        let bias = load(weights, &format!("{name}.bias"))?;
         Ok(Self::new(&weight, &bias))
     }
 
@@ -153,7 +151,7 @@ impl Linear {
     }
 
     /// y for one x, every element passed through `activation`.
-    pub fn apply(&self, x: &[f32], activation: impl Fn(f32) -> f32) -> Vec<f32> {
+    pub fn apply(&self, x: &[Real], activation: impl Fn(Real) -> Real) -> Vec<Real> {
         debug_assert_eq!(self.transposed.len(), x.len() * self.bias.len());
         let mut y = self.bias.clone();
         for (x, column) in x.iter().zip(self.transposed.chunks_exact(y.len())) {
@@ -167,11 +165,11 @@ impl Linear {
 }
 
 /// Rectifier max(x, 0).
-pub fn relu(x: f32) -> f32 {
+pub fn relu(x: Real) -> Real {
     x.max(0.0)
 }
 
 /// No activation.
-pub fn identity(x: f32) -> f32 {
+pub fn identity(x: Real) -> Real {
     x
 }

@@ -3,7 +3,7 @@
 use glam::{DMat3, DVec2};
 
 use super::shared::add_bilinear_zeros;
-use super::{Tensor, parallel_rows};
+use super::{Real, Tensor, parallel_rows};
 
 /// Warps a picture `[height, width, 3]` to the canonical view `[size, size, 3]`.
 ///
@@ -19,7 +19,7 @@ pub fn warp(picture: &Tensor, homography: &[[f64; 3]; 3], size: usize) -> Tensor
             let centre = DVec2::new(column as f64, row as f64) + 0.5;
             let place = homography * centre.extend(1.0);
             let place = place.truncate() / place.z - 0.5;
-            let coverage = add_bilinear_zeros(picture, place.x as f32, place.y as f32, 0, out);
+            let coverage = add_bilinear_zeros(picture, place.x as Real, place.y as Real, 0, out);
             out.iter_mut().for_each(|v| *v *= coverage);
         }
     });

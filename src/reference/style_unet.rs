@@ -1,10 +1,10 @@
 //! The style U-Net: a U-Net whose features modulate a StyleGAN2 decoder, after GFPGAN (Wang et
 //! al. 2021). Encoder and super-resolver are two instances of it.
 
-use std::f32::consts::SQRT_2;
+use std::f64::consts::SQRT_2;
 
 use super::shared::{Linear, add_bilinear_clamped, identity, lrelu, resized};
-use super::{Tensor, parallel_rows};
+use super::{Real, Tensor, load, parallel_rows};
 use crate::config::StyleUnetConfig;
 use crate::{Result, Weights};
 
@@ -16,19 +16,19 @@ use crate::{Result, Weights};
 #[derive(Clone, Copy, Default)]
 pub struct Conv<'a> {
     /// W, `[outputs][inputs][size][size]`, correlated with zero padding of `size / 2`.
-    pub weight: &'a [f32],
+    pub weight: &'a [Real],
     /// Side of the filter, 1 or 3.
     pub size: usize,
     /// Number of output channels.
     pub outputs: usize,
     /// s `[inputs]`, factor of each input channel.
-    pub modulation: Option<&'a [f32]>,
+    pub modulation: Option<&'a [Real]>,
     /// `[outputs]`, factor of each output channel.
-    pub demodulation: Option<&'a [f32]>,
+    pub demodulation: Option<&'a [Real]>,
     /// A map `[height][width]` shared by all channels, and its gain.
-    pub noise: Option<(&'a [f32], f32)>,
+    pub noise: Option<(&'a [Real], Real)>,
     /// `[outputs]`.
-    pub bias: Option<&'a [f32]>,
+    pub bias: Option<&'a [Real]>,
     /// Whether act is [`lrelu`] instead of the identity.
     pub lrelu: bool,
     /// Scale and shift, `[height, width, outputs]` each.
@@ -93,7 +93,7 @@ pub fn conv(x: &Tensor, conv: &Conv) -> Tensor {
 
 impl Conv<'_> {
     /// The epilogue of one pixel.
-    fn finish(&self, row: usize, column: usize, [height, width]: [usize; 2], y: &mut [f32]) {
+    fn finish(&self, row: usize, column: usize, [height, width]: [usize; 2], y: &mut [Real]) {
         let place = row * width + column;
         let noise = self.noise.map_or(0.0, |(map, gain)| gain * map[place]);
         for (channel, y) in y.iter_mut().enumerate() {
@@ -127,11 +127,11 @@ impl Conv<'_> {
 /// The map as Winograd's F(2x2, 3x3) multiplies it, for a convolution with zero padding 1: Bᵀ d B
 /// for each tile d of 4x4 pixels (Lavin and Gray 2015, section 4.1), its channels multiplied by
 /// `modulation`. Tiles are 2 pixels apart, row by row; returns `[position, tile, channels]`.
-pub fn winograd_tiles(x: &Tensor, modulation: Option<&[f32]>) -> Tensor {
+pub fn winograd_tiles(x: &Tensor, modulation: Option<&[Real]>) -> Tensor {
     let [height, width, channels] = x.image();
     let (rows, columns) = (height.div_ceil(2), width.div_ceil(2));
     // Bᵀ v.
-    let transformed = |[a, b, c, d]: [f32; 4]| [a - c, b + c, c - b, b - d];
+    let transformed = |[a, b, c, d]: [Real; 4]| [a - c, b + c, c - b, b - d];
     let mut tiles = Tensor::zeros([16, rows * columns, channels]);
     for tile in 0..rows * columns {
         for channel in 0..channels {
@@ -181,7 +181,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Tensor {
 }
 
 /// act(W x + b) with W `[outputs][inputs]`; act is [`lrelu`] or the identity.
-pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], activate: bool) -> Vec<f32> {
+pub fn linear(x: &[Real], weight: &[Real], bias: &[Real], activate: bool) -> Vec<Real> {
     Linear::new(weight, bias).apply(x, if activate { lrelu } else { identity })
 }
 
@@ -189,11 +189,11 @@ pub fn linear(x: &[f32], weight: &[f32], bias: &[f32], activate: bool) -> Vec<f3
 /// (StyleGAN2, Karras et al. 2020, eq. 3): 1/√(Σ (W·s)² + 1e-8), the sum over all inputs and
 /// taps. `weight` is `[outputs][inputs][taps]` with any number of taps, `modulation` s
 /// `[inputs]`; returns `[outputs]`.
-pub fn demodulation(weight: &[f32], modulation: &[f32], outputs: usize) -> Vec<f32> {
+pub fn demodulation(weight: &[Real], modulation: &[Real], outputs: usize) -> Vec<Real> {
     let taps = weight.len() / (outputs * modulation.len());
-    let energy = |filter: &[f32]| -> f32 {
+    let energy = |filter: &[Real]| -> Real {
         let inputs = filter.chunks_exact(taps).zip(modulation);
-        let energies = inputs.map(|(w, s)| w.iter().map(|w| (w * s) * (w * s)).sum::<f32>());
+        let energies = inputs.map(|(w, s)| w.iter().map(|w| (w * s) * (w * s)).sum::<Real>());
         energies.sum()
     };
     let filters = weight.chunks_exact(taps * modulation.len());
@@ -202,8 +202,8 @@ pub fn demodulation(weight: &[f32], modulation: &[f32], outputs: usize) -> Vec<f
 }
 
 /// The style scaled to a mean square of one: z / √(mean z² + 1e-8).
-pub fn style_normalise(style: &[f32]) -> Vec<f32> {
-    let mean = style.iter().map(|z| z * z).sum::<f32>() / style.len() as f32;
+pub fn style_normalise(style: &[Real]) -> Vec<Real> {
+    let mean = style.iter().map(|z| z * z).sum::<Real>() / style.len() as Real;
     let scale = 1.0 / (mean + 1e-8).sqrt();
     style.iter().map(|z| z * scale).collect()
 }
@@ -217,7 +217,7 @@ pub enum Noise<'a> {
     /// None.
     Zero,
     /// One map per style convolution, `[side][side]`, at sides 4, then 8, 8, 16, 16, …
-    Maps(&'a [Vec<f32>]),
+    Maps(&'a [Vec<Real>]),
 }
 
 /// The whole network. `x` is `[side, side, channels]`, the result `[output, output, channels]`. The
@@ -308,14 +308,18 @@ impl Part<'_> {
         format!("{}.{layer}.{tensor}", self.prefix)
     }
 
+    fn tensor(&self, name: &str) -> Result<Vec<Real>> {
+        load(self.weights, name)
+    }
+
     fn conv(&self, layer: &str, x: &Tensor, lrelu: bool, residual: Residual) -> Result<Tensor> {
         let name = self.name(layer, "weight");
         let shape = self.weights.shape(&name)?;
         let settings = Conv {
-            weight: &self.weights.f32(&name)?,
+            weight: &self.tensor(&name)?,
             size: shape[2],
             outputs: shape[0],
-            bias: Some(&self.weights.f32(&self.name(layer, "bias"))?),
+            bias: Some(&self.tensor(&self.name(layer, "bias"))?),
             lrelu,
             residual,
             ..Conv::default()
@@ -323,9 +327,9 @@ impl Part<'_> {
         Ok(conv(x, &settings))
     }
 
-    fn linear(&self, layer: &str, x: &[f32], activate: bool) -> Result<Vec<f32>> {
-        let weight = self.weights.f32(&self.name(layer, "weight"))?;
-        let bias = self.weights.f32(&self.name(layer, "bias"))?;
+    fn linear(&self, layer: &str, x: &[Real], activate: bool) -> Result<Vec<Real>> {
+        let weight = self.tensor(&self.name(layer, "weight"))?;
+        let bias = self.tensor(&self.name(layer, "bias"))?;
         Ok(linear(x, &weight, &bias, activate))
     }
 
@@ -338,7 +342,7 @@ impl Part<'_> {
     ) -> Result<Tensor> {
         let name = self.name(layer, "skip.weight");
         let skip = Conv {
-            weight: &self.weights.f32(&name)?,
+            weight: &self.tensor(&name)?,
             size: 1,
             outputs: self.weights.shape(&name)?[0],
             ..Conv::default()
@@ -352,7 +356,7 @@ impl Part<'_> {
     /// The decoder's learned input, `[4, 4, channels]`.
     fn constant_input(&self) -> Result<Tensor> {
         let name = self.name("constant_input", "weight");
-        let values = self.weights.f32(&name)?;
+        let values = self.tensor(&name)?;
         Ok(Tensor::from_planar([values.len() / 16, 4, 4], &values))
     }
 
@@ -362,17 +366,17 @@ impl Part<'_> {
         &self,
         layer: &str,
         x: &Tensor,
-        style: &[f32],
+        style: &[Real],
         noise: Noise,
         noise_index: usize,
         affine: Option<(&Tensor, &Tensor)>,
     ) -> Result<Tensor> {
-        let gain = self.weights.f32(&self.name(layer, "weight"))?[0];
+        let gain = self.tensor(&self.name(layer, "weight"))?[0];
         let stored;
         let noise = match noise {
             Noise::Stored => {
                 let name = format!("noises.noise{noise_index}");
-                stored = self.weights.f32(&format!("{}.{name}", self.prefix))?;
+                stored = self.tensor(&format!("{}.{name}", self.prefix))?;
                 Some((&stored[..], gain))
             }
             Noise::Zero => None,
@@ -383,10 +387,10 @@ impl Part<'_> {
         let name = self.name(&modulated, "weight");
         let shape = self.weights.shape(&name)?;
         let (outputs, size) = (shape[1], shape[3]);
-        let weight = self.weights.f32(&name)?;
+        let weight = self.tensor(&name)?;
         let modulation = self.linear(&format!("{modulated}.modulation"), style, false)?;
         let mut demodulation = demodulation(&weight, &modulation, outputs);
-        demodulation.iter_mut().for_each(|d| *d *= SQRT_2);
+        demodulation.iter_mut().for_each(|d| *d *= SQRT_2 as Real);
         let settings = Conv {
             weight: &weight,
             size,
@@ -394,7 +398,7 @@ impl Part<'_> {
             modulation: Some(&modulation),
             demodulation: Some(&demodulation),
             noise,
-            bias: Some(&self.weights.f32(&self.name(layer, "bias"))?),
+            bias: Some(&self.tensor(&self.name(layer, "bias"))?),
             lrelu: true,
             affine,
             residual: Residual::None,
@@ -404,16 +408,22 @@ impl Part<'_> {
 
     /// A modulated 1x1 convolution to the output channels, added to the upsampled output of the
     /// level before.
-    fn to_rgb(&self, layer: &str, x: &Tensor, style: &[f32], residual: Residual) -> Result<Tensor> {
+    fn to_rgb(
+        &self,
+        layer: &str,
+        x: &Tensor,
+        style: &[Real],
+        residual: Residual,
+    ) -> Result<Tensor> {
         let modulated = format!("{layer}.modulated_conv");
         let name = self.name(&modulated, "weight");
         let modulation = self.linear(&format!("{modulated}.modulation"), style, false)?;
         let settings = Conv {
-            weight: &self.weights.f32(&name)?,
+            weight: &self.tensor(&name)?,
             size: 1,
             outputs: self.weights.shape(&name)?[1],
             modulation: Some(&modulation),
-            bias: Some(&self.weights.f32(&self.name(layer, "bias"))?),
+            bias: Some(&self.tensor(&self.name(layer, "bias"))?),
             residual,
             ..Conv::default()
         };

@@ -73,6 +73,13 @@ impl SyntheticRules {
         self.0.get_mut(name).unwrap().offset = offset;
     }
 
+    /// Fills tensor `name` with a number.
+    #[cfg(test)]
+    pub(crate) fn set_constant(&mut self, name: &str, value: f32) {
+        self.set_offset(name, value);
+        self.0.get_mut(name).unwrap().scale = 0.0;
+    }
+
     /// Name and shape of all tensors.
     pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
         let rules = self.0.iter();

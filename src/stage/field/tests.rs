@@ -7,7 +7,7 @@ use crate::SyntheticRules;
 use crate::clusters::members;
 use crate::gpu::Resource;
 use crate::reference::points::{Neighbour, nearest, weight_sums};
-use crate::reference::{self, field as twin, shared};
+use crate::reference::{self, double, field as twin, shared};
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
 
@@ -28,6 +28,17 @@ fn weights(seed: u64, sizes: ModelConfig) -> Weights {
 }
 
 fn weights_of_density(offset: f32, seed: u64, sizes: ModelConfig) -> Weights {
+    let offset_density = |rules: &mut SyntheticRules| {
+        rules.set_offset("nerf_mlp.density_layers.0.bias", offset);
+    };
+    weights_with(seed, sizes, offset_density)
+}
+
+fn weights_with(
+    seed: u64,
+    sizes: ModelConfig,
+    change: impl FnOnce(&mut SyntheticRules),
+) -> Weights {
     let config = ModelConfig {
         plane_channels: sizes.plane_channels,
         neighbours: sizes.neighbours,
@@ -44,7 +55,7 @@ fn weights_of_density(offset: f32, seed: u64, sizes: ModelConfig) -> Weights {
         ..tiny_weights().config().clone()
     };
     let mut rules = SyntheticRules::new(&config).unwrap();
-    rules.set_offset("nerf_mlp.density_layers.0.bias", offset);
+    change(&mut rules);
     Weights::synthetic(config, seed, rules).unwrap()
 }
 
@@ -78,16 +89,21 @@ impl Scene {
     }
 }
 
-/// Runs the view and the radiance kernel and compares both results. Returns the number of
-/// workgroups without any opacity.
-fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize {
-    let config = weights.config();
-    let (rays, samples) = (scene.at.directions.len(), scene.at.samples);
-    let (count, channels) = (rays * samples, config.low_res_channels);
-    let positions = scene.at.positions();
+/// The nearest points of a scene's samples, and the sums of their weights.
+fn around(config: &ModelConfig, scene: &Scene) -> (Vec<Neighbour>, Vec<f32>) {
     let ranks = config.neighbours as usize;
-    let neighbours = nearest(&positions, &scene.points, ranks);
+    let neighbours = nearest(&scene.at.positions(), &scene.points, ranks);
     let sums = weight_sums(&neighbours, ranks);
+    (neighbours, sums)
+}
+
+/// Runs the view and the radiance kernel.
+fn shone(builder: ProgramBuilder<'_>, weights: &Weights, scene: &Scene) -> Samples {
+    let (gpu, formats, config) = (builder.gpu(), builder.formats(), weights.config());
+    let (rays, samples) = (scene.at.directions.len(), scene.at.samples);
+    let channels = config.low_res_channels;
+    let ranks = config.neighbours as usize;
+    let (neighbours, sums) = around(config, scene);
 
     let layout = params::Rays {
         side: config.low_res_size,
@@ -129,8 +145,19 @@ fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize
         let planned = field.radiance(b, config, &globals, &rays, &pass, near);
         planned.unwrap()
     };
-    let whole = run_built(ProgramBuilder::new(gpu, formats).whole(), &outside, plan);
-    let found = run_in(gpu, formats, &outside, plan);
+    run_built(builder, &outside, plan)
+}
+
+/// Runs the view and the radiance kernel and compares both results. Returns the number of
+/// workgroups without any opacity.
+fn shine(gpu: &Gpu, formats: Formats, weights: &Weights, scene: &Scene) -> usize {
+    let config = weights.config();
+    let positions = scene.at.positions();
+    let (count, channels) = (positions.len(), config.low_res_channels);
+    let (neighbours, sums) = around(config, scene);
+    let builder = || ProgramBuilder::new(gpu, formats);
+    let whole = shone(builder().whole(), weights, scene);
+    let found = shone(builder(), weights, scene);
 
     let networks = twin::FieldWeights::load(weights).unwrap();
     let (weighting, points) = (config.point_weighting, &scene.points);
@@ -291,6 +318,38 @@ fn a_sample_on_a_point_stays_finite() {
         let mut scene = Scene::new(3, weights.config());
         scene.put_points_on_samples();
         shine_on_both(Formats::F32, &weights, &scene);
+    }
+}
+
+/// Densities that are the layer's bias alone: 1e-9 to more than 1 as opacities.
+#[test]
+fn opacities_keep_single_precision_in_nearly_empty_space() {
+    for gpu in [gpu(), software(), subgroups()] {
+        for formats in field_formats() {
+            let mut smallest = f64::INFINITY;
+            // Multiples of 1/8 are exact in 16 bits, too.
+            for eighths in -15..=16 {
+                let bias = eighths as f32 / 8.0;
+                let weights = weights_with(6, ModelConfig::default(), |rules| {
+                    rules.set_constant("nerf_mlp.density_layers.0.weight", 0.0);
+                    rules.set_constant("nerf_mlp.density_layers.0.bias", bias);
+                });
+                let scene = Scene::new(6, weights.config());
+                let samples = shone(ProgramBuilder::new(gpu, formats), &weights, &scene);
+                let found = read_values(gpu, &samples.opacities);
+                let expected = -(-double::shared::softplus(bias.into())).exp_m1();
+                let seen = found.iter().filter(|opacity| **opacity != 0.0);
+                let seen: Vec<f64> = seen.map(|opacity| f64::from(*opacity)).collect();
+                assert!(seen.len() > found.len() / 4);
+                for found in seen {
+                    let error = (found / expected - 1.0).abs();
+                    let what = format_args!("{:?}, {formats:?}, bias {bias}", gpu.kind());
+                    assert!(error <= 1e-5, "{what}: {found:e} for {expected:e}");
+                }
+                smallest = smallest.min(expected);
+            }
+            assert!(smallest < 1e-9);
+        }
     }
 }
 
