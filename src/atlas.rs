@@ -60,16 +60,16 @@ impl Atlas {
         Error::within(what, "max_texture_dimension_2d", expected, found)?;
         let [width, height] = grid.map(|count| count * tile);
         let usage = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::TEXTURE_BINDING;
-        let texture = gpu.picture("atlas", [width, height], usage);
-        let slot = model.renderer().slot(gpu)?;
-        gpu.check("setting an atlas up")?;
-        Ok(Self {
-            model: model.clone(),
-            grid,
-            view: texture.create_view(&Default::default()),
-            texture,
-            downloads: Downloads::new(width, height),
-            slot,
+        gpu.scoped("setting an atlas up", || {
+            let texture = gpu.picture("atlas", [width, height], usage);
+            Ok(Self {
+                model: model.clone(),
+                grid,
+                view: texture.create_view(&Default::default()),
+                texture,
+                downloads: Downloads::new(width, height),
+                slot: model.renderer().slot(gpu)?,
+            })
         })
     }
 
@@ -120,15 +120,17 @@ impl Atlas {
     pub fn render(&self, frames: &[(&Avatar, &Drive)], options: &RenderOptions) -> Result<()> {
         let gpu = self.model.gpu();
         let inputs = self.inputs(frames)?;
-        let mut tiles = inputs.iter().enumerate().peekable();
-        while tiles.peek().is_some() {
-            let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            for (index, input) in tiles.by_ref().take(Model::PER_SUBMISSION) {
-                self.record_tile(&mut encoder, index, input, options)?;
+        gpu.scoped(RENDERING, || {
+            let mut tiles = inputs.iter().enumerate().peekable();
+            while tiles.peek().is_some() {
+                let mut encoder = gpu.device().create_command_encoder(&Default::default());
+                for (index, input) in tiles.by_ref().take(Model::PER_SUBMISSION) {
+                    self.record_tile(&mut encoder, index, input, options)?;
+                }
+                self.model.submit(encoder);
             }
-            self.model.submit(encoder);
-        }
-        gpu.check(RENDERING)
+            Ok(())
+        })
     }
 
     /// Records what [`Atlas::render`] does into the host application's command encoder, to be
@@ -143,8 +145,10 @@ impl Atlas {
         options: &RenderOptions,
     ) -> Result<()> {
         let inputs = self.inputs(frames)?;
-        let mut tiles = inputs.iter().enumerate();
-        tiles.try_for_each(|(index, input)| self.record_tile(encoder, index, input, options))
+        self.model.gpu().scoped(RENDERING, || {
+            let mut tiles = inputs.iter().enumerate();
+            tiles.try_for_each(|(index, input)| self.record_tile(encoder, index, input, options))
+        })
     }
 
     fn inputs<'a>(&self, frames: &[(&'a Avatar, &'a Drive)]) -> Result<Vec<Checked<'a>>> {
@@ -182,18 +186,20 @@ impl Atlas {
     /// Waits for the pictures and copies all of them to the host.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// See [`Atlas::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_image(&self) -> Result<image::RgbaImage> {
         pollster::block_on(self.read())
     }
 
-    /// Copies all pictures to the host.
+    /// Copies all pictures to the host. Where numbers of a rendering are not finite, its tile is
+    /// black: only a [`Frame`](crate::Frame) tells.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Limit`] if the device has no buffer of the atlas' size, [`Error::Gpu`] if it failed.
     pub async fn read(&self) -> Result<image::RgbaImage> {
-        self.downloads.read(self.model.gpu(), &self.texture).await
+        let read = self.downloads.read(self.model.gpu(), &self.texture, None);
+        Ok(read.await?.0)
     }
 }
 

@@ -72,12 +72,13 @@ impl Avatar {
         options: &AvatarOptions,
     ) -> Result<Self> {
         Self::check(model, sources, options)?;
-        let device = model.gpu().device();
-        let mut encoder = device.create_command_encoder(&Default::default());
-        let avatar = Self::build(model, &mut encoder, sources, options, None)?;
-        model.submit(encoder);
-        model.gpu().check(BUILDING)?;
-        Ok(avatar)
+        let gpu = model.gpu();
+        gpu.scoped(BUILDING, || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let avatar = Self::build(model, &mut encoder, sources, options, None)?;
+            model.submit(encoder);
+            Ok(avatar)
+        })
     }
 
     /// Builds an avatar of every `(pictures, options)`: the same planes as one by one.
@@ -107,16 +108,17 @@ impl Avatar {
             checked.map_err(|error| error.of(format_args!("avatar {index}")))?;
         }
         let gpu = model.gpu();
-        let mut built = Vec::with_capacity(avatars.len());
-        for some in avatars.chunks(Model::PER_SUBMISSION) {
-            let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            for (sources, options) in some {
-                built.push(Self::build(model, &mut encoder, sources, options, None)?);
+        gpu.scoped(BUILDING, || {
+            let mut built = Vec::with_capacity(avatars.len());
+            for some in avatars.chunks(Model::PER_SUBMISSION) {
+                let mut encoder = gpu.device().create_command_encoder(&Default::default());
+                for (sources, options) in some {
+                    built.push(Self::build(model, &mut encoder, sources, options, None)?);
+                }
+                model.submit(encoder);
             }
-            model.submit(encoder);
-        }
-        gpu.check(BUILDING)?;
-        Ok(built)
+            Ok(built)
+        })
     }
 
     /// Like [`Avatar::with_options`], waiting and returning the time of every kernel.
@@ -132,14 +134,13 @@ impl Avatar {
         Self::check(model, sources, options)?;
         let gpu = model.gpu();
         let mut timer = Timer::new(gpu)?;
-        let avatar = {
+        let avatar = gpu.scoped(BUILDING, || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let _submission = model.submission();
             let avatar = Self::build(model, &mut encoder, sources, options, Some(&mut timer))?;
             timer.submit(encoder)?;
-            avatar
-        };
-        gpu.check(BUILDING)?;
+            Ok(avatar)
+        })?;
         Ok((avatar, pollster::block_on(timer.profile())?))
     }
 
@@ -316,14 +317,16 @@ impl Avatar {
         }
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
-        let planes = model.encoder().planes(model.gpu(), &values)?;
         let shape = file.f32("shape")?.into_owned();
         check_shape(model, &shape)?;
-        let device = model.gpu().device();
-        let mut encoder = device.create_command_encoder(&Default::default());
-        let avatar = Self::assemble(model, &mut encoder, planes, shape, None)?;
-        model.submit(encoder);
-        Ok(avatar)
+        let gpu = model.gpu();
+        gpu.scoped("loading an avatar", || {
+            let planes = model.encoder().planes(gpu, &values)?;
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let avatar = Self::assemble(model, &mut encoder, planes, shape, None)?;
+            model.submit(encoder);
+            Ok(avatar)
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::avatar::Avatar;
 use crate::drive::Drive;
 use crate::error::{Error, Result};
-use crate::gpu::{Profile, Tensor, Timer};
+use crate::gpu::{Profile, Snapshot, Tensor, Timer};
 use crate::model::Model;
 use crate::options::RenderOptions;
 use crate::pipeline::{RenderInput, Slot};
@@ -16,9 +16,17 @@ pub(crate) const RENDERING: &str = "rendering";
 /// A rendered picture on the device, with its low-resolution image and depth.
 ///
 /// When it is dropped, its memory returns to the model for later frames.
+///
+/// # Errors
+/// All that copies a frame to the host fails with [`Error::Gpu`] if the device failed, if the commands
+/// that the frame was recorded into have not been executed (they were not submitted yet, or the
+/// device refused them), and if one of the rendering's numbers is not finite, as with weights or
+/// planes that are finite but huge.
 pub struct Frame {
     model: Model,
     slot: Arc<Slot>,
+    /// Number of the recording.
+    serial: u32,
 }
 
 impl Frame {
@@ -51,7 +59,7 @@ impl Frame {
     /// Waits for the picture and copies it to the host.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
+    /// See [`Frame::read`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn to_image(&self) -> Result<image::RgbaImage> {
         pollster::block_on(self.read())
@@ -60,27 +68,56 @@ impl Frame {
     /// Copies the picture to the host.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
+    /// See [`Frame`]; [`Error::Limit`] if the device has no buffer of the picture's size.
     pub async fn read(&self) -> Result<image::RgbaImage> {
         let downloads = &self.model.renderer().downloads;
-        downloads.read(self.model.gpu(), self.texture()).await
+        let read = downloads.read(self.model.gpu(), self.texture(), Some(self.stamp()));
+        let (picture, stamp) = read.await?;
+        self.check(&stamp)?;
+        Ok(picture)
     }
 
     /// Copies the depth picture to the host: `[y][x]` at the low resolution, from 0 (nearest) to 1
     /// (farthest) over the image.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
+    /// See [`Frame`].
     pub async fn depth(&self) -> Result<Vec<f32>> {
-        self.slot.depth.read(self.model.gpu()).await
+        self.values(&self.slot.depth).await
     }
 
     /// Copies the low-resolution image to the host: `[y][x][channel]`, channels as configured.
     ///
     /// # Errors
-    /// [`Error::Gpu`](crate::Error::Gpu) if the device failed.
+    /// See [`Frame`].
     pub async fn low_res(&self) -> Result<Vec<f32>> {
-        self.slot.low_res.read(self.model.gpu()).await
+        self.values(&self.slot.low_res).await
+    }
+
+    async fn values(&self, results: &Tensor) -> Result<Vec<f32>> {
+        let gpu = self.model.gpu();
+        let ([values, stamp], submission) = Snapshot::take(gpu, [results, self.stamp()])?;
+        self.check(&stamp.read_as(gpu, &submission).await?)?;
+        values.read(gpu, &submission).await
+    }
+
+    pub(crate) fn stamp(&self) -> &Tensor {
+        &self.slot.stamp
+    }
+
+    /// Checks the words of the frame's stamp.
+    pub(crate) fn check(&self, stamp: &[u32]) -> Result<()> {
+        match *stamp {
+            [serial, ..] if serial != self.serial => {
+                let reason = "its commands have not been executed";
+                Err(Error::gpu("reading a frame", reason))
+            }
+            [_, 0, ..] => Ok(()),
+            _ => {
+                let reason = "a number is not finite: weights or planes are too large";
+                Err(Error::gpu(RENDERING, reason))
+            }
+        }
     }
 }
 
@@ -99,11 +136,12 @@ impl Avatar {
     /// See [`Avatar::record`].
     pub fn render_with(&self, drive: &Drive, options: &RenderOptions) -> Result<Frame> {
         let gpu = self.model().gpu();
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let frame = self.record(&mut encoder, drive, options)?;
-        self.model().submit(encoder);
-        gpu.check(RENDERING)?;
-        Ok(frame)
+        gpu.scoped(RENDERING, || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let frame = Checked::new(self, drive)?.record(&mut encoder, options, None)?;
+            self.model().submit(encoder);
+            Ok(frame)
+        })
     }
 
     /// Records a frame into the host application's command encoder, to be submitted with the rest
@@ -112,6 +150,10 @@ impl Avatar {
     /// Any number of recordings may be pending, to be submitted in any order or not at all: each
     /// brings all of its own input. Keep the frame until every other encoder that reads it has been
     /// submitted: once dropped, its memory serves later recordings.
+    ///
+    /// The encoder has to be of the model's device. That of another device of the same
+    /// [`wgpu::Instance`] is refused when it is finished; one of another instance makes wgpu panic,
+    /// which nothing here can foresee.
     ///
     /// # Errors
     /// [`Error::Argument`] if the drive does not fit the model ([`Drive::resolve`]);
@@ -122,7 +164,9 @@ impl Avatar {
         drive: &Drive,
         options: &RenderOptions,
     ) -> Result<Frame> {
-        Checked::new(self, drive)?.record(encoder, options, None)
+        let input = Checked::new(self, drive)?;
+        let gpu = self.model().gpu();
+        gpu.scoped(RENDERING, || input.record(encoder, options, None))
     }
 
     /// Renders a frame, waits for it and returns the time of every kernel.
@@ -148,14 +192,14 @@ impl Avatar {
     ) -> Result<(Frame, Profile)> {
         let gpu = self.model().gpu();
         let mut timer = Timer::new(gpu)?;
-        let frame = {
+        let frame = gpu.scoped(RENDERING, || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let input = Checked::new(self, drive)?;
             let _submission = self.model().submission();
             let frame = input.record(&mut encoder, options, Some(&mut timer))?;
             timer.submit(encoder)?;
-            frame
-        };
+            Ok(frame)
+        })?;
         Ok((frame, timer.profile().await?))
     }
 }
@@ -186,17 +230,19 @@ impl Model {
         frames: &[(&Avatar, &Drive)],
         options: &RenderOptions,
     ) -> Result<Vec<Frame>> {
-        let mut rendered = Vec::with_capacity(frames.len());
-        for inputs in Checked::all(self, frames)?.chunks(Self::PER_SUBMISSION) {
-            let device = self.gpu().device();
-            let mut encoder = device.create_command_encoder(&Default::default());
-            for input in inputs {
-                rendered.push(input.record(&mut encoder, options, None)?);
+        let inputs = Checked::all(self, frames)?;
+        let gpu = self.gpu();
+        gpu.scoped(RENDERING, || {
+            let mut rendered = Vec::with_capacity(frames.len());
+            for inputs in inputs.chunks(Self::PER_SUBMISSION) {
+                let mut encoder = gpu.device().create_command_encoder(&Default::default());
+                for input in inputs {
+                    rendered.push(input.record(&mut encoder, options, None)?);
+                }
+                self.submit(encoder);
             }
-            self.submit(encoder);
-        }
-        self.gpu().check(RENDERING)?;
-        Ok(rendered)
+            Ok(rendered)
+        })
     }
 }
 
@@ -250,22 +296,23 @@ impl<'a> Checked<'a> {
     ) -> Result<Frame> {
         let model = self.avatar.model();
         let slot = model.renderer().slot(model.gpu())?;
-        self.record_into(&slot, encoder, options, timer)?;
+        let serial = self.record_into(&slot, encoder, options, timer)?;
         model.renderer().keep(encoder, &slot);
         Ok(Frame {
             model: model.clone(),
             slot,
+            serial,
         })
     }
 
-    /// Records the picture alone, into the slot's texture.
+    /// Records the picture alone, into the slot's texture. Returns the recording's number.
     pub(crate) fn record_into(
         &self,
         slot: &Slot,
         encoder: &mut wgpu::CommandEncoder,
         options: &RenderOptions,
         timer: Option<&mut Timer>,
-    ) -> Result<()> {
+    ) -> Result<u32> {
         let (gpu, renderer) = (self.avatar.model().gpu(), self.avatar.model().renderer());
         let bound = (self.avatar.bindings(&self.input.drive.geometry)?, slot);
         renderer.record(gpu, encoder, &self.input, bound, options, timer)

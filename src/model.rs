@@ -69,7 +69,13 @@ impl Model {
     }
 
     /// A model of weights that are needed afterwards.
-    pub(crate) fn of(gpu: &Gpu, weights: &Weights, mut options: ModelOptions) -> Result<Self> {
+    pub(crate) fn of(gpu: &Gpu, weights: &Weights, options: ModelOptions) -> Result<Self> {
+        gpu.scoped("setting the model up", || {
+            Self::set_up(gpu, weights, options)
+        })
+    }
+
+    fn set_up(gpu: &Gpu, weights: &Weights, mut options: ModelOptions) -> Result<Self> {
         let config = weights.config().clone();
         let head = match options.head.take() {
             Some(head) => Some(head),
@@ -100,7 +106,6 @@ impl Model {
         } else {
             meanwhile(|| renderer.program.compile(), load_encoder)?
         };
-        gpu.check("setting the model up")?;
         gpu.save_pipelines();
         tuner.save()?;
         Ok(Self {
@@ -204,9 +209,11 @@ impl Model {
             ));
         }
         check_finite("low-resolution image", low_res)?;
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let image = renderer.super_resolve(gpu, &mut encoder, low_res)?;
-        let submission = self.submit(encoder);
+        let (image, submission) = gpu.scoped("super-resolving", || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let image = renderer.super_resolve(gpu, &mut encoder, low_res)?;
+            Ok((image, self.submit(encoder)))
+        })?;
         image.read(gpu, &submission).await
     }
 

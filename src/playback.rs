@@ -105,16 +105,17 @@ impl<I> Playback<I> {
     fn render(&self, avatar: &Avatar, drive: &Drive) -> Result<Pending> {
         let input = Checked::nth(&self.model, self.taken, avatar, drive)?;
         let gpu = self.model.gpu();
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let frame = input.record(&mut encoder, &self.options, None)?;
-        let downloads = &self.model.renderer().downloads;
-        let picture = downloads.record(gpu, &mut encoder, frame.texture());
-        let submission = self.model.submit(encoder);
-        gpu.check(RENDERING)?;
-        Ok(Pending {
-            frame,
-            picture,
-            submission,
+        gpu.scoped(RENDERING, || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let frame = input.record(&mut encoder, &self.options, None)?;
+            let (downloads, stamp) = (&self.model.renderer().downloads, Some(frame.stamp()));
+            let picture = downloads.record(gpu, &mut encoder, frame.texture(), stamp)?;
+            let submission = self.model.submit(encoder);
+            Ok(Pending {
+                frame,
+                picture,
+                submission,
+            })
         })
     }
 }
@@ -138,7 +139,11 @@ where
         };
         let done = first.picture.done(gpu, &first.submission).await;
         let first = self.pending.pop_front()?;
-        let picture = done.and_then(|()| first.picture.image());
+        let picture = done.and_then(|()| {
+            let (picture, stamp) = first.picture.image()?;
+            first.frame.check(&stamp)?;
+            Ok(picture)
+        });
         if picture.is_err() {
             self.frames = None;
             self.pending.clear();

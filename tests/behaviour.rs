@@ -13,6 +13,7 @@ mod behaviour {
     mod device_loss;
     mod drives;
     mod embedding;
+    mod failures;
     mod heads;
     mod noise;
     mod pictures;

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{case, refused, tiny::gpu_with};
+use common::{absent::absent, case, refused, tiny::gpu_with};
 use gpavatar::reference::golden::Case;
 use gpavatar::reference::parity;
 use gpavatar::{
@@ -89,7 +89,7 @@ tests! {
 #[ignore = "a minute of all cores"]
 fn small_cases_on_gl() {
     if let Err(Error::NoAdapter { found, .. }) = gpu_with(gl) {
-        return println!("no GL adapter among {found}: not compared");
+        return absent("gl", &format!("found {found}"));
     }
     check("small_released_two_sources", gl);
     check("small_paper_one_source", gl);

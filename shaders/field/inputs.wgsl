@@ -82,10 +82,10 @@ fn texels(uv: vec2<f32>) -> Texels {
     let inside_high = step(vec2<f32>(0.0), low + 1.0) * step(low + 1.0, vec2<f32>(size - 1.0));
     let wl = (1.0 - high_weight) * inside_low;
     let wh = high_weight * inside_high;
-    let last = vec2<f32>(size - 1.0);
-    let il = vec2<u32>(clamp(low, vec2<f32>(0.0), last));
-    let ih = vec2<u32>(clamp(low + 1.0, vec2<f32>(0.0), last));
     let width = field.plane_size;
+    let last = vec2<u32>(width - 1u);
+    let il = min(vec2<u32>(max(low, vec2<f32>(0.0))), last);
+    let ih = min(vec2<u32>(max(low + 1.0, vec2<f32>(0.0))), last);
     return Texels(
         vec4<u32>(il.y * width + il.x, il.y * width + ih.x, ih.y * width + il.x, ih.y * width + ih.x),
         vec4<f32>(wl.y * wl.x, wl.y * wh.x, wh.y * wl.x, wh.y * wh.x),

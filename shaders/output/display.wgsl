@@ -3,6 +3,7 @@
 // One thread per pixel.
 
 #import gpavatar::bilinear::{corners, between}
+#import gpavatar::finite::all_finite
 #import gpavatar::globals::Globals
 
 struct Display {
@@ -16,6 +17,7 @@ struct Display {
 @group(0) @binding(2) var<storage, read> image: array<vec4<f32>>; // [y][x]: R, G, B
 // Accumulated opacity in x.
 @group(0) @binding(3) var<storage, read> extent: array<vec4<f32>>; // [ray]
+@group(0) @binding(4) var<storage, read_write> stamp: array<u32>; // see `depth`
 @group(1) @binding(0) var output: texture_storage_2d<rgba8unorm, write>; // [y][x]
 
 @compute @workgroup_size(8, 8)
@@ -23,7 +25,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= display.size || id.y >= display.size {
         return;
     }
-    let colour = clamp(image[id.y * display.size + id.x].rgb, vec3<f32>(), vec3<f32>(1.0));
+    let found = image[id.y * display.size + id.x].rgb;
+    if !all_finite(found.rgbb) {
+        stamp[1] = 1u;
+    }
+    let colour = clamp(found, vec3<f32>(), vec3<f32>(1.0));
     var pixel = vec4<f32>(colour, 1.0);
     if globals.transparent == 1u {
         let opacity = clamp(upsampled(id.xy).x, 0.0, 1.0);

@@ -31,7 +31,7 @@ struct Finest {
 
 // Row and length of the list for a position.
 fn list_of(at: vec3<f32>) -> vec2<u32> {
-    if any(abs(at) > vec3<f32>(1.0)) {
+    if !all(abs(at) <= vec3<f32>(1.0)) {
         return vec2<u32>(0u, NO_LIST);
     }
     let side = finest.side;

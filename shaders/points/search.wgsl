@@ -20,6 +20,8 @@ struct Search {
     capacity: u32,
     // Groups of eight clusters.
     groups: u32,
+    // Index of the last point.
+    last: u32,
 }
 
 @group(0) @binding(2) var<uniform> search: Search;
@@ -67,11 +69,9 @@ fn keep_any(sample: u32) {
     neighbours[sample] = vec4<u32>();
 }
 
+// Places that nobody has taken name a point, too.
 fn keep(sample: u32, list: Nearest) {
-    neighbours[sample] = vec4<u32>(
-        list.i_a | (list.i_b << 16u),
-        list.i_c | (list.i_d << 16u),
-        list.i_e | (list.i_f << 16u),
-        list.i_g | (list.i_h << 16u),
-    );
+    let low = min(vec4<u32>(list.i_a, list.i_c, list.i_e, list.i_g), vec4<u32>(search.last));
+    let high = min(vec4<u32>(list.i_b, list.i_d, list.i_f, list.i_h), vec4<u32>(search.last));
+    neighbours[sample] = low | (high << vec4<u32>(16u));
 }

@@ -17,4 +17,6 @@ struct Globals {
     seed: vec2<u32>,
     // 1 gives pictures straight alpha, 0 makes them opaque on black.
     transparent: u32,
+    // Number of the recording.
+    serial: u32,
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{choose_adapter, matrix_size};
+use super::failures::{Failures, captured};
 use super::kernel::{Compiler, Kernel, KernelKey, KernelSource, kernels};
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipelines::Pipelines;
@@ -32,20 +33,10 @@ struct Inner {
     poison: bool,
     evictor: Option<Evictor>,
     kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
-    failure: Arc<Mutex<Failure>>,
 }
 
 /// Copying one buffer to the other fills the caches with unrelated data.
 struct Evictor([wgpu::Buffer; 2]);
-
-/// A failure that the device has reported.
-#[derive(Default)]
-struct Failure {
-    /// The first reason; later failures follow from it.
-    reason: Option<String>,
-    /// A lost device stays lost, even after a check has reported it.
-    lost: bool,
-}
 
 impl Gpu {
     /// Opens the best adapter and waits for it.
@@ -102,24 +93,19 @@ impl Gpu {
                 reason: error.to_string(),
             })?;
         let gpu = Self::build(&adapter, device, queue, options)?;
-        let failure = gpu.inner.failure.clone();
+        let failures = gpu.failures().clone();
         let device = gpu.device();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            note_failure(&failure, error.to_string(), false);
+            failures.note(error.to_string());
         }));
-        let failure = gpu.inner.failure.clone();
-        device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device is not a failure natively. A browser destroys devices of its
-            // own accord.
-            let native = cfg!(not(target_arch = "wasm32"));
-            if !(native && reason == wgpu::DeviceLostReason::Destroyed) {
-                note_failure(&failure, format!("device lost: {message}"), true);
-            }
-        });
+        let failures = gpu.failures().clone();
+        device.set_device_lost_callback(move |_, message| failures.lose(&message));
         Ok(gpu)
     }
 
-    /// Uses a device of the host application, which keeps its own error handlers.
+    /// Uses a device of the host application, which keeps its own error handlers, if it has any.
+    /// Natively they see no errors of this crate's calls: those are [`Error::Gpu`]. In a browser
+    /// they see all of them.
     ///
     /// [`Gpu::required_limits`] suffice; lower limits are accepted if every kernel fits. No feature
     /// is required: [`Gpu::optional_features`] and
@@ -169,12 +155,12 @@ impl Gpu {
                     .map(Arc::new),
                 device,
                 shaders: options.shaders,
+                failures: Failures::default(),
             },
             queue,
             info,
             poison: options.poison,
             kernels: Mutex::default(),
-            failure: Arc::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -371,7 +357,7 @@ impl Gpu {
     /// rendering) has failed. Natively it [waits](Gpu::wait).
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed; `what` names the activity.
+    /// See [`Gpu::wait`]; `what` names the activity.
     pub async fn idle(&self, what: &str) -> Result<()> {
         let (sender, receiver) = futures_channel::oneshot::channel();
         self.inner.queue.on_submitted_work_done(move || {
@@ -380,19 +366,30 @@ impl Gpu {
         });
         // Browsers poll by themselves; a native device has to be polled.
         self.wait(what)?;
-        // A dropped sender means that the device is gone. The check has the better message.
+        // A dropped sender means that the device is gone. What it reported says more.
         let _ = receiver.await;
-        self.check(what)
+        self.reported(what)
     }
 
     /// Waits until the device is idle. In a browser this returns at once: see [`Gpu::idle`].
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
+    /// [`Error::Gpu`] if the device is lost, or has reported an error that was nobody's: natively,
+    /// one of the host's own calls on a device of [`Gpu::request`].
     pub fn wait(&self, what: &str) -> Result<()> {
         let polled = self.device().poll(wgpu::PollType::wait_indefinitely());
         polled.map_err(|error| Error::gpu(what, error))?;
-        self.check(what)
+        self.reported(what)
+    }
+
+    /// Reports what the device has reported outside of scopes.
+    fn reported(&self, what: &str) -> Result<()> {
+        let reason = self.failures().take();
+        reason.map_or(Ok(()), |reason| Err(Error::gpu(what, reason)))
+    }
+
+    fn failures(&self) -> &Failures {
+        &self.inner.compiler.failures
     }
 
     /// Waits until a submission is done, but not for later ones. In a browser this returns at once.
@@ -405,7 +402,7 @@ impl Gpu {
             timeout: None,
         };
         match self.inner.compiler.device.poll(until) {
-            Ok(_) => self.check(what),
+            Ok(_) => Ok(()),
             // A refused submission, for example. Waiting for all work reports the device's reason.
             Err(_) => self.wait(what),
         }
@@ -416,17 +413,21 @@ impl Gpu {
     /// Known only for devices of [`Gpu::request`]; a host watches its own device.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        locked(&self.inner.failure).lost
+        self.failures().is_lost()
     }
 
-    /// Reports a failure of the device since the last check.
-    pub(crate) fn check(&self, what: &str) -> Result<()> {
-        let mut failure = locked(&self.inner.failure);
-        let reason = match failure.lost {
-            true => failure.reason.clone(),
-            false => failure.reason.take(),
-        };
-        reason.map_or(Ok(()), |reason| Err(Error::gpu(what, reason)))
+    /// Runs `work`, whose errors of the device become its own; `what` names it.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if wgpu refuses something, or nothing works on the device any more; and those
+    /// of `work`.
+    pub(crate) fn scoped<T>(&self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (result, error) = captured(self.device(), work);
+        match (result, error.or_else(|| self.failures().of_any())) {
+            // What the device says explains the errors that follow from it.
+            (Ok(_) | Err(Error::Gpu { .. }), Some(reason)) => Err(Error::gpu(what, reason)),
+            (result, _) => result,
+        }
     }
 }
 
@@ -456,10 +457,4 @@ impl Evictor {
 /// What a mutex guards, even if a thread has panicked meanwhile.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn note_failure(failure: &Mutex<Failure>, reason: String, lost: bool) {
-    let mut failure = locked(failure);
-    failure.reason.get_or_insert(reason);
-    failure.lost |= lost;
 }

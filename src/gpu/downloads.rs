@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use futures_channel::oneshot;
 use image::RgbaImage;
 
-use super::{Gpu, locked};
+use super::{Gpu, Tensor, locked};
 use crate::{Error, Result};
 
-const WHAT: &str = "reading back";
+pub(super) const WHAT: &str = "reading back";
 
 /// Signals that a staging buffer is mapped for reading, once its submission is done.
 pub(crate) struct Mapping(oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>);
@@ -82,19 +82,38 @@ impl Downloads {
         }
     }
 
+    /// Bytes of a tensor that a picture brings with it.
+    const BESIDE: u64 = 16;
+
+    /// Bytes of the rows in a staging buffer.
+    fn pixel_bytes(&self) -> u64 {
+        u64::from(self.stride()) * u64::from(self.height)
+    }
+
     /// Bytes between rows of a staging buffer.
     fn stride(&self) -> u32 {
         (4 * self.width).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT)
     }
 
-    /// Records a copy of the texture.
+    /// Records a copy of the texture, and of a tensor of [`Downloads::BESIDE`] bytes.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if the device has no buffer of that size.
     pub(crate) fn record(
         &self,
         gpu: &Gpu,
         encoder: &mut wgpu::CommandEncoder,
         texture: &wgpu::Texture,
-    ) -> Download {
+        beside: Option<&Tensor>,
+    ) -> Result<Download> {
+        let found = gpu.device().limits().max_buffer_size;
+        let bytes = self.pixel_bytes() + Self::BESIDE;
+        Error::within("reading a picture back", "max_buffer_size", bytes, found)?;
         let staging = self.staging(gpu);
+        if let Some(tensor) = beside {
+            let at = self.pixel_bytes();
+            encoder.copy_buffer_to_buffer(tensor.buffer(), 0, &staging, at, Self::BESIDE);
+        }
         encoder.copy_texture_to_buffer(
             texture.as_image_copy(),
             wgpu::TexelCopyBufferInfo {
@@ -107,21 +126,28 @@ impl Downloads {
             },
             texture.size(),
         );
-        Download {
+        Ok(Download {
             mapping: Mapping::on_submit(encoder, &staging),
             staging,
             downloads: self.clone(),
-        }
+        })
     }
 
-    /// Copies the texture to the host.
+    /// Copies the texture and the words of a tensor to the host.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn read(&self, gpu: &Gpu, texture: &wgpu::Texture) -> Result<RgbaImage> {
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let mut download = self.record(gpu, &mut encoder, texture);
-        let submission = gpu.queue().submit([encoder.finish()]);
+    /// [`Error::Limit`] if the device has no buffer of that size, [`Error::Gpu`] if it failed.
+    pub(crate) async fn read(
+        &self,
+        gpu: &Gpu,
+        texture: &wgpu::Texture,
+        beside: Option<&Tensor>,
+    ) -> Result<(RgbaImage, [u32; 4])> {
+        let (mut download, submission) = gpu.scoped(WHAT, || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let download = self.record(gpu, &mut encoder, texture, beside)?;
+            Ok((download, gpu.queue().submit([encoder.finish()])))
+        })?;
         download.done(gpu, &submission).await?;
         download.image()
     }
@@ -131,7 +157,7 @@ impl Downloads {
         free.unwrap_or_else(|| {
             gpu.device().create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read-back"),
-                size: u64::from(self.stride()) * u64::from(self.height),
+                size: self.pixel_bytes() + Self::BESIDE,
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             })
@@ -152,14 +178,16 @@ impl Download {
         self.mapping.done(gpu, submission).await
     }
 
-    /// The picture, once it has arrived.
+    /// The picture and the words of the tensor beside it, once they have arrived.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if it has not.
-    pub(crate) fn image(self) -> Result<RgbaImage> {
+    /// [`Error::Gpu`] if they have not.
+    pub(crate) fn image(self) -> Result<(RgbaImage, [u32; 4])> {
         let Downloads { width, height, .. } = self.downloads;
         let bytes = view(&self.staging)?;
-        let rows = bytes.chunks_exact(self.downloads.stride() as usize);
+        let (rows, beside) = bytes.split_at(self.downloads.pixel_bytes() as usize);
+        let beside = bytemuck::pod_read_unaligned(beside);
+        let rows = rows.chunks_exact(self.downloads.stride() as usize);
         let mut pixels = Vec::with_capacity(4 * width as usize * height as usize);
         for row in rows {
             pixels.extend_from_slice(&row[..4 * width as usize]);
@@ -170,7 +198,8 @@ impl Download {
         if free.len() < Downloads::KEPT {
             free.push(self.staging);
         }
-        RgbaImage::from_raw(width, height, pixels)
-            .ok_or_else(|| Error::gpu(WHAT, "the device returned too few bytes"))
+        let picture = RgbaImage::from_raw(width, height, pixels);
+        let picture = picture.ok_or_else(|| Error::gpu(WHAT, "the device returned too few bytes"));
+        Ok((picture?, beside))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::ShaderChecks;
+use super::failures::{Failures, captured};
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
@@ -175,6 +176,7 @@ pub struct Kernel {
 pub(super) struct Compiler {
     pub device: wgpu::Device,
     pub shaders: ShaderChecks,
+    pub failures: Failures,
     /// Where compiled kernels are kept.
     #[cfg(not(target_arch = "wasm32"))]
     pub pipelines: Option<Arc<Pipelines>>,
@@ -233,7 +235,15 @@ impl Kernel {
 
     /// The compiled kernel. Threads that need the same one wait for the first of them.
     pub(super) fn pipeline(&self) -> &wgpu::ComputePipeline {
-        self.pipeline.get_or_init(|| self.compile())
+        self.pipeline.get_or_init(|| {
+            // Any thread may do this, in nobody's scope.
+            let (pipeline, error) = captured(&self.compiler.device, || self.compile());
+            if let Some(error) = error {
+                let reason = format!("the kernel {}: {error}", self.name());
+                self.compiler.failures.end(reason);
+            }
+            pipeline
+        })
     }
 
     fn compile(&self) -> wgpu::ComputePipeline {
@@ -249,9 +259,11 @@ impl Kernel {
         };
         let trusted = *shaders == ShaderChecks::Trusted;
         let module = if trusted {
-            // SAFETY: the shaders are this crate's own, compiled in. Their loops end and their
-            // indices stay within the buffers that `stage` allocates from the same sizes; the test
-            // suite also runs every kernel with all checks on.
+            // SAFETY: the shaders are this crate's own, compiled in. Their loops end, and their
+            // indices stay within the buffers that `stage` allocates from the same sizes. Whatever
+            // the numbers are: an index that is made of floats is clamped as an integer, or its
+            // floats are bounded where they are stored (`importance`, `skin`). The test suite also
+            // runs every kernel with all checks on.
             unsafe {
                 device.create_shader_module_trusted(
                     descriptor,

@@ -3,6 +3,7 @@
 mod adapter;
 mod context;
 mod downloads;
+mod failures;
 mod kernel;
 mod memory;
 #[cfg(not(target_arch = "wasm32"))]

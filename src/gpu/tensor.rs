@@ -291,9 +291,7 @@ impl Tensor {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>> {
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let snapshot = self.snapshot(gpu, &mut encoder);
-        let submission = gpu.queue().submit([encoder.finish()]);
+        let ([snapshot], submission) = Snapshot::take(gpu, [self])?;
         snapshot.read(gpu, &submission).await
     }
 
@@ -302,9 +300,7 @@ impl Tensor {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub async fn read_as<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
-        let mut encoder = gpu.device().create_command_encoder(&Default::default());
-        let snapshot = self.snapshot(gpu, &mut encoder);
-        let submission = gpu.queue().submit([encoder.finish()]);
+        let ([snapshot], submission) = Snapshot::take(gpu, [self])?;
         snapshot.read_as(gpu, &submission).await
     }
 
@@ -335,6 +331,21 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Submits copies of tensors.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed.
+    pub(crate) fn take<const N: usize>(
+        gpu: &Gpu,
+        tensors: [&Tensor; N],
+    ) -> Result<([Self; N], wgpu::SubmissionIndex)> {
+        gpu.scoped(downloads::WHAT, || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let snapshots = tensors.map(|tensor| tensor.snapshot(gpu, &mut encoder));
+            Ok((snapshots, gpu.queue().submit([encoder.finish()])))
+        })
+    }
+
     /// The values as `[y][x][channel]` without padding.
     ///
     /// # Errors
@@ -366,7 +377,7 @@ impl Snapshot {
 
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    async fn read_as<T: bytemuck::Pod>(
+    pub(crate) async fn read_as<T: bytemuck::Pod>(
         mut self,
         gpu: &Gpu,
         submission: &wgpu::SubmissionIndex,

@@ -1,6 +1,7 @@
 //! From points and a camera to a picture.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::slots::{Slot, SlotPool};
 use super::uniforms::{Uniform, camera_uniform};
@@ -36,6 +37,9 @@ pub(crate) struct Renderer {
     image: Tensor,
     low_res: Tensor,
     depth: Tensor,
+    stamp: Tensor,
+    /// Number of the last recording.
+    recorded: AtomicU32,
 }
 
 impl Renderer {
@@ -95,12 +99,13 @@ impl Renderer {
             b.release(samples.values);
             b.release(samples.opacities);
         }
-        let depth = output::depth(&mut b, &rays, &composite)?;
+        let output::Depth { depth, stamp } =
+            output::depth(&mut b, &uniform.tensor, &rays, &composite)?;
         b.stage(SUPER_RESOLVER);
         b.store(super_resolver);
         let image = net.plan(&mut b, &composite.low_res, &uniform.tensor, true)?;
         let image = style_unet::converted(&mut b, &image, Format::F32)?;
-        output::display(&mut b, &uniform.tensor, &image, &composite)?;
+        output::display(&mut b, &uniform.tensor, &image, &composite, &stamp)?;
 
         let uploads =
             size_of::<params::Globals>() as u64 + coefficients.bytes() + points.positions.bytes();
@@ -116,18 +121,19 @@ impl Renderer {
             image,
             low_res: composite.low_res,
             depth,
+            stamp,
+            recorded: AtomicU32::new(0),
         })
     }
 
     /// Memory for a frame's results.
     pub(crate) fn slot(&self, gpu: &Gpu) -> Result<Arc<Slot>> {
-        let maps = [&self.image, &self.low_res];
-        self.frames
-            .take(|| Slot::new(gpu, &self.program, maps, &self.depth))
+        let results = [&self.image, &self.low_res, &self.depth, &self.stamp];
+        self.frames.take(|| Slot::new(gpu, &self.program, results))
     }
 
     /// Records a frame into the slot's texture. Its other results stay in the workspace: see
-    /// [`Renderer::keep`]. `avatar` holds the avatar's bindings.
+    /// [`Renderer::keep`]. `avatar` holds the avatar's bindings. Returns the recording's number.
     pub(crate) fn record(
         &self,
         gpu: &Gpu,
@@ -136,8 +142,14 @@ impl Renderer {
         (avatar, slot): (&Bindings, &Slot),
         options: &RenderOptions,
         timer: Option<&mut Timer>,
-    ) -> Result<()> {
+    ) -> Result<u32> {
         let mut globals = camera_uniform(input.drive.camera);
+        // Not 0, which is what new memory holds.
+        globals.serial = self
+            .recorded
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1)
+            .max(1);
         globals.transparent = (options.background == Background::Transparent).into();
         let (globals, mut conditions) = self.uniform.with_noise(globals, options.noise);
         let given = match &input.drive.geometry {
@@ -159,7 +171,8 @@ impl Renderer {
             bindings: &[avatar, &slot.bindings],
             conditions,
             timer,
-        })
+        })?;
+        Ok(globals.serial)
     }
 
     /// Records the super-resolver alone, on `low_res`, and a copy of its picture.
@@ -191,6 +204,7 @@ impl Renderer {
         self.image.copy_to(encoder, &slot.image);
         self.low_res.copy_to(encoder, &slot.low_res);
         self.depth.copy_to(encoder, &slot.depth);
+        self.stamp.copy_to(encoder, &slot.stamp);
     }
 }
 

@@ -12,6 +12,9 @@ pub(crate) struct Slot {
     pub(crate) image: Tensor,
     pub(crate) low_res: Tensor,
     pub(crate) depth: Tensor,
+    /// Two words: the number of the recording that all this is of, and whether one of its numbers is
+    /// not finite.
+    pub(crate) stamp: Tensor,
     /// The display's target.
     pub(crate) bindings: Bindings,
 }
@@ -38,8 +41,7 @@ impl Slot {
     pub(super) fn new(
         gpu: &Gpu,
         program: &Program,
-        [image, low_res]: [&Tensor; 2],
-        depth: &Tensor,
+        [image, low_res, depth, stamp]: [&Tensor; 4],
     ) -> Result<Self> {
         let usage = wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::TEXTURE_BINDING;
         let texture = gpu.picture("picture", [image.width(); 2], usage);
@@ -49,6 +51,7 @@ impl Slot {
             image: image.twin(gpu, "image")?,
             low_res: low_res.twin(gpu, "low-resolution image")?,
             depth: depth.twin(gpu, "depth")?,
+            stamp: stamp.twin(gpu, "stamp")?,
             texture,
             view,
             bindings,

@@ -150,6 +150,7 @@ impl Points {
             clusters: self.layout.clusters,
             capacity: self.layout.capacity,
             groups: self.layout.groups(),
+            last: config.points - 1,
             ..Default::default()
         };
         let mut dispatch = Dispatch::new(format!("nearest points, {}", pass.name), &kernel)

@@ -33,7 +33,7 @@ pub(crate) struct Samples {
 /// The composited image.
 pub(crate) struct Composite {
     pub low_res: Tensor,
-    /// `[ray]`: accumulated opacity, mean depth, largest depth.
+    /// `[ray]`: accumulated opacity, mean depth, largest depth, 0.
     pub extent: Tensor,
 }
 

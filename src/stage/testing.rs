@@ -21,6 +21,11 @@ use crate::reference;
 use crate::weights::{pack, uniform};
 use crate::{Gpu, GpuOptions, ShaderChecks};
 
+#[path = "../../tests/common/absent.rs"]
+mod absent;
+
+pub(crate) use absent::absent;
+
 /// Bytes of NaN after a guarded buffer.
 const GUARD: usize = 256;
 
@@ -39,7 +44,13 @@ pub(crate) fn software() -> &'static Gpu {
 /// The device with the subgroup variants of the same kernels, if it has subgroups.
 pub(crate) fn subgroups() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| open(ShaderChecks::Trusted, AdapterKind::Cpu, [true, false]))
+    GPU.get_or_init(|| {
+        let gpu = open(ShaderChecks::Trusted, AdapterKind::Cpu, [true, false]);
+        if !gpu.has_subgroups() {
+            absent("subgroups", "its other kernels run twice");
+        }
+        gpu
+    })
 }
 
 /// The device with kernels that multiply cooperative matrices, if it has any.
@@ -385,21 +396,22 @@ pub(crate) fn computed<const N: usize>(
 /// Runs all of a program with bindings from `outside`.
 pub(crate) fn submit(gpu: &Gpu, program: &Program, outside: &[(&str, Resource<'_>)]) {
     let bindings = program.bind(gpu, outside);
-    let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    let recorded = program.record(Recording {
-        encoder: &mut encoder,
-        bindings: &[&bindings],
-        conditions: Conditions {
-            generated_noise: true,
-            head_model: true,
-            stage: None,
-        },
-        timer: None,
+    let submitted = gpu.scoped("a test", || {
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        program.record(Recording {
+            encoder: &mut encoder,
+            bindings: &[&bindings],
+            conditions: Conditions {
+                generated_noise: true,
+                head_model: true,
+                stage: None,
+            },
+            timer: None,
+        })?;
+        gpu.queue().submit([encoder.finish()]);
+        Ok(())
     });
-    recorded.unwrap_or_else(|error| panic!("{error}"));
-    gpu.queue().submit([encoder.finish()]);
-    let checked = gpu.check("a test");
-    checked.unwrap_or_else(|error| panic!("{error}"));
+    submitted.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Fails unless every number is within its tolerance; NaN is infinitely far from everything.

@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 use gpavatar::{AdapterKind, Avatar, Error, Gpu, GpuOptions, Model, Result, ShaderChecks, wgpu};
 
+use crate::common::absent::absent;
 use crate::common::refused;
 use crate::common::tiny::{self, Picture, drives, gpu, planes};
 use crate::common::{Within, difference, host_gpu};
@@ -13,10 +14,10 @@ fn another_backend_gives_the_same_pictures() {
     let gl = match tiny::gpu_with(|options| options.backends = wgpu::Backends::GL) {
         Ok(gl) => gl,
         Err(Error::NoAdapter { reason, found }) => {
-            return println!("no GL adapter ({reason}) among {found}: not compared");
+            return absent("gl", &format!("{reason}; found {found}"));
         }
         // Listed, but no use: NVIDIA's GL without a display, for example.
-        Err(error @ Error::Device { .. }) => return println!("{error}: not compared"),
+        Err(error @ Error::Device { .. }) => return absent("gl", &error.to_string()),
         Err(error) => panic!("{error}"),
     };
     println!("{} beside {}", gl.description(), gpu().description());

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test uses its own part")]
 
+pub mod absent;
 pub mod refused;
 pub mod tiny;
 

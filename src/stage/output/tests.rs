@@ -42,11 +42,23 @@ fn random_extents(seed: u64, side: usize) -> Vec<[f32; 4]> {
 }
 
 fn depth_of(gpu: &Gpu, extents: &[[f32; 4]]) -> Vec<f32> {
-    let (rays, composite) = composite(gpu, extents);
-    let found = run(gpu, &[], |b| depth(b, &rays, &composite).unwrap());
-    let mut depths: Vec<f32> = read(gpu, &found);
-    depths.truncate(extents.len());
+    let (depths, stamp) = depth_and_stamp(gpu, extents);
+    assert_eq!(stamp, [7, 0]);
     depths
+}
+
+fn depth_and_stamp(gpu: &Gpu, extents: &[[f32; 4]]) -> (Vec<f32>, [u32; 2]) {
+    let (rays, composite) = composite(gpu, extents);
+    let globals = params::Globals {
+        serial: 7,
+        ..Default::default()
+    };
+    let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
+    let found = run(gpu, &[], |b| depth(b, &globals, &rays, &composite).unwrap());
+    let mut depths: Vec<f32> = read(gpu, &found.depth);
+    depths.truncate(extents.len());
+    let stamp: Vec<u32> = read(gpu, &found.stamp);
+    (depths, [stamp[0], stamp[1]])
 }
 
 fn compare_depth(gpu: &Gpu, extents: &[[f32; 4]]) {
@@ -68,6 +80,24 @@ fn depth_spans_zero_to_one() {
         let largest = found.iter().copied().fold(0.0, f32::max);
         assert!((largest - 1.0).abs() <= 2.0 * f32::EPSILON, "{largest}");
     });
+}
+
+#[test]
+fn a_narrow_range_of_depths_is_spread_out() {
+    let extents = [9.5f32, 9.625, 9.75, 9.5].map(|depth| [1.0, depth, 11.0, 0.0]);
+    assert_eq!(depth_of(gpu(), &extents), [0.0, 0.5, 1.0, 0.0]);
+}
+
+#[test]
+fn rays_without_numbers_are_told() {
+    for (component, value) in [(0, f32::NAN), (1, f32::INFINITY), (2, -f32::NAN)] {
+        for ray in [0, 80, 300, 399] {
+            let mut extents = random_extents(3, 20);
+            extents[ray][component] = value;
+            let (_, stamp) = depth_and_stamp(gpu(), &extents);
+            assert_eq!(stamp, [7, 1], "component {component} of ray {ray}");
+        }
+    }
 }
 
 #[test]
@@ -132,6 +162,18 @@ impl Picture {
 
     /// RGBA, `[y][x]`.
     fn displayed(&self, gpu: &Gpu, image: &reference::Tensor, transparent: bool) -> Vec<[u8; 4]> {
+        let (pixels, infinite) = self.displayed_with_stamp(gpu, image, transparent);
+        assert_eq!(infinite, 0);
+        pixels
+    }
+
+    /// Also the word of the stamp.
+    fn displayed_with_stamp(
+        &self,
+        gpu: &Gpu,
+        image: &reference::Tensor,
+        transparent: bool,
+    ) -> (Vec<[u8; 4]>, u32) {
         let extent = |a: &f32| [*a, f32::NAN, f32::NAN, f32::NAN];
         let extents: Vec<_> = self.opacity.data.iter().map(extent).collect();
         let (_, composite) = composite(gpu, &extents);
@@ -142,14 +184,17 @@ impl Picture {
         let size = [self.size() as u32; 2];
         let target = gpu.picture("test", size, wgpu::TextureUsages::STORAGE_BINDING);
         let view = target.create_view(&Default::default());
+        let stamp = input(gpu, &[0u32; 4]);
         run(gpu, &[("output", Resource::Texture(&view))], |b| {
             let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
             let image = input_map(gpu, image);
-            display(b, &globals, &image, &composite).unwrap();
+            display(b, &globals, &image, &composite, &stamp).unwrap();
         });
         let downloads = Downloads::new(size[0], size[1]);
-        let picture = pollster::block_on(downloads.read(gpu, &target)).unwrap();
-        picture.pixels().map(|pixel| pixel.0).collect()
+        let picture = pollster::block_on(downloads.read(gpu, &target, Some(&stamp)));
+        let (picture, words) = picture.unwrap();
+        assert_eq!([words[0], words[2], words[3]], [0; 3]);
+        (picture.pixels().map(|pixel| pixel.0).collect(), words[1])
     }
 
     fn compare(&self, gpu: &Gpu, transparent: bool) {
@@ -186,6 +231,21 @@ fn pictures_are_rounded_to_eight_bits() {
         picture.compare(gpu(), false);
         picture.compare(gpu(), true);
     });
+}
+
+#[test]
+fn colours_without_numbers_are_told() {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for place in [0, 4, 3 * 21 * 21 - 1] {
+            let mut picture = Picture::new(4, 21, 6);
+            picture.image.data[place] = value;
+            for transparent in [false, true] {
+                let image = &picture.image;
+                let (_, infinite) = picture.displayed_with_stamp(gpu(), image, transparent);
+                assert_eq!(infinite, 1, "{value} at {place}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -173,6 +173,21 @@ fn rays_parallel_to_a_face_hit_as_their_origin_lies() {
 }
 
 #[test]
+fn rays_that_are_nearly_parallel_to_a_face_enter_through_it() {
+    // At focal length 200, the outer rays move by 0.005 along x on their way of 1 along z.
+    let camera = Camera::look_at([0.0; 3], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]).with_focal(200.0);
+    for x in [1.002f32, -1.002] {
+        let found = generate_at(gpu(), &camera, Vec3::new(x, 0.0, -1.5), 3, 4);
+        found.compare();
+        let hits = found
+            .depths
+            .chunks_exact(4)
+            .filter(|depths| depths[0] > 0.0);
+        assert_eq!(hits.count(), 3, "x = {x}: {:?}", found.depths);
+    }
+}
+
+#[test]
 fn a_camera_on_a_face_sees_what_is_before_it() {
     for (ahead, hits) in [(-1.0, true), (1.0, false)] {
         let camera = Camera::look_at([0.0; 3], [0.0, 0.0, ahead], [0.0, 1.0, 0.0]);

@@ -370,6 +370,7 @@ fn convolutions_by_winograd() {
 
 #[test]
 fn convolutions_in_subgroups() {
+    // Without them, their device says so.
     if subgroups().has_subgroups() {
         check_variant(subgroups(), 6, Variant::Direct(Structure::Subgroup));
         check_variant(subgroups(), 4, Variant::Winograd(Structure::Subgroup));
@@ -379,8 +380,7 @@ fn convolutions_in_subgroups() {
 #[test]
 fn convolutions_of_cooperative_matrices() {
     let Some(gpu) = matrices() else {
-        println!("skipped: this device has no cooperative matrices");
-        return;
+        return absent("matrices", "the device has no cooperative ones");
     };
     let side = gpu.matrices().unwrap();
     // Four tasks side by side in columns, two by two, or in rows, depending on lines and outputs.
@@ -411,8 +411,7 @@ fn convolutions_of_emulated_matrices() {
     let device = gpu.device();
     let room = kernels::CONV_COOPERATIVE_16.check(&device.limits());
     if !device.features().contains(wgpu::Features::SHADER_F16) || room.is_err() {
-        println!("skipped: no numbers of 16 bits, or {room:?}");
-        return;
+        return absent("f16", &format!("no numbers of 16 bits, or {room:?}"));
     }
     // Tasks below each other, two by two and beside each other; in turn, at once and repeated.
     for (side, lines, subgroup, kernel_size, size, outputs) in [
@@ -445,8 +444,7 @@ fn convolutions_of_emulated_matrices() {
 fn convolutions_in_half_arithmetic() {
     let gpu = gpu();
     if !gpu.has_half_arithmetic() {
-        println!("skipped: {} has no numbers of 16 bits", gpu.description());
-        return;
+        return absent("f16", &format!("{} has no such numbers", gpu.description()));
     }
     for structure in [tiled(2, 4), tiled(4, 4), tiled(8, 2)] {
         let structure = structure.in_f16().unwrap();
