@@ -66,6 +66,30 @@ impl Camera {
         }
     }
 
+    /// A camera from the rows of its world-to-camera matrix: 3 rows of 4 numbers (see [`Camera`]), or
+    /// 4, of which the last is 0 0 0 1.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another number of rows or another last row.
+    pub fn from_rows(rows: &[[f32; 4]]) -> Result<Self> {
+        let transform = Self::rows(rows.as_flattened());
+        let transform = transform
+            .map_err(|found| Error::argument("camera transform", Self::EXPECTED_ROWS, found))?;
+        Ok(Self::from_transform(transform))
+    }
+
+    pub(crate) const EXPECTED_ROWS: &str = "3 rows of 4 numbers, or 4 with the last one 0 0 0 1";
+
+    /// The 3 rows of a matrix of 3 or 4, or what else was found.
+    pub(crate) fn rows(values: &[f32]) -> Result<[[f32; 4]; 3], String> {
+        const LAST: [f32; 4] = [0.0, 0.0, 0.0, 1.0];
+        match values.as_chunks() {
+            (&[a, b, c], []) | (&[a, b, c, LAST], []) => Ok([a, b, c]),
+            ([_, _, _, last], []) => Err(format!("the last row {last:?}")),
+            _ => Err(format!("{} values", values.len())),
+        }
+    }
+
     /// A camera on a sphere around the origin, looking at it.
     ///
     /// `distance` is in world units (the head's cube has half-width 1); the angles are degrees.

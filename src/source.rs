@@ -4,21 +4,20 @@ use crate::camera::Camera;
 use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::file;
-use crate::sniff;
 use glam::{DMat3, DVec2, DVec3};
 use image::{
-    DynamicImage, ImageBuffer, ImageDecoder, ImageReader, Limits, Rgba, RgbaImage,
+    ImageBuffer, Rgba, RgbaImage,
     imageops::{self, FilterType},
-    metadata::Orientation,
 };
-use std::{borrow::Cow, fmt, io::Cursor};
+use std::{borrow::Cow, fmt};
 
-const FORMAT: &str = "picture (PNG, JPEG, GIF, WebP, BMP or TIFF)";
+mod decode;
 
 /// One picture of a person. An avatar is built from one or several.
 ///
-/// Any size and any aspect ratio up to [`SourceImage::MAX_SIDE`] a side. GPAvatar expects the
-/// background to be black; a picture with an alpha channel is composited on black here.
+/// Any size and any aspect ratio up to [`SourceImage::MAX_SIDE`] a side; a larger file is reduced.
+/// GPAvatar expects the background to be black; a picture with an alpha channel is composited on
+/// black here.
 ///
 /// A picture is either *canonical* (the default) or *tracked*:
 /// - A canonical picture shows the head upright and frontal, filling most of it, as after
@@ -40,23 +39,38 @@ impl SourceImage {
     pub const MAX_SIDE: u32 = 8192;
 
     /// Reads a picture file: PNG, JPEG, GIF or animated WebP (their first frame), WebP, BMP or
-    /// TIFF, told apart by content. An orientation in its EXIF data is applied.
+    /// TIFF, told apart by content. An orientation in its EXIF data is applied, and colours are
+    /// converted to sRGB from those of an embedded profile of RGB or grey.
+    ///
+    /// A picture with a side of more than [`SourceImage::MAX_SIDE`] is reduced by a whole factor.
+    /// Pixels as the file has them may take 64 MiB and 64 times the size of the file, at most
+    /// 576 MiB; reading takes that and at most 8 bytes for every pixel that is kept.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read; and see [`SourceImage::from_bytes`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::decode(&path.display().to_string(), &file::read(path)?)
+        Self::decode(&path.display().to_string(), &file::read(path)?, false)
+    }
+
+    /// Reads a picture file like [`SourceImage::open`], a truncated one as far as it goes.
+    ///
+    /// # Errors
+    /// As for [`SourceImage::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_lenient(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::decode(&path.display().to_string(), &file::read(path)?, true)
     }
 
     /// Decodes the content of a picture file, as [`SourceImage::open`] does.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is corrupt, truncated or none of the known formats;
-    /// [`Error::Argument`] if it has no pixels or more than [`SourceImage::MAX_SIDE`] a side.
+    /// [`Error::Format`] if it is corrupt, truncated, none of the known formats or takes too much
+    /// memory; [`Error::Argument`] if it has no pixels.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::decode("source picture", bytes)
+        Self::decode("source picture", bytes, false)
     }
 
     /// A picture from `width · height` pixels of 4 bytes: red, green, blue and straight
@@ -79,28 +93,6 @@ impl SourceImage {
             pixels: data,
             camera: None,
         })
-    }
-
-    fn decode(what: &str, bytes: &[u8]) -> Result<Self> {
-        let invalid = |error: &dyn fmt::Display| Error::format(what, FORMAT, error.to_string());
-        if !sniff::kind(bytes).is_picture() {
-            return Err(sniff::refused(what, FORMAT, bytes));
-        }
-        let mut reader = ImageReader::new(Cursor::new(bytes));
-        // These bound a decoder's own allocations. The sides are checked below, with a better message.
-        reader.limits(Limits::default());
-        let mut decoder = (reader.with_guessed_format())
-            .map_err(|error| invalid(&error))?
-            .into_decoder()
-            .map_err(|error| invalid(&error))?;
-        let (width, height) = decoder.dimensions();
-        check_size(what, width, height)?;
-        // A picture whose EXIF data is broken is still a picture.
-        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-        let mut image = DynamicImage::from_decoder(decoder).map_err(|error| invalid(&error))?;
-        image.apply_orientation(orientation);
-        let image = image.into_rgba8();
-        Self::from_rgba8(image.width(), image.height(), image.into_raw())
     }
 
     /// The same picture with the camera a face tracker found for it: a [`Camera`], or its

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::refused;
+use gpavatar::glam::{Quat, Vec3};
 use gpavatar::import::{
-    Checkpoint, Contents, HeadOptions, MotionOptions, Sources, head_model, head_model_from_bytes,
-    motion, motion_from_bytes,
+    Checkpoint, Contents, HeadOptions, HeadRotation, ImportedMotion, MotionOptions, RateSource,
+    Sources, head_model, head_model_from_bytes, motion, motion_from_bytes,
 };
 use gpavatar::{
-    Attention, FloatFormat, HeadModel, HeadModelParts, ModelConfig, Motion, PointWeighting,
+    Attention, Camera, FloatFormat, HeadModel, HeadModelParts, ModelConfig, Motion, PointWeighting,
     SyntheticRules, TensorWriter, Weights,
 };
 use half::{bf16, f16};
@@ -302,7 +303,11 @@ fn check_motion(motion: &Motion, numbers: &[usize]) {
 
 #[test]
 fn tracked_videos_are_imported_in_the_order_of_their_frames() {
-    let open = |name| motion(fixture(name), &MotionOptions::default()).unwrap();
+    let open = |name| {
+        motion(fixture(name), &MotionOptions::default())
+            .unwrap()
+            .motion
+    };
     let all: Vec<usize> = (0..12).collect();
     check_motion(&open("motion_numpy.pkl"), &all);
     check_motion(&open("motion_tensors.pkl"), &[2, 10]);
@@ -313,7 +318,9 @@ fn tracked_videos_are_imported_in_the_order_of_their_frames() {
         smoothing: Some(0.5),
         ..MotionOptions::default()
     };
-    let smoothed = motion(fixture("motion_numpy.pkl"), &options).unwrap();
+    let smoothed = motion(fixture("motion_numpy.pkl"), &options)
+        .unwrap()
+        .motion;
     assert_eq!(smoothed.fps(), 30.0);
     assert_eq!(smoothed.name(), "motion_numpy");
     let expected = open("motion_numpy.pkl").smooth(0.5).unwrap();
@@ -323,32 +330,44 @@ fn tracked_videos_are_imported_in_the_order_of_their_frames() {
 #[test]
 fn recordings_of_faces_are_imported_by_the_names_of_their_columns() {
     let path = fixture("face.csv");
-    let motion_of = |rotations| {
+    let motion_of = |still_head| {
         let options = MotionOptions {
-            rotations,
+            still_head,
             ..MotionOptions::default()
         };
         motion(&path, &options).unwrap()
     };
-    let recording = motion_of(false);
+    let imported = motion_of(true);
+    assert_eq!(imported.head_rotation, HeadRotation::LeftOut);
+    let recording = imported.motion;
     assert_eq!((recording.len(), recording.fps()), (9, 3.0));
     assert_eq!(recording.channels().len(), 52);
     assert_eq!(recording.channels()[0], "eyeBlinkLeft");
     assert_eq!(recording.channels()[17], "jawOpen");
-    let whole = motion_of(true);
-    assert_eq!(whole.channels().len(), 61);
-    let angles = ["headYaw", "headPitch", "headRoll"];
-    assert_eq!(whole.channels()[52..55], angles);
-    for (i, frame) in whole.frames().iter().enumerate() {
+    let whole = motion_of(false);
+    assert_eq!(whole.head_rotation, HeadRotation::Camera);
+    let eyes =
+        ["Left", "Right"].map(|side| ["Yaw", "Pitch", "Roll"].map(|a| format!("{side}Eye{a}")));
+    assert_eq!(whole.dropped, eyes.concat());
+    for (i, frame) in whole.motion.frames().iter().enumerate() {
         // The second row has no face, and repeats the first one.
         let row = if i == 1 { 0 } else { i };
         let expected: Vec<f32> = (0..61).map(|j| (row * 64 + j) as f32 / 1024.0).collect();
-        assert_eq!(frame.expression, expected);
+        assert_eq!(frame.expression, expected[..52]);
         assert_eq!(recording.frames()[i].expression, expected[..52]);
+        assert_eq!(recording.frames()[i].camera, Camera::default());
+        // Yaw, pitch and roll: the camera's place in the head's coordinates.
+        let [yaw, pitch, roll] = [52, 53, 54].map(|angle| expected[angle]);
+        let head = Quat::from_rotation_y(yaw) * Quat::from_rotation_x(pitch);
+        let head = head * Quat::from_rotation_z(roll);
+        let place: Vec3 = head.inverse() * Camera::default().origin();
+        assert!(frame.camera.origin().abs_diff_eq(place, 1e-5), "{i}");
     }
 
     let parse = |csv: &str| motion_from_bytes("csv", csv.as_bytes(), &MotionOptions::default());
-    let timed = parse("time, jawOpen\n0.5, 0.25\n1.0, 0.75\n").unwrap();
+    let timed = parse("time, jawOpen\n0.5, 0.25\n1.0, 0.75\n")
+        .unwrap()
+        .motion;
     assert_eq!(timed.fps(), 2.0);
     assert_eq!(timed.channels(), ["jawOpen"]);
     assert_eq!(timed.frames()[1].expression, [0.75]);
@@ -373,6 +392,135 @@ fn recordings_of_faces_are_imported_by_the_names_of_their_columns() {
     }
 }
 
+/// A file of another program, from `tests/fixtures/motions`.
+#[track_caller]
+fn foreign(name: &str) -> ImportedMotion {
+    motion(fixture("motions").join(name), &MotionOptions::default())
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn recordings_of_many_programs_are_imported() {
+    for (name, frames, fps, channels) in [
+        ("animation_frames.csv", 40, 30.0, 52),
+        ("without_index.csv", 40, 30.0, 52),
+        ("seconds.csv", 40, 30.0, 51),
+        ("frame_and_milliseconds.csv", 40, 30.0, 51),
+        ("milliseconds.csv", 40, 30.0, 51),
+        ("bsData.json", 20, 30.0, 52),
+        ("neurosync.csv", 130, 60.0, 52),
+        ("turns_the_head.csv", 130, 60.0, 6),
+    ] {
+        let found = foreign(name);
+        assert_eq!(
+            (found.motion.len(), found.motion.fps()),
+            (frames, fps),
+            "{name}: {found}"
+        );
+        assert_eq!(found.motion.channels().len(), channels, "{name}: {found}");
+    }
+    let value = |found: &ImportedMotion, channel: &str, frame: usize| {
+        let at = found
+            .motion
+            .channels()
+            .iter()
+            .position(|name| name == channel);
+        found.motion.frames()[frame].expression[at.unwrap()]
+    };
+    let audio2face = foreign("animation_frames.csv");
+    assert_eq!(audio2face.motion.channels()[0], "eyeBlinkLeft");
+    assert_eq!(audio2face.motion.channels()[51], "tongueOut");
+    assert_eq!(value(&audio2face, "jawOpen", 0), 0.5);
+    assert!(audio2face.dropped.is_empty());
+    let lam = foreign("bsData.json");
+    assert!((value(&lam, "jawOpen", 4) - 0.441).abs() < 1e-3);
+    assert_eq!(foreign("seconds.csv").dropped, ["_neutral"]);
+    let neurosync = foreign("neurosync.csv");
+    for emotion in [
+        "Angry",
+        "Disgusted",
+        "Fearful",
+        "Happy",
+        "Neutral",
+        "Sad",
+        "Surprised",
+    ] {
+        assert!(
+            neurosync.dropped.iter().any(|name| name == emotion),
+            "{neurosync}"
+        );
+    }
+    // Nothing tells its rate.
+    let frame_first = fixture("motions/frame_first.csv");
+    let error = motion(&frame_first, &MotionOptions::default());
+    refused::format(error, &["frame_first.csv", "times", "--fps"]);
+    let options = MotionOptions {
+        fps: Some(30.0),
+        ..MotionOptions::default()
+    };
+    assert_eq!(motion(&frame_first, &options).unwrap().motion.len(), 40);
+}
+
+#[test]
+fn a_recording_turns_the_head() {
+    let found = foreign("turns_the_head.csv");
+    assert_eq!(found.head_rotation, HeadRotation::Camera);
+    let azimuth = |frame: usize| {
+        let [x, y, z] = found.motion.frames()[frame].camera.origin().to_array();
+        ((-x).atan2(z), y.atan2(x.hypot(z)))
+    };
+    // Yaw, and pitch where there is no yaw.
+    assert_eq!(azimuth(0), (0.0, 0.0));
+    let yaws = (0..130).map(|frame| azimuth(frame).0);
+    let (low, high) = yaws.fold((0.0f32, 0.0f32), |(l, h), yaw| (l.min(yaw), h.max(yaw)));
+    assert!(
+        (-0.51..-0.49).contains(&low) && (0.49..0.51).contains(&high),
+        "{low} {high}"
+    );
+    assert!(azimuth(20).1 > 0.1, "{:?}", azimuth(20));
+}
+
+#[test]
+fn motions_of_other_trackers_are_imported() {
+    let vhap = foreign("tracked_flame_params_30.npz");
+    assert_eq!((vhap.motion.len(), vhap.motion.fps()), (20, 25.0));
+    assert_eq!(vhap.rate, RateSource::Assumed);
+    let frame = &vhap.motion.frames()[3];
+    assert_eq!((frame.expression.len(), frame.pose.len()), (100, 6));
+    for entry in [
+        "neck_pose",
+        "eyes_pose",
+        "translation",
+        "shape",
+        "static_offset",
+    ] {
+        assert!(vhap.dropped.iter().any(|name| name == entry), "{vhap}");
+    }
+    assert_eq!(foreign("00000.npz").motion.len(), 1);
+    // A folder with a file for each frame.
+    let scratch = tempfile::tempdir().unwrap();
+    for frame in 0..3 {
+        let file = scratch.path().join(format!("{frame:05}.npz"));
+        std::fs::copy(fixture("motions/00000.npz"), file).unwrap();
+    }
+    let folder = motion(scratch.path(), &MotionOptions::default()).unwrap();
+    assert_eq!(folder.motion.len(), 3);
+    refused::format(
+        motion(scratch.path().parent().unwrap(), &MotionOptions::default()),
+        &["00000.npz"],
+    );
+
+    let gagavatar = foreign("smoothed.pkl");
+    assert_eq!(gagavatar.motion.len(), 20);
+    let frame = &gagavatar.motion.frames()[0];
+    assert_eq!((frame.expression.len(), frame.pose.len()), (100, 6));
+    assert!(gagavatar.dropped.iter().any(|name| name == "eyecode"));
+    assert_eq!(foreign("optim.pkl").motion.len(), 1);
+    // Cameras with the usual last row.
+    let four = foreign("four_rows.pkl").motion;
+    assert_eq!(four.frames()[0].expression.len(), 50);
+}
+
 #[test]
 fn tracked_sources_become_pictures_cameras_and_a_shape() {
     let sources = Sources::open(fixture("sources.pth")).unwrap();
@@ -381,7 +529,8 @@ fn tracked_sources_become_pictures_cameras_and_a_shape() {
     assert_eq!(sources.frames, ["f_3", "../f_12"]);
     for (i, (image, camera)) in sources.images.iter().zip(&sources.cameras).enumerate() {
         assert_eq!((image.width(), image.height()), (6, 8));
-        assert_eq!(camera.translation().to_array(), [0.0, 0.0, 10.0 + i as f32]);
+        let place = camera.unwrap().translation().to_array();
+        assert_eq!(place, [0.0, 0.0, 10.0 + i as f32]);
         for (place, pixel) in image.pixels().chunks_exact(4).enumerate() {
             // The second picture has the first one's channels one further.
             let expected = [0, 1, 2].map(|c| ((c + 3 - i) % 3 * 48 + place) as u8);
@@ -397,12 +546,71 @@ fn tracked_sources_become_pictures_cameras_and_a_shape() {
     let json = std::fs::read_to_string(directory.join("sources.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["sources"][1]["frame"], "../f_12");
-    assert_eq!(json["sources"][1]["image"], "source_1.png");
+    assert_eq!(json["sources"][1]["picture"], "source_1.png");
+    assert_eq!(json["sources"][1]["canonical"], true);
     assert_eq!(json["sources"][1]["transform"][2][3], 11.0);
     assert_eq!(json["shape"].as_array().unwrap().len(), 100);
+    // What is written is what is read, from the folder and from its list.
+    assert_eq!(Sources::open(&directory).unwrap(), sources);
+    let list = directory.join("sources.json");
+    assert_eq!(Sources::open(&list).unwrap(), sources);
     // An existing file is not overwritten, and nothing is left beside it.
     refused::io(sources.write(&directory), &[]);
     assert_eq!(entries(scratch.path()), 1);
+}
+
+#[test]
+fn lists_of_sources_say_which_pictures_are_canonical() {
+    let scratch = tempfile::tempdir().unwrap();
+    let picture = image::RgbImage::from_pixel(4, 4, image::Rgb([9, 8, 7]));
+    picture.save(scratch.path().join("a.png")).unwrap();
+    let path = scratch.path().join("sources.json");
+    let open = |sources: &str| {
+        let json = format!("{{\"version\": 1, \"sources\": [{sources}]}}");
+        std::fs::write(&path, json).unwrap();
+        Sources::open(scratch.path())
+    };
+    let rows = |last: &str| format!("[[-1,0,0,0],[0,1,0,0],[0,0,-1,10]{last}]");
+    let camera = Camera::orbit(10.0, 0.0, 0.0);
+    for (entry, tracked) in [
+        (
+            format!(r#"{{"picture": "a.png", "transform": {}}}"#, rows("")),
+            true,
+        ),
+        (
+            format!(
+                r#"{{"picture": "a.png", "transform": {}}}"#,
+                rows(",[0,0,0,1]")
+            ),
+            true,
+        ),
+        // What was written before there was the key `canonical`.
+        (
+            format!(
+                r#"{{"image": "a.png", "frame": "f_1", "transform": {}}}"#,
+                rows("")
+            ),
+            false,
+        ),
+        (
+            r#"{"picture": "a.png", "canonical": true}"#.to_owned(),
+            false,
+        ),
+    ] {
+        let sources = open(&entry).unwrap();
+        let found = sources.images[0].camera();
+        assert_eq!(found.is_some(), tracked, "{entry}");
+        if let Some(found) = found {
+            assert_eq!(found.origin(), camera.origin());
+        }
+    }
+    let bad = format!(
+        r#"{{"picture": "a.png", "transform": {}}}"#,
+        rows(",[0,0,0,2]")
+    );
+    refused::format(open(&bad), &["sources.json", "the last one 0 0 0 1"]);
+    refused::format(open("{}"), &["sources[0]: expected a picture"]);
+    refused::io(open(r#"{"picture": "none.png"}"#), &["none.png"]);
 }
 
 #[test]
@@ -435,6 +643,7 @@ fn contents_of_every_file_are_listed() {
     let weights = written(&checkpoint, FloatFormat::F16);
     let head = head_model(fixture("head.npz"), &HeadOptions::default()).unwrap();
     let motion = motion(fixture("motion_numpy.pkl"), &MotionOptions::default()).unwrap();
+    let motion = motion.motion;
     let (tensors, json) = (motion.to_safetensors(), motion.to_json().into());
     for (bytes, kind, entry) in [
         (Ok(weights), "weights", "\"points\":9"),

@@ -137,19 +137,15 @@ impl Contents {
             Kind::Safetensors => listing.safetensors(&TensorFile::parse(what.into(), file)?)?,
             Kind::Json => {
                 let json = sniff::text(bytes).map_err(invalid)?;
-                let motion =
-                    Motion::from_json(&json).map_err(|error| invalid(error.to_string()))?;
-                listing.motion(&motion);
-                "motion of this crate"
+                match Motion::from_json(&json) {
+                    Ok(motion) => {
+                        listing.motion(&motion);
+                        "motion of this crate"
+                    }
+                    Err(_) => listing.recording(what, bytes)?,
+                }
             }
-            Kind::Table => {
-                let options = MotionOptions {
-                    rotations: true,
-                    ..MotionOptions::default()
-                };
-                listing.motion(&motion_from_bytes(what, bytes, &options)?);
-                "recording of a face"
-            }
+            Kind::Table => listing.recording(what, bytes)?,
             _ => return Err(sniff::refused(what, FORMAT, bytes)),
         };
         listing.contents.kind = kind.to_owned();
@@ -243,6 +239,13 @@ impl Listing {
         let transforms: Vec<_> = frames.iter().map(|f| f.camera.transform).collect();
         let transforms = transforms.as_flattened().as_flattened();
         self.floats("transform", vec![count, 3, 4], transforms);
+    }
+
+    fn recording(&mut self, what: &str, bytes: &[u8]) -> Result<&'static str> {
+        let imported = motion_from_bytes(what, bytes, &MotionOptions::default())?;
+        self.metadata("import", imported.to_string());
+        self.motion(&imported.motion);
+        Ok("recording of a face")
     }
 
     fn npz(&mut self, bytes: &[u8]) -> Result<&'static str, String> {

@@ -5,9 +5,9 @@
 //! | `one_model.ckpt`                        | the released weights     | [`Checkpoint`]         |
 //! | `generic_model.pkl`, `flame2023*.pkl`   | FLAME, a head model      | [`head_model`]         |
 //! | the same as `.npz` or `.safetensors`    |                          | [`head_model`]         |
-//! | `lightning.pkl`, `smoothed.pkl`         | a tracked video          | [`motion`]             |
-//! | `.csv` of Live Link Face                | expressions from ARKit   | [`motion`]             |
-//! | `tracked_result.pth`                    | tracked source pictures  | [`Sources`]            |
+//! | `lightning.pkl`, `smoothed.pkl`, `.npz` | a tracked video          | [`motion`]             |
+//! | `.csv`, `.tsv`, `.json`, `.xml`         | a recording of a face    | [`motion`]             |
+//! | `tracked_result.pth`, `sources.json`    | tracked source pictures  | [`Sources`]            |
 //! | any of these, and this crate's own      | a list of what is inside | [`Contents`]           |
 //!
 //! No Python is needed, and none is run: pickles are read as data, never executed.
@@ -22,7 +22,6 @@ mod checkpoint;
 mod contents;
 mod document;
 mod flame;
-mod live_link;
 mod motion;
 mod numpy;
 mod pickle;
@@ -36,5 +35,5 @@ pub use flame::head_model;
 pub use flame::{HeadOptions, head_model_from_bytes};
 #[cfg(not(target_arch = "wasm32"))]
 pub use motion::motion;
-pub use motion::{MotionOptions, motion_from_bytes};
-pub use sources::Sources;
+pub use motion::{HeadRotation, ImportedMotion, MotionOptions, RateSource, motion_from_bytes};
+pub use sources::{SourceEntry, SourceList, Sources};

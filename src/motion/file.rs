@@ -5,7 +5,8 @@ use std::io;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::sequence::{Motion, MotionFrame};
@@ -13,7 +14,7 @@ use crate::camera::Camera;
 use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::file;
-use crate::json;
+use crate::json::{self, Value};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::sniff::{self, Kind};
 use crate::weights::{FloatFormat, TensorFile, TensorWriter};
@@ -93,7 +94,8 @@ impl Motion {
             let flags = file.u8("clamp_near")?.iter().map(|&flag| flag != 0);
             document.clamp_near = Some(PerFrame::Each(flags.collect()));
         }
-        document.into_motion(what)
+        // Lists of tensors are as long as their values.
+        document.into_motion(what, usize::MAX)
     }
 
     /// Writes a `.json` or `.safetensors` file, replacing an older one as a whole.
@@ -169,7 +171,7 @@ impl Motion {
 
     fn parse_json(what: &str, json: &str) -> Result<Self> {
         let document: Document = json::versioned(what, FORMAT, json, VERSION)?;
-        document.into_motion(what)
+        document.into_motion(what, json.len())
     }
 
     /// Everything but the frames.
@@ -224,14 +226,84 @@ pub(super) struct Document {
 }
 
 /// One value for all frames, or one for each.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected one value of the right size, or a list with one such value per frame"
-)]
+#[derive(Clone, Serialize)]
+#[serde(untagged)]
 enum PerFrame<T> {
     Each(Vec<T>),
     All(T),
+}
+
+impl<'de, T: Cell> Deserialize<'de> for PerFrame<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let each: Option<Vec<T>> = match &value {
+            Value::Numbers(numbers) => {
+                let numbers = numbers.iter().map(|number| Value::Number(*number));
+                numbers.map(|number| T::read(&number)).collect()
+            }
+            Value::List(values) => values.iter().map(T::read).collect(),
+            _ => None,
+        };
+        let read = each
+            .map(Self::Each)
+            .or_else(|| T::read(&value).map(Self::All));
+        read.ok_or_else(|| {
+            D::Error::custom(
+                "expected one value of the right size, or a list with one such value per frame",
+            )
+        })
+    }
+}
+
+/// The value of a frame.
+trait Cell: Sized {
+    fn read(value: &Value) -> Option<Self>;
+}
+
+impl Cell for bool {
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+impl Cell for f32 {
+    fn read(value: &Value) -> Option<Self> {
+        value.number().map(|number| number as f32)
+    }
+}
+
+impl Cell for Vec<f32> {
+    fn read(value: &Value) -> Option<Self> {
+        Some(
+            value
+                .numbers()?
+                .iter()
+                .map(|&number| number as f32)
+                .collect(),
+        )
+    }
+}
+
+impl Cell for [f32; 3] {
+    fn read(value: &Value) -> Option<Self> {
+        let numbers: &[f64; 3] = value.numbers()?.try_into().ok()?;
+        Some(numbers.map(|number| number as f32))
+    }
+}
+
+/// 3 rows of 4, or 4 with the usual last one.
+impl Cell for [[f32; 4]; 3] {
+    fn read(value: &Value) -> Option<Self> {
+        let rows = value.list()?.iter().map(|row| {
+            let row: &[f64; 4] = row.numbers()?.try_into().ok()?;
+            Some(row.map(|number| number as f32))
+        });
+        let rows: Vec<[f32; 4]> = rows.collect::<Option<_>>()?;
+        Camera::rows(rows.as_flattened()).ok()
+    }
 }
 
 impl<T: Clone + PartialEq> PerFrame<T> {
@@ -290,7 +362,8 @@ impl Document {
         }
     }
 
-    fn into_motion(self, what: &str) -> Result<Motion> {
+    /// `size` is the length of the text.
+    fn into_motion(self, what: &str, size: usize) -> Result<Motion> {
         let invalid = |reason: String| Error::format(what, FORMAT, reason);
         if self.orbit.is_some() && self.transform.is_some() {
             let reason = "expected \"orbit\" or \"transform\", found both";
@@ -315,7 +388,14 @@ impl Document {
         let values = |column: &Option<PerFrame<Vec<f32>>>, i| {
             column.as_ref().map(|v| v.at(i)).unwrap_or_default()
         };
-        let frames = (0..self.frame_count().map_err(invalid)?)
+        let count = self.frame_count().map_err(invalid)?;
+        // One value may stand for all frames.
+        let shared = [&self.expression, &self.pose].map(|column| match column {
+            Some(PerFrame::All(values)) => values.len(),
+            _ => 0,
+        });
+        MotionFrame::affordable(count, shared.iter().sum(), size).map_err(invalid)?;
+        let frames = (0..count)
             .map(|i| MotionFrame {
                 expression: values(&self.expression, i),
                 pose: values(&self.pose, i),

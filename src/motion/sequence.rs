@@ -25,6 +25,21 @@ impl MotionFrame {
     pub(super) fn values(&self) -> impl Iterator<Item = &f32> {
         self.expression.iter().chain(&self.pose)
     }
+
+    /// Fails if `frames` of them, of so many values each, might take more memory than 6 times the
+    /// `size` of the file that they are read from and 40 MiB.
+    pub(crate) fn affordable(frames: usize, values: usize, size: usize) -> Result<(), String> {
+        // With what an allocator adds to two lists.
+        let frame = size_of::<Self>() + 32 + values.saturating_mul(size_of::<f32>());
+        let limit = size.saturating_mul(6).saturating_add(40 << 20);
+        match frames.saturating_mul(frame) <= limit {
+            true => Ok(()),
+            false => Err(format!(
+                "{frames} frames of {values} values are more than a file of {size} bytes should \
+                 become"
+            )),
+        }
+    }
 }
 
 /// A sequence of frames at a fixed rate: a performance to play on an avatar.
@@ -69,7 +84,7 @@ impl MotionFrame {
 /// | `expression` | coefficients                                                 | neutral        |
 /// | `pose`       | axis-angle triples in radians, as for [`Drive::pose`]        | at rest        |
 /// | `orbit`      | `[distance, elevation°, azimuth°]` of [`Camera::orbit`]      | `[10, 0, 0]`   |
-/// | `transform`  | instead of `orbit`: the camera's matrix, 3 rows of 4         |                |
+/// | `transform`  | instead of `orbit`: the camera's matrix, 3 or 4 rows of 4    |                |
 /// | `focal`      | the camera's focal length                                    | 12             |
 /// | `clamp_near` | [`Camera::clamp_near`]                                       | `false`        |
 ///

@@ -2,8 +2,9 @@ use super::*;
 use crate::error::refused;
 use crate::file::Scratch;
 use crate::weights::TensorFile;
-use image::{ExtendedColorType, ImageEncoder, codecs};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, codecs};
 use std::fs;
+use std::io::Cursor;
 
 fn apply(homography: &[[f64; 3]; 3], x: f64, y: f64) -> DVec2 {
     let [x, y, w] = homography.map(|row| DVec3::from(row).dot(DVec3::new(x, y, 1.0)));
@@ -302,14 +303,133 @@ fn no_cut_or_flipped_byte_panics() {
 }
 
 #[test]
-fn a_huge_picture_is_refused_before_it_is_decoded() {
+fn a_picture_of_more_than_8192_pixels_is_reduced() {
     let mut bytes = Vec::new();
     let width = SourceImage::MAX_SIDE + 1;
     let encoder = codecs::png::PngEncoder::new(&mut bytes);
-    let written = encoder.write_image(&vec![0; width as usize], width, 1, ExtendedColorType::L8);
+    let row: Vec<u8> = (0..width)
+        .map(|x| if x % 2 == 0 { 100 } else { 201 })
+        .collect();
+    let written = encoder.write_image(&row, width, 1, ExtendedColorType::L8);
     written.unwrap();
-    let error = SourceImage::from_bytes(&bytes).unwrap_err();
-    assert!(error.to_string().contains("8193 x 1"), "{error}");
+    let picture = SourceImage::from_bytes(&bytes).unwrap();
+    assert_eq!((picture.width(), picture.height()), (4097, 1));
+    // Averages of two columns, the last one of its own.
+    assert_eq!(picture.pixels()[..4], [151, 151, 151, 255]);
+    assert_eq!(picture.pixels()[4 * 4096..], [100, 100, 100, 255]);
+
+    let wide = fixture("wide.jpg");
+    let picture = SourceImage::from_bytes(&wide).unwrap();
+    assert_eq!((picture.width(), picture.height()), (4128, 80));
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pictures");
+    fs::read(format!("{directory}/{name}")).unwrap()
+}
+
+#[test]
+fn a_small_file_does_not_become_a_large_picture() {
+    // A GIF with a screen of 8192 x 8192 and one pixel.
+    let gif =
+        b"GIF89a\0\x20\0\x20\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+    let error = refused!(SourceImage::from_bytes(gif), Format);
+    assert!(
+        error.contains("8192 x 8192 pixels take 268435456 bytes"),
+        "{error}"
+    );
+    // A blank PNG of 16 bits.
+    let mut png = Vec::new();
+    let side = 4096u32;
+    let blank = vec![0; 8 * (side * side) as usize];
+    let encoder = codecs::png::PngEncoder::new(&mut png);
+    encoder
+        .write_image(&blank, side, side, ExtendedColorType::Rgba16)
+        .unwrap();
+    let error = refused!(SourceImage::from_bytes(&png), Format);
+    assert!(error.contains("4096 x 4096"), "{error}");
+}
+
+#[test]
+fn colours_are_converted_to_srgb() {
+    // A quarter of red and skin in Display P3. LittleCMS gives these.
+    for (name, tolerance) in [("p3.png", 3), ("p3.jpg", 3)] {
+        let picture = SourceImage::from_bytes(&fixture(name)).unwrap();
+        let at = |x: u32, y: u32| &picture.pixels()[4 * (y * picture.width() + x) as usize..][..3];
+        let [width, height] = [picture.width(), picture.height()];
+        for (found, expected) in [
+            (at(width / 8, height / 8), [250, 31, 49]),
+            (at(width - 1, height - 1), [234, 169, 135]),
+        ] {
+            let close = found
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| a.abs_diff(b) <= tolerance);
+            assert!(close, "{name}: {found:?} {expected:?}");
+        }
+    }
+    // A profile of sRGB changes no byte, a broken one neither.
+    let rgb: Vec<u8> = (0..=255).flat_map(|v| [v, 255 - v, v / 2]).collect();
+    let srgb = moxcms::ColorProfile::new_srgb().encode().unwrap();
+    for profile in [srgb, b"no profile".to_vec()] {
+        let mut bytes = Vec::new();
+        let mut encoder = codecs::png::PngEncoder::new(&mut bytes);
+        encoder.set_icc_profile(profile).unwrap();
+        encoder
+            .write_image(&rgb, 16, 16, ExtendedColorType::Rgb8)
+            .unwrap();
+        let picture = SourceImage::from_bytes(&bytes).unwrap();
+        let (pixels, _) = picture.pixels().as_chunks::<4>();
+        assert!(pixels.iter().flat_map(|pixel| &pixel[..3]).eq(&rgb));
+    }
+}
+
+#[test]
+fn a_truncated_picture_is_an_error_unless_leniency_is_asked_for() {
+    let scratch = Scratch::new("source-truncated");
+    let gradient = image::RgbImage::from_fn(64, 64, |x, y| Rgb([x as u8 * 4, y as u8 * 4, 99]));
+    for extension in ["png", "jpeg", "gif", "webp", "bmp", "tiff"] {
+        let mut bytes = Cursor::new(Vec::new());
+        let format = image::ImageFormat::from_extension(extension).unwrap();
+        gradient.write_to(&mut bytes, format).unwrap();
+        let bytes = bytes.into_inner();
+        let path = scratch.path("cut");
+        fs::write(&path, &bytes[..bytes.len() * 3 / 4]).unwrap();
+        refused!(SourceImage::open(&path), Format);
+        // An index at the end leaves nothing of a TIFF.
+        if ["png", "jpeg", "bmp"].contains(&extension) {
+            let picture = SourceImage::open_lenient(&path).unwrap();
+            assert_eq!((picture.width(), picture.height()), (64, 64), "{extension}");
+            let found = picture
+                .pixels()
+                .iter()
+                .filter(|value| **value == 99)
+                .count();
+            assert!(extension == "jpeg" || found > 1000, "{extension}: {found}");
+        }
+    }
+}
+
+#[test]
+fn kinds_that_are_not_read_are_named_with_a_way_to_convert_them() {
+    for (brand, name, tool) in [
+        ("avif", "AVIF", "avifdec"),
+        ("heic", "HEIC", "heif-convert"),
+        ("mif1", "HEIC", "heif-convert"),
+    ] {
+        let bytes = [b"\0\0\0\x18ftyp", brand.as_bytes(), &[0; 40]].concat();
+        let error = refused!(SourceImage::from_bytes(&bytes), Format);
+        assert!(error.contains(name) && error.contains(tool), "{error}");
+    }
+}
+
+#[test]
+fn a_tiff_with_an_empty_sample_format_does_not_panic() {
+    let error = refused!(
+        SourceImage::from_bytes(&fixture("empty_sample_format.tiff")),
+        Format
+    );
+    assert!(!error.is_empty());
 }
 
 #[test]

@@ -5,15 +5,14 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gpavatar::{
-    Avatar, AvatarOptions, Camera, Gpu, HeadModel, Model, ModelOptions, Precision, SourceImage,
-    Weights,
+    Avatar, AvatarOptions, Gpu, HeadModel, Model, ModelOptions, Precision, SourceImage, Weights,
 };
 use image::RgbaImage;
 
 use crate::args::TuningArgs;
 use crate::demo::{self, Sample};
 use crate::sheet::Cell;
-use crate::tracked::read_json;
+use crate::tracked::{sources, track};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -42,12 +41,17 @@ pub struct AvatarArgs {
     /// List the people that ship with the repository and do nothing else
     #[arg(long)]
     pub list_samples: bool,
-    /// Picture of the person instead of a sample; give several for more sides
+    /// Picture of the person instead of a sample, or a folder with sources.json, as import sources
+    /// writes it; give several for more sides
     #[arg(short, long = "source", value_name = "PICTURE")]
     sources: Vec<PathBuf>,
-    /// JSON list with the tracked camera of each source: a matrix of 3 rows of 4 numbers, or null
+    /// Tracked cameras of the sources: sources.json, or a JSON list of matrices of 3 or 4 rows of 4
+    /// numbers, or null
     #[arg(long, value_name = "FILE", requires = "sources")]
     tracked: Option<PathBuf>,
+    /// Takes truncated pictures as far as they go
+    #[arg(long, requires = "sources")]
+    lenient: bool,
     /// Avatar file to load instead of sources
     #[arg(long, value_name = "FILE", conflicts_with = "sources")]
     avatar: Option<PathBuf>,
@@ -99,8 +103,17 @@ impl AvatarArgs {
                 (Avatar::with_options(&model, &sources, &options)?, sources)
             }
             None => {
-                let sources = self.own_sources()?;
-                (Avatar::from_images(&model, &sources)?, sources)
+                let (sources, shape) = self.own_sources()?;
+                let options = with_shape(&model, &shape);
+                if options.shape != shape {
+                    let (found, head) = (shape.len(), model.head().map(HeadModel::shape_count));
+                    eprintln!(
+                        "the {found} identity coefficients of the sources are those of another head \
+                         model, this one has {}: they are left out",
+                        head.unwrap_or(0)
+                    );
+                }
+                (Avatar::with_options(&model, &sources, &options)?, sources)
             }
         };
         if let Some(path) = &self.save_avatar {
@@ -109,23 +122,27 @@ impl AvatarArgs {
         Ok((avatar, sources))
     }
 
-    fn own_sources(&self) -> Result<Vec<SourceImage>, Box<dyn Error>> {
-        let sources = self.sources.iter().map(SourceImage::open);
-        let sources: Vec<_> = sources.collect::<gpavatar::Result<_>>()?;
-        let Some(path) = &self.tracked else {
-            return Ok(sources);
-        };
-        let cameras: Vec<Option<[[f32; 4]; 3]>> = read_json(path)?;
-        if cameras.len() != sources.len() {
-            let (path, cameras, sources) = (path.display(), cameras.len(), sources.len());
-            return Err(format!("{path}: {cameras} cameras for {sources} sources").into());
+    /// The pictures, and the person's shape if they come with it.
+    fn own_sources(&self) -> Result<(Vec<SourceImage>, Vec<f32>), Box<dyn Error>> {
+        let (mut pictures, mut shape) = sources(&self.sources, self.lenient)?;
+        if let Some(file) = &self.tracked {
+            let tracked = track(&mut pictures, &self.sources, file)?;
+            if !tracked.is_empty() {
+                shape = tracked;
+            }
         }
-        let tracked = |(source, camera): (SourceImage, Option<_>)| match camera {
-            Some(transform) => source.tracked(Camera::from_transform(transform)),
-            None => source,
-        };
-        Ok(sources.into_iter().zip(cameras).map(tracked).collect())
+        Ok((pictures, shape))
     }
+}
+
+/// Options with a person's shape, if the head model has as many identity directions: another one
+/// has other directions.
+fn with_shape(model: &Model, shape: &[f32]) -> AvatarOptions {
+    let mut options = AvatarOptions::default();
+    if model.head().map(HeadModel::shape_count) == Some(shape.len()) {
+        options.shape = shape.to_vec();
+    }
+    options
 }
 
 /// Pictures and options of the avatar of a person who ships with the repository.
@@ -133,19 +150,13 @@ pub fn of_sample(
     model: &Model,
     sample: &Sample,
 ) -> gpavatar::Result<(Vec<SourceImage>, AvatarOptions)> {
-    let sources = sample.pictures()?;
-    let mut options = AvatarOptions::default();
-    // Another head model has other directions.
-    if model.head().map(HeadModel::shape_count) == Some(sample.shape.len()) {
-        options.shape.clone_from(&sample.shape);
-    }
-    Ok((sources, options))
+    Ok((sample.pictures()?, with_shape(model, &sample.list.shape)))
 }
 
 /// Prints who ships with the repository.
 pub fn list_samples() -> Result<(), Box<dyn Error>> {
     for sample in Sample::all()? {
-        let (name, pictures) = (sample.name, sample.sources.len());
+        let (name, pictures) = (sample.name, sample.list.sources.len());
         let plural = if pictures == 1 { "" } else { "s" };
         println!("{name}, {pictures} picture{plural}");
     }

@@ -4,10 +4,11 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use gpavatar::import::SourceList;
 use gpavatar::{Camera, Drive, Model, ModelConfig, SyntheticRules, Weights};
 use serde::Deserialize;
 
-use crate::tracked::{TrackedPicture, read_json};
+use crate::tracked::read_json;
 
 const SAMPLES: &str = "weights/samples";
 
@@ -78,9 +79,9 @@ pub fn motion() -> PathBuf {
 #[derive(Deserialize)]
 pub struct Sample {
     pub name: String,
-    /// Identity coefficients of the network's head model.
-    pub shape: Vec<f32>,
-    pub sources: Vec<TrackedPicture>,
+    /// Pictures, and identity coefficients of the network's head model.
+    #[serde(flatten)]
+    pub list: SourceList,
 }
 
 /// The content of samples.json.
@@ -122,8 +123,8 @@ impl Sample {
     /// Its pictures.
     pub fn pictures(&self) -> gpavatar::Result<Vec<gpavatar::SourceImage>> {
         let folder = file(SAMPLES);
-        let open = |source: &TrackedPicture| source.open(&folder);
-        self.sources.iter().map(open).collect()
+        let sources = self.list.sources.iter();
+        sources.map(|source| source.open(&folder)).collect()
     }
 }
 

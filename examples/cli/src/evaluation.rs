@@ -7,13 +7,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use gpavatar::import::SourceEntry;
 use gpavatar::{Avatar, AvatarOptions, Camera, Drive, Model, SourceImage};
 use image::{Rgba, RgbaImage};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::costs::Times;
 use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
-use crate::tracked::{TrackedPicture, read_json};
+use crate::tracked::read_json;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -47,7 +48,7 @@ pub struct Identity {
     /// Identity coefficients of the head model.
     shape: Vec<f32>,
     /// To build an avatar from: the first alone, or all.
-    sources: [TrackedPicture; 3],
+    sources: [SourceEntry; 3],
     pub targets: Vec<Target>,
 }
 

@@ -7,13 +7,13 @@ fuzz_target!(|input: &[u8]| {
     let options = MotionOptions {
         fps: None,
         smoothing: Some(0.9),
-        rotations: true,
+        ..MotionOptions::default()
     };
     let file = match input.split_first() {
         Some((b'Z', pickle)) => gpavatar_fuzz::torch_archive(pickle),
         _ => input.to_vec(),
     };
-    if let Ok(motion) = motion_from_bytes("fuzz", &file, &options) {
-        let _ = motion.to_json();
+    if let Ok(imported) = motion_from_bytes("fuzz", &file, &options) {
+        let _ = (imported.to_string(), imported.motion.to_json());
     }
 });

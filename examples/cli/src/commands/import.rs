@@ -63,22 +63,22 @@ struct Directions {
     whole: bool,
 }
 
-/// A tracked video (lightning.pkl, smoothed.pkl) or a recording of Live Link Face (.csv)
+/// A tracked video (smoothed.pkl, .npz …) or a recording of a face (.csv, .json, .tsv …)
 #[derive(clap::Args)]
 pub struct MotionArgs {
     recording: PathBuf,
     /// Motion to write, .json or .safetensors
     #[arg(short, long, value_name = "FILE", default_value = "motion.json")]
     output: PathBuf,
-    /// Frames per second [default: 25, or the recording's]
+    /// Frames per second, 1 to 240 [default: as the file or its times say; 25 for tracked videos]
     #[arg(long)]
     fps: Option<f32>,
     /// Smooths the motion, less the nearer to 1; GPAvatar uses 0.9
     #[arg(long, value_name = "ALPHA")]
     smoothing: Option<f32>,
-    /// Keeps the angles of head and eyes that a recording has as expression channels
+    /// Leaves out the head rotation of a recording
     #[arg(long)]
-    rotations: bool,
+    still_head: bool,
     /// Under what terms the motion may be used, to be written into it
     #[arg(long, value_name = "TEXT", default_value = "")]
     licence: String,
@@ -177,11 +177,16 @@ fn motion(args: MotionArgs) -> Result<(), Box<dyn Error>> {
     let options = MotionOptions {
         fps: args.fps,
         smoothing: args.smoothing,
-        rotations: args.rotations,
+        still_head: args.still_head,
+        ..MotionOptions::default()
     };
-    let motion = import::motion(&args.recording, &options)?;
-    let name = motion.name().to_owned();
-    motion.with_name(name, args.licence).write(&args.output)?;
+    let mut imported = import::motion(&args.recording, &options)?;
+    if !args.licence.is_empty() {
+        let name = imported.motion.name().to_owned();
+        imported.motion = imported.motion.with_name(name, args.licence);
+    }
+    imported.motion.write(&args.output)?;
+    println!("{imported}");
     report::list(&[args.output]);
     Ok(())
 }

@@ -32,9 +32,14 @@ fn what_ships_goes_together() {
 
     let samples = Sample::all().unwrap();
     assert!(samples.len() >= 6);
-    assert!(samples.iter().any(|sample| sample.sources.len() == 3));
+    assert!(samples.iter().any(|sample| sample.list.sources.len() == 3));
     for sample in &samples {
-        assert_eq!(sample.shape.len(), head.shape_count(), "{}", sample.name);
+        assert_eq!(
+            sample.list.shape.len(),
+            head.shape_count(),
+            "{}",
+            sample.name
+        );
         for picture in sample.pictures().unwrap() {
             picture.homography(network.config().source_size).unwrap();
         }

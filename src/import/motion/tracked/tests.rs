@@ -1,0 +1,73 @@
+use super::*;
+
+/// A pickle whose frames are all the same one.
+fn video(frames: u16, expressions: usize) -> Vec<u8> {
+    let list = |count: usize| [b"](", &*b"K\x01".repeat(count), b"e"].concat();
+    let mut pickle = b"\x80\x02}(K\x00}(U\x10emoca_expression".to_vec();
+    pickle.extend(list(expressions));
+    pickle.extend([b"U\x0Aemoca_pose", &*list(6), b"U\x10transform_matrix"].concat());
+    pickle.extend([&*list(12), b"uq\x00"].concat());
+    for frame in 1..frames {
+        pickle.extend([b"M", &frame.to_le_bytes()[..], b"h\x00"].concat());
+    }
+    pickle.extend(b"u.");
+    pickle
+}
+
+#[test]
+fn frames_may_share_values_but_not_without_limit() {
+    let frames = Tracked::of_document(&video(2, 50)).unwrap().frames;
+    assert_eq!(frames.len(), 2);
+    assert_eq!(frames[1].expression, [1.0; 50]);
+    let error = Tracked::of_document(&video(1000, 1000)).err().unwrap();
+    let reason = "more values than the file has bytes";
+    assert!(error.contains(reason), "{error}");
+}
+
+#[test]
+fn frames_that_are_none_are_named() {
+    let refused = |pickle: &[u8], reason: &str| {
+        let error = Tracked::of_document(pickle).err().unwrap();
+        assert!(error.contains(reason), "{error}");
+    };
+    let reason = "expected a dictionary of frames, found 1";
+    refused(b"\x80\x02K\x01.", reason);
+    let reason = "frame \"f_x\": expected a key that ends in a number";
+    refused(b"\x80\x02}(U\x03f_xNU\x03f_1Nu.", reason);
+    let reason = "frame \"f_1\": expected an entry emoca_expression or expcode";
+    refused(b"\x80\x02}U\x03f_1Ns.", reason);
+    let frame = |rest: &[u8]| {
+        [
+            b"\x80\x02}U\x03f_1}(U\x10emoca_expression](K\x01e",
+            rest,
+            b"us.",
+        ]
+        .concat()
+    };
+    refused(&frame(b""), "expected an entry transform_matrix");
+    let one_number = frame(b"U\x10transform_matrixK\x01");
+    refused(
+        &one_number,
+        "3 rows of 4 numbers, or 4 with the last one 0 0 0 1, found 1 values",
+    );
+    let none = frame(b"U\x10transform_matrixN");
+    refused(&none, "transform_matrix: expected numbers, found None");
+    let pose = frame(b"U\x0Aemoca_pose](K\x01K\x01e");
+    refused(&pose, "pose: expected 6 values a frame");
+}
+
+#[test]
+fn frames_are_sorted_by_the_last_number_of_their_keys() {
+    let key = |pickle: &[u8]| {
+        let pickle = crate::import::pickle::Pickle::parse(pickle).unwrap();
+        frame_number(pickle.root())
+    };
+    assert_eq!(key(b"U\x0Dvideo_2_00017."), Some(17));
+    assert_eq!(key(b"U\x07f_8.jpg."), Some(8));
+    assert_eq!(key(b"U\x09frame0012."), Some(12));
+    assert_eq!(key(b"U\x029x."), None);
+    assert_eq!(key(b"U\x0242."), Some(42));
+    assert_eq!(key(b"K\x05."), Some(5));
+    assert_eq!(key(b"J\xFF\xFF\xFF\xFF."), None);
+    assert_eq!(key(b"N."), None);
+}
