@@ -3,7 +3,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createServer } from "node:http";
-import { extname, join, normalize } from "node:path";
+import { extname, join, normalize, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const TYPES = {
@@ -15,15 +15,41 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
+/**
+ * The file of a path of a request, or `null` if it lies outside of the folders. A mount `/a` or `/a/`
+ * holds `/a` and what is below `/a/`, and nothing else that begins with these letters.
+ */
+function locate(path, root, mounts) {
+  let [folder, rest] = [root, path];
+  for (const [prefix, mounted] of Object.entries(mounts)) {
+    const bare = prefix.replace(/\/+$/, "");
+    if (path === bare || path.startsWith(`${bare}/`)) {
+      [folder, rest] = [mounted, path.slice(bare.length)];
+    }
+  }
+  const file = join(folder, rest);
+  const inside = relative(folder, file);
+  return inside === ".." || inside.startsWith(`..${sep}`) ? null : file;
+}
+
 /** Serves a folder; `mounts` puts other folders below paths. */
 export function serve(root, port = 0, mounts = {}) {
   const server = createServer(async (request, response) => {
     try {
-      const path = normalize(decodeURIComponent(new URL(request.url, "http://host").pathname));
-      const mount = Object.keys(mounts).find((prefix) => path.startsWith(prefix));
-      const file = mount ? join(mounts[mount], path.slice(mount.length)) : join(root, path);
+      const { pathname, search } = new URL(request.url, "http://host");
+      const path = normalize(decodeURIComponent(pathname));
+      const file = locate(path, root, mounts);
+      if (file === null) {
+        throw new Error("outside");
+      }
+      if (!path.endsWith("/") && (await stat(file)).isDirectory()) {
+        // Relative links on the page are meant from inside of the folder.
+        response.writeHead(301, { location: `${pathname}/${search}` }).end();
+        return;
+      }
       const found = file.endsWith("/") ? join(file, "index.html") : file;
       const { size, mtimeMs } = await stat(found);
+      response.setHeader("x-content-type-options", "nosniff");
       const tag = `"${size}-${Math.round(mtimeMs)}"`;
       response.setHeader("etag", tag);
       response.setHeader("cache-control", "no-cache");

@@ -105,3 +105,22 @@ fn what_is_no_camera_is_an_error() {
         refused!(camera.validate(), Argument);
     }
 }
+
+#[test]
+fn matrices_of_three_and_four_rows_are_cameras() {
+    let camera = Camera::orbit(10.0, 5.0, 20.0);
+    let [a, b, c] = camera.transform;
+    assert_eq!(Camera::from_rows(&[a, b, c]).unwrap(), camera);
+    assert_eq!(
+        Camera::from_rows(&[a, b, c, [0.0, 0.0, 0.0, 1.0]]).unwrap(),
+        camera
+    );
+    for rows in [
+        &[a, b][..],
+        &[a, b, c, [0.0, 0.0, 1.0, 1.0]],
+        &[a, b, c, c, c],
+    ] {
+        let error = refused!(Camera::from_rows(rows), Argument);
+        assert!(error.contains("0 0 0 1"), "{error}");
+    }
+}

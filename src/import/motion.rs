@@ -236,9 +236,8 @@ fn of_text(what: &str, text: &str, options: &MotionOptions) -> Result<ImportedMo
     let invalid = |reason: String| Error::format(what, RECORDING, reason);
     let recording = if text.trim_start().starts_with(['{', '[']) {
         let root = Value::parse(text).map_err(invalid)?;
-        let own = ["expression", "pose", "orbit", "transform"];
-        if root.get("version").is_some() && own.iter().any(|key| root.get(key).is_some()) {
-            return of_this_crate(Motion::from_json(text)?, options);
+        if is_of_this_crate(&root) {
+            return of_this_crate(Motion::parse_json(what, text)?, options);
         }
         frames::parse(&root, options, text.len())
     } else if text.contains(curves::XML) {
@@ -262,6 +261,14 @@ fn of_text(what: &str, text: &str, options: &MotionOptions) -> Result<ImportedMo
     })
 }
 
+/// True for JSON of this crate, also if it is not quite right.
+fn is_of_this_crate(root: &Value) -> bool {
+    let has = |key: &&str| root.get(key).is_some();
+    let own = ["expression", "orbit", "clamp_near"].iter().any(has);
+    let version = root.get("version").is_some() && root.get("format").is_none();
+    (own || version) && !frames::has_frames(root)
+}
+
 /// A motion that needs no import.
 fn of_this_crate(motion: Motion, options: &MotionOptions) -> Result<ImportedMotion> {
     let motion = match options.fps {
@@ -281,7 +288,7 @@ fn of_this_crate(motion: Motion, options: &MotionOptions) -> Result<ImportedMoti
         motion,
         rate: match options.fps {
             Some(_) => RateSource::Given,
-            None => RateSource::Stated,
+            None => RateSource::Own,
         },
         dropped: Vec::new(),
         head_rotation: HeadRotation::Tracked,

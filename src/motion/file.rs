@@ -169,7 +169,7 @@ impl Motion {
         writer
     }
 
-    fn parse_json(what: &str, json: &str) -> Result<Self> {
+    pub(crate) fn parse_json(what: &str, json: &str) -> Result<Self> {
         let document: Document = json::versioned(what, FORMAT, json, VERSION)?;
         document.into_motion(what, json.len())
     }

@@ -160,6 +160,20 @@ impl Motion {
         Ok(self)
     }
 
+    /// The motion with at most the first `count` expression coefficients, if they have no names.
+    ///
+    /// The directions of FLAME come in the order of how much they explain: a head model that has
+    /// fewer of them than a tracker has the first ones.
+    #[must_use]
+    pub fn with_first_coefficients(mut self, count: usize) -> Self {
+        if self.channels.is_none() {
+            for frame in &mut self.frames {
+                frame.expression.truncate(count);
+            }
+        }
+        self
+    }
+
     /// The same motion with a title and terms of use.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>, licence: impl Into<String>) -> Self {

@@ -363,3 +363,53 @@ fn smoothing_keeps_everything_else_and_checks_its_factor() {
     let error = opposite.smooth(0.5).unwrap_err().to_string();
     assert!(error.contains("camera transform of frame 1"), "{error}");
 }
+
+#[test]
+fn a_small_file_does_not_become_a_large_motion() {
+    // One row of expression for a long list of another key.
+    let row = vec!["0"; 20_000].join(",");
+    let list = vec!["true"; 10_000].join(",");
+    let json =
+        format!(r#"{{"version": 1, "fps": 30, "expression": [{row}], "clamp_near": [{list}]}}"#);
+    let error = refused!(Motion::from_json(&json), Format);
+    assert!(error.contains("10000 frames of 20000 values"), "{error}");
+    // Lists without content.
+    let rows = "[],".repeat(2_000_000);
+    let json = format!(r#"{{"version": 1, "fps": 30, "pose": [{rows}[]]}}"#);
+    let error = refused!(Motion::from_json(&json), Format);
+    assert!(error.contains("more lists and names"), "{error}");
+    // A row for some hours is no reason.
+    let list = vec!["true"; 100_000].join(",");
+    let json =
+        format!(r#"{{"version": 1, "fps": 30, "expression": [0, 1], "clamp_near": [{list}]}}"#);
+    assert_eq!(Motion::from_json(&json).unwrap().len(), 100_000);
+}
+
+#[test]
+fn cameras_may_have_the_usual_fourth_row() {
+    let parse = |last: &str| {
+        let rows = format!("[[-1,0,0,0],[0,1,0,0],[0,0,-1,10]{last}]");
+        Motion::from_json(&format!(
+            r#"{{"version": 1, "fps": 30, "transform": {rows}}}"#
+        ))
+    };
+    let three = parse("").unwrap();
+    assert_eq!(parse(",[0,0,0,1]").unwrap(), three);
+    assert_eq!(three.frames()[0].camera, Camera::orbit(10.0, 0.0, 0.0));
+    for last in [",[0,0,0,2]", ",[0,0,1,1]", ",[0,0,0,1],[0,0,0,1]"] {
+        refused!(parse(last), Format);
+    }
+}
+
+#[test]
+fn coefficients_without_names_may_be_cut() {
+    let named = lively();
+    assert_eq!(named.clone().with_first_coefficients(1), named);
+    let unnamed = Motion::new(30.0, named.frames().to_vec()).unwrap();
+    let cut = unnamed.clone().with_first_coefficients(2);
+    assert_eq!(
+        cut.frames()[3].expression,
+        named.frames()[3].expression[..2]
+    );
+    assert_eq!(unnamed.clone().with_first_coefficients(9), unnamed);
+}

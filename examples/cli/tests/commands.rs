@@ -95,8 +95,78 @@ fn a_recording_becomes_a_motion_whose_contents_are_shown() {
     let motion = motion.to_str().unwrap();
     let recording = file("tests/fixtures/face.csv");
     let recording = recording.to_str().unwrap();
-    written(["import", "motion", recording, "-o", motion]);
+    let told = written(["import", "motion", recording, "-o", motion]);
+    for part in [
+        "9 frames, 3 per second",
+        "all 52 ARKit channels",
+        "LeftEyeYaw",
+        "head rotation kept",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
     assert!(written(["info", motion]).contains("motion"));
+    assert!(written(["info", recording]).contains("import: 9 frames"));
+}
+
+#[test]
+fn what_import_writes_is_what_other_commands_take() {
+    let room = tempfile::tempdir().unwrap();
+    let path = |name: &str| room.path().join(name).to_str().unwrap().to_owned();
+    let me = path("me");
+    let tracked = file("tests/fixtures/sources.pth");
+    written(["import", "sources", tracked.to_str().unwrap(), "-o", &me]);
+    let recording = file("tests/fixtures/motions/turns_the_head.csv");
+    let recording = recording.to_str().unwrap();
+    let reenact = |source: &str, more: &[&str], out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpavatar"));
+        command.args([
+            "reenact",
+            "-s",
+            source,
+            "--frames=20..21",
+            "--out",
+            &path(out),
+        ]);
+        let output = command.args(more).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{errors}");
+        let picture = image::open(room.path().join(out).join("frames/0000.png")).unwrap();
+        (picture.to_rgb8(), errors)
+    };
+    // The folder, its list and its pictures with the list; a recording without import.
+    let more = ["--motion", recording];
+    let (expected, told) = reenact(&me, &more, "folder");
+    assert!(told.contains("130 frames, 60 per second"), "{told}");
+    assert!(told.contains("100 identity coefficients"), "{told}");
+    let list = format!("{me}/sources.json");
+    assert!(reenact(&list, &more, "list").0 == expected);
+    let both = format!("{me}/source_1.png");
+    let first = format!("{me}/source_0.png");
+    let more = [&more[..], &["-s", &both, "--tracked", &list]].concat();
+    assert!(reenact(&first, &more, "pictures").0 == expected);
+
+    // Cameras of three and of four rows.
+    let picture = file("weights/samples/indigo/source_0.png");
+    let cameras = ["", ", [0, 0, 0, 1]"].map(|last| {
+        let name = path(&format!("cameras{}.json", last.len()));
+        let rows = format!("[[[-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 10.6]{last}]]");
+        fs::write(&name, rows).unwrap();
+        reenact(picture.to_str().unwrap(), &["--tracked", &name], "cameras").0
+    });
+    assert!(cameras[0] == cameras[1]);
+    let broken = path("broken.json");
+    fs::write(&broken, "[[[1, 0, 0, 0]]]").unwrap();
+    let errors = failure([
+        "orbit",
+        "-s",
+        picture.to_str().unwrap(),
+        "--tracked",
+        &broken,
+    ]);
+    assert!(
+        errors.contains("broken.json") && errors.contains("3 rows of 4 numbers"),
+        "{errors}"
+    );
 }
 
 #[test]

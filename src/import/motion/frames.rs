@@ -99,6 +99,12 @@ pub(super) fn parse(
     of_frames(&frames, names, stated, options, size)
 }
 
+/// True for a document with a list of frames, of curves or of cues.
+pub(super) fn has_frames(root: &Value) -> bool {
+    let named = search(root, FRAMES, |value| value.list().is_some()).is_some();
+    named || field(root, &["mouthcues", "curves"]).is_some()
+}
+
 /// The frames of a document in order.
 fn frames(root: &Value) -> Option<Vec<&Value>> {
     let is_frames = |value: &Value| value.list().is_some_and(|list| !list.is_empty());

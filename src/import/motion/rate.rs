@@ -1,5 +1,6 @@
 //! The rate of a recording from the times of its frames.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -18,6 +19,8 @@ const USUAL: [f64; 15] = [
 pub enum RateSource {
     /// [`MotionOptions::fps`](super::MotionOptions::fps).
     Given,
+    /// The file is a motion of this crate.
+    Own,
     /// The file says it, or its format has only one.
     Stated,
     /// The times of its frames, in these units or codes.
@@ -30,6 +33,7 @@ impl fmt::Display for RateSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given => f.write_str("as given"),
+            Self::Own => f.write_str("as in the motion"),
             Self::Stated => f.write_str("as the file says"),
             Self::Measured(unit) => write!(f, "by its times in {unit}"),
             Self::Assumed => f.write_str("assumed, as the file does not say"),
@@ -177,22 +181,23 @@ fn of_times(
         let difference = (1.0 / (usual * size) - step).abs();
         difference <= grain.clamp(step * 2e-4, step * 0.05)
     };
-    let usual = USUAL.into_iter().filter(near).min_by(|a, b| {
-        let [a, b] = [a, b].map(|usual| (usual - fps).abs());
-        a.total_cmp(&b)
-    });
+    let candidates = USUAL.into_iter().filter(near);
+    // Times of few digits fit 30 and 29.97 alike.
+    let order = |usual: &f64| (usual.fract() != 0.0, (usual - fps).abs());
+    let usual =
+        candidates.min_by(|a, b| order(a).partial_cmp(&order(b)).unwrap_or(Ordering::Equal));
     Ok((usual.unwrap_or(fps), RateSource::Measured(name)))
 }
 
-/// The value of the last digit that times have, down to a ten-thousandth.
+/// The value of the last digit that times have, down to a ten-millionth.
 fn grain(times: &[f64]) -> f64 {
-    let digits = [1.0, 0.1, 0.01, 0.001];
+    let digits = [1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6];
     let exact = |grain: &f64| {
         times
             .iter()
             .all(|time| (time / grain - (time / grain).round()).abs() < 1e-6)
     };
-    digits.into_iter().find(exact).unwrap_or(1e-4)
+    digits.into_iter().find(exact).unwrap_or(1e-7)
 }
 
 /// Counted from the rows of each second. Frame numbers of time codes help only with the first

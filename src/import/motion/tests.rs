@@ -372,6 +372,17 @@ fn curves_are_sampled() {
 }
 
 #[test]
+fn texts_may_be_in_utf_16() {
+    let text = "time,jawOpen\n0,0.25\n0.5,0.75\n";
+    let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+    let bytes: Vec<u8> = [0xff, 0xfe].into_iter().chain(units).collect();
+    let found = motion_from_bytes("test", &bytes, &MotionOptions::default()).unwrap();
+    assert_eq!(found.motion, imported(text).motion);
+    refused("<html><title>Not found</title>", &["HTML", "Not found"]);
+    refused("<?xml version=\"1.0\"?><a/>", &["XML"]);
+}
+
+#[test]
 fn small_files_take_little_memory() {
     // Rows without a face, frames without values.
     let rows = "1,0\n".repeat(2_000_000);
@@ -391,7 +402,21 @@ fn a_motion_of_this_crate_stays_as_it_is() {
         "orbit": [10, 0, 20], "expression": [[0], [1]]}"#;
     let found = imported(own);
     assert_eq!(found.motion, Motion::from_json(own).unwrap());
-    assert_eq!(found.rate, RateSource::Stated);
+    assert_eq!(found.rate, RateSource::Own);
+    // What is wrong with one is told as such.
+    for (text, reason) in [
+        (
+            own.replace("\"version\": 1, ", ""),
+            "missing field `version`",
+        ),
+        (
+            own.replace("expression", "expresion"),
+            "unknown field `expresion`",
+        ),
+    ] {
+        let error = refused!(parse(&text), Format);
+        assert!(error.contains("test") && error.contains(reason), "{error}");
+    }
 }
 
 #[test]
