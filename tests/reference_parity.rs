@@ -14,7 +14,7 @@ use gpavatar::reference::field::FieldWeights;
 use gpavatar::reference::golden::{Case, Difference, every, shape};
 use gpavatar::reference::pipeline::{Pass, Rendering, build, prepare, render, super_resolve};
 use gpavatar::reference::style_unet::Noise;
-use gpavatar::reference::{Tensor, output, rays};
+use gpavatar::reference::{Tensor, double, output, rays};
 use gpavatar::{ModelConfig, SourceImage};
 
 /// Tolerances that depend on how strongly a case magnifies rounding.
@@ -260,6 +260,33 @@ fn released_pipeline_with_three_sources_matches_the_authors() {
 #[ignore = "a minute of all cores"]
 fn paper_pipeline_with_two_sources_matches_the_authors() {
     check_full("paper_two_sources", 90.0);
+}
+
+/// The authors' modules in `f64`, on planes and points in `f32`.
+#[test]
+#[ignore = "a minute of all cores"]
+fn float64_matches_the_authors_in_float64() {
+    let case = case("released_three_sources");
+    let exact = golden("released_three_sources_f64.safetensors");
+    let planes = build(&case.weights, &sources(&case), Noise::Stored).unwrap();
+    let planes = planes.fused;
+    let planes = double::Tensor::new(planes.shape.clone(), double::reals(&planes.data));
+    let points: Vec<_> = case.points.iter().map(|p| p.as_dvec3()).collect();
+    let noise = double::style_unet::Noise::Stored;
+    let rendering = double::pipeline::render(&case.weights, &planes, &points, &case.camera, noise);
+    let rendering = rendering.unwrap();
+    let rays = case.golden.i64("ray_ids").unwrap();
+    let of_rays = |values: &[f64]| -> Vec<f32> {
+        let rows = rays.iter().map(|ray| &values[*ray as usize * 32..][..32]);
+        rows.flatten().map(|value| *value as f32).collect()
+    };
+    // Planes round differently by 3e-6 of their range; the rest is exact on both sides.
+    let depths = of_rays(&rendering.depths[1]);
+    let depths = difference("fine.depths", &depths, &exact.f32("fine.depths").unwrap());
+    depths.within(2e-6, 0.5).within(2e-4, 0.01);
+    let low_res = of_rays(&rendering.low_res.data);
+    let low_res = difference("low_res", &low_res, &exact.f32("low_res").unwrap());
+    low_res.within_range(1e-5, 1e-2);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 // A workgroup is eight threads with 4 samples each; consecutive threads own consecutive samples.
 // One thread loads a weight and broadcasts it to the others. Needs subgroups of at least eight
 // threads.
+// Error: that of `radiance`.
 
 #import gpavatar::cube::in_cube
 #import gpavatar::grid::{Thread, group_index}

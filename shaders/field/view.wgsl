@@ -1,6 +1,7 @@
 // The viewing direction's half of the first colour layer: it is the same for all samples of a ray.
 //
 // One thread per ray and four channels.
+// Error: 10 ulp of each sine and cosine, of order 1; then that of a sum of 27 products.
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::harmonic::{OCTAVES, first_octave, next_octave}

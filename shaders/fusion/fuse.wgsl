@@ -4,6 +4,8 @@
 // The sums run in `planes` and `state`, so that any number of sources needs the memory of one:
 // softmax keeps its running maximum and rescales when that grows; the ratio also keeps the plain
 // sum of the planes, for texels whose weights cancel. One thread per texel and plane.
+// Error: keys as in `query`; exp is then off by as many parts as its logit is absolutely. A ratio whose
+// products cancel magnifies the error of the products by their sum.
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::projection::{Texel, project}

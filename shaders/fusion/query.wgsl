@@ -2,6 +2,8 @@
 // input: this runs once per model.
 //
 // One thread per texel and plane.
+// Error: three layers of sums of `channels` products, each 2 ulp of the absolute products; gelu to 2e-7
+// of its argument.
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::projection::{Texel, project}

@@ -1,6 +1,7 @@
 // Linear combination of blend shapes: output = base + Σ_b coefficients[b] basis[b].
 //
 // One thread per vertex.
+// Error: an ulp of the largest term per shape.
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 

@@ -2,6 +2,7 @@
 // v = Σ_j w_j G_j (template + Σ_e c_e expression[e] + Σ_p f_p correctives[p]), scale within G.
 //
 // One thread per vertex.
+// Error: an ulp of the largest term per shape and joint.
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 

@@ -1,8 +1,8 @@
 // The depth picture: Σ weight depth + (1 - opacity) · largest depth, scaled to [0, 1] over the
 // image.
 //
-// One workgroup strides over the rays: largest depth, then range, then the scaled values. Error: 3 units in
-// the last place of the largest depth, over the range.
+// One workgroup strides over the rays: largest depth, then range, then the scaled values. Error: 3 ulp of
+// the largest depth, over the range.
 
 #import gpavatar::finite::all_finite
 #import gpavatar::globals::Globals

@@ -1,6 +1,7 @@
 // The picture as 8-bit RGBA: opaque on black, or with straight alpha from the accumulated opacity.
 //
 // One thread per pixel.
+// Error: half a level of 255.
 
 #import gpavatar::bilinear::{corners, between}
 #import gpavatar::finite::all_finite

@@ -1,6 +1,7 @@
 // The lists of a level of cells that has children, and the guides for these.
 //
 // One workgroup per cell.
+// Error: none; distances are compared with a margin of 1e-5.
 
 #import gpavatar::cell_lists::{
     GUIDES, GUIDED_HEAD, NO_GUIDE, FAR, points, cells, guides,

@@ -1,6 +1,7 @@
 // The lists of the finest level of cells, with the guides of their parents.
 //
 // One workgroup per cell.
+// Error: none; distances are compared with a margin of 1e-5.
 
 #import gpavatar::cell_lists::{
     GUIDES, HEAD, cells, guides,

@@ -2,6 +2,7 @@
 //
 // Membership is fixed per avatar: vertices that are close in the neutral face stay close. A workgroup
 // owns a cluster, a thread each place of it. Unused places hold points at infinity.
+// Error: none.
 
 #import gpavatar::search_layout::CAPACITY
 

@@ -1,6 +1,7 @@
 // Bounds each group of eight consecutive clusters, which are neighbours, by a box.
 //
 // One thread per group.
+// Error: none.
 
 #import gpavatar::search_layout::GROUP
 

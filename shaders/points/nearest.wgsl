@@ -2,6 +2,7 @@
 //
 // One thread follows a segment of a ray, and each search begins with the neighbours that the one before
 // found. Consecutive threads own the same segment of neighbouring rays.
+// Error: distances are good to 4 ulp; points whose distances tie to that may change places.
 
 #import gpavatar::cluster_search::nearest_in_clusters
 #import gpavatar::cube::in_cube

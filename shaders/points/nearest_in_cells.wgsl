@@ -2,6 +2,7 @@
 //
 // The threads of a workgroup own 4 x 4 rays and four samples of each at a time, so that they meet in
 // few cells. Samples outside of the grid, and those in a cell without a list, search the clusters.
+// Error: that of `nearest`.
 
 #import gpavatar::cluster_search::nearest_in_clusters
 #import gpavatar::cube::in_cube

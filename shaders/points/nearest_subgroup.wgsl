@@ -4,6 +4,7 @@
 // as much as both its sides (CPU implementations). A workgroup is eight threads that follow segments of
 // neighbouring rays together: a cluster that is near enough for one of them is scanned by all. Needs
 // subgroups of at least eight threads.
+// Error: that of `nearest`.
 
 #import gpavatar::cube::in_cube
 #import gpavatar::grid::{Thread, group_index}

@@ -2,6 +2,8 @@
 //
 // One thread per ray; row 0 is the top of the image. The outermost rays are the outermost pixels'
 // centres: x and y run linearly over [1, -1] / focal.
+// Error: 4 ulp of 1 for a direction, 8 ulp of the farther end for a depth. Positions on a ray are then
+// good to 2 ulp of their distance from the camera.
 
 #import gpavatar::globals::Globals
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}

@@ -3,8 +3,7 @@
 // The coarse depths are the edges of intervals, and the inclusive cumulative sum of the weights is
 // their distribution. Its inverse maps strata's centres to depths; the mid-points of these are
 // edges, and the mid-points of the edges the fine depths. A thread walks along its ray three times
-// and keeps only its place. Error: one unit in the last place of 1 per coarse sample, times the slope of the
-// inverse.
+// and keeps only its place. Error: an ulp of 1 per coarse sample, times the slope of the inverse.
 
 #import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::rays::Rays

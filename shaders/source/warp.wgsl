@@ -2,6 +2,8 @@
 // from bottom to top.
 //
 // One thread per output pixel.
+// Error: a place in the photograph is good to 4 ulp of its size, 1e-4 pixels at 256, times the contrast
+// there.
 
 struct Warp {
     // Rows of the homography from output to source pixels (centres at +½).

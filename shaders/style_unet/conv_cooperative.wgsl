@@ -6,6 +6,8 @@
 // staged in half precision; weights are read where they are stored, as matrices. Products are summed in
 // full precision. Subgroups may have any size: too few take the tasks in turn, and idle ones repeat the
 // last. Workgroup x, y: rectangles; z: groups of output channels.
+// Error: weights and modulated pixels in half precision, 2^-11 of the absolute products; sums as in
+// `conv_tiled`.
 
 #import gpavatar::conv_epilogue::{conv, store}
 #import gpavatar::conv_input::{MODULATED, pixel, modulated}

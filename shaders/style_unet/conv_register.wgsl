@@ -3,6 +3,7 @@
 //
 // A thread owns a tile of 8 pixels in a row times 8 output channels. Workgroup x, continued along z:
 // 8 of the image's tiles, row by row; y: 4 eighths of the output channels.
+// Error: that of `conv_tiled`.
 
 #import gpavatar::conv_epilogue::conv
 #import gpavatar::conv_input::{source, modulated}

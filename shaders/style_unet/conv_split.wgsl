@@ -4,6 +4,7 @@
 // A workgroup owns 8 pixels, row by row, times 8 output channels. Each of its threads takes every
 // 64th pair of a tap and four input channels; then the threads' sums are added in workgroup memory.
 // Workgroup x: pixels; y: eighths of the output channels.
+// Error: that of `conv_tiled`.
 
 #import gpavatar::conv_epilogue::{conv, store}
 #import gpavatar::conv_input::{pixel, modulated}

@@ -5,6 +5,7 @@
 // costs far more than a broadcast (CPU implementations load thread by thread). Needs subgroups of
 // at least eight threads. Workgroup x, continued along z: 8 of the image's tiles of 4 pixels, row
 // by row; y: 16 output channels.
+// Error: that of `conv_tiled`.
 
 #import gpavatar::conv_epilogue::{conv, modulation, store}
 #import gpavatar::conv_input::{MODULATED, source}

@@ -1,6 +1,7 @@
 // Matrix-vector product: output = activation(gain · weights · input + bias).
 //
 // ROW_THREADS threads share a row, each taking every ROW_THREADSth vec4 of it.
+// Error: 2 ulp of the absolute products; a normalised input adds 4 ulp.
 
 #import gpavatar::network_weights::{StoredWeights, unpacked_weights}
 #import gpavatar::rows::{ROW_THREADS, THREADS, first_row, sum_of_row}

@@ -2,6 +2,7 @@
 // averages 2x2 pixels; upsampling by 2 has weights ¼ and ¾.
 //
 // One thread per output pixel and four channels: x = column * channels + channel, y = row.
+// Error: 4 ulp of the largest of four pixels.
 
 #import gpavatar::activation::lrelu
 #import gpavatar::bilinear::{corners, between}

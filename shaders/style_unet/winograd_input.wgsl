@@ -5,6 +5,7 @@
 // elements are the positions. A band of the map's rows of tiles is transformed at a time.
 //
 // One thread per tile and four channels: x = column * channels + channel, y = row of the band.
+// Error: 3 ulp of the largest pixel of a tile.
 
 #import gpavatar::conv_epilogue::{conv, modulation, output}
 #import gpavatar::conv_input::{MODULATED, UPSAMPLED, pixel, source}

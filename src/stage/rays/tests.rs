@@ -274,7 +274,8 @@ impl Marched {
         }
     }
 
-    fn compare_importance(&self, gpu: &Gpu, fine: usize) {
+    /// `[ray][fine]`.
+    fn fine_depths(&self, gpu: &Gpu, fine: usize) -> Vec<f32> {
         let rays = self.layout(gpu, self.samples, fine);
         let (pass, samples) = self.on(gpu);
         let plan = |b: &mut ProgramBuilder<'_>| rays.importance(b, &pass, &samples).unwrap();
@@ -282,7 +283,11 @@ impl Marched {
         assert_eq!(found.samples as usize, fine);
         let mut depths: Vec<f32> = read(gpu, &found.depths);
         depths.truncate(self.rays * fine);
+        depths
+    }
 
+    fn compare_importance(&self, gpu: &Gpu, fine: usize) {
+        let depths = self.fine_depths(gpu, fine);
         let weights = twin::composite(&self.radiance.opacity, self.samples);
         let expected = twin::importance(&self.depths, &weights, self.samples, fine);
         for ray in 0..self.rays {
@@ -318,7 +323,8 @@ impl Marched {
         stored_map(gpu, self.format, &values)
     }
 
-    fn compare_merge(&self, gpu: &Gpu, fine: &Self) {
+    /// Values `[ray][channels]`, padded, and extents `[ray]`.
+    fn merged(&self, gpu: &Gpu, fine: &Self) -> (Vec<f32>, Vec<[f32; 4]>) {
         let rays = self.layout(gpu, self.samples, fine.samples);
         let (coarse_pass, mut coarse_samples) = self.on(gpu);
         let (fine_pass, mut fine_samples) = fine.on(gpu);
@@ -331,9 +337,11 @@ impl Marched {
             let fine = (&fine_pass, &fine_samples);
             rays.merge(b, &config, coarse, fine).unwrap()
         });
-        let low_res: Vec<f32> = read(gpu, &found.low_res);
-        let extent: Vec<[f32; 4]> = read(gpu, &found.extent);
+        (read(gpu, &found.low_res), read(gpu, &found.extent))
+    }
 
+    fn compare_merge(&self, gpu: &Gpu, fine: &Self) {
+        let (low_res, extent) = self.merged(gpu, fine);
         let of_fine = (&fine.depths[..], &fine.radiance);
         let expected = twin::merge((&self.depths, &self.radiance), of_fine, self.rays);
         // Products and sums of as many factors and terms as there are samples, in the same order.
@@ -363,6 +371,72 @@ fn fine_samples_follow_the_coarse_weights() {
         let coarse = Marched::random(seed, format, [side, coarse], channels);
         coarse.compare_importance(gpu(), fine);
     });
+}
+
+/// Opacities that are no opacities count as none, so that no index is made of such a depth.
+#[test]
+fn depths_are_finite_whatever_the_opacities_are() {
+    let field = Marched::random(3, Format::F32, [6, 9], 4);
+    let strange = [
+        f32::NAN,
+        -f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        -0.5,
+        1.5,
+        3e38,
+    ];
+    for value in strange {
+        for places in [0..1, 8..9, 3..6, 0..9] {
+            let mut empty = Marched::random(3, Format::F32, [6, 9], 4);
+            let mut hostile = Marched::random(3, Format::F32, [6, 9], 4);
+            for ray in 0..field.rays {
+                let places = 9 * ray + places.start..9 * ray + places.end;
+                empty.radiance.opacity[places.clone()].fill(0.0);
+                hostile.radiance.opacity[places].fill(value);
+            }
+            let [found, expected] = [&hostile, &empty].map(|field| field.fine_depths(gpu(), 7));
+            assert!(found.iter().all(|depth| depth.is_finite()));
+            assert_eq!(found, expected, "{value} at {places:?}");
+        }
+    }
+}
+
+/// Accumulated opacity and mean depth, relatively, of rays with one opacity throughout.
+#[test]
+fn small_opacities_keep_their_digits() {
+    let (side, samples) = (8, 16);
+    let mut passes = [5, 6].map(|seed| Marched::random(seed, Format::F32, [side, samples], 4));
+    let opacity = |ray: usize| 10f32.powf(-9.0 + ray as f32 * 9.0 / (side * side - 1) as f32);
+    for pass in &mut passes {
+        for (ray, opacities) in pass.radiance.opacity.chunks_exact_mut(samples).enumerate() {
+            opacities.fill(opacity(ray));
+        }
+    }
+    let [coarse, fine] = &passes;
+    let (_, extent) = coarse.merged(gpu(), fine);
+    for (ray, extent) in extent.iter().enumerate() {
+        let depths = passes
+            .iter()
+            .flat_map(|pass| &pass.depths[ray * samples..][..samples]);
+        let mut depths: Vec<f64> = depths.map(|depth| f64::from(*depth)).collect();
+        depths.sort_by(f64::total_cmp);
+        let opacity = f64::from(opacity(ray));
+        let (mut transmittance, mut depth) = (1.0, 0.0);
+        for t in depths {
+            depth += opacity * transmittance * t;
+            transmittance *= 1.0 - opacity;
+        }
+        // Without the difference 1 - transmittance, which cancels.
+        let accumulated = -f64::exp_m1(2.0 * samples as f64 * f64::ln_1p(-opacity));
+        for (found, expected) in [(extent[0], accumulated), (extent[1], depth)] {
+            let error = (f64::from(found) / expected - 1.0).abs();
+            assert!(
+                error <= 1e-5,
+                "{found} for {expected}, at opacity {opacity}"
+            );
+        }
+    }
 }
 
 #[test]
