@@ -66,7 +66,7 @@
 //! - `import`: module `import` reads the GPAvatar authors' checkpoint, FLAME head models, tracked
 //!   videos and recordings of faces.
 //! - `profiler`: GPU timestamps in [`Avatar::profile`]; without it profiles use the wall clock.
-//! - `reference`: the scalar twins of all kernels.
+//! - `reference`: the scalar twins of all kernels, in `f32` and `f64`.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]

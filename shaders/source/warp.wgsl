@@ -49,6 +49,8 @@ fn fetch(low: vec2<f32>, dx: f32, dy: f32) -> vec4<f32> {
     if !(all(at >= vec2<f32>(0.0)) && all(at < size)) {
         return vec4<f32>();
     }
-    let colour = unpack4x8unorm(source[u32(at.y) * warp.source_width + u32(at.x)]);
+    let x = min(u32(at.x), warp.source_width - 1u);
+    let y = min(u32(at.y), warp.source_height - 1u);
+    let colour = unpack4x8unorm(source[y * warp.source_width + x]);
     return vec4<f32>(colour.rgb * colour.a, 1.0);
 }

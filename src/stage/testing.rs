@@ -460,4 +460,12 @@ fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
         None => !kernel.half_arithmetic || gpu.has_half_arithmetic(),
     });
     assert_eq!(compiled, all.map(|kernel| kernel.name).collect());
+    let others = kernels::ALL.iter().map(|kernel| kernel.name);
+    let others: Vec<_> = others.filter(|name| !compiled.contains(name)).collect();
+    if !others.is_empty() {
+        absent(
+            "kernels",
+            &format!("the device runs no {}", others.join(", ")),
+        );
+    }
 }
