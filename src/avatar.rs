@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::clusters;
+use crate::config::ModelConfig;
 use crate::drive::Geometry;
 use crate::error::{Error, Result};
 use crate::gpu::{Bindings, Resource, Tensor, Timer};
@@ -12,7 +13,7 @@ use crate::model::Model;
 use crate::options::AvatarOptions;
 use crate::source::SourceImage;
 use crate::stage::head::Head;
-use crate::weights::{FloatFormat, TensorFile, TensorWriter};
+use crate::weights::{CONFIG, FloatFormat, TensorFile, TensorWriter};
 
 /// A head built from one or more pictures of a person. Cloning gives another handle.
 ///
@@ -266,7 +267,7 @@ impl Avatar {
         let planes = self.inner.planes.read(model.gpu()).await?;
         let metadata = BTreeMap::from([
             ("gpavatar.avatar".to_string(), VERSION.to_string()),
-            ("config".to_string(), self.model().config().to_json()?),
+            (CONFIG.to_string(), self.model().config().to_json()?),
         ]);
         let mut writer = TensorWriter::new(metadata);
         let shape = self.inner.shape.clone();
@@ -315,6 +316,7 @@ impl Avatar {
             let what = format!("planes of {}", file.what());
             return Err(Error::argument(what, expected, format!("{found:?}")));
         }
+        check_config(model, file)?;
         let values = file.f32("planes")?;
         check_finite("planes", &values)?;
         let shape = file.f32("shape")?.into_owned();
@@ -348,6 +350,24 @@ fn check_shape(model: &Model, shape: &[f32]) -> Result<()> {
             let expected = "none: there is no head model";
             Err(Error::argument("shape", expected, found))
         }
+    }
+}
+
+/// Checks that the model that built an avatar had the configuration of this one: the planes of any
+/// other are numbers without a meaning to it, even if there are as many.
+fn check_config(model: &Model, file: &TensorFile) -> Result<()> {
+    let Some(json) = file.metadata().get(CONFIG) else {
+        return Ok(());
+    };
+    let what = format!("configuration of {}", file.what());
+    let built_with = ModelConfig::from_json(what.as_str(), json)?;
+    match model.config().difference(&built_with) {
+        None => Ok(()),
+        Some((expected, found)) => Err(Error::argument(
+            what,
+            format_args!("{expected}, as the model has"),
+            found,
+        )),
     }
 }
 

@@ -175,6 +175,26 @@ impl ModelConfig {
         })
     }
 
+    /// The fields in which `other` differs, with this one's values and with the other's.
+    pub(crate) fn difference(&self, other: &Self) -> Option<(String, String)> {
+        let fields = |config| match serde_json::to_value(config) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let (own, others) = (fields(self), fields(other));
+        let differing = own
+            .iter()
+            .filter(|(key, value)| others.get(*key) != Some(value));
+        let differing: Vec<_> = differing.map(|(key, _)| key.as_str()).collect();
+        let listed = |fields: &serde_json::Map<_, _>| {
+            let pairs = differing
+                .iter()
+                .map(|key| format!("{key} {}", fields[*key]));
+            pairs.collect::<Vec<_>>().join(", ")
+        };
+        (!differing.is_empty()).then(|| (listed(&own), listed(&others)))
+    }
+
     /// The network that turns a source image into a tri-plane.
     pub fn encoder(&self) -> StyleUnetConfig {
         StyleUnetConfig {

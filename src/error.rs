@@ -1,12 +1,14 @@
 //! The crate's one error type.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::path::PathBuf;
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong. Messages say what, where, expected and found.
+/// Everything that can go wrong. Messages say what, where, expected and found. They are of bounded
+/// length, however long the names and how many the problems of a file are; the fields have all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -51,7 +53,7 @@ pub enum Error {
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// "read", "write", "map", …
+        /// "read", "write", …
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -60,7 +62,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file's content violates its format (truncated, corrupt, wrong kind).
-    #[error("{what} is not a valid {format}: {reason}")]
+    #[error("{} is not a valid {format}: {}", short(what), short(reason))]
     Format {
         /// File name or a description of the data.
         what: String,
@@ -71,7 +73,7 @@ pub enum Error {
     },
     /// Tensors of a file are missing, unexpected, of a wrong shape or type, or hold values out of
     /// range.
-    #[error("{what}: {} tensor problem{}:\n  {}", problems.len(), if problems.len() == 1 { "" } else { "s" }, problems.join("\n  "))]
+    #[error("{}: {}", short(what), listed("tensor problem", problems))]
     Tensors {
         /// File name or a description of the data.
         what: String,
@@ -79,13 +81,18 @@ pub enum Error {
         problems: Vec<String>,
     },
     /// A model configuration outside what the kernels can run.
-    #[error("model configuration: {} problem{}:\n  {}", problems.len(), if problems.len() == 1 { "" } else { "s" }, problems.join("\n  "))]
+    #[error("model configuration: {}", listed("problem", problems))]
     Config {
         /// One line per problem: field, expected, found.
         problems: Vec<String>,
     },
     /// An argument is out of its range (NaN, infinite, wrong count, singular, empty, …).
-    #[error("{what}: expected {expected}, found {found}")]
+    #[error(
+        "{}: expected {}, found {}",
+        short(what),
+        short(expected),
+        short(found)
+    )]
     Argument {
         /// The argument.
         what: String,
@@ -94,6 +101,30 @@ pub enum Error {
         /// The value given.
         found: String,
     },
+}
+
+/// A text for a message: what is long in it is left out.
+fn short(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 2000;
+    let Some((end, _)) = text.char_indices().nth(MOST) else {
+        return text.into();
+    };
+    format!("{} … ({} bytes)", &text[..end], text.len()).into()
+}
+
+/// Their number, and the first of them in a line each.
+fn listed(what: &str, problems: &[String]) -> String {
+    const MOST: usize = 30;
+    let mut text = format!("{} {what}", problems.len());
+    text.push_str(if problems.len() == 1 { ":" } else { "s:" });
+    for problem in problems.iter().take(MOST) {
+        text.push_str("\n  ");
+        text.push_str(&short(problem));
+    }
+    if problems.len() > MOST {
+        text.push_str(&format!("\n  … and {} more", problems.len() - MOST));
+    }
+    text
 }
 
 impl Error {
@@ -207,3 +238,36 @@ macro_rules! refused {
 }
 #[cfg(test)]
 pub(crate) use refused;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_of_bounded_length() {
+        let long = "é".repeat(1 << 20);
+        let problems = vec![format!("{long}: expected no such tensor"); 3];
+        for error in [
+            Error::argument(&long, &long, &long),
+            Error::format(long.as_str(), "motion", long.as_str()),
+            Error::Config { problems },
+            Error::Tensors {
+                what: long.clone(),
+                problems: vec!["a: expected b".into(); 300_000],
+            },
+        ] {
+            let message = error.to_string();
+            assert!(message.len() < 20_000, "{} bytes", message.len());
+            assert!(message.contains("… ("), "{message}");
+        }
+        let many = Error::Tensors {
+            what: "x".into(),
+            problems: vec!["p".into(); 100],
+        };
+        let message = many.to_string();
+        assert!(message.starts_with("x: 100 tensor problems:\n  p\n"));
+        assert!(message.ends_with("\n  p\n  … and 70 more"), "{message}");
+        let one = Error::tensor("x", "p").to_string();
+        assert_eq!(one, "x: 1 tensor problem:\n  p");
+    }
+}

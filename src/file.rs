@@ -2,24 +2,23 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
 use crate::error::{Error, Result};
 
 /// The whole content of a file.
+///
+/// Files are read, not mapped: a map of one that another process cuts would end this one.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(failed("read", path))
-}
-
-/// Maps a file into memory. Public callers document that it must not change while mapped.
-pub(crate) fn map(path: &Path) -> Result<Box<dyn AsRef<[u8]> + Send + Sync>> {
-    let file = fs::File::open(path).map_err(failed("open", path))?;
-    // SAFETY: the map is only read, as bytes, and every byte is valid. Public functions document
-    // that the file must not be changed meanwhile.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map", path))?;
-    Ok(Box::new(map))
+    let failed = failed("read", path);
+    let found = fs::metadata(path).map_err(failed)?;
+    // Opening a pipe waits for somebody to write into it, and a device may have no end.
+    if !found.is_file() && !found.is_dir() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    fs::read(path).map_err(failed)
 }
 
 /// Replaces the file at `path`, or the one that a link there names, with the pieces that `content`
@@ -32,7 +31,7 @@ pub(crate) fn replace(
     content: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
 ) -> Result<()> {
     let failed = failed("write", path);
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = target(path).map_err(failed)?;
     if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
         return Err(failed(io::Error::other("it exists and is not a file")));
     }
@@ -69,13 +68,31 @@ pub(crate) fn create_directory(
     Ok(())
 }
 
-/// The error of an `action` (read, write, map, …) on the file at `path`.
+/// The error of an `action` (read, write, …) on the file at `path`.
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + Copy {
     move |source| Error::Io {
         action,
         path: path.to_owned(),
         source,
     }
+}
+
+/// The file that a path means, which need not exist: links are followed.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    if let Ok(found) = fs::canonicalize(path) {
+        return Ok(found);
+    }
+    // As many as Linux follows.
+    const MAX_LINKS: usize = 40;
+    let mut target = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&target) {
+            // One that is relative starts where the link lies.
+            Ok(next) => target = directory_of(&target)?.join(next),
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(io::Error::other("its links lead around in a circle"))
 }
 
 fn directory_of(path: &Path) -> io::Result<&Path> {

@@ -229,7 +229,13 @@ fn a_head_model_of_python_2_and_chumpy_is_imported() {
 
 #[test]
 fn head_models_of_today_s_numpy_are_imported() {
-    for name in ["head_protocol2.pkl", "head_protocol5.pkl", "head.npz"] {
+    for name in [
+        "head_protocol0.pkl",
+        "head_protocol1.pkl",
+        "head_protocol2.pkl",
+        "head_protocol5.pkl",
+        "head.npz",
+    ] {
         let head = head_model(fixture(name), &HeadOptions::default()).unwrap();
         check_head(&head, 3, [100, 50], 100, 150);
     }

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use tempfile::TempDir;
 
 use super::*;
@@ -100,7 +98,31 @@ fn links_are_followed_and_permissions_are_ordinary() {
     fs::write(&ordinary, b"").unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&file), mode(&ordinary));
+    // One that leads nowhere makes the file that it names.
+    let (nowhere, far) = (scratch.path("nowhere"), scratch.path("far"));
+    symlink("new.bin", &nowhere).unwrap();
+    symlink(&nowhere, &far).unwrap();
+    write(&far, &[b"third"]).unwrap();
+    assert!(fs::symlink_metadata(&nowhere).unwrap().is_symlink());
+    assert_eq!(read(&scratch.path("new.bin")).unwrap(), b"third");
+    let circle = scratch.path("circle");
+    symlink("circle", &circle).unwrap();
+    refused!(write(&circle, &[b"x"]), Io);
     // A name as long as file systems allow leaves no room for another beside it.
     write(&scratch.path(&"n".repeat(255)), &[b"x"]).unwrap();
     refused!(write(Path::new("/dev/null"), &[b"x"]), Io);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_read() {
+    let scratch = Scratch::new("file-pipes");
+    let pipe = scratch.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for path in [&*pipe, Path::new("/dev/zero")] {
+        assert!(refused!(read(path), Io).contains("not a regular file"));
+        assert!(refused!(write(path, &[b"x"]), Io).contains("not a file"));
+    }
+    refused!(read(&scratch.path("")), Io);
 }

@@ -280,7 +280,7 @@ fn regress(row: &[f32], vertices: &[[f32; 3]]) -> DVec3 {
 }
 
 /// Edit distance without regard to case; a name that contains the other is nearest.
-pub(super) fn dissimilarity(a: &str, b: &str) -> usize {
+pub(crate) fn dissimilarity(a: &str, b: &str) -> usize {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     if a.contains(&b) || b.contains(&a) {
         return 0;

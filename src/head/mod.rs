@@ -8,6 +8,8 @@ mod parts;
 pub(crate) mod tests;
 
 pub use maths::HeadModel;
+#[cfg(feature = "import")]
+pub(crate) use maths::dissimilarity;
 pub(crate) use maths::{PosedJoints, check_coefficients, check_finite};
 pub use parts::HeadModelParts;
 pub(crate) use parts::first_repeated;

@@ -5,36 +5,48 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use flate2::read::DeflateDecoder;
 use zip::{CompressionMethod, ZipArchive};
+
+use super::budget::{Budget, inflated};
 
 /// Largest number of bytes that one byte of a deflated entry can become.
 const MAX_INFLATION: u64 = 1032;
+
+const DAMAGED: &str = "a checksum does not match: the file is damaged, get it again";
 
 /// The directory of an archive.
 #[derive(Debug)]
 pub(super) struct Archive {
     entries: BTreeMap<String, Entry>,
+    budget: Budget,
 }
 
 /// A file in an archive.
 #[derive(Debug)]
 pub(super) struct Entry {
-    index: usize,
     range: Range<usize>,
-    stored: bool,
+    method: CompressionMethod,
     size: u64,
     checksum: u32,
     intact: OnceLock<bool>,
+    budget: Budget,
 }
 
 impl Archive {
-    /// Reads the directory of an archive.
+    /// Reads the directory of an archive, with a budget of its own.
+    #[cfg(test)]
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let mut archive = open(bytes)?;
+        Self::within(bytes, &Budget::of(bytes.len()))
+    }
+
+    /// Reads the directory of an archive. Decompressed entries are taken from the budget.
+    pub fn within(bytes: &[u8], budget: &Budget) -> Result<Self, String> {
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
         let mut entries = BTreeMap::new();
         for index in 0..archive.len() {
             let file = archive.by_index_raw(index).map_err(|e| e.to_string())?;
@@ -48,16 +60,24 @@ impl Archive {
                 format!("entry {name:?} is encrypted or does not lie within the file")
             })?;
             let entry = Entry {
-                index,
                 range,
-                stored: file.compression() == CompressionMethod::Stored,
+                method: file.compression(),
                 size: file.size(),
                 checksum: file.crc32(),
                 intact: OnceLock::new(),
+                budget: budget.clone(),
             };
             entries.insert(name, entry);
         }
-        Ok(Self { entries })
+        Ok(Self {
+            entries,
+            budget: budget.clone(),
+        })
+    }
+
+    /// What is left for reading the file.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Names of all entries, sorted.
@@ -74,9 +94,9 @@ impl Archive {
 impl Entry {
     /// Length of an entry that must not be compressed.
     pub fn stored_length(&self) -> Result<usize, String> {
-        match self.stored {
-            true => Ok(self.range.len()),
-            false => Err("expected an uncompressed entry, as in PyTorch's archives".into()),
+        match self.method {
+            CompressionMethod::Stored => Ok(self.range.len()),
+            _ => Err("expected an uncompressed entry, as in PyTorch's archives".into()),
         }
     }
 
@@ -90,14 +110,16 @@ impl Entry {
         let intact = || crc32fast::hash(bytes) == self.checksum;
         match self.intact.get_or_init(intact) {
             true => Ok(bytes),
-            false => Err("a checksum does not match: the file is damaged, get it again".into()),
+            false => Err(DAMAGED.into()),
         }
     }
 
     /// The entry's content, decompressed if need be.
     pub fn content<'a>(&self, archive: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
-        if self.stored {
-            return self.stored(archive).map(Cow::Borrowed);
+        match self.method {
+            CompressionMethod::Stored => return self.stored(archive).map(Cow::Borrowed),
+            CompressionMethod::Deflated => {}
+            other => return Err(format!("expected an entry that is deflated, found {other}")),
         }
         let (compressed, size) = (self.range.len(), self.size);
         if size > (compressed as u64).saturating_mul(MAX_INFLATION) {
@@ -105,21 +127,17 @@ impl Entry {
                 "{compressed} compressed bytes cannot become {size} bytes"
             ));
         }
-        let mut content = Vec::new();
-        let mut zip = open(archive)?;
-        let file = zip.by_index(self.index).map_err(|e| e.to_string())?;
-        // Reads one byte more than expected: the checksum is verified at the end of the data.
-        let mut file = file.take(size.saturating_add(1));
-        let read = file.read_to_end(&mut content);
-        match read.map_err(|e| e.to_string())? {
-            read if read as u64 == size => Ok(content.into()),
-            read => Err(format!("expected {size} bytes, found {read}")),
+        let bytes = (archive.get(self.range.clone()))
+            .ok_or("expected the archive that the entry is from")?;
+        let content = inflated(DeflateDecoder::new(bytes), &self.budget)?;
+        match content.len() {
+            length if length as u64 != size => {
+                Err(format!("expected {size} bytes, found {length}"))
+            }
+            _ if crc32fast::hash(&content) != self.checksum => Err(DAMAGED.into()),
+            _ => Ok(content.into()),
         }
     }
-}
-
-fn open(bytes: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>, String> {
-    ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use safetensors::Dtype;
 
 use crate::weights::{TensorFile, expect_shape};
 
-const MAX_RANK: usize = 32;
+/// Largest number of axes.
+pub(super) const MAX_RANK: usize = 32;
 
 /// Number of elements that even an array of few bytes may have.
 const FREE_ELEMENTS: usize = 1 << 16;
@@ -122,8 +123,13 @@ impl<'a> Array<'a> {
 
     /// An array of these numbers, row-major.
     pub fn from_f64(shape: Vec<usize>, values: &[f64]) -> Result<Self, String> {
-        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let layout = StridedLayout::dense(Dtype::F64, shape, false)?;
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Self::of_bytes(shape, Dtype::F64, bytes)
+    }
+
+    /// An array of numbers in little-endian bytes, row-major.
+    pub fn of_bytes(shape: Vec<usize>, dtype: Dtype, bytes: Vec<u8>) -> Result<Self, String> {
+        let layout = StridedLayout::dense(dtype, shape, false)?;
         Self::new(layout, bytes.into())
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::archive::Archive;
 use super::array::Array;
+use super::budget::{Budget, opened};
 use super::document::Document;
 use super::motion::{MotionOptions, motion_from_bytes};
 use super::numpy;
@@ -112,7 +113,7 @@ impl Contents {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::parse(&path.display().to_string(), crate::file::map(path)?)
+        Self::from_bytes(&path.display().to_string(), crate::file::read(path)?)
     }
 
     /// Describes the content of a file; `what` names it in error messages.
@@ -120,21 +121,26 @@ impl Contents {
     /// # Errors
     /// [`Error::Format`] if its kind is unknown or it is damaged.
     pub fn from_bytes(what: &str, bytes: Vec<u8>) -> Result<Self> {
-        Self::parse(what, Box::new(bytes))
-    }
-
-    fn parse(what: &str, file: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self> {
-        let bytes = (*file).as_ref();
+        let invalid = |reason| Error::format(what, FORMAT, reason);
+        let (content, budget) = opened(bytes.into()).map_err(invalid)?;
+        let bytes = &*content;
         let mut listing = Listing {
             contents: Self::default(),
-            budget: bytes.len().max(MAX_ENTRIES),
+            statistics: bytes.len().max(MAX_ENTRIES),
+            budget,
         };
-        let invalid = |reason| Error::format(what, FORMAT, reason);
         let kind = match sniff::kind(bytes) {
             Kind::TorchLegacy => "PyTorch file in the format before version 1.6",
             Kind::Pickle | Kind::TorchArchive => listing.document(bytes).map_err(invalid)?,
+            Kind::Npy => {
+                let array = numpy::npy(bytes, &listing.budget).map_err(invalid)?;
+                listing.array("array".into(), Ok(array));
+                "numpy array"
+            }
             Kind::NumpyArchive | Kind::Zip => listing.npz(bytes).map_err(invalid)?,
-            Kind::Safetensors => listing.safetensors(&TensorFile::parse(what.into(), file)?)?,
+            Kind::Safetensors => {
+                listing.safetensors(&TensorFile::from_bytes(what, content.into_owned())?)?
+            }
             Kind::Json => {
                 let json = sniff::text(bytes).map_err(invalid)?;
                 match Motion::from_json(&json) {
@@ -157,12 +163,16 @@ impl Contents {
 struct Listing {
     contents: Contents,
     /// Number of values that statistics may still read: files may refer to the same ones repeatedly.
-    budget: usize,
+    statistics: usize,
+    budget: Budget,
 }
 
 impl Listing {
     fn add(&mut self, name: String, value: ContentsValue) {
-        match self.contents.entries.len() < MAX_ENTRIES {
+        let affordable = self
+            .budget
+            .take(name.len() + size_of::<ContentsEntry>() + 64);
+        match self.contents.entries.len() < MAX_ENTRIES && affordable.is_ok() {
             true => self.contents.entries.push(ContentsEntry { name, value }),
             false => self.contents.truncated = true,
         }
@@ -176,9 +186,9 @@ impl Listing {
         let value = match array {
             Err(reason) => ContentsValue::Other(reason),
             Ok(array) => {
-                let affordable = self.budget.checked_sub(array.len());
+                let affordable = self.statistics.checked_sub(array.len());
                 let values = affordable.and_then(|_| array.f32().ok());
-                self.budget = affordable.unwrap_or(self.budget);
+                self.statistics = affordable.unwrap_or(self.statistics);
                 ContentsValue::Tensor {
                     dtype: array.dtype().to_string(),
                     shape: array.shape().to_vec(),
@@ -249,11 +259,14 @@ impl Listing {
     }
 
     fn npz(&mut self, bytes: &[u8]) -> Result<&'static str, String> {
-        let archive = Archive::parse(bytes)?;
+        let archive = Archive::within(bytes, &self.budget)?;
         for name in archive.names() {
             let content = archive.entry(name).and_then(|entry| entry.content(bytes));
             match (content, name.strip_suffix(".npy")) {
-                (Ok(content), Some(name)) => self.array(name.into(), numpy::npy(&content)),
+                (Ok(content), Some(name)) => {
+                    let array = numpy::npy(content, archive.budget());
+                    self.array(name.into(), array);
+                }
                 (Ok(content), None) => {
                     let description = format!("{} bytes", content.len());
                     self.add(name.into(), ContentsValue::Other(description));
@@ -265,13 +278,13 @@ impl Listing {
     }
 
     fn document(&mut self, bytes: &[u8]) -> Result<&'static str, String> {
-        let document = Document::parse(bytes)?;
+        let document = Document::within(bytes, &self.budget)?;
         let kind = match document.is_archive() {
             true => "PyTorch archive",
             false => "Python pickle",
         };
         let mut visits = MAX_ENTRIES;
-        self.node(&document, document.root(), String::new(), &mut visits);
+        self.node(&document, document.root(), String::new(), 0, &mut visits);
         Ok(kind)
     }
 
@@ -282,6 +295,7 @@ impl Listing {
         document: &Document<'a>,
         node: Node<'_, 'a>,
         name: String,
+        depth: usize,
         visits: &mut usize,
     ) {
         let Some(left) = visits.checked_sub(1) else {
@@ -289,11 +303,14 @@ impl Listing {
             return;
         };
         *visits = left;
-        let depth = name.matches('.').count();
         // A single number is shown as itself.
         if node.float().is_none() {
             match document.array(node) {
                 Ok(Some(array)) => return self.array(name, Ok(array)),
+                Err(_) if self.budget.is_spent() => {
+                    self.contents.truncated = true;
+                    return;
+                }
                 Err(reason) => return self.array(name, Err(reason)),
                 Ok(None) => {}
             }
@@ -308,13 +325,13 @@ impl Listing {
             for (key, value) in entries {
                 let text = key.text().map(|text| beginning(text).to_owned());
                 let key = text.unwrap_or_else(|| key.describe());
-                self.node(document, value, child(&key), visits);
+                self.node(document, value, child(&key), depth + 1, visits);
             }
         } else if depth < MAX_DEPTH
             && let Some(elements) = node.elements()
         {
             for (i, element) in elements.enumerate() {
-                self.node(document, element, child(&i.to_string()), visits);
+                self.node(document, element, child(&i.to_string()), depth + 1, visits);
             }
         } else {
             self.add(name, ContentsValue::Other(node.describe()));

@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use super::archive::Archive;
 use super::array::Array;
-use super::document::Document;
+use super::budget::{Budget, opened};
+use super::document::{Document, dictionaries};
 use super::numpy;
+use super::pickle::Node;
 use crate::error::{Error, Result};
 use crate::head::{HeadModel, HeadModelParts};
 use crate::sniff::{self, Kind};
@@ -53,9 +55,10 @@ impl HeadOptions {
     }
 }
 
-/// Reads a FLAME model: the pickle that its authors distribute (2020, 2023, 2023 Open), or its
-/// arrays in an `.npz` archive or a safetensors file. A head model file of this crate is returned
-/// as it is.
+/// Reads a FLAME model: the pickle that its authors distribute (2020, 2023, 2023 Open), a file of
+/// `torch.save` such as GAGAvatar's `FLAME_with_eye.pt`, or its arrays in an `.npz` archive or a
+/// safetensors file. Any of them may be compressed by gzip. A head model file of this crate is
+/// returned as it is.
 ///
 /// With `V` vertices, `N` directions and `J` joints the entries are:
 ///
@@ -69,8 +72,8 @@ impl HeadOptions {
 /// | `kintree_table`            | `[2, J]`, the parents in its first row             |
 /// | or `parents`               | `[J]`                                              |
 ///
-/// In a pickle they are arrays of numpy, sparse matrices of scipy, or wrapped by chumpy; other
-/// entries are not looked at. The metadata `n_shape`, `n_expression` and `scale` of a safetensors
+/// In a pickle they are tensors, arrays of numpy, sparse matrices of scipy, or wrapped by chumpy; other
+/// entries are not looked at, and the dictionary with them may lie within others. The metadata `n_shape`, `n_expression` and `scale` of a safetensors
 /// file take precedence over `options`.
 ///
 /// ```no_run
@@ -101,30 +104,55 @@ pub fn head_model_from_bytes(
 ) -> Result<HeadModel> {
     let what = what.into();
     let invalid = |reason: String| Error::format(what.as_str(), FORMAT, reason);
+    let (bytes, budget) = opened(bytes.into()).map_err(invalid)?;
     let parts = match sniff::kind(&bytes) {
         Kind::NumpyArchive => {
-            let archive = Archive::parse(&bytes).map_err(invalid)?;
+            let archive = Archive::within(&bytes, &budget).map_err(invalid)?;
             let read = |name: &str| match archive.entry(&format!("{name}.npy")) {
-                Ok(entry) => Ok(Some(numpy::npy(&entry.content(&bytes)?)?.into_owned())),
+                Ok(entry) => numpy::npy(entry.content(&bytes)?, &budget).map(Some),
                 Err(_) => Ok(None),
             };
-            parts(&read, options, None)
+            parts(&read, options, None, &budget)
         }
         Kind::Safetensors => {
-            let file = TensorFile::from_bytes(what.as_str(), bytes)?;
+            let file = TensorFile::from_bytes(what.as_str(), bytes.into_owned())?;
             if !file.contains("v_template") {
                 return HeadModel::from_file(&file);
             }
             said_by(&file, options).and_then(|(options, expressions)| {
-                parts(&|name| Array::of_file(&file, name), &options, expressions)
+                let read = |name: &str| Array::of_file(&file, name);
+                parts(&read, &options, expressions, &budget)
             })
         }
         _ => {
-            let document = Document::parse(&bytes).map_err(invalid)?;
-            parts(&|name| document.entry(name), options, None)
+            let document = Document::within(&bytes, &budget).map_err(invalid)?;
+            let (model, others) = model_of(document.root());
+            let read = |name: &str| {
+                let node = model.get(name);
+                node.map(|node| document.numbers(node)).transpose()
+            };
+            parts(&read, options, None, &budget).map_err(|reason| reason + &others)
         }
     };
     HeadModel::build(&what, parts.map_err(invalid)?)
+}
+
+/// The dictionary with FLAME's arrays, which may lie within others, such as `flame_model` of
+/// GAGAvatar's `FLAME_with_eye.pt`. Without one, the file's own, and what it has instead.
+fn model_of<'p, 'a: 'p>(root: Node<'p, 'a>) -> (Node<'p, 'a>, String) {
+    let is_model = |node: Node| node.get("v_template").is_some();
+    if let Some((_, model)) = dictionaries(root).find(|(_, node)| is_model(*node)) {
+        return (model, String::new());
+    }
+    let keys = root.entries().into_iter().flatten().take(8);
+    let keys: Vec<String> = keys.map(|(key, _)| key.describe()).collect();
+    (
+        root,
+        match keys.as_slice() {
+            [] => format!(" in {}", root.describe()),
+            keys => format!(" in {} with {}", root.describe(), keys.join(", ")),
+        },
+    )
 }
 
 /// The options, overridden by a safetensors file's metadata, and its number of expression
@@ -155,6 +183,7 @@ fn parts(
     read: Read,
     options: &HeadOptions,
     expressions: Option<usize>,
+    budget: &Budget,
 ) -> Result<HeadModelParts, String> {
     let named = |name: &str| read(name).map_err(|reason| format!("{name}: {reason}"));
     let find = |names: &[&str]| {
@@ -166,6 +195,11 @@ fn parts(
         let names = names.join(" or ");
         Err(format!("expected an array {names}, found none"))
     };
+    // Of types with fewer bits more bytes are made.
+    let floats = |array: Array| {
+        budget.take(size_of::<f32>() * array.len())?;
+        array.f32()
+    };
     let template = find(&["v_template"])?;
     let [vertices, _] = template.expect_shape("v_template", [None, Some(3)])?;
     if vertices == 0 {
@@ -174,6 +208,7 @@ fn parts(
     let tree = find(&["kintree_table", "parents"])?;
     let joints = tree.shape().last().copied().unwrap_or(0);
     // The second row of a table numbers the joints.
+    budget.take(size_of::<i64>() * tree.len())?;
     let parents = (tree.i64()?.into_iter().take(joints)).map(|parent| match parent {
         // The root's parent in files of unsigned integers.
         0xFFFF_FFFF => Ok(-1),
@@ -185,28 +220,29 @@ fn parts(
     let directions = find(&["shapedirs"])?;
     let [.., count] = directions.expect_shape("shapedirs", [Some(vertices), Some(3), None])?;
     let (shapes, expressions) = divide(count, options, expressions)?;
-    let directions = directions.f32()?;
+    let directions = floats(directions)?;
+    budget.take(size_of::<[f32; 3]>() * vertices * (shapes.len() + expressions.len()))?;
 
     let corrective_count = 9 * joints.saturating_sub(1);
     let pose_basis = match named("posedirs")? {
         None => Vec::new(),
         Some(basis) if basis.shape().len() == 2 => {
             basis.expect_shape("posedirs", [Some(corrective_count), Some(3 * vertices)])?;
-            vectors(&basis)?
+            vectors(floats(basis)?)
         }
         Some(basis) => {
             let shape = [Some(vertices), Some(3), Some(corrective_count)];
             basis.expect_shape("posedirs", shape)?;
-            columns(&basis.f32()?, corrective_count, 0..corrective_count)
+            columns(&floats(basis)?, corrective_count, 0..corrective_count)
         }
     };
     let matrix = |names: &[&str], shape: [usize; 2]| {
         let matrix = find(names)?;
         matrix.expect_shape(names[0], shape.map(Some))?;
-        matrix.f32()
+        floats(matrix)
     };
     Ok(HeadModelParts {
-        template: vectors(&template)?,
+        template: vectors(floats(template)?),
         shape_basis: columns(&directions, count, shapes),
         expression_basis: columns(&directions, count, expressions),
         pose_basis,
@@ -246,8 +282,8 @@ fn divide(
 }
 
 /// The vectors of an array whose last axis has a multiple of 3 elements.
-fn vectors(array: &Array) -> Result<Vec<[f32; 3]>, String> {
-    Ok(array.f32()?.as_chunks().0.to_vec())
+fn vectors(values: Vec<f32>) -> Vec<[f32; 3]> {
+    values.as_chunks().0.to_vec()
 }
 
 /// Some columns of a `[V, 3, count]` tensor, each as `V` vectors.

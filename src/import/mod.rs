@@ -2,9 +2,9 @@
 //!
 //! | file                                    | holds                    | read by                |
 //! |-----------------------------------------|--------------------------|------------------------|
-//! | `one_model.ckpt`                        | the released weights     | [`Checkpoint`]         |
+//! | `one_model.ckpt`, or as `.safetensors`  | the released weights     | [`Checkpoint`]         |
 //! | `generic_model.pkl`, `flame2023*.pkl`   | FLAME, a head model      | [`head_model`]         |
-//! | the same as `.npz` or `.safetensors`    |                          | [`head_model`]         |
+//! | the same as `.pt`, `.npz`, `.safetensors` |                        | [`head_model`]         |
 //! | `lightning.pkl`, `smoothed.pkl`, `.npz` | a tracked video          | [`motion`]             |
 //! | `.csv`, `.tsv`, `.json`, `.xml`         | a recording of a face    | [`motion`]             |
 //! | `tracked_result.pth`, `sources.json`    | tracked source pictures  | [`Sources`]            |
@@ -12,12 +12,14 @@
 //!
 //! No Python is needed, and none is run: pickles are read as data, never executed.
 //! Files are not trusted: sizes are checked against the file before memory is allocated, and every
-//! fault becomes an error.
+//! fault becomes an error. Reading a file takes less than eight times its size and 64 MiB, in a time
+//! that grows with its size.
 //!
 //! The command `gpavatar import` does the same on the command line.
 
 mod archive;
 mod array;
+mod budget;
 mod checkpoint;
 mod contents;
 mod document;

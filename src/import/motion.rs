@@ -13,6 +13,9 @@ use glam::{EulerRot, Mat3, Quat};
 
 use crate::camera::Camera;
 use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::import::budget::Budget;
+use crate::import::budget::opened;
 use crate::json::Value;
 use crate::motion::{Motion, MotionFrame};
 use crate::sniff::{self, Kind};
@@ -167,9 +170,12 @@ pub fn motion_from_bytes(
         let tracked = tracked.map_err(|reason| Error::format(&what, TRACKED, reason))?;
         tracked.finish(options)
     };
+    let opened = opened(bytes.into());
+    let (bytes, budget) = opened.map_err(|reason| Error::format(&what, MOTION, reason))?;
+    let bytes = &*bytes;
     let imported = match sniff::kind(bytes) {
-        Kind::Pickle | Kind::TorchArchive => tracked(Tracked::of_document(bytes))?,
-        Kind::NumpyArchive => tracked(Tracked::of_archive(bytes))?,
+        Kind::Pickle | Kind::TorchArchive => tracked(Tracked::of_document(bytes, &budget))?,
+        Kind::NumpyArchive => tracked(Tracked::of_archive(bytes, &budget))?,
         kind if kind.is_text() || kind == Kind::Xml => {
             let text = sniff::text(bytes);
             let text = text.map_err(|reason| Error::format(&what, RECORDING, reason))?;
@@ -179,7 +185,7 @@ pub fn motion_from_bytes(
             of_text(&what, &text, options)?
         }
         // The reader of archives knows old ones.
-        Kind::TorchLegacy => tracked(Tracked::of_document(bytes))?,
+        Kind::TorchLegacy => tracked(Tracked::of_document(bytes, &budget))?,
         _ => return Err(sniff::refused(what, MOTION, bytes)),
     };
     smoothed(imported, options)
@@ -210,7 +216,7 @@ fn folder(path: &std::path::Path, options: &MotionOptions) -> Result<ImportedMot
     let mut all = Tracked::default();
     for (_, file) in files {
         let bytes = crate::file::read(&file)?;
-        let frame = Tracked::of_archive(&bytes)
+        let frame = Tracked::of_archive(&bytes, &Budget::of(bytes.len()))
             .map_err(|reason| Error::format(file.display().to_string(), TRACKED, reason))?;
         all.extend(frame);
     }

@@ -1,8 +1,11 @@
 //! Arrays of numpy, matrices of scipy and arrays wrapped by chumpy, pickled or as `.npy` files.
 
+use std::borrow::Cow;
+
 use safetensors::Dtype;
 
-use super::array::{Array, StridedLayout};
+use super::array::{Array, MAX_RANK, StridedLayout};
+use super::budget::Budget;
 use super::pickle::{Class, Node, Pickle};
 
 /// Largest number of wrappers around an array.
@@ -51,13 +54,20 @@ fn unwrap<'a>(node: Node<'_, 'a>, wrappers: usize) -> Result<Option<Array<'a>>, 
         Class::ScipyColumns | Class::ScipyRows => {
             let shape = attribute("_shape").or_else(|_| attribute("shape"))?;
             let parts = [inner("data")?, inner("indices")?, inner("indptr")?];
-            unfold(&sizes(shape)?, class == Class::ScipyColumns, &parts)
+            unfold(
+                &sizes(shape)?,
+                class == Class::ScipyColumns,
+                &parts,
+                node.budget(),
+            )
         }
         // A leaf of chumpy's graphs of expressions.
         Class::ChumpyArray => inner("x"),
         // Some elements of another array, in another shape.
         Class::ChumpySelect => {
-            let (array, indices) = (inner("a")?.f64()?, inner("idxs")?.i64()?);
+            let (array, indices) = (inner("a")?, inner("idxs")?);
+            node.take(8 * (array.len() + 2 * indices.len()))?;
+            let (array, indices) = (array.f64()?, indices.i64()?);
             let pick = |&index| array.get(usize::try_from(index).ok()?).copied();
             let values: Option<Vec<f64>> = indices.iter().map(pick).collect();
             let values = values.ok_or("a selection of elements that the array does not have")?;
@@ -77,9 +87,8 @@ fn no_array(node: Node) -> String {
 }
 
 fn sizes(node: Node) -> Result<Vec<usize>, String> {
-    let sizes = node
-        .elements()
-        .and_then(|sizes| sizes.map(Node::size).collect());
+    let sizes = node.elements().filter(|sizes| sizes.len() <= MAX_RANK);
+    let sizes = sizes.and_then(|sizes| sizes.map(Node::size).collect());
     sizes.ok_or_else(|| format!("expected a shape, found {}", node.describe()))
 }
 
@@ -89,7 +98,7 @@ fn dense<'a>(
     fortran: bool,
     data: Node<'_, 'a>,
 ) -> Result<Array<'a>, String> {
-    let bytes = (data.bytes())
+    let bytes = (data.taken_bytes()?)
         .ok_or_else(|| format!("expected the bytes of an array, found {}", data.describe()))?;
     let mut layout = StridedLayout::dense(Dtype::U8, shape, fortran)?;
     (layout.dtype, layout.big_endian) = element_type(dtype)?;
@@ -139,6 +148,7 @@ fn unfold(
     shape: &[usize],
     by_columns: bool,
     [data, indices, indptr]: &[Array; 3],
+    budget: &Budget,
 ) -> Result<Array<'static>, String> {
     let &[rows, columns] = shape else {
         return Err(format!("a sparse matrix of {} axes", shape.len()));
@@ -146,7 +156,10 @@ fn unfold(
     let count = rows
         .checked_mul(columns)
         .filter(|&count| count <= MAX_UNFOLDED);
-    let mut values = vec![0.0; count.ok_or_else(|| format!("a sparse matrix of {shape:?}"))?];
+    let count = count.ok_or_else(|| format!("a sparse matrix of {shape:?}"))?;
+    // As numbers and as their bytes.
+    budget.take(16 * count + 8 * (data.len() + indices.len() + indptr.len()))?;
+    let mut values = vec![0.0; count];
     let (major, minor) = match by_columns {
         true => (columns, rows),
         false => (rows, columns),
@@ -175,8 +188,12 @@ fn unfold(
 }
 
 /// Reads a `.npy` file, a member of an `.npz` archive. If it holds a single pickled object, that
-/// object has to be an array.
-pub(super) fn npy(bytes: &[u8]) -> Result<Array<'_>, String> {
+/// object has to be an array, and its values come from the budget.
+pub(super) fn npy<'a>(
+    bytes: impl Into<Cow<'a, [u8]>>,
+    budget: &Budget,
+) -> Result<Array<'a>, String> {
+    let bytes = bytes.into();
     let header_and_data = || -> Option<(&str, &[u8])> {
         let ([major, _minor], rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
         let (length, rest) = rest.split_at_checked(if *major == 1 { 2 } else { 4 })?;
@@ -192,17 +209,26 @@ pub(super) fn npy(bytes: &[u8]) -> Result<Array<'_>, String> {
     })?;
     let (order, code) = descr.split_at_checked(1).unwrap_or_default();
     if code == "O" {
-        let pickle = Pickle::parse(data)?;
+        let pickle = Pickle::within(data, budget)?;
         let object = pickle.root().object();
         let state = object.and_then(|(_, _, state)| state?.array());
         let object = state.and_then(|[.., objects]: [Node; 5]| objects.array());
         let [object] = object.ok_or("expected one pickled object")?;
         let array = array(object)?.ok_or_else(|| no_array(object))?;
+        budget.take(data.len())?;
         return Ok(array.into_owned());
     }
     let mut layout = StridedLayout::dense(of_code(code)?, shape, fortran)?;
     layout.big_endian = order == ">";
-    Array::new(layout, data.into())
+    let start = bytes.len() - data.len();
+    let data = match bytes {
+        Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[start..]),
+        Cow::Owned(mut bytes) => {
+            bytes.drain(..start);
+            Cow::Owned(bytes)
+        }
+    };
+    Array::new(layout, data)
 }
 
 /// The three entries of the Python dictionary that heads a `.npy` file.

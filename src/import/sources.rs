@@ -6,6 +6,7 @@ use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::array::Array;
+use super::budget::opened;
 use super::document::Document;
 use super::pickle::{Node, beginning};
 use crate::camera::Camera;
@@ -310,7 +311,8 @@ struct Tracked {
 
 impl Tracked {
     fn read(bytes: &[u8]) -> Result<Self, String> {
-        let document = Document::parse(bytes)?;
+        let (bytes, budget) = opened(bytes.into())?;
+        let document = Document::within(&bytes, &budget)?;
         let array = |name: &str| -> Result<Array, String> {
             let array = document.entry(name);
             (array.map_err(|reason| format!("{name}: {reason}"))?)
@@ -325,12 +327,15 @@ impl Tracked {
                 "feature_image: expected shape [any, 3, any, any], found {found:?} without pixels"
             ));
         }
+        // The numbers, and four bytes for three of them.
+        budget.take((size_of::<f32>() + 2) * images.len())?;
         let pixels = pixels(&images, height * width);
         let pixels = pixels.map_err(|reason| format!("feature_image: {reason}"))?;
         let [width, height] = [width, height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
 
         let transforms = array("frame_trans")?;
         let [_, rows, _] = transforms.expect_shape("frame_trans", [Some(count), None, Some(4)])?;
+        budget.take(size_of::<f32>() * transforms.len())?;
         let transforms = transforms.f32()?;
         let cameras = transforms.chunks(4 * rows.max(1)).map(|rows| {
             let transform = Camera::rows(rows).map_err(|found| {
@@ -354,6 +359,7 @@ impl Tracked {
             let found = shape.shape();
             return Err(format!("feature_shape: expected one row, found {found:?}"));
         }
+        budget.take(size_of::<f32>() * shape.len())?;
         let keys = document.root().get("frame_key").and_then(Node::elements);
         let mut keys = keys.into_iter().flatten();
         let frame = |i: usize| match keys.next().and_then(Node::text) {

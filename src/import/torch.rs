@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use safetensors::Dtype;
 
 use super::archive::{Archive, Entry};
-use super::array::{Array, StridedLayout};
+use super::array::{Array, MAX_RANK, StridedLayout};
+use super::budget::Budget;
 use super::pickle::{Class, Node, Pickle};
 use crate::sniff::{self, Kind};
 
@@ -37,13 +38,13 @@ impl TorchArchive {
     /// # Errors
     /// If it is not an archive of PyTorch. For a file of PyTorch before version 1.6 the message says
     /// what to do.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn within(bytes: &[u8], budget: &Budget) -> Result<Self, String> {
         match sniff::kind(bytes) {
             Kind::TorchArchive | Kind::Zip => {}
             Kind::TorchLegacy => return Err(LEGACY_REFUSAL.into()),
             _ => return Err(sniff::reason(bytes)),
         }
-        let archive = Archive::parse(bytes)?;
+        let archive = Archive::within(bytes, budget)?;
         let root = (root(&archive).map(str::to_owned))
             .ok_or("expected an entry data.pkl in a directory, found none")?;
         let byte_order = match archive.entry(&format!("{root}byteorder")) {
@@ -69,7 +70,7 @@ impl TorchArchive {
     /// The pickle of the saved object.
     pub fn pickle<'a>(&self, bytes: &'a [u8]) -> Result<Pickle<'a>, String> {
         let entry = self.archive.entry(&format!("{}data.pkl", self.root))?;
-        Pickle::parse(entry.stored(bytes)?)
+        Pickle::within(entry.stored(bytes)?, self.archive.budget())
     }
 
     /// The entry with the elements of a storage.
@@ -101,7 +102,7 @@ pub(super) struct Tensor<'a> {
 #[derive(Debug)]
 pub(super) enum Storage<'a> {
     /// In the archive, under this key.
-    Archived(&'a str),
+    Archived(String),
     /// In the pickle itself.
     Inline(Cow<'a, [u8]>),
 }
@@ -163,7 +164,10 @@ fn strided<'p, 'a: 'p>(
     else {
         return Err("a tensor without storage, offset, size and stride".into());
     };
-    let sizes = |node: Node| node.elements()?.map(Node::size).collect::<Option<Vec<_>>>();
+    let sizes = |node: Node| {
+        let sizes = node.elements().filter(|sizes| sizes.len() <= MAX_RANK)?;
+        sizes.map(Node::size).collect::<Option<Vec<_>>>()
+    };
     let (Some(offset), Some(shape), Some(strides)) = (offset.size(), sizes(shape), sizes(strides))
     else {
         return Err("expected integers from 0 as offset, size and stride of a tensor".into());
@@ -215,7 +219,7 @@ fn archived<'a>(reference: Node<'_, 'a>, big_endian: bool) -> Result<Stored<'a>,
     Ok(Stored {
         dtype,
         big_endian,
-        storage: Storage::Archived(key),
+        storage: Storage::Archived(key.into()),
     })
 }
 
@@ -226,14 +230,17 @@ fn archived<'a>(reference: Node<'_, 'a>, big_endian: bool) -> Result<Stored<'a>,
 fn inline<'a>(node: Node<'_, 'a>) -> Result<Stored<'a>, String> {
     let bytes = match node.object() {
         Some((Class::TorchLoadFromBytes, arguments, _)) => {
-            arguments.array().and_then(|[bytes]| bytes.bytes())
+            let bytes = arguments.array().map(|[bytes]| bytes.taken_bytes());
+            bytes.transpose()?.flatten()
         }
         _ => return Err(format!("expected a storage, found {}", node.describe())),
     };
     let bytes = bytes.ok_or("a storage that was not pickled as bytes")?;
     let mut rest = &*bytes;
+    let budget = node.budget();
     let mut next = || -> Result<Pickle, String> {
-        let pickle = Pickle::parse(rest)?;
+        let pickle = Pickle::within(rest, budget)?;
+        budget.take(pickle.len())?;
         rest = &rest[pickle.len()..];
         Ok(pickle)
     };
@@ -268,7 +275,7 @@ pub(super) fn array<'a>(
     let bytes = match (tensor.storage, archive) {
         (Storage::Inline(bytes), _) => bytes,
         (Storage::Archived(key), Some((archive, bytes))) => {
-            archive.storage(key)?.stored(bytes)?.into()
+            archive.storage(&key)?.stored(bytes)?.into()
         }
         _ => return Err("a tensor whose elements are in another file".into()),
     };

@@ -19,9 +19,8 @@ const INTEGERS: &str = "U8, I32, U32 or I64";
 
 /// A safetensors file: named tensors and a map of strings.
 ///
-/// Its header is checked when it is opened, its elements are decoded on demand. A file that was
-/// [opened](Self::open) is mapped into memory, not read: it takes no memory of its own, but must not
-/// be changed while it is open.
+/// The whole file is read and its header checked when it is opened; its elements are decoded on
+/// demand. What happens to the file afterwards makes no difference.
 pub struct TensorFile {
     what: String,
     bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
@@ -31,15 +30,15 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Maps the file at `path` into memory.
+    /// Reads the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened or mapped, [`Error::Format`] if it is not a complete
+    /// [`Error::Io`] if it cannot be read or is no regular file, [`Error::Format`] if it is not a complete
     /// safetensors file.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::parse(path.display().to_string(), crate::file::map(path)?)
+        Self::from_bytes(path.display().to_string(), crate::file::read(path)?)
     }
 
     /// Takes the content of a file; `what` names it in error messages.

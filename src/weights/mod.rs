@@ -22,6 +22,8 @@ pub use writer::{FloatFormat, TensorWriter};
 
 /// Metadata key of the configuration.
 pub(crate) const CONFIG: &str = "config";
+/// A tensor that every copy of the authors' weights has, whatever stands before its name.
+const AUTHORS: &str = "query_style_tplane";
 /// Prefix of the tensors that describe the head model instead of the network.
 pub(crate) const HEAD_MODEL: &str = "head_model.";
 
@@ -44,11 +46,10 @@ enum Source {
 }
 
 impl Weights {
-    /// Maps the file at `path` into memory and checks all of it. The file must not be changed while
-    /// the weights are in use.
+    /// Reads the file at `path` and checks all of it.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be opened or mapped; and see [`from_bytes`](Self::from_bytes).
+    /// [`Error::Io`] if it cannot be read or is no regular file; and see [`from_bytes`](Self::from_bytes).
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
         Self::from_file(TensorFile::open(path)?)
@@ -67,7 +68,13 @@ impl Weights {
 
     pub(crate) fn from_file(file: TensorFile) -> Result<Self> {
         let json = file.metadata().get(CONFIG).ok_or_else(|| {
-            let reason = format!("its metadata has no entry {CONFIG:?}");
+            let mut reason = format!("its metadata has no entry {CONFIG:?}");
+            if file.tensor_names().any(|name| name.contains(AUTHORS)) {
+                reason.push_str(
+                    ". It has the authors' tensors: `gpavatar import checkpoint` makes a weights \
+                     file of it",
+                );
+            }
             Error::format(file.what(), "weights file", reason)
         })?;
         let config = ModelConfig::from_json(format!("configuration of {}", file.what()), json)?;

@@ -62,6 +62,17 @@ fn avatar_files_that_are_none_or_another_models() {
     let parts = ["planes of avatar", "[16, 16, 3, 12]", "[16, 16, 3, 8]"];
     refused::argument(Avatar::from_bytes(&other, good.clone()), &parts);
 
+    // One whose planes have this size, too, but were made for another network.
+    let fewer = ModelConfig {
+        neighbours: tiny::config().neighbours - 1,
+        ..tiny::config()
+    };
+    let other = Model::new(gpu(), tiny::weights(&fewer)).unwrap();
+    let expected = format!("expected neighbours {}, as the model has", fewer.neighbours);
+    let found = format!("found neighbours {}", fewer.neighbours + 1);
+    let parts = ["configuration of avatar", &expected, &found];
+    refused::argument(Avatar::from_bytes(&other, good.clone()), &parts);
+
     // One whose identity belongs to another head.
     let with_head = model_with_head();
     let sources = [tiny::picture(32, 32, 0)];

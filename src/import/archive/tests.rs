@@ -82,3 +82,29 @@ fn entries_cannot_claim_more_than_they_have() {
     assert!(claimed(24, 0xFFFF_FFFE).unwrap_err().contains("cannot be"));
     assert!(claimed(20, 1000).unwrap_err().contains("within the file"));
 }
+
+/// A thousandth of an archive, inflated: entries come from one budget, and each is found at once.
+#[test]
+fn entries_are_inflated_within_one_budget() {
+    let zeros = vec![0; 1 << 20];
+    let names: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, &*zeros)).collect();
+    let bytes = written(&files, CompressionMethod::Deflated);
+    let archive = Archive::parse(&bytes).unwrap();
+    let contents = names
+        .iter()
+        .map(|name| archive.entry(name).unwrap().content(&bytes));
+    let results: Vec<_> = contents
+        .map(|content| content.map(|bytes| bytes.len()))
+        .collect();
+    let read = results
+        .iter()
+        .filter(|result| **result == Ok(1 << 20))
+        .count();
+    assert!((40..60).contains(&read), "{read}");
+    assert!(
+        results[99]
+            .as_ref()
+            .is_err_and(|reason| reason.contains("more memory"))
+    );
+}

@@ -121,3 +121,110 @@ fn archives_that_are_not_pytorch_s_are_refused() {
     let cyclic = stored(&[("a/data.pkl", b"}q\0U\x01ah\0s.")]);
     assert!(refused(cyclic).contains("query_style_tplane"));
 }
+
+/// A checkpoint with the prefix of its pickle's names, `module.`, replaced.
+fn renamed(prefix: &str) -> Vec<u8> {
+    rewritten(NESTED, |name, content| {
+        if name.ends_with("/data.pkl") {
+            *content = with_prefix(content, prefix);
+        }
+    })
+}
+
+/// Every text that begins with `module.`: X, its length, and itself.
+fn with_prefix(pickle: &[u8], prefix: &str) -> Vec<u8> {
+    const OLD: &[u8] = b"module.";
+    let mut bytes = Vec::new();
+    let mut rest = pickle;
+    while let Some((&byte, after)) = rest.split_first() {
+        if let [b'X', a, b, 0, 0, text @ ..] = rest
+            && let Some(name) = text.strip_prefix(OLD)
+        {
+            let length = usize::from(*a) + 256 * usize::from(*b) - OLD.len();
+            let new = [prefix.as_bytes(), &name[..length]].concat();
+            bytes.push(b'X');
+            bytes.extend((new.len() as u32).to_le_bytes());
+            bytes.extend(new);
+            rest = &name[length..];
+        } else {
+            bytes.push(byte);
+            rest = after;
+        }
+    }
+    bytes
+}
+
+#[test]
+fn names_may_have_the_prefixes_of_wrappers_in_any_order() {
+    let expected = Checkpoint::from_bytes("test", NESTED.to_vec()).unwrap();
+    for prefix in [
+        "",
+        "_orig_mod.",
+        "model.",
+        "module._orig_mod.",
+        "_orig_mod.model.module.",
+    ] {
+        let checkpoint = Checkpoint::from_bytes("test", renamed(prefix)).unwrap();
+        assert_eq!(checkpoint.tensors.len(), expected.tensors.len(), "{prefix}");
+        assert_eq!(checkpoint.sets(), expected.sets());
+        assert_eq!(checkpoint.ignored(), expected.ignored());
+        let name = "query_style_tplane";
+        assert_eq!(checkpoint.f32(name).unwrap(), expected.f32(name).unwrap());
+    }
+    // Any other is part of the name of the set.
+    let checkpoint = Checkpoint::from_bytes("test", renamed("module.generator.")).unwrap();
+    assert_eq!(checkpoint.sets(), ["model.state_dict.generator"]);
+}
+
+/// A checkpoint of several dictionaries, each a copy of that of one.
+fn with_sets(names: &[&str]) -> Vec<u8> {
+    rewritten(VIEWS, |file, content| {
+        if file.ends_with("/data.pkl") {
+            // Without the protocol and the end.
+            let body = content[2..content.len() - 1].to_vec();
+            *content = b"\x80\x02}(".to_vec();
+            for name in names {
+                content.extend([b"U", &[name.len() as u8][..], name.as_bytes()].concat());
+                let mut body = body.clone();
+                if *name != "state_dict" {
+                    // One that nothing reads tells the copies apart.
+                    let (from, to) = (b"up_renderer.toRGB.0.bias", b"other_parts.toRGB.0.bias");
+                    let place = body.windows(from.len()).position(|it| it == from).unwrap();
+                    body.splice(place..place + from.len(), to.iter().copied());
+                }
+                content.extend(body);
+            }
+            content.extend(b"u.");
+        }
+    })
+}
+
+#[test]
+fn of_several_sets_of_weights_the_documented_one_is_taken() {
+    let open = |names: &[&str]| Checkpoint::from_bytes("test", with_sets(names)).unwrap();
+    for names in [["ema", "state_dict"], ["state_dict", "ema"]] {
+        let checkpoint = open(&names);
+        assert_eq!(checkpoint.sets(), ["state_dict", "ema"]);
+        assert!(checkpoint.ignored().is_empty());
+        let average = checkpoint.with_set("ema").unwrap();
+        assert_eq!(average.sets(), ["ema", "state_dict"]);
+        assert_eq!(average.ignored(), ["other_parts.toRGB.0.bias"]);
+        let again = average.with_set("state_dict").unwrap();
+        assert!(again.ignored().is_empty());
+        let error = again.with_set("average").unwrap_err().to_string();
+        let expected = "set of weights in test: expected one of state_dict, ema, found \"average\"";
+        assert_eq!(error, expected);
+    }
+    assert_eq!(open(&["a", "model"]).sets(), ["model", "a"]);
+    assert_eq!(
+        open(&["ema_model", "weights"]).sets(),
+        ["weights", "ema_model"]
+    );
+    assert_eq!(
+        open(&["ema.state_dict", "state_dict"]).sets()[0],
+        "state_dict"
+    );
+    assert_eq!(open(&["b", "a"]).sets(), ["a", "b"]);
+    let single = Checkpoint::from_bytes("test", VIEWS.to_vec()).unwrap();
+    assert_eq!(single.sets(), ["top"]);
+}

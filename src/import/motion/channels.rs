@@ -322,7 +322,10 @@ impl Columns {
             channels => channels.iter().map(String::as_str).collect(),
         };
         let keys: Vec<String> = wanted.iter().map(|name| key(name)).collect();
-        let spelt = |name: &str| keys.iter().position(|known| *known == key(name));
+        let spelt = |name: &str| {
+            let key = key(name);
+            keys.iter().position(|known| *known == key)
+        };
         // Single letters are visemes only among others.
         let is_viseme = |name: &&str| viseme(name).is_some();
         let has_visemes = names.iter().filter(|name| is_viseme(name)).count() >= 5;
@@ -423,7 +426,9 @@ fn viseme(name: &str) -> Option<Shape> {
 
 /// What the spellings of a name have in common: `JawOpen`, `jaw_open`, `EyeBlink_L`.
 pub(super) fn key(name: &str) -> String {
-    let letters = name.chars().filter(|c| !"_- ".contains(*c));
+    // No head model has a channel of such a name: what is longer has nothing in common with one.
+    const MOST: usize = 1000;
+    let letters = name.chars().take(MOST).filter(|c| !"_- ".contains(*c));
     let letters: String = letters.flat_map(char::to_lowercase).collect();
     for (side, letter) in [("left", "l"), ("right", "r")] {
         if let Some(stem) = letters.strip_suffix(side) {

@@ -8,6 +8,7 @@ use crate::camera::Camera;
 use crate::error::Result as Checked;
 use crate::import::archive::Archive;
 use crate::import::array::Array;
+use crate::import::budget::Budget;
 use crate::import::document::Document;
 use crate::import::numpy;
 use crate::import::pickle::{Node, beginning};
@@ -93,7 +94,7 @@ impl Arrays for Archived<'_> {
             return Ok(None);
         };
         let content = entry.content(self.bytes)?;
-        numpy::npy(&content).map(|array| Some(array.into_owned()))
+        numpy::npy(content, self.archive.budget()).map(Some)
     }
 
     fn describe(&self) -> String {
@@ -113,23 +114,27 @@ pub(super) struct Tracked {
 
 impl Tracked {
     /// Reads a pickled dictionary, or a list, of frames; or a dictionary of arrays for all frames.
-    pub fn of_document(bytes: &[u8]) -> Result<Self, String> {
-        let document = &Document::parse(bytes)?;
+    pub fn of_document(bytes: &[u8], budget: &Budget) -> Result<Self, String> {
+        let document = &Document::within(bytes, budget)?;
         let root = document.root();
         let dictionary = |node| Dictionary { document, node };
         let mut tracked = Self::default();
         if EXPRESSIONS.iter().any(|name| root.get(name).is_some()) {
-            tracked.add(&dictionary(root), None, &mut bytes.len().clone())?;
+            tracked.add(&dictionary(root), None, budget)?;
             return Ok(tracked);
         }
         let mut frames: Vec<(Option<u64>, String, Node)> = Vec::new();
         if let Some(entries) = root.entries() {
             for (key, node) in entries {
-                frames.push((frame_number(key), key.describe(), node));
+                let frame = (frame_number(key), key.describe(), node);
+                budget.take(size_of_val(&frame) + frame.1.len())?;
+                frames.push(frame);
             }
         } else if let Some(elements) = root.elements() {
             for (i, node) in elements.enumerate() {
-                frames.push((Some(i as u64), i.to_string(), node));
+                let frame = (Some(i as u64), i.to_string(), node);
+                budget.take(size_of_val(&frame) + frame.1.len())?;
+                frames.push(frame);
             }
         } else {
             let found = root.describe();
@@ -142,25 +147,18 @@ impl Tracked {
             return Err(format!("frame {key}: expected a key that ends in a number"));
         }
         frames.sort_by_key(|(number, ..)| *number);
-        // Frames may share their values. They may not have more values than the file has bytes, so
-        // that a small file takes little memory.
-        let mut budget = bytes.len();
         for (_, key, node) in frames {
-            let added = tracked.add(&dictionary(node), Some(1), &mut budget);
+            let added = tracked.add(&dictionary(node), Some(1), budget);
             added.map_err(|reason| format!("frame {key}: {reason}"))?;
         }
         Ok(tracked)
     }
 
     /// Reads an `.npz` archive of arrays for all frames.
-    pub fn of_archive(bytes: &[u8]) -> Result<Self, String> {
-        let archive = Archive::parse(bytes)?;
+    pub fn of_archive(bytes: &[u8], budget: &Budget) -> Result<Self, String> {
+        let archive = Archive::within(bytes, budget)?;
         let mut tracked = Self::default();
-        tracked.add(
-            &Archived { archive, bytes },
-            None,
-            &mut bytes.len().saturating_mul(8),
-        )?;
+        tracked.add(&Archived { archive, bytes }, None, budget)?;
         Ok(tracked)
     }
 
@@ -175,7 +173,7 @@ impl Tracked {
         &mut self,
         arrays: &dyn Arrays,
         rows: Option<usize>,
-        budget: &mut usize,
+        budget: &Budget,
     ) -> Result<(), String> {
         let mut used = Vec::new();
         let mut read = |names: &[&'static str]| -> Result<Option<(&'static str, Array)>, String> {
@@ -213,17 +211,15 @@ impl Tracked {
                 )),
             }
         };
-        let afford = |budget: &mut usize, values: usize| -> Result<(), String> {
-            let left = budget.checked_sub(values);
-            *budget = left.ok_or("more values than the file has bytes")?;
-            Ok(())
-        };
-        afford(budget, count + expression.len())?;
+        // Frames may share their values.
+        let frame = size_of::<MotionFrame>() + 6 * size_of::<f32>();
+        let values = size_of::<f32>() * expression.len();
+        budget.take(frame.saturating_mul(count).saturating_add(values))?;
         let expression = table(name, &expression)?;
 
         let mut pose = match read(POSES)? {
             Some((name, array)) => {
-                afford(budget, array.len())?;
+                budget.take(size_of::<f32>() * array.len())?;
                 table(name, &array)?
             }
             None => vec![0.0; 3 * count],

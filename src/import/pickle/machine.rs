@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
+use super::super::budget::Budget;
+use super::text;
 use super::value::{Class, Id, Object, Value};
 
-/// Largest number of values, more than real files have: it bounds the memory of a file of opcodes
-/// alone.
-pub(super) const MAX_VALUES: usize = 1 << 23;
+/// Integers that are one value each, however often a pickle has them: those of one byte.
+const SHARED: u32 = 256;
+const NONE: Id = Id(SHARED);
+const FALSE: Id = Id(SHARED + 1);
+const TRUE: Id = Id(SHARED + 2);
 
-pub(super) struct Machine<'a> {
+pub(super) struct Machine<'a, 'b> {
     bytes: &'a [u8],
     rest: &'a [u8],
     pub values: Vec<Value<'a>>,
@@ -16,17 +20,21 @@ pub(super) struct Machine<'a> {
     /// Heights of the stack at the marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    budget: &'b Budget,
 }
 
-impl<'a> Machine<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
+impl<'a, 'b> Machine<'a, 'b> {
+    pub fn new(bytes: &'a [u8], budget: &'b Budget) -> Self {
+        let integers = (0..SHARED).map(|value| Value::Int(value.into()));
+        let others = [Value::None, Value::Bool(false), Value::Bool(true)];
         Self {
             bytes,
             rest: bytes,
-            values: Vec::new(),
+            values: integers.chain(others).collect(),
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            budget,
         }
     }
 
@@ -50,9 +58,9 @@ impl<'a> Machine<'a> {
             b'.' => return self.pop().map(Some),
 
             // NONE, NEWTRUE, NEWFALSE
-            b'N' => self.push(Value::None)?,
-            0x88 => self.push(Value::Bool(true))?,
-            0x89 => self.push(Value::Bool(false))?,
+            b'N' => self.push_id(NONE)?,
+            0x88 => self.push_id(TRUE)?,
+            0x89 => self.push_id(FALSE)?,
             // BININT, BININT1, BININT2
             b'J' => {
                 let value = i32::from_le_bytes(self.take_array()?);
@@ -60,7 +68,7 @@ impl<'a> Machine<'a> {
             }
             b'K' => {
                 let [value] = self.take_array()?;
-                self.push(Value::Int(value.into()))?;
+                self.push_id(Id(value.into()))?;
             }
             b'M' => {
                 let value = u16::from_le_bytes(self.take_array()?);
@@ -74,6 +82,24 @@ impl<'a> Machine<'a> {
                 let value = f64::from_be_bytes(self.take_array()?);
                 self.push(Value::Float(value))?;
             }
+            // INT, which may be a truth value, LONG, FLOAT
+            b'I' | b'L' => {
+                let line = self.take_line()?;
+                match (opcode, line) {
+                    (b'I', "00") => self.push_id(FALSE)?,
+                    (b'I', "01") => self.push_id(TRUE)?,
+                    _ => {
+                        let number = line.strip_suffix('L').unwrap_or(line).parse();
+                        let number = number.map_err(|_| not_a_number(line))?;
+                        self.push(Value::Int(number))?;
+                    }
+                }
+            }
+            b'F' => {
+                let line = self.take_line()?;
+                let number = line.parse().map_err(|_| not_a_number(line))?;
+                self.push(Value::Float(number))?;
+            }
 
             // SHORT_BINSTRING, BINSTRING, SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
             b'U' | b'C' => self.push_with(Self::length_u8, bytes_value)?,
@@ -83,6 +109,18 @@ impl<'a> Machine<'a> {
             0x8C => self.push_with(Self::length_u8, text_value)?,
             b'X' => self.push_with(Self::length_u32, text_value)?,
             0x8D => self.push_with(Self::length_u64, text_value)?,
+
+            // STRING, UNICODE
+            b'S' => {
+                let line = self.take_line_bytes()?;
+                self.budget.take(line.len())?;
+                self.push(Value::OwnBytes(text::quoted(line)?.into()))?;
+            }
+            b'V' => {
+                let line = self.take_line_bytes()?;
+                self.budget.take(2 * line.len())?;
+                self.push(Value::OwnText(text::unescaped(line)?.into()))?;
+            }
 
             // EMPTY_TUPLE, EMPTY_LIST, EMPTY_SET
             b')' | b']' | 0x8F => self.push(Value::Sequence(Vec::new()))?,
@@ -99,11 +137,11 @@ impl<'a> Machine<'a> {
             // APPEND, APPENDS, ADDITEMS
             b'a' => {
                 let item = self.pop()?;
-                self.append(vec![item])?;
+                self.append(&[item])?;
             }
             b'e' | 0x90 => {
                 let items = self.pop_to_mark()?;
-                self.append(items)?;
+                self.append(&items)?;
             }
             // EMPTY_DICT, DICT, SETITEM, SETITEMS
             b'}' => self.push(Value::Dict(Vec::new()))?,
@@ -124,7 +162,7 @@ impl<'a> Machine<'a> {
             // GLOBAL, STACK_GLOBAL
             b'c' => {
                 let (module, name) = (self.take_line()?, self.take_line()?);
-                self.push(Value::Class(Class::named(module, name)))?;
+                self.push_class(Class::named(module, name))?;
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
@@ -134,7 +172,7 @@ impl<'a> Machine<'a> {
                     return Err("expected a text as the name of a class".into());
                 };
                 let class = Class::named(module, name);
-                self.push(Value::Class(class))?;
+                self.push_class(class)?;
             }
             // REDUCE, NEWOBJ, NEWOBJ_EX
             b'R' | 0x81 => {
@@ -146,6 +184,19 @@ impl<'a> Machine<'a> {
                 let class = self.pop()?;
                 self.construct(class, arguments)?;
             }
+            // INST, OBJ: the oldest classes of Python 2
+            b'i' => {
+                let (module, name) = (self.take_line()?, self.take_line()?);
+                let items = self.pop_to_mark()?;
+                let arguments = self.add(Value::Sequence(items))?;
+                self.push_object(Class::named(module, name), arguments)?;
+            }
+            b'o' => {
+                let mut items = self.pop_to_mark()?.into_iter();
+                let class = items.next().ok_or("expected a class to instantiate")?;
+                let arguments = self.add(Value::Sequence(items.collect()))?;
+                self.construct(class, arguments)?;
+            }
             // BUILD
             b'b' => {
                 let state = self.pop()?;
@@ -154,42 +205,47 @@ impl<'a> Machine<'a> {
                     object.state = Some(state);
                 }
             }
-            // BINPERSID
+            // PERSID, BINPERSID
+            b'P' => {
+                let line = self.take_line()?;
+                let id = self.add(Value::Text(line))?;
+                self.push(Value::Persistent(id))?;
+            }
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
             }
 
             // MARK, POP, POP_MARK, DUP
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                self.budget.take(size_of::<usize>())?;
+                grow(&mut self.marks);
+                self.marks.push(self.stack.len());
+            }
             b'0' if self.marks.last() == Some(&self.stack.len()) => drop(self.marks.pop()),
             b'0' => drop(self.pop()?),
             b'1' => drop(self.pop_to_mark()?),
             b'2' => {
                 let id = self.peek()?;
-                self.stack.push(id);
+                self.push_id(id)?;
             }
-            // BINGET, LONG_BINGET, BINPUT, LONG_BINPUT, MEMOIZE
-            b'h' | b'j' => {
-                let index = self.memo_index(opcode == b'h')?;
+            // GET, BINGET, LONG_BINGET, PUT, BINPUT, LONG_BINPUT, MEMOIZE
+            b'g' | b'h' | b'j' => {
+                let index = self.memo_index(opcode)?;
                 let id = (self.memo.get(&index))
                     .ok_or_else(|| format!("expected entry {index} of the memo, found none"))?;
-                self.stack.push(*id);
+                self.push_id(*id)?;
             }
-            b'q' | b'r' => {
-                let index = self.memo_index(opcode == b'q')?;
-                let id = self.peek()?;
-                self.memo.insert(index, id);
+            b'p' | b'q' | b'r' => {
+                let index = self.memo_index(opcode)?;
+                self.memorise(index)?;
             }
-            0x94 => {
-                let id = self.peek()?;
-                // There are not more entries than values, whose number is limited.
-                self.memo.insert(self.memo.len() as u32, id);
-            }
+            // The budget keeps the memo far below what an index counts.
+            0x94 => self.memorise(self.memo.len() as u32)?,
             other => {
                 return Err(format!(
                     "opcode 0x{other:02x}, which is not one of those that only build values in \
-                     protocols 2 to 5"
+                     protocols 0 to 5"
                 ));
             }
         }
@@ -215,11 +271,16 @@ impl<'a> Machine<'a> {
 
     /// Text up to the end of the line.
     fn take_line(&mut self) -> Result<&'a str, String> {
+        let line = self.take_line_bytes()?;
+        std::str::from_utf8(line).map_err(|error| error.to_string())
+    }
+
+    fn take_line_bytes(&mut self) -> Result<&'a [u8], String> {
         let end = (self.rest.iter().position(|&byte| byte == b'\n'))
             .ok_or("expected the end of a line")?;
         let line = self.take(end)?;
         self.take(1)?;
-        std::str::from_utf8(line).map_err(|error| error.to_string())
+        Ok(line)
     }
 
     fn length_u8(&mut self) -> Result<usize, String> {
@@ -237,11 +298,23 @@ impl<'a> Machine<'a> {
         Ok(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    fn memo_index(&mut self, short: bool) -> Result<u32, String> {
-        match short {
-            true => self.take_array().map(|[index]| index.into()),
-            false => self.take_array().map(u32::from_le_bytes),
+    fn memo_index(&mut self, opcode: u8) -> Result<u32, String> {
+        match opcode {
+            b'g' | b'p' => {
+                let line = self.take_line()?;
+                line.parse().map_err(|_| not_a_number(line))
+            }
+            b'h' | b'q' => self.take_array().map(|[index]| index.into()),
+            _ => self.take_array().map(u32::from_le_bytes),
         }
+    }
+
+    fn memorise(&mut self, index: u32) -> Result<(), String> {
+        let id = self.peek()?;
+        // A hash table has up to twice as many places as entries.
+        self.budget.take(2 * size_of::<(u32, Id)>())?;
+        self.memo.insert(index, id);
+        Ok(())
     }
 
     /// Reads a length and that many bytes, and pushes their value.
@@ -256,12 +329,29 @@ impl<'a> Machine<'a> {
     }
 
     fn push(&mut self, value: Value<'a>) -> Result<(), String> {
-        if self.values.len() >= MAX_VALUES {
-            return Err(format!("more than {MAX_VALUES} values"));
-        }
-        self.stack.push(Id(self.values.len() as u32));
-        self.values.push(value);
+        let id = self.add(value)?;
+        self.push_id(id)
+    }
+
+    fn push_id(&mut self, id: Id) -> Result<(), String> {
+        self.budget.take(size_of::<Id>())?;
+        grow(&mut self.stack);
+        self.stack.push(id);
         Ok(())
+    }
+
+    fn push_class(&mut self, class: Class<'a>) -> Result<(), String> {
+        self.budget.take(size_of::<Class>())?;
+        self.push(Value::Class(Box::new(class)))
+    }
+
+    /// Adds a value that is not on the stack.
+    fn add(&mut self, value: Value<'a>) -> Result<Id, String> {
+        self.budget.take(size_of::<Value>())?;
+        let id = u32::try_from(self.values.len()).map_err(|_| "more than 2^32 values")?;
+        grow(&mut self.values);
+        self.values.push(value);
+        Ok(Id(id))
     }
 
     /// The height below the topmost `count` items, all of which lie above the last mark.
@@ -286,14 +376,24 @@ impl<'a> Machine<'a> {
 
     fn pop_items(&mut self, count: usize) -> Result<Vec<Id>, String> {
         let height = self.height_for(count)?;
-        Ok(self.stack.split_off(height))
+        self.split_off(height)
     }
 
     /// Pops the last mark and returns the items above it.
     fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
         let mark = self.marks.pop();
         let mark = mark.ok_or("expected a mark on the stack, found none")?;
-        Ok(self.stack.split_off(mark))
+        self.split_off(mark)
+    }
+
+    fn split_off(&mut self, height: usize) -> Result<Vec<Id>, String> {
+        let items = &self.stack[height..];
+        // The vector, its allocation, and the items.
+        self.budget
+            .take(2 * size_of::<Vec<Id>>() + size_of_val(items))?;
+        let items = items.to_vec();
+        self.stack.truncate(height);
+        Ok(items)
     }
 
     fn value(&self, id: Id) -> &Value<'a> {
@@ -306,7 +406,8 @@ impl<'a> Machine<'a> {
         Ok(&mut self.values[id.0 as usize])
     }
 
-    fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
+    fn append(&mut self, items: &[Id]) -> Result<(), String> {
+        self.budget.take(size_of_val(items))?;
         match self.top()? {
             Value::Sequence(ids) => ids.extend(items),
             // The elements of an unknown class are not read.
@@ -322,6 +423,7 @@ impl<'a> Machine<'a> {
         if !rest.is_empty() {
             return Err("expected a value for the last key of a dictionary".into());
         }
+        self.budget.take(size_of_val(pairs))?;
         match self.top()? {
             Value::Dict(ids) => ids.extend(pairs.iter().map(|&[key, value]| (key, value))),
             Value::Object(_) => {}
@@ -337,7 +439,7 @@ impl<'a> Machine<'a> {
             return Err("expected a tuple of arguments".into());
         };
         let class = match self.value(callable) {
-            Value::Class(class) => *class,
+            Value::Class(class) => **class,
             // The result of a call, called.
             Value::Object(object) => object.class,
             _ => return Err("expected a class or function to call".into()),
@@ -346,11 +448,10 @@ impl<'a> Machine<'a> {
             (Class::Dict, []) => self.push(Value::Dict(Vec::new())),
             (Class::Sequence, []) => self.push(Value::Sequence(Vec::new())),
             (Class::Sequence, &[items]) if matches!(self.value(items), Value::Sequence(_)) => {
-                self.stack.push(items);
-                Ok(())
+                self.push_id(items)
             }
             (Class::Reconstructor, &[class, ..]) => match self.value(class) {
-                Value::Class(class) => self.push_object(*class, arguments),
+                Value::Class(class) => self.push_object(**class, arguments),
                 _ => Err("expected a class to instantiate".into()),
             },
             _ => self.push_object(class, arguments),
@@ -358,12 +459,27 @@ impl<'a> Machine<'a> {
     }
 
     fn push_object(&mut self, class: Class<'a>, arguments: Id) -> Result<(), String> {
+        self.budget.take(size_of::<Object>())?;
         self.push(Value::Object(Box::new(Object {
             class,
             arguments,
             state: None,
         })))
     }
+}
+
+/// Makes room for one more, a quarter at a time: doubling might take twice what is needed.
+fn grow<T>(items: &mut Vec<T>) {
+    if items.len() == items.capacity() {
+        items.reserve_exact(items.len() / 4 + 64);
+    }
+}
+
+fn not_a_number(line: &str) -> String {
+    format!(
+        "expected a number in a line, found {:?}",
+        super::beginning(line)
+    )
 }
 
 fn bytes_value(bytes: &[u8]) -> Result<Value<'_>, String> {

@@ -9,19 +9,29 @@
 //! PyTorch's persistent references.
 //!
 //! Values live in one arena and refer to each other by index. A pickle may nest them as deeply as
-//! it likes, share them and put one inside itself, without recursion or copies here. Each opcode
-//! takes a bounded amount of memory, so a pickle takes a small multiple of its size.
+//! it likes, share them and put one inside itself, without recursion or copies here. What they take
+//! comes from the file's budget, and so does what is made of them.
 
 mod machine;
 #[cfg(test)]
 mod tests;
+mod text;
 mod value;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
+use super::budget::Budget;
 use machine::Machine;
 pub(super) use value::{Class, beginning};
 use value::{Id, Value};
+
+/// Longest key that a dictionary is asked for.
+const MAX_KEY: usize = 64;
+
+/// Entries of a dictionary above which its keys are indexed.
+const INDEXED: usize = 16;
 
 /// The values of a pickle.
 #[derive(Debug)]
@@ -29,16 +39,25 @@ pub(super) struct Pickle<'a> {
     values: Vec<Value<'a>>,
     root: Id,
     length: usize,
+    budget: Budget,
+    /// Entries of the large dictionaries that were asked for a key, sorted by their texts.
+    indices: RefCell<HashMap<Id, Vec<(Id, Id)>>>,
 }
 
 impl<'a> Pickle<'a> {
+    /// Reads the pickle at the start of `bytes`, with a budget of its own.
+    #[cfg(test)]
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        Self::within(bytes, &Budget::of(bytes.len()))
+    }
+
     /// Reads the pickle at the start of `bytes`.
     ///
     /// # Errors
     /// The fault and its place: an opcode or a protocol that is not allowed, truncated data, an
-    /// opcode without its operands on the stack, or too many values.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
-        let mut machine = Machine::new(bytes);
+    /// opcode without its operands on the stack, or more values than the budget allows.
+    pub fn within(bytes: &'a [u8], budget: &Budget) -> Result<Self, String> {
+        let mut machine = Machine::new(bytes, budget);
         loop {
             let at = machine.at();
             match machine.step() {
@@ -47,6 +66,8 @@ impl<'a> Pickle<'a> {
                         length: machine.at(),
                         values: machine.values,
                         root,
+                        budget: budget.clone(),
+                        indices: RefCell::default(),
                     });
                 }
                 Ok(None) => {}
@@ -88,11 +109,23 @@ impl<'p, 'a> Node<'p, 'a> {
         self.id.0
     }
 
+    /// What is left for reading the file.
+    pub fn budget(self) -> &'p Budget {
+        &self.pickle.budget
+    }
+
+    /// Takes `bytes` from the file's budget.
+    pub fn take(self, bytes: usize) -> Result<(), String> {
+        self.pickle.budget.take(bytes)
+    }
+
     /// A string, of Python 2 or 3.
-    pub fn text(self) -> Option<&'a str> {
+    pub fn text(self) -> Option<&'p str> {
         match self.value() {
             Value::Text(text) => Some(text),
+            Value::OwnText(text) => Some(text),
             Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            Value::OwnBytes(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
         }
     }
@@ -123,29 +156,49 @@ impl<'p, 'a> Node<'p, 'a> {
     pub fn bytes(self) -> Option<Cow<'a, [u8]>> {
         match self.value() {
             Value::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
+            Value::OwnBytes(bytes) => Some(Cow::Owned(bytes.to_vec())),
             Value::Object(object) => {
                 let mut arguments = self.pickle.node(object.arguments).elements()?;
                 let first = arguments.next();
                 match object.class {
                     Class::Bytes if first.is_none() => Some(Cow::Borrowed(&[])),
                     // `bytearray(bytes)`, or the same as text in the encoding that follows.
-                    Class::Bytes | Class::Encode => match (first?.value(), arguments.next()) {
-                        (Value::Bytes(bytes), None) => Some(Cow::Borrowed(bytes)),
-                        (Value::Text(text), Some(encoding)) => {
-                            let latin_1 = ["latin1", "latin-1"].contains(&encoding.text()?);
-                            let bytes = text.chars().map(|c| u8::try_from(c).ok());
-                            bytes
-                                .collect::<Option<Vec<u8>>>()
-                                .filter(|_| latin_1)
-                                .map(Cow::Owned)
-                        }
-                        _ => None,
-                    },
+                    Class::Bytes | Class::Encode => {
+                        let text = match (first?.value(), arguments.next()) {
+                            (Value::Bytes(bytes), None) => return Some(Cow::Borrowed(bytes)),
+                            (Value::OwnBytes(bytes), None) => {
+                                return Some(Cow::Owned(bytes.to_vec()));
+                            }
+                            (_, Some(encoding))
+                                if ["latin1", "latin-1"].contains(&encoding.text()?) =>
+                            {
+                                match first?.value() {
+                                    Value::Text(text) => text,
+                                    Value::OwnText(text) => &**text,
+                                    _ => return None,
+                                }
+                            }
+                            _ => return None,
+                        };
+                        let bytes = text.chars().map(|c| u8::try_from(c).ok());
+                        bytes.collect::<Option<Vec<u8>>>().map(Cow::Owned)
+                    }
                     _ => None,
                 }
             }
             _ => None,
         }
+    }
+
+    /// The same, and what is copied is taken from the budget.
+    pub fn taken_bytes(self) -> Result<Option<Cow<'a, [u8]>>, String> {
+        // Before the work: a budget that is spent ends it.
+        self.take(1)?;
+        let bytes = self.bytes();
+        if let Some(Cow::Owned(bytes)) = &bytes {
+            self.take(bytes.len())?;
+        }
+        Ok(bytes)
     }
 
     /// True for an integer of more than 64 bits with these bytes in two's complement, the lowest
@@ -186,15 +239,43 @@ impl<'p, 'a> Node<'p, 'a> {
 
     /// The value of `key` in a dictionary.
     pub fn get(self, key: &str) -> Option<Self> {
+        let Value::Dict(ids) = self.value() else {
+            return None;
+        };
         // A key that comes twice was overwritten.
-        let found = self.entries()?.rev().find(|(k, _)| k.text() == Some(key));
-        found.map(|(_, value)| value)
+        if ids.len() <= INDEXED {
+            let found = self.entries()?.rev().find(|(k, _)| k.key() == Some(key));
+            return found.map(|(_, value)| value);
+        }
+        // Searched once, however many values refer to this dictionary and are asked for a key.
+        let mut indices = self.pickle.indices.borrow_mut();
+        let text = |&(key, _): &(Id, Id)| self.pickle.node(key).key();
+        let index = indices.entry(self.id).or_insert_with(|| {
+            // If nothing is left, then nothing is found.
+            let affordable = self.take(size_of_val(&**ids)).is_ok();
+            let ids = ids.iter().filter(|_| affordable).copied();
+            let mut index: Vec<_> = ids.filter(|entry| text(entry).is_some()).collect();
+            index.sort_by_key(text);
+            index
+        });
+        let end = index.partition_point(|entry| text(entry) <= Some(key));
+        let last = index[..end].last().filter(|entry| text(entry) == Some(key));
+        last.map(|&(_, value)| self.pickle.node(value))
+    }
+
+    /// A text that is short enough to be asked for.
+    fn key(self) -> Option<&'p str> {
+        match self.value() {
+            Value::Bytes(bytes) if bytes.len() > MAX_KEY => None,
+            Value::OwnBytes(bytes) if bytes.len() > MAX_KEY => None,
+            _ => self.text().filter(|text| text.len() <= MAX_KEY),
+        }
     }
 
     /// A class by itself.
     pub fn class(self) -> Option<Class<'a>> {
         match self.value() {
-            Value::Class(class) => Some(*class),
+            Value::Class(class) => Some(**class),
             _ => None,
         }
     }
@@ -227,16 +308,32 @@ impl<'p, 'a> Node<'p, 'a> {
             Value::Int(value) => value.to_string(),
             Value::LongInt(bytes) => format!("an integer of {} bytes", bytes.len()),
             Value::Float(value) => value.to_string(),
-            Value::Bytes(bytes) => match self.text() {
-                Some(text) => format!("{:?}", beginning(text)),
-                None => format!("{} bytes", bytes.len()),
-            },
+            Value::Bytes(bytes) => described(bytes),
+            Value::OwnBytes(bytes) => described(bytes),
             Value::Text(text) => format!("{:?}", beginning(text)),
+            Value::OwnText(text) => format!("{:?}", beginning(text)),
             Value::Sequence(ids) => format!("a sequence of {}", ids.len()),
             Value::Dict(ids) => format!("a dictionary of {}", ids.len()),
             Value::Class(class) => format!("the class {class}"),
             Value::Object(object) => format!("an object of {}", object.class),
             Value::Persistent(_) => "a reference to data outside of the pickle".into(),
         }
+    }
+}
+
+/// A string of Python 2 by its beginning, other bytes by their number.
+fn described(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(400)];
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => Some(text),
+        // The head may end within a character.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    };
+    match text {
+        Some(text) => format!("{:?}", beginning(text)),
+        None => format!("{} bytes", bytes.len()),
     }
 }

@@ -17,10 +17,13 @@ pub(super) enum Value<'a> {
     /// `bytes`, or a `str` of Python 2.
     Bytes(&'a [u8]),
     Text(&'a str),
+    /// The same, decoded from the escapes of protocol 0.
+    OwnBytes(Box<[u8]>),
+    OwnText(Box<str>),
     /// A tuple, list or set.
     Sequence(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    Class(Class<'a>),
+    Class(Box<Class<'a>>),
     Object(Box<Object<'a>>),
     /// A reference to data outside of the pickle.
     Persistent(Id),

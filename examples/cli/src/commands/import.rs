@@ -24,7 +24,7 @@ pub enum Args {
     Sources(SourcesArgs),
 }
 
-/// The released weights, one_model.ckpt
+/// The released weights, one_model.ckpt, or the same as .safetensors
 #[derive(clap::Args)]
 pub struct CheckpointArgs {
     checkpoint: PathBuf,
@@ -37,6 +37,9 @@ pub struct CheckpointArgs {
     head: Option<PathBuf>,
     #[command(flatten)]
     directions: Directions,
+    /// Set of weights to take, if the checkpoint has several [default: state_dict]
+    #[arg(long, value_name = "NAME")]
+    set: Option<String>,
     /// Writes 16-bit floats: half the size
     #[arg(long)]
     f16: bool,
@@ -45,7 +48,7 @@ pub struct CheckpointArgs {
     config: Option<String>,
 }
 
-/// A FLAME head model: generic_model.pkl, flame2023*.pkl, .npz or .safetensors
+/// A FLAME head model: generic_model.pkl, flame2023*.pkl, FLAME_with_eye.pt, .npz or .safetensors
 #[derive(clap::Args)]
 pub struct HeadArgs {
     model: PathBuf,
@@ -104,6 +107,15 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
 fn checkpoint(args: CheckpointArgs) -> Result<(), Box<dyn Error>> {
     let mut checkpoint = Checkpoint::open(&args.checkpoint)?;
+    if let Some(set) = &args.set {
+        checkpoint = checkpoint.with_set(set)?;
+    }
+    if let [taken, others @ ..] = checkpoint.sets()
+        && !others.is_empty()
+    {
+        let others = others.join(", ");
+        println!("took the weights of {taken}; the file also has those of {others} (--set NAME)");
+    }
     if let Some(json) = &args.config {
         let changed = merged(checkpoint.config(), json)?;
         checkpoint = checkpoint.with_config(|config| *config = changed)?;

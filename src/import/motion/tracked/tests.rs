@@ -14,20 +14,24 @@ fn video(frames: u16, expressions: usize) -> Vec<u8> {
     pickle
 }
 
+fn read(pickle: &[u8]) -> Result<Tracked, String> {
+    Tracked::of_document(pickle, &Budget::of(pickle.len()))
+}
+
 #[test]
 fn frames_may_share_values_but_not_without_limit() {
-    let frames = Tracked::of_document(&video(2, 50)).unwrap().frames;
+    let frames = read(&video(2, 50)).unwrap().frames;
     assert_eq!(frames.len(), 2);
     assert_eq!(frames[1].expression, [1.0; 50]);
-    let error = Tracked::of_document(&video(1000, 1000)).err().unwrap();
-    let reason = "more values than the file has bytes";
+    let error = read(&video(20_000, 1000)).err().unwrap();
+    let reason = "more memory than 6 times its size";
     assert!(error.contains(reason), "{error}");
 }
 
 #[test]
 fn frames_that_are_none_are_named() {
     let refused = |pickle: &[u8], reason: &str| {
-        let error = Tracked::of_document(pickle).err().unwrap();
+        let error = read(pickle).err().unwrap();
         assert!(error.contains(reason), "{error}");
     };
     let reason = "expected a dictionary of frames, found 1";
