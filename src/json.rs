@@ -61,11 +61,22 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// Parses a text that may hold anything.
+    /// Parses a text that may hold anything. Several values, a line each, become a list.
     #[cfg(feature = "import")]
     pub fn parse(json: &str) -> Result<Self, String> {
         affordable(json)?;
-        serde_json::from_str(json).map_err(|error| error.to_string())
+        let values = serde_json::Deserializer::from_str(json).into_iter();
+        let mut values = values
+            .collect::<Result<Vec<Self>, _>>()
+            .map_err(|error| error.to_string())?;
+        match values.pop() {
+            Some(only) if values.is_empty() => Ok(only),
+            Some(last) => {
+                values.push(last);
+                Ok(Self::List(values.into()))
+            }
+            None => Err("expected a value, found none".into()),
+        }
     }
 
     pub fn number(&self) -> Option<f64> {

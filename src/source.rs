@@ -43,8 +43,9 @@ impl SourceImage {
     /// converted to sRGB from those of an embedded profile of RGB or grey.
     ///
     /// A picture with a side of more than [`SourceImage::MAX_SIDE`] is reduced by a whole factor.
-    /// Pixels as the file has them may take 64 MiB and 64 times the size of the file, at most
-    /// 576 MiB; reading takes that and at most 8 bytes for every pixel that is kept.
+    /// Pixels as the file has them may take 64 MiB and 512 times the size of the file, at most
+    /// 576 MiB; reading takes that, what a decoder needs, and at most 8 bytes for every pixel that is
+    /// kept.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read; and see [`SourceImage::from_bytes`].

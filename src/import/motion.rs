@@ -11,6 +11,7 @@ use std::fmt;
 
 use glam::{EulerRot, Mat3, Quat};
 
+use super::numpy;
 use crate::camera::Camera;
 use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
@@ -78,9 +79,9 @@ pub enum HeadRotation {
 /// | file | of |
 /// |---|---|
 /// | `lightning.pkl`, `smoothed.pkl`, `optim.pkl` | GPAvatar's tracker and GAGAvatar_track |
-/// | pickles, `torch.save` and `.npz` of FLAME coefficients | VHAP and NeRSemble (also a folder with a file for each frame), DECA, EMOCA, SMIRK |
+/// | pickles, `torch.save`, `.npy` and `.npz` of FLAME coefficients | VHAP and NeRSemble (also a folder with a file for each frame), DECA, EMOCA, SMIRK |
 /// | `.csv` with a column for each of ARKit's channels | Live Link Face, NVIDIA Audio2Face, NeuroSync, MediaPipe |
-/// | `.json` with lists of frames | NVIDIA Audio2Face, LAM Audio2Expression, NeuroSync, MediaPipe |
+/// | `.json` with lists of frames, or a line for each | NVIDIA Audio2Face, LAM Audio2Expression, NeuroSync, MediaPipe |
 /// | `.tsv`, `.xml`, `.json` of cues | Rhubarb Lip Sync |
 /// | `.json` and `.csv` of curves | OpenFaceFX |
 ///
@@ -176,6 +177,7 @@ pub fn motion_from_bytes(
     let imported = match sniff::kind(bytes) {
         Kind::Pickle | Kind::TorchArchive => tracked(Tracked::of_document(bytes, &budget))?,
         Kind::NumpyArchive => tracked(Tracked::of_archive(bytes, &budget))?,
+        Kind::Npy => tracked(numpy::npy_pickle(bytes).and_then(|pickle| Tracked::of_document(pickle, &budget)))?,
         kind if kind.is_text() || kind == Kind::Xml => {
             let text = sniff::text(bytes);
             let text = text.map_err(|reason| Error::format(&what, RECORDING, reason))?;

@@ -194,26 +194,16 @@ pub(super) fn npy<'a>(
     budget: &Budget,
 ) -> Result<Array<'a>, String> {
     let bytes = bytes.into();
-    let header_and_data = || -> Option<(&str, &[u8])> {
-        let ([major, _minor], rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
-        let (length, rest) = rest.split_at_checked(if *major == 1 { 2 } else { 4 })?;
-        let mut bytes = [0; 4];
-        bytes[..length.len()].copy_from_slice(length);
-        let length = usize::try_from(u32::from_le_bytes(bytes)).ok()?;
-        let (header, data) = rest.split_at_checked(length)?;
-        Some((std::str::from_utf8(header).ok()?, data))
-    };
-    let (header, data) = header_and_data().ok_or("expected a .npy file with header and data")?;
-    let (descr, fortran, shape) = npy_header(header).ok_or_else(|| {
-        format!("expected a header with descr, fortran_order and shape: {header}")
-    })?;
-    let (order, code) = descr.split_at_checked(1).unwrap_or_default();
+    let Npy {
+        order,
+        code,
+        fortran,
+        shape,
+        data,
+    } = Npy::parse(&bytes)?;
     if code == "O" {
         let pickle = Pickle::within(data, budget)?;
-        let object = pickle.root().object();
-        let state = object.and_then(|(_, _, state)| state?.array());
-        let object = state.and_then(|[.., objects]: [Node; 5]| objects.array());
-        let [object] = object.ok_or("expected one pickled object")?;
+        let object = only_object(pickle.root()).ok_or("expected one pickled object")?;
         let array = array(object)?.ok_or_else(|| no_array(object))?;
         budget.take(data.len())?;
         return Ok(array.into_owned());
@@ -229,6 +219,70 @@ pub(super) fn npy<'a>(
         }
     };
     Array::new(layout, data)
+}
+
+/// The pickle in a `.npy` file of objects.
+///
+/// # Errors
+/// If it holds numbers.
+pub(super) fn npy_pickle(bytes: &[u8]) -> Result<&[u8], String> {
+    let Npy {
+        code, shape, data, ..
+    } = Npy::parse(bytes)?;
+    match code {
+        "O" => Ok(data),
+        _ => Err(format!(
+            "expected a pickled object, found an array {code} of shape {shape:?}"
+        )),
+    }
+}
+
+/// The object of a pickled array of one object.
+pub(super) fn only_object<'p, 'a>(array: Node<'p, 'a>) -> Option<Node<'p, 'a>> {
+    let (_, _, state) = array.object()?;
+    let [.., objects]: [Node; 5] = state?.array()?;
+    let [object] = objects.array()?;
+    Some(object)
+}
+
+/// A `.npy` file.
+struct Npy<'a> {
+    /// Byte order.
+    order: &'a str,
+    /// Kind and size of an element.
+    code: &'a str,
+    /// True if the first axis is the innermost one.
+    fortran: bool,
+    shape: Vec<usize>,
+    data: &'a [u8],
+}
+
+impl<'a> Npy<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        let header_and_data = || -> Option<(&str, &[u8])> {
+            let ([major, _minor], rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
+            let (length, rest) = rest.split_at_checked(if *major == 1 { 2 } else { 4 })?;
+            let mut bytes = [0; 4];
+            bytes[..length.len()].copy_from_slice(length);
+            let length = usize::try_from(u32::from_le_bytes(bytes)).ok()?;
+            let (header, data) = rest.split_at_checked(length)?;
+            Some((std::str::from_utf8(header).ok()?, data))
+        };
+        let (header, data) =
+            header_and_data().ok_or("expected a .npy file with header and data")?;
+        let (descr, fortran, shape) = npy_header(header).ok_or_else(|| {
+            format!("expected a header with descr, fortran_order and shape: {header}")
+        })?;
+        // Objects have no byte order: "|O".
+        let (order, code) = descr.split_at_checked(1).unwrap_or_default();
+        Ok(Self {
+            order,
+            code,
+            fortran,
+            shape,
+            data,
+        })
+    }
 }
 
 /// The three entries of the Python dictionary that heads a `.npy` file.

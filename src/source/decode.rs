@@ -15,7 +15,7 @@ const FORMAT: &str = "picture (PNG, JPEG, GIF, WebP, BMP or TIFF)";
 
 /// Bytes of pixels that a picture of any file may have, and further ones for each byte of the file.
 const FREE: u64 = 64 << 20;
-const EACH: u64 = 64;
+const EACH: u64 = 512;
 
 /// Bytes of pixels that no picture may exceed: 16,384 x 12,288 of 3 bytes.
 const MOST: u64 = 576 << 20;
@@ -34,9 +34,10 @@ impl SourceImage {
         }
         let affordable = MOST.min(FREE.saturating_add(EACH.saturating_mul(bytes.len() as u64)));
         let mut reader = ImageReader::new(Cursor::new(bytes));
-        // What decoders take besides the pixels: tables, and a PNG's colour profile.
+        // What decoders take besides the pixels that they are given: with PNG a colour profile, which
+        // a few bytes may unfold to.
         let mut limits = Limits::default();
-        limits.max_alloc = Some(affordable);
+        limits.max_alloc = Some(if kind == Kind::Png { FREE } else { affordable });
         reader.limits(limits);
         let mut decoder = (reader.with_guessed_format())
             .map_err(|error| invalid(&error))?

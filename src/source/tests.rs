@@ -340,14 +340,31 @@ fn a_small_file_does_not_become_a_large_picture() {
     );
     // A blank PNG of 16 bits.
     let mut png = Vec::new();
-    let side = 4096u32;
+    let side = 5000u32;
     let blank = vec![0; 8 * (side * side) as usize];
-    let encoder = codecs::png::PngEncoder::new(&mut png);
+    let (best, filter) = (
+        codecs::png::CompressionType::Best,
+        codecs::png::FilterType::NoFilter,
+    );
+    let encoder = codecs::png::PngEncoder::new_with_quality(&mut png, best, filter);
     encoder
         .write_image(&blank, side, side, ExtendedColorType::Rgba16)
         .unwrap();
     let error = refused!(SourceImage::from_bytes(&png), Format);
-    assert!(error.contains("4096 x 4096"), "{error}");
+    assert!(error.contains("5000 x 5000"), "{error}");
+}
+
+#[test]
+fn a_profile_that_unfolds_to_much_is_left_out() {
+    let mut bytes = Vec::new();
+    let mut encoder = codecs::png::PngEncoder::new(&mut bytes);
+    encoder.set_icc_profile(vec![b'A'; 100 << 20]).unwrap();
+    encoder
+        .write_image(&[1, 2, 3], 1, 1, ExtendedColorType::Rgb8)
+        .unwrap();
+    assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+    let picture = SourceImage::from_bytes(&bytes).unwrap();
+    assert_eq!(picture.pixels(), [1, 2, 3, 255]);
 }
 
 #[test]
@@ -367,6 +384,38 @@ fn colours_are_converted_to_srgb() {
                 .all(|(a, b)| a.abs_diff(b) <= tolerance);
             assert!(close, "{name}: {found:?} {expected:?}");
         }
+    }
+    // All formats have a place for a profile.
+    let p3 = fixture("p3.png");
+    let mut decoder = codecs::png::PngDecoder::new(Cursor::new(&p3)).unwrap();
+    let profile = image::ImageDecoder::icc_profile(&mut decoder)
+        .unwrap()
+        .unwrap();
+    let red = [230, 60, 60].repeat(128 * 128);
+    let encode = |bytes: &mut Cursor<Vec<u8>>, format: &str| -> image::ImageResult<()> {
+        macro_rules! written {
+            ($encoder:expr) => {{
+                let mut encoder = $encoder;
+                encoder.set_icc_profile(profile.clone()).unwrap();
+                encoder.write_image(&red, 128, 128, ExtendedColorType::Rgb8)
+            }};
+        }
+        match format {
+            "webp" => written!(codecs::webp::WebPEncoder::new_lossless(bytes)),
+            "tiff" => written!(codecs::tiff::TiffEncoder::new(bytes)),
+            _ => written!(codecs::jpeg::JpegEncoder::new_with_quality(bytes, 100)),
+        }
+    };
+    for format in ["webp", "tiff", "jpeg"] {
+        let mut bytes = Cursor::new(Vec::new());
+        encode(&mut bytes, format).unwrap();
+        let picture = SourceImage::from_bytes(&bytes.into_inner()).unwrap();
+        let found = &picture.pixels()[..3];
+        let close = found
+            .iter()
+            .zip([250u8, 31, 49])
+            .all(|(a, b)| a.abs_diff(b) <= 4);
+        assert!(close, "{format}: {found:?}");
     }
     // A profile of sRGB changes no byte, a broken one neither.
     let rgb: Vec<u8> = (0..=255).flat_map(|v| [v, 255 - v, v / 2]).collect();

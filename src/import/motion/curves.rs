@@ -58,7 +58,7 @@ pub(super) fn sample(
     let given = options.fps.map(f64::from);
     let fps = plausible(given.or(stated).unwrap_or(USUAL_FPS))?;
     // The last frame lies on the end, rounding aside.
-    let count = (duration * fps + 1e-3).floor() as usize + 1;
+    let count = ((duration * fps + 1e-3).floor() as usize).saturating_add(1);
     MotionFrame::affordable(count, columns.channels.len(), size)?;
     let mut recording = Recording::new(columns, Numbering::FRAMES, size);
     for frame in 0..count {
@@ -162,7 +162,11 @@ pub(super) fn xml(text: &str) -> Result<(Vec<Cue<'_>>, f64), String> {
                 let (_, value) = attributes.split_once(name)?;
                 let value = value.trim_start().strip_prefix('=')?.trim_start();
                 let quote = value.chars().next()?;
-                value[1..].split(quote).next()?.parse::<f64>().ok()
+                value[quote.len_utf8()..]
+                    .split(quote)
+                    .next()?
+                    .parse::<f64>()
+                    .ok()
             };
             let (start, end) = (attribute("start")?, attribute("end")?);
             Some((

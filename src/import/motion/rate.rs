@@ -81,7 +81,8 @@ impl Numbering {
     }
 }
 
-const GIVE: &str = "give the rate with --fps";
+/// What to do where nothing tells the rate.
+pub(super) const GIVE: &str = "give the rate with --fps";
 
 impl Clock {
     /// The rate of `frames` frames.

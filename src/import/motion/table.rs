@@ -2,7 +2,7 @@
 
 use super::channels::Columns;
 use super::curves::{self, Curve};
-use super::rate::{self, Clock, Code, Numbering};
+use super::rate::{self, Clock, Code, GIVE, Numbering};
 use super::{MotionOptions, Recording};
 
 /// Columns may also be landmarks, of which there are more than a thousand.
@@ -106,7 +106,7 @@ pub(super) fn parse(text: &str, options: &MotionOptions) -> Result<Recording, St
                 times.push(seconds);
             } else {
                 let expected = "a time as hours:minutes:seconds:frames or in seconds";
-                return Err(invalid(i, expected));
+                return Err(format!("{}: {GIVE}", invalid(i, expected)));
             }
         }
         let fields = || record.iter().zip(&roles).enumerate();

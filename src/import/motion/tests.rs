@@ -261,6 +261,8 @@ fn json_of_many_programs_is_read() {
         // A key for each frame, or a list for each channel.
         r#"{"10": {"jawOpen": 0.75, "tongueOut": 1, "t": 0.04}, "9": {"jawOpen": 0.25, "t": 0}}"#,
         r#"{"time": [0, 0.04], "jawOpen": [0.25, 0.75], "tongueOut": [0, 1]}"#,
+        // A line for each frame.
+        "{\"t\": 0, \"jawOpen\": 0.25, \"tongueOut\": 0}\n{\"t\": 0.04, \"jawOpen\": 0.75, \"tongueOut\": 1}\n",
     ] {
         assert_eq!(imported(text).motion.frames(), expected.frames(), "{text}");
         assert_eq!(imported(text).motion.fps(), 25.0, "{text}");
@@ -443,4 +445,98 @@ fn the_documented_table_of_visemes_is_the_one_used() {
             });
         assert!(listed, "{name}: {:?}", row.next());
     }
+}
+
+/// Replaces parts of well-formed files by others, below what a parser of JSON or tables refuses.
+#[test]
+fn garbled_files_end_well() {
+    let files = [
+        "time,jawOpen,headYaw\n0,0.5,0.1\n0.04,0.5,0.1\n0.08,0.5,0.1\n",
+        "Timecode,BlendShapeCount,JawOpen\n10:00:58:29.0,1,0\n10:00:59:00.0,0\n10:00:59:01.0,1,0\n",
+        "time,channel,value\n0,jawOpen,0\n1,jawOpen,1\n",
+        "0.00\tX\n0.50\tD\n1.00\tX\n",
+        "<a><mouthCue start=\"0.00\" end=\"0.50\">X</mouthCue> <mouthCue start=\"0.5\" end=\"1\">D</mouthCue></a>",
+        r#"{"mouthCues": [{"start": 0, "end": 0.5, "value": "X"}, {"start": 0.5, "end": 1, "value": "D"}]}"#,
+        r#"{"format": "x", "fps": 30, "channels": [{"name": "jawOpen", "keys": [[0, 0], [1, 1]]}]}"#,
+        r#"{"fps": 30, "names": ["jawOpen", "tongueOut"], "frames": [{"weights": [0, 1], "time": 0,
+            "rotation": [0, 0, 0, 1]}, {"weights": [0, 1], "time": 0.1, "rotation": []}]}"#,
+        r#"[{"t": 0, "faceBlendshapes": [[{"score": 1, "categoryName": "jawOpen"}]], "matrix":
+            {"data": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]}}]"#,
+        r#"{"0": {"jawOpen": 1, "t": 0}, "1": {"jawOpen": 1, "t": 0.1}}"#,
+        r#"{"time": [0, 0.1], "jawOpen": [0, 1]}"#,
+        r#"{"version": 1, "fps": 30, "expression": [[0], [1]], "orbit": [10, 0, 0]}"#,
+    ];
+    let others = [
+        "",
+        "0",
+        "-1",
+        "1e308",
+        "-1e308",
+        "0.001",
+        "1e-300",
+        "nan",
+        "inf",
+        "null",
+        "[]",
+        "{}",
+        "[[]]",
+        "\"\"",
+        "\"jawOpen\"",
+        "jawOpen",
+        "time",
+        "t",
+        "fps",
+        "frames",
+        "names",
+        "keys",
+        "channels",
+        "4294967296",
+        "99999999999999999999",
+        "\u{feff}",
+        "\0",
+        "é",
+        ":",
+        ",",
+        ";",
+        "\t",
+        "\n",
+        "\"",
+        "}",
+        "]",
+        "rotation",
+        "headYaw",
+        "frame",
+        "viseme_aa",
+    ];
+    // Numerical Recipes' generator: the same every time.
+    let mut state = 1u32;
+    let mut next = |end: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % end
+    };
+    let is_part = |c: char| c.is_alphanumeric() || "._-".contains(c);
+    let mut read = 0;
+    for file in files {
+        for _ in 0..3000 {
+            let mut text = file.to_owned();
+            for _ in 0..=next(3) {
+                let at = next(text.len().max(1));
+                let at = (at..=text.len())
+                    .find(|&at| text.is_char_boundary(at))
+                    .unwrap();
+                let rest = &text[at..];
+                let part = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+                let part = part.max(rest.chars().next().map_or(0, char::len_utf8));
+                text.replace_range(at..at + part, others[next(others.len())]);
+            }
+            if let Ok(imported) = parse(&text) {
+                assert!(
+                    !imported.to_string().is_empty() && imported.motion.fps() >= 1.0,
+                    "{text}"
+                );
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 5000, "{read}");
 }

@@ -116,7 +116,8 @@ impl Tracked {
     /// Reads a pickled dictionary, or a list, of frames; or a dictionary of arrays for all frames.
     pub fn of_document(bytes: &[u8], budget: &Budget) -> Result<Self, String> {
         let document = &Document::within(bytes, budget)?;
-        let root = document.root();
+        // What numpy saves is an array of one object.
+        let root = numpy::only_object(document.root()).unwrap_or(document.root());
         let dictionary = |node| Dictionary { document, node };
         let mut tracked = Self::default();
         if EXPRESSIONS.iter().any(|name| root.get(name).is_some()) {

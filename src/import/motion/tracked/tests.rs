@@ -75,3 +75,31 @@ fn frames_are_sorted_by_the_last_number_of_their_keys() {
     assert_eq!(key(b"J\xFF\xFF\xFF\xFF."), None);
     assert_eq!(key(b"N."), None);
 }
+
+#[test]
+fn dictionaries_that_numpy_saved_are_read() {
+    // np.save of {"expression_params": [1, 1], "jaw_params": [1, 1, 1]}: an array of one object.
+    let mut pickle =
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(K\x00tR(K\x01)N\x89](}(".to_vec();
+    pickle.extend(b"U\x11expression_params](K\x01K\x01eU\x0Ajaw_params](K\x01K\x01K\x01eue");
+    pickle.extend(b"tb.");
+    let header = b"{'descr': '|O', 'fortran_order': False, 'shape': (), }";
+    let length = (header.len() as u16).to_le_bytes();
+    let file = [b"\x93NUMPY\x01\x00", &length[..], header, &pickle].concat();
+    let imported = super::super::motion_from_bytes("test", &file, &MotionOptions::default());
+    let motion = imported.unwrap().motion;
+    assert_eq!(motion.frames()[0].expression, [1.0, 1.0]);
+    assert_eq!(motion.frames()[0].pose, [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+    let numbers = [
+        b"\x93NUMPY\x01\x00\x36\x00",
+        &b"{'descr': '<f4', 'fortran_order': False, 'shape': (0,)}"[..],
+    ]
+    .concat();
+    let error = super::super::motion_from_bytes("test", &numbers, &MotionOptions::default());
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("expected a pickled object")
+    );
+}
