@@ -265,7 +265,7 @@ fn safetensors(bytes: &[u8]) -> Option<Kind> {
     let (length, rest) = bytes.split_first_chunk()?;
     let length = u64::from_le_bytes(*length);
     let whole = rest.first() == Some(&b'{') && length <= MAX_HEADER;
-    whole.then(|| match (rest.len() as u64) < length {
+    whole.then_some(match (rest.len() as u64) < length {
         true => Kind::Cut("a safetensors file"),
         false => Kind::Safetensors,
     })

@@ -40,7 +40,8 @@ impl SourceImage {
 
     /// Reads a picture file: PNG, JPEG, GIF or animated WebP (their first frame), WebP, BMP or
     /// TIFF, told apart by content. An orientation in its EXIF data is applied, and colours are
-    /// converted to sRGB from those of an embedded profile of RGB or grey.
+    /// converted to sRGB from those of an embedded profile of RGB or grey. HEIC, AVIF and JPEG XL are
+    /// not read: the error names a program that converts them.
     ///
     /// A picture with a side of more than [`SourceImage::MAX_SIDE`] is reduced by a whole factor.
     /// Pixels as the file has them may take 64 MiB and 512 times the size of the file, at most

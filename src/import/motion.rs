@@ -177,7 +177,9 @@ pub fn motion_from_bytes(
     let imported = match sniff::kind(bytes) {
         Kind::Pickle | Kind::TorchArchive => tracked(Tracked::of_document(bytes, &budget))?,
         Kind::NumpyArchive => tracked(Tracked::of_archive(bytes, &budget))?,
-        Kind::Npy => tracked(numpy::npy_pickle(bytes).and_then(|pickle| Tracked::of_document(pickle, &budget)))?,
+        Kind::Npy => tracked(
+            numpy::npy_pickle(bytes).and_then(|pickle| Tracked::of_document(pickle, &budget)),
+        )?,
         kind if kind.is_text() || kind == Kind::Xml => {
             let text = sniff::text(bytes);
             let text = text.map_err(|reason| Error::format(&what, RECORDING, reason))?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::costs::Times;
 use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
-use crate::tracked::read_json;
+use crate::tracked::{read_json, rows};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -60,6 +60,7 @@ pub struct Target {
     picture: PathBuf,
     expression: Vec<f32>,
     pose: Vec<f32>,
+    #[serde(deserialize_with = "rows")]
     transform: [[f32; 4]; 3],
     /// The face: left, top, right and bottom in pixels, the latter two exclusive.
     face_box: [usize; 4],

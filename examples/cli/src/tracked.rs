@@ -4,8 +4,8 @@ use std::path::Path;
 
 use gpavatar::import::{SourceList, Sources};
 use gpavatar::{Camera, SourceImage};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
 /// Reads a JSON file; errors name it.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
@@ -18,6 +18,13 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
         Err(error) => Err(error.clone()),
     };
     parsed.map_err(|reason| format!("{}: {reason}", path.display()))
+}
+
+/// Reads a camera's matrix of 3 or 4 rows, for serde.
+pub fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[[f32; 4]; 3], D::Error> {
+    let rows = Vec::<[f32; 4]>::deserialize(deserializer)?;
+    let camera = Camera::from_rows(&rows).map_err(D::Error::custom)?;
+    Ok(camera.transform)
 }
 
 /// The pictures at these paths, each a picture, or a list or folder of several; and the person's

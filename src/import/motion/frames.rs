@@ -1,6 +1,5 @@
 //! JSON of many programs: lists of frames, of curves or of cues, whatever their keys are called.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use glam::{Mat3, Quat, Vec3};
@@ -170,13 +169,9 @@ fn weights(frame: &Value) -> Weights<'_> {
             _ => {}
         }
     }
-    let is_value = |name: &str| rate::time_name(name).is_none() && !rate::counts_frames(name);
-    let named = entries.iter().filter(|(name, _)| is_value(name));
-    Weights::Named(
-        named
-            .filter_map(|(name, value)| Some((&**name, value.number()?)))
-            .collect(),
-    )
+    let numbers = entries.iter();
+    let numbers = numbers.filter_map(|(name, value)| Some((&**name, value.number()?)));
+    Weights::Named(numbers.collect())
 }
 
 fn of_frames<'v>(
@@ -204,17 +199,22 @@ fn of_frames<'v>(
         neurosync = list.len() == 68;
         names = known.to_vec();
     }
-    let mut index: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    // Where the value of a name belongs; nowhere if it is a time or a number of frames.
+    let is_value = |name: &str| rate::time_name(name).is_none() && !rate::counts_frames(name);
+    let listed = names.iter().enumerate().map(|(i, name)| (*name, Some(i)));
+    let mut index: HashMap<&str, Option<usize>> = listed.collect();
     for (i, frame) in frames.iter().enumerate() {
         if let Weights::Named(named) = weights(frame) {
             for (name, _) in named {
                 index.entry(name).or_insert_with(|| {
-                    names.push(name);
-                    names.len() - 1
+                    is_value(name).then(|| {
+                        names.push(name);
+                        names.len() - 1
+                    })
                 });
             }
         }
-        if names.len() > MAX_NAMES {
+        if index.len() > MAX_NAMES {
             return Err(format!(
                 "frame {i}: expected at most {MAX_NAMES} names of channels"
             ));
@@ -230,6 +230,8 @@ fn of_frames<'v>(
     }
     let mut recording = Recording::new(columns, Numbering::FRAMES, size);
     let (mut times, mut unit) = (Vec::new(), None);
+    // The units of keys that are times.
+    let mut known: HashMap<&str, Option<Option<f64>>> = HashMap::new();
     let mut row = vec![0.0; names.len()];
     for (i, frame) in frames.iter().enumerate() {
         let of_frame = |reason: String| format!("frame {i}: {reason}");
@@ -247,7 +249,9 @@ fn of_frames<'v>(
             Weights::Named(named) => {
                 row.fill(0.0);
                 for (name, value) in named {
-                    row[index[name]] = value as f32;
+                    if let Some(place) = index[name] {
+                        row[place] = value as f32;
+                    }
                 }
                 recording.push(row.iter().copied())?;
             }
@@ -260,7 +264,10 @@ fn of_frames<'v>(
             recording.turn(turn);
         }
         let entries = frame.entries().unwrap_or_default().iter();
-        let mut timed = entries.filter_map(|(n, v)| Some((rate::time_name(n)?, v.number()?)));
+        let mut timed = entries.filter_map(|(name, value)| {
+            let named = known.entry(name).or_insert_with(|| rate::time_name(name));
+            Some(((*named)?, value.number()?))
+        });
         if let Some((named, time)) = timed.next() {
             unit = unit.or(named);
             times.push(time);
@@ -466,7 +473,7 @@ fn field<'v>(value: &'v Value, names: &[&str]) -> Option<&'v Value> {
 /// The values of some keys, in the order of the keys.
 fn fields<'v>(value: &'v Value, names: &[&str]) -> impl Iterator<Item = (usize, &'v Value)> {
     let entries = value.entries().unwrap_or_default().iter();
-    let rank = |key: &str| names.iter().position(|name| *name == squeezed(key));
+    let rank = |key: &str| names.iter().position(|name| is_spelt(key, name));
     let ranked = entries.filter_map(|(key, value)| Some((rank(key)?, value)));
     let mut ranked: Vec<(usize, &Value)> = ranked.collect();
     ranked.sort_by_key(|(rank, _)| *rank);
@@ -484,16 +491,10 @@ fn search<'v>(
     all.find_map(|object| fields(object, names).map(|(_, v)| v).find(|v| wanted(v)))
 }
 
-/// A key in small letters and without separators.
-fn squeezed(key: &str) -> Cow<'_, str> {
-    match key.bytes().all(|byte| byte.is_ascii_lowercase()) {
-        true => key.into(),
-        false => {
-            let letters = key.chars().filter(|c| !"_- .".contains(*c));
-            letters
-                .flat_map(char::to_lowercase)
-                .collect::<String>()
-                .into()
-        }
-    }
+/// True for a key that is `name` but for capital letters and separators.
+fn is_spelt(key: &str, name: &str) -> bool {
+    let letters = key.bytes().filter(|byte| !b"_- .".contains(byte));
+    letters
+        .map(|byte| byte.to_ascii_lowercase())
+        .eq(name.bytes())
 }

@@ -313,6 +313,8 @@ pub(super) fn time_name(name: &str) -> Option<Option<f64>> {
         "pts",
         "elapsed",
         "elapsedtime",
+        "timein",
+        "ts",
     ];
     known.contains(&stem).then_some(unit)
 }
