@@ -45,6 +45,8 @@ fn projection_has_x_left_and_y_up() {
     let projected = camera.project(DVec3::new(0.5, 0.25, 0.0)).unwrap();
     assert!(projected.abs_diff_eq(DVec2::new(-0.5, 0.25), 1e-6));
     assert_eq!(camera.project(DVec3::new(0.0, 0.0, 13.0)), None);
+    // Beside the camera.
+    assert_eq!(camera.project(DVec3::new(1.0, 0.0, 12.0)), None);
 }
 
 #[test]
@@ -123,4 +125,11 @@ fn matrices_of_three_and_four_rows_are_cameras() {
         let error = refused!(Camera::from_rows(rows), Argument);
         assert!(error.contains("0 0 0 1"), "{error}");
     }
+}
+
+#[test]
+fn a_matrix_is_a_camera() {
+    let transform = Camera::orbit(7.0, 20.0, 30.0).transform;
+    assert_eq!(Camera::from(transform), Camera::from_transform(transform));
+    assert_eq!(Camera::from(transform).transform, transform);
 }

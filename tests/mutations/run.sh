@@ -30,7 +30,7 @@ while IFS=$'\t' read -r file old new tests expected; do
     run+=(--config profile.dev.package.gpavatar.opt-level=1)
     if ! "${run[@]}" --no-run > "$CARGO_TARGET_DIR/log" 2>&1; then
         found=unviable
-    elif timeout 900 "${run[@]}" -- $tests > "$CARGO_TARGET_DIR/log" 2>&1; then
+    elif timeout 900 "${run[@]}" -- $tests < /dev/null > "$CARGO_TARGET_DIR/log" 2>&1; then
         found=survives
     else
         found=noticed
