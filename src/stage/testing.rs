@@ -89,8 +89,9 @@ pub(crate) fn check<S: Strategy>(cases: u32, values: S, test: impl Fn(S::Value))
             fixed => fixed,
         },
         failure_persistence: None,
-        // Simpler failures are nice, but each attempt takes as long as a case.
-        max_shrink_iters: 32,
+        // Simpler failures are nice, but each attempt takes as long as a case. The environment may
+        // ask for others.
+        max_shrink_iters: environment.max_shrink_iters.min(32),
         ..environment
     };
     let outcome = TestRunner::new(config).run(&values, |value| {
