@@ -26,7 +26,7 @@ binaries=$(cargo metadata --no-deps --format-version 1 |
 # The fixtures, and the pickles within the archives among them.
 seeds=$(mktemp -d)
 trap 'rm -r "$seeds"' EXIT
-python3 - "$seeds" ../fixtures/* ../../weights/samples/*/source_0.png <<'PYTHON'
+python3 - "$seeds" ../fixtures/* ../fixtures/*/* ../../weights/samples/*/source_0.png <<'PYTHON'
 import os, shutil, sys, zipfile
 seeds, *files = sys.argv[1:]
 for file in filter(os.path.isfile, files):
