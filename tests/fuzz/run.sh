@@ -25,7 +25,7 @@ binaries=$(cargo metadata --no-deps --format-version 1 |
 
 # The fixtures, and the pickles within the archives among them.
 seeds=$(mktemp -d)
-trap 'rm -r "$seeds"' EXIT
+trap 'rm -rf "$seeds" "$seeds.log"' EXIT
 python3 - "$seeds" ../fixtures/* ../fixtures/*/* ../../weights/samples/*/source_0.png <<'PYTHON'
 import os, shutil, sys, zipfile
 seeds, *files = sys.argv[1:]
@@ -46,7 +46,10 @@ for target in "${targets[@]}"; do
     mkdir -p "corpus/$target"
     printf '\n== fuzzing %s for %s seconds\n' "$target" "$seconds"
     # What a file of this length may take is tested elsewhere; this is what no file may.
+    log=$seeds.log
     "$binaries/$target" "corpus/$target" "$seeds" -artifact_prefix="artifacts/$target-" \
         -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=1024 -timeout=20 \
-        -print_final_stats=1 -print_corpus_stats=0 2>&1 | tail -n 12
+        -print_final_stats=1 >"$log" 2>&1 || { tail -n 60 "$log" && exit 1; }
+    # How deep it got: edges, executions, memory.
+    grep -E '^#[0-9]+.*DONE|executed_units|peak_rss' "$log"
 done
