@@ -3,6 +3,7 @@
 //! `cargo bench -p gpavatar-benches --bench kernels` measures the released sizes: each dispatch with
 //! cold caches, and dispatches of the same kernel and shape as one rung. See benches/README.md.
 
+mod candidates;
 mod roofline;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use candidates::Trials;
 use clap::Parser;
 use gpavatar::glam::Vec3;
 use gpavatar::reference::points::{Neighbour, Walk, nearest_in_clusters};
@@ -61,6 +63,11 @@ struct Args {
     /// Count the distances that the search for the nearest points computes
     #[arg(long)]
     count_tests: bool,
+    /// Check and time the kernels that FOLDER/candidates.json lists, each in place of a layer's own
+    ///
+    /// They run without run-time checks: their indices have to stay within the buffers
+    #[arg(long = "try", value_name = "FOLDER", conflicts_with_all = ["every_variant", "count_tests"])]
+    candidates: Option<PathBuf>,
     /// Write all numbers as JSON to a file, or with - to standard output in place of the tables
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -78,6 +85,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if let Some(folder) = &args.candidates {
+        let trials = Trials::run(args, folder, &args.gpu_options()?)?;
+        return report::write(&trials, &trials.text()?, args.json.as_deref(), &[]);
+    }
     let report = Report::measure(args)?;
     report::write(&report, &report.text()?, args.json.as_deref(), &[])
 }
@@ -150,10 +161,7 @@ struct Count {
 
 impl Report {
     fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
-        let options = GpuOptions {
-            cold: true,
-            ..args.gpu.options()?
-        };
+        let options = args.gpu_options()?;
         let gpu = Gpu::with_options(&options)?;
         eprintln!("{}", gpu.description());
         let mut roofline = Roofline::measure(&gpu)?;
@@ -245,6 +253,14 @@ impl Args {
             (None, true) => "the network that ships with the repository".into(),
             (None, false) => "released sizes, made-up weights".into(),
         }
+    }
+
+    /// With cold caches.
+    fn gpu_options(&self) -> Result<GpuOptions, Box<dyn Error>> {
+        Ok(GpuOptions {
+            cold: true,
+            ..self.gpu.options()?
+        })
     }
 
     fn weights(&self) -> gpavatar::Result<Weights> {

@@ -63,6 +63,7 @@
 //!
 //! # Features
 //!
+//! - `candidates`: kernels from disk in place of the library's own, to be compared with them.
 //! - `import`: module `import` reads the GPAvatar authors' checkpoint, FLAME head models, tracked
 //!   videos and recordings of faces.
 //! - `profiler`: GPU timestamps in [`Avatar::profile`]; without it profiles use the wall clock.
@@ -73,10 +74,14 @@
 
 mod atlas;
 mod avatar;
-/// Parts of the build script whose tests run here: cargo runs none for build scripts.
-#[cfg(test)]
+/// Parts of the build script: candidates are composed at run time, and cargo runs no tests for build
+/// scripts.
+#[cfg(any(test, feature = "candidates"))]
+#[allow(dead_code, reason = "the build script reflects more")]
 mod build {
-    mod compose;
+    pub mod compose;
+    #[cfg(feature = "candidates")]
+    pub mod reflect;
 }
 mod camera;
 mod clusters;
@@ -117,6 +122,8 @@ pub use frame::Frame;
 /// Vectors and matrices of this crate's API, in the version it was built with.
 #[doc(no_inline)]
 pub use glam;
+#[cfg(feature = "candidates")]
+pub use gpu::Candidate;
 pub use gpu::{Choice, Gpu, KernelTime, Profile, Tensor};
 pub use head::{HeadModel, HeadModelParts};
 /// Decoded pictures, in the version this crate was built with.

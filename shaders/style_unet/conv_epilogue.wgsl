@@ -43,6 +43,8 @@ const RESIDUAL = 16u;
 // y = y + bilinear x2 of the operand [y/2][x/2][c].
 const RESIDUAL_UPSAMPLED = 32u;
 const SIGMOID = 64u;
+// The register-tiled kernels scale the input channels by the modulation. Others are compiled for it.
+const MODULATE = 128u;
 
 @group(0) @binding(0) var<uniform> conv: Conv;
 @group(0) @binding(1) var<uniform> globals: Globals;

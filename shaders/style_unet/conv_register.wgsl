@@ -1,30 +1,64 @@
-// Convolution, 3x3 with zero padding 1 or 1x1, register-tiled: no workgroup memory, no barriers. For
-// adapters whose workgroup memory costs more than repeated loads (CPU implementations).
-//
-// A thread owns a tile of 8 pixels in a row times 8 output channels. Workgroup x, continued along z:
-// 8 of the image's tiles, row by row; y: 4 eighths of the output channels.
+// Convolution, 3x3 with zero padding 1, register-tiled: see conv_register_tile.
 // Error: that of `conv_tiled`.
 
 #import gpavatar::conv_epilogue::conv
-#import gpavatar::conv_input::{source, modulated}
-#import gpavatar::conv_tile::{Tile, accumulated, store_tile}
-#import gpavatar::conv_weights::{KERNEL_SIZE, block}
+#import gpavatar::conv_register_tile::{
+    PIXELS, TILES, EIGHTHS, Weights, weights, place_of, is_outside, columns_from, channels_at, four_at,
+    weights_of, gain_of, finish,
+}
+#import gpavatar::conv_tile::Tile
 
-// 1 multiplies each of 16 rows by its own weights, those of the tap of the row's number.
-override TAP_PER_ROW: u32 = 0u;
+// Where the columns that a tile reads begin. Outside of the image it reads the nearest pixel, times 0.
+struct Columns {
+    left: u32,
+    a: vec4<u32>,
+    b: vec4<u32>,
+    right: u32,
+    left_gain: f32,
+    a_gain: vec4<f32>,
+    b_gain: vec4<f32>,
+    right_gain: f32,
+}
 
-// Pixels of a thread's tile; tiles and eighths of the output channels of a workgroup.
-const PIXELS = 8u;
-const TILES = 8u;
-const EIGHTHS = 4u;
+// Four input channels of eight pixels of a row and of their two neighbours.
+struct Pixels {
+    left: vec4<f32>,
+    a: mat4x4<f32>,
+    b: mat4x4<f32>,
+    right: vec4<f32>,
+}
 
-// Channels 4c..4c+4 of pixel x of the row that starts at `row`, zero outside of it. Left of the image
-// x wraps to a huge number.
-fn fetch(x: u32, row: u32, c: u32) -> vec4<f32> {
-    if x >= conv.width {
-        return vec4<f32>();
-    }
-    return modulated(source(row + x, c), c);
+// 1 for each of four pixels from x on that is in the image.
+fn gains_from(x: u32) -> vec4<f32> {
+    let inside = vec4<u32>(x) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(conv.width);
+    return select(vec4<f32>(), vec4<f32>(1.0), inside);
+}
+
+fn scaled_four(m: mat4x4<f32>, gain: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(m[0] * gain.x, m[1] * gain.y, m[2] * gain.z, m[3] * gain.w);
+}
+
+fn pixels_at(at: u32, gain: f32, columns: Columns) -> Pixels {
+    return Pixels(
+        gain * columns.left_gain * channels_at(at + columns.left),
+        scaled_four(four_at(at + columns.a), gain * columns.a_gain),
+        scaled_four(four_at(at + columns.b), gain * columns.b_gain),
+        gain * columns.right_gain * channels_at(at + columns.right),
+    );
+}
+
+// Adds a row of three taps.
+fn with_taps(t: Tile, u: Weights, v: Weights, w: Weights, p: Pixels) -> Tile {
+    let left_a = mat4x4<f32>(p.left, p.a[0], p.a[1], p.a[2]);
+    let left_b = mat4x4<f32>(p.a[3], p.b[0], p.b[1], p.b[2]);
+    let right_a = mat4x4<f32>(p.a[1], p.a[2], p.a[3], p.b[0]);
+    let right_b = mat4x4<f32>(p.b[1], p.b[2], p.b[3], p.right);
+    return Tile(
+        t.low_a + (u.low * left_a + v.low * p.a + w.low * right_a),
+        t.high_a + (u.high * left_a + v.high * p.a + w.high * right_a),
+        t.low_b + (u.low * left_b + v.low * p.b + w.low * right_b),
+        t.high_b + (u.high * left_b + v.high * p.b + w.high * right_b),
+    );
 }
 
 @compute @workgroup_size(TILES, EIGHTHS, 1)
@@ -33,60 +67,39 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let tile = (group.z * groups.x + group.x) * TILES + local.x;
-    let eighth = group.y * EIGHTHS + local.y;
-    let tiles = (conv.width + PIXELS - 1u) / PIXELS;
-    let x = tile % tiles * PIXELS;
-    let y = tile / tiles;
-    let o = eighth * 2u;
-    if y >= conv.height || o >= conv.output_channels {
+    let place = place_of(group, groups, local);
+    if is_outside(place) {
         return;
     }
-    // vec4s between two taps, and the first weight of these output channels.
-    let tap_stride = conv.input_channels * 8u;
-    var first = eighth * KERNEL_SIZE * KERNEL_SIZE * tap_stride;
-    if TAP_PER_ROW == 1u {
-        first = (eighth * 16u + y) * tap_stride;
-    }
-
-    var sums = Tile();
-    for (var ky = 0u; ky < KERNEL_SIZE; ky++) {
-        let sy = y + ky - KERNEL_SIZE / 2u;
-        if sy >= conv.height {
-            continue;
-        }
-        let row = sy * conv.width;
-        let tap = first + ky * KERNEL_SIZE * tap_stride;
-        for (var c = 0u; c < conv.input_channels; c++) {
-            let w = tap + c * 8u;
-            let x1 = fetch(x, row, c);
-            let x2 = fetch(x + 1u, row, c);
-            let x3 = fetch(x + 2u, row, c);
-            let x4 = fetch(x + 3u, row, c);
-            let x5 = fetch(x + 4u, row, c);
-            let x6 = fetch(x + 5u, row, c);
-            let x7 = fetch(x + 6u, row, c);
-            let x8 = fetch(x + 7u, row, c);
-            let a = mat4x4<f32>(x1, x2, x3, x4);
-            let b = mat4x4<f32>(x5, x6, x7, x8);
-            if KERNEL_SIZE == 1u {
-                sums = accumulated(sums, block(w), block(w + 1u), a, b);
-            } else {
-                let x0 = fetch(x - 1u, row, c);
-                let x9 = fetch(x + 8u, row, c);
-                sums = accumulated(
-                    sums, block(w), block(w + 1u),
-                    mat4x4<f32>(x0, x1, x2, x3), mat4x4<f32>(x4, x5, x6, x7),
-                );
-                let v = w + tap_stride;
-                sums = accumulated(sums, block(v), block(v + 1u), a, b);
-                let u = v + tap_stride;
-                sums = accumulated(
-                    sums, block(u), block(u + 1u),
-                    mat4x4<f32>(x2, x3, x4, x5), mat4x4<f32>(x6, x7, x8, x9),
-                );
-            }
+    let width = conv.width;
+    let height = vec2<u32>(conv.height);
+    let inputs = conv.input_channels;
+    let columns = Columns(
+        (max(place.x, 1u) - 1u) * inputs,
+        columns_from(place.x),
+        columns_from(place.x + 4u),
+        min(place.x + PIXELS, width - 1u) * inputs,
+        select(0.0, 1.0, place.x > 0u),
+        gains_from(place.x),
+        gains_from(place.x + 4u),
+        select(0.0, 1.0, place.x + PIXELS < width),
+    );
+    var r0 = Tile();
+    var r1 = Tile();
+    for (var ky = 0u; ky < 3u; ky++) {
+        // Above the image y wraps to a huge number.
+        let y = vec2<u32>(place.y + ky - 1u) + vec2<u32>(0u, 1u);
+        let gains = select(vec2<f32>(), vec2<f32>(1.0), y < height);
+        let rows = select(vec2<u32>(), y, y < height) * (width * inputs);
+        let first = (place.eighth * 9u + ky * 3u) * inputs;
+        for (var c = 0u; c < inputs; c++) {
+            let gain = gain_of(c);
+            let u = weights_of(weights[first + c], gain);
+            let v = weights_of(weights[first + inputs + c], gain);
+            let w = weights_of(weights[first + 2u * inputs + c], gain);
+            r0 = with_taps(r0, u, v, w, pixels_at(rows.x + c, gains.x, columns));
+            r1 = with_taps(r1, u, v, w, pixels_at(rows.y + c, gains.y, columns));
         }
     }
-    store_tile(x, y, o, sums);
+    finish(place, r0, r1);
 }

@@ -7,10 +7,26 @@
 //! the line.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::path::Path;
+use std::{fmt, fs, io};
 
 /// `folder/name` of the files below `shaders/`, and their texts.
 pub type Files = BTreeMap<String, String>;
+
+/// Collects the `.wgsl` files below `directory`, under names that begin with `prefix`.
+pub fn read(directory: &Path, prefix: &str, files: &mut Files) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = format!("{prefix}{stem}");
+        if path.is_dir() {
+            read(&path, &format!("{name}/"), files)?;
+        } else if path.extension().is_some_and(|e| e == "wgsl") {
+            files.insert(name, fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
+}
 
 /// A line without its comment and indentation.
 #[derive(Clone, Copy)]

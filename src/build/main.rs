@@ -9,7 +9,7 @@ mod compose;
 mod emit;
 mod reflect;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 fn main() {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
@@ -18,7 +18,7 @@ fn main() {
     println!("cargo:rerun-if-changed=src/build");
 
     let mut files = compose::Files::new();
-    read_shaders(&root.join("shaders"), "", &mut files);
+    compose::read(&root.join("shaders"), "", &mut files).unwrap();
     let options = emit::Options {
         // Browsers run none of these kernels. Without them the page is smaller.
         special: std::env::var("CARGO_CFG_TARGET_ARCH").unwrap() != "wasm32",
@@ -27,23 +27,5 @@ fn main() {
     match emit::kernels(&files, options) {
         Ok(text) => std::fs::write(out.join("kernels.rs"), text).unwrap(),
         Err(error) => panic!("\n\n{error}\n\n"),
-    }
-}
-
-/// Collects `folder/name` -> text for every `.wgsl` file below `directory`.
-fn read_shaders(directory: &Path, prefix: &str, files: &mut compose::Files) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let stem = path.file_stem().unwrap().to_str().unwrap();
-        let name = if prefix.is_empty() {
-            stem.to_string()
-        } else {
-            format!("{prefix}/{stem}")
-        };
-        if path.is_dir() {
-            read_shaders(&path, &name, files);
-        } else if path.extension().is_some_and(|e| e == "wgsl") {
-            files.insert(name, std::fs::read_to_string(&path).unwrap());
-        }
     }
 }

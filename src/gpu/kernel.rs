@@ -299,6 +299,11 @@ impl Kernel {
         self.compiler.save();
     }
 
+    #[cfg(feature = "candidates")]
+    pub(super) fn constants(&self) -> &[(&'static str, u32)] {
+        &self.constants
+    }
+
     /// Path of the source below `shaders/`.
     #[must_use]
     pub fn name(&self) -> &'static str {

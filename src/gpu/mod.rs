@@ -1,6 +1,8 @@
 //! Everything that touches wgpu: device, kernels, tensors, recorded programs and their timing.
 
 mod adapter;
+#[cfg(feature = "candidates")]
+mod candidate;
 mod context;
 mod downloads;
 mod failures;
@@ -15,6 +17,8 @@ mod tuning;
 mod uploads;
 
 pub(crate) use crate::options::{AdapterKind, ShaderChecks};
+#[cfg(feature = "candidates")]
+pub use candidate::Candidate;
 pub use context::Gpu;
 pub(crate) use context::locked;
 pub(crate) use downloads::{Download, Downloads};

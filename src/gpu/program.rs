@@ -7,7 +7,7 @@ use super::kernel::{BindingKind, Kernel, compile};
 use super::memory::Lifetimes;
 use super::{Gpu, KernelSource, KernelTime, Tensor, Timer};
 use crate::error::{Error, Result};
-use crate::options::{Format, Formats};
+use crate::options::{Format, Formats, ModelOptions};
 
 /// A fixed list of dispatches and their bind groups.
 pub(crate) struct Program {
@@ -82,11 +82,11 @@ pub(crate) enum Resource<'a> {
 
 /// One dispatch while a program is being planned.
 pub(crate) struct Dispatch {
-    label: String,
-    kernel: Arc<Kernel>,
-    bound: Vec<(&'static str, Tensor)>,
+    pub(super) label: String,
+    pub(super) kernel: Arc<Kernel>,
+    pub(super) bound: Vec<(&'static str, Tensor)>,
     uniforms: Vec<(&'static str, Vec<u8>)>,
-    grid: [u32; 3],
+    pub(super) grid: [u32; 3],
     /// Whether the grid is a row, to be folded if it is too long.
     row: bool,
     when: Option<When>,
@@ -186,6 +186,8 @@ pub(crate) struct ProgramBuilder<'a> {
     formats: Formats,
     splits: Splits,
     trace: bool,
+    #[cfg(feature = "candidates")]
+    candidate: Option<super::Candidate>,
     /// Whether kernels skip space without opacity. Only a test turns this off.
     skip_empty: bool,
     lent: Vec<wgpu::Buffer>,
@@ -202,6 +204,8 @@ impl<'a> ProgramBuilder<'a> {
             formats,
             splits: Splits::default(),
             trace: false,
+            #[cfg(feature = "candidates")]
+            candidate: None,
             skip_empty: true,
             lent: Vec::new(),
             lifetimes: Lifetimes::default(),
@@ -210,9 +214,14 @@ impl<'a> ProgramBuilder<'a> {
         }
     }
 
-    /// Copies named results, if `trace`.
-    pub(crate) fn trace(self, trace: bool) -> Self {
-        Self { trace, ..self }
+    /// Copies named results and replaces a kernel, if the options ask for it.
+    pub(crate) fn options(self, options: &ModelOptions) -> Self {
+        Self {
+            trace: options.trace,
+            #[cfg(feature = "candidates")]
+            candidate: options.candidate.clone(),
+            ..self
+        }
     }
 
     #[cfg(test)]
@@ -336,7 +345,10 @@ impl<'a> ProgramBuilder<'a> {
     ///
     /// # Errors
     /// [`Error::Limit`] if a dispatch or the parameters are too large for the device.
-    pub(crate) fn finish(self) -> Result<Program> {
+    #[cfg_attr(not(feature = "candidates"), allow(unused_mut))]
+    pub(crate) fn finish(mut self) -> Result<Program> {
+        #[cfg(feature = "candidates")]
+        self.replace()?;
         let limits = self.gpu.device().limits();
         for (_, dispatch) in &self.dispatches {
             let what = format_args!("{} ({})", dispatch.label, dispatch.kernel.name());
@@ -390,6 +402,26 @@ impl<'a> ProgramBuilder<'a> {
             memory,
             bytes: bytes + parameters.bytes(),
         })
+    }
+}
+
+#[cfg(feature = "candidates")]
+impl ProgramBuilder<'_> {
+    /// Replaces the kernel that there is a candidate for, and names what the dispatch writes.
+    fn replace(&mut self) -> Result<()> {
+        let Some(candidate) = &self.candidate else {
+            return Ok(());
+        };
+        for (step, (_, dispatch)) in self.dispatches.iter_mut().enumerate() {
+            if !candidate.is_for(dispatch) {
+                continue;
+            }
+            for (name, result) in candidate.replace(self.gpu, dispatch)? {
+                let copy = result.twin(self.gpu, &name)?;
+                self.taps.insert(name, Tap { step, result, copy });
+            }
+        }
+        Ok(())
     }
 }
 

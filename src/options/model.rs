@@ -19,6 +19,9 @@ pub struct ModelOptions {
     pub trace: bool,
     /// How kernel variants are chosen.
     pub tuning: Tuning,
+    /// A kernel from disk in place of a dispatch's own.
+    #[cfg(feature = "candidates")]
+    pub candidate: Option<crate::Candidate>,
 }
 
 /// How kernel variants are chosen. Variants compute the same, to within rounding.

@@ -49,7 +49,7 @@ impl Encoder {
         let formats = options.precision.encoder();
         let net = StyleUnet::new((gpu, tuner), weights, &config.encoder(), formats)?;
         let uniform = Uniform::new(gpu, &net)?;
-        let mut b = ProgramBuilder::new(gpu, formats).trace(options.trace);
+        let mut b = ProgramBuilder::new(gpu, formats).options(options);
         b.share(renderer);
         let canonical = source::plan(&mut b, config.source_size)?;
         b.stage("encoder");

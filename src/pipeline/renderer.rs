@@ -49,7 +49,7 @@ impl Renderer {
         head: Option<&Head>,
         options: &ModelOptions,
     ) -> Result<Self> {
-        let b = ProgramBuilder::new(gpu, options.precision.field()).trace(options.trace);
+        let b = ProgramBuilder::new(gpu, options.precision.field()).options(options);
         Self::plan(b, tuner, weights, head, options.precision)
     }
 

@@ -153,10 +153,17 @@ impl Field {
 
 /// The kernel for a device, and its samples per workgroup.
 fn variant(gpu: &Gpu) -> (&'static KernelSource, u32) {
-    use kernels::radiance_subgroup::{SAMPLES, THREADS};
+    use kernels::{radiance, radiance_register, radiance_subgroup};
     match gpu.kind() {
-        AdapterKind::Cpu if gpu.has_subgroups() => (&kernels::RADIANCE_SUBGROUP, SAMPLES * THREADS),
-        _ => (&kernels::RADIANCE, kernels::radiance::SAMPLES),
+        AdapterKind::Cpu if gpu.has_subgroups() => {
+            use radiance_subgroup::{SAMPLES, THREADS};
+            (&kernels::RADIANCE_SUBGROUP, SAMPLES * THREADS)
+        }
+        AdapterKind::Cpu => {
+            use radiance_register::{SAMPLES, THREADS};
+            (&kernels::RADIANCE_REGISTER, SAMPLES * THREADS)
+        }
+        AdapterKind::Gpu => (&kernels::RADIANCE, radiance::SAMPLES),
     }
 }
 

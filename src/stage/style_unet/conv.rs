@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::resize::resample;
 use crate::error::Result;
 use crate::gpu::kernels::style_unet::{
-    conv_epilogue, conv_matrices, conv_register, conv_split, conv_subgroup, conv_tiled, winograd,
+    conv_epilogue, conv_matrices, conv_split, conv_subgroup, conv_tiled, winograd,
 };
 use crate::gpu::kernels::{params, style_unet as kernels};
 use crate::gpu::{AdapterKind, Dispatch, Gpu, Kernel, ProgramBuilder, Tensor, Tuner};
@@ -150,8 +150,14 @@ impl Structure {
         let mut arithmetic = Format::F32;
         let (source, grid) = match self {
             Self::Register => {
-                let source = &kernels::CONV_REGISTER;
-                let tiles = width.div_ceil(conv_register::PIXELS) * height;
+                use kernels::conv_register_tile::{PIXELS, ROWS};
+                // Software adapters compile what a constant leaves out, too.
+                constants.clear();
+                let source = match shape.kernel_size {
+                    1 => &kernels::CONV_POINTWISE,
+                    _ => &kernels::CONV_REGISTER,
+                };
+                let tiles = width.div_ceil(PIXELS) * height.div_ceil(ROWS);
                 let [columns, eighths, _] = source.workgroups([tiles, eighths, 1]);
                 let [columns, rows, _] = b.folded(columns);
                 (source, [columns, eighths, rows])
@@ -359,7 +365,7 @@ impl Variant {
                 let structures = vec![Structure::Subgroup, Structure::Register];
                 (structures, vec![Structure::Subgroup])
             }
-            AdapterKind::Cpu => (vec![Structure::Register], vec![Structure::Register]),
+            AdapterKind::Cpu => (vec![Structure::Register], Vec::new()),
             AdapterKind::Gpu => {
                 let mut structures = match shape.eighths() {
                     0..=2 => vec![tiled(2, 4)],
@@ -563,7 +569,12 @@ impl Conv {
         operands: Operands<'_>,
     ) -> Result<()> {
         let [height, width] = self.shape.size;
+        let mut flags = parameters.flags;
+        if self.shape.modulated {
+            flags |= conv_epilogue::MODULATE;
+        }
         let parameters = params::Conv {
+            flags,
             width,
             height,
             input_channels: self.shape.inputs.div_ceil(4),

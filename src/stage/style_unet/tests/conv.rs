@@ -45,7 +45,7 @@ pub(super) const LAYERS: [LayerKind; 9] = [
 /// A variant of 3x3 convolutions for each kernel that a device can run.
 pub(super) fn one_of_each_kernel(gpu: &Gpu, formats: Formats) -> Vec<Variant> {
     let mut structures = vec![Structure::Register, Structure::Split, tiled(4, 4)];
-    let mut products = vec![Structure::Register, tiled(8, 16)];
+    let mut products = vec![tiled(8, 16)];
     if gpu.has_subgroups() {
         structures.push(Structure::Subgroup);
         products.push(Structure::Subgroup);
