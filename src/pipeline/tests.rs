@@ -6,7 +6,7 @@ use crate::clusters::members;
 use crate::config::{ModelConfig, PointWeighting};
 use crate::drive::Drive;
 use crate::gpu::{Gpu, ProgramBuilder, Resource, Tuner};
-use crate::options::{Precision, RenderOptions, Tuning};
+use crate::options::{ModelOptions, Precision, RenderOptions, Tuning};
 use crate::reference::double;
 use crate::stage::testing::{gpu, input, random, read, read_values, software, subgroups};
 use crate::weights::tests::tiny_weights;
@@ -102,8 +102,12 @@ fn fine_depths_of_a_nearly_transparent_scene_are_those_of_float64() {
                 .iter()
                 .fold(0.0, |largest: f64, a| largest.max(*a));
             assert!(largest < 0.1, "nearly transparent: {largest}");
+            let traced = ModelOptions {
+                trace: true,
+                ..ModelOptions::default()
+            };
             for gpu in [gpu(), software(), subgroups()] {
-                let builder = ProgramBuilder::new(gpu, Precision::F32.field()).trace(true);
+                let builder = ProgramBuilder::new(gpu, Precision::F32.field()).options(&traced);
                 let (_, renderer) = rendered(builder, &weights, &[camera]);
                 let (_, depths) = (renderer.program.taps())
                     .find(|(name, _)| *name == "fine.depths")
