@@ -438,6 +438,7 @@ fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
     use super::{field, fusion, head, output, points, rays, source, style_unet};
     let gpu = open(ShaderChecks::Checked, AdapterKind::Gpu, [true; 2]);
     let software = open(ShaderChecks::Checked, AdapterKind::Cpu, [true, false]);
+    let narrow = open(ShaderChecks::Checked, AdapterKind::Cpu, [false; 2]);
     for examples in [
         field::tests::examples,
         fusion::tests::examples,
@@ -448,12 +449,12 @@ fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
         source::tests::examples,
         style_unet::tests::examples,
     ] {
-        examples(&gpu);
-        examples(&software);
+        [&gpu, &software, &narrow].into_iter().for_each(examples);
     }
     // Nothing else runs on these devices.
     let mut compiled = gpu.compiled();
     compiled.extend(software.compiled());
+    compiled.extend(narrow.compiled());
     let all = kernels::ALL.iter();
     let all = all.filter(|kernel| match kernel.matrices {
         Some(size) => gpu.matrices() == Some(size),

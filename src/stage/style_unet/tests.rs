@@ -15,26 +15,32 @@ use crate::gpu::kernels::params;
 use crate::gpu::{Gpu, Tuner};
 use crate::options::{Format, Formats, Precision, Tuning};
 use crate::reference::style_unet as twin;
+use crate::stage::style_unet::conv::{Structure, Variant};
 use crate::stage::testing::*;
 use crate::weights::tests::tiny_weights;
 
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     for formats in network_formats() {
+        let case = ConvCase {
+            seed: 1,
+            size: [10, 18],
+            inputs: 12,
+            outputs: 20,
+            kernel_size: 3,
+            upsampled: false,
+            formats,
+        };
         for variant in one_of_each_kernel(gpu, formats) {
             for upsampled in [false, true] {
-                let case = ConvCase {
-                    seed: 1,
-                    size: [10, 18],
-                    inputs: 12,
-                    outputs: 20,
-                    kernel_size: 3,
-                    upsampled,
-                    formats,
-                };
-                convolve(gpu, case, LAYERS[5], variant);
+                convolve(gpu, ConvCase { upsampled, ..case }, LAYERS[5], variant);
             }
         }
+        let case = ConvCase {
+            kernel_size: 1,
+            ..case
+        };
+        convolve(gpu, case, LAYERS[5], Variant::Direct(Structure::Register));
         multiply(gpu, formats.weights, 4, [13, 36], true, true);
         demodulate(gpu, formats.weights, 5, &[(6, 20), (5, 3)]);
     }
