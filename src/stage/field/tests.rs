@@ -308,7 +308,7 @@ fn workgroups_without_any_opacity_are_skipped() {
         }
         // The inside of the cube is empty, too.
         let empty = weights_of_density(-6.0, 4, sizes);
-        for gpu in [gpu(), software(), subgroups()] {
+        for gpu in [gpu(), subgroups()] {
             for formats in field_formats() {
                 let owned = skipped_together(gpu) as usize;
                 let all = scene.at.depths.len().div_ceil(owned);
