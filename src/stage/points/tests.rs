@@ -373,16 +373,16 @@ fn grid(side: u32, rooms: &[(u32, u32)]) -> CellLevels {
 /// All searches.
 fn variants() -> Vec<Variant<'static>> {
     let gpu = gpu();
-    let mut variants = vec![
-        Variant {
-            gpu: software(),
-            search: Search::Clusters,
-        },
-        Variant {
+    let mut variants = vec![Variant {
+        gpu: software(),
+        search: Search::Clusters,
+    }];
+    if subgroups().has_subgroups() {
+        variants.push(Variant {
             gpu: subgroups(),
             search: Search::Subgroups,
-        },
-    ];
+        });
+    }
     // One level and several; lists that are too long at the lower levels, and at all.
     for levels in [
         grid(3, &[(8192, 0)]),

@@ -206,7 +206,9 @@ fn motion(args: MotionArgs) -> Result<(), Box<dyn Error>> {
 fn sources(args: SourcesArgs) -> Result<(), Box<dyn Error>> {
     let sources = Sources::open(&args.tracked)?;
     sources.write(&args.output)?;
-    println!("{} pictures", sources.images.len());
+    let count = sources.images.len();
+    let plural = if count == 1 { "" } else { "s" };
+    println!("{count} picture{plural}");
     report::list(&[args.output]);
     Ok(())
 }
