@@ -189,6 +189,10 @@ pub(crate) fn kind(bytes: &[u8]) -> Kind {
 
 /// The answer of a reader of `format` to a file that is none: an [`Error::Format`] that says what
 /// the file is, and what to do about it where that is known.
+#[cfg_attr(
+    target_arch = "wasm32",
+    allow(dead_code, reason = "browsers open no paths")
+)]
 pub(crate) fn refused(what: impl Into<String>, format: &'static str, bytes: &[u8]) -> Error {
     Error::format(what, format, reason(bytes))
 }
