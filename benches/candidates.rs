@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use gpavatar::{
-    Avatar, AvatarOptions, Candidate, Gpu, GpuOptions, KernelTime, Model, ModelOptions,
-    RenderOptions,
+    Avatar, AvatarOptions, Candidate, Gpu, GpuOptions, Model, ModelOptions, RenderOptions,
+    SourceImage,
 };
 use gpavatar_cli::costs::Times;
 use gpavatar_cli::demo::{self, Sample};
@@ -53,10 +53,23 @@ struct Trial {
     difference: f32,
 }
 
+/// What all trials share.
+struct Setup<'a> {
+    args: &'a Args,
+    gpu: &'a Gpu,
+    sources: &'a [SourceImage],
+    /// The files of all candidates.
+    candidates: Candidate,
+}
+
 /// A model whose dispatch is watched.
 struct Watched<'a> {
     label: &'a str,
     model: Model,
+    sources: &'a [SourceImage],
+    avatar: Avatar,
+    /// Whether the dispatch is one of a frame, and not of an avatar.
+    in_frame: bool,
     milliseconds: Vec<f64>,
 }
 
@@ -68,10 +81,20 @@ impl Trials {
         let entries: Vec<Entry> =
             serde_json::from_str(&text).map_err(|e| format!("{}: {e}", list.display()))?;
         let gpu = Gpu::with_options(options)?;
+        let shaders = demo::file("shaders");
+        let setup = Setup {
+            args,
+            gpu: &gpu,
+            sources: &Sample::named(None)?.pictures()?[..1],
+            // SAFETY: whoever names a folder of candidates vouches for its kernels, as the help says.
+            candidates: unsafe { Candidate::new("", &[&shaders, folder])? },
+        };
         let bar = report::progress("trying", entries.len());
         let mut trials = Vec::new();
+        // Candidates of a layer are mostly next to each other.
+        let mut in_use = None;
         for entry in &entries {
-            let tried = Trial::new(args, folder, &gpu, entry);
+            let tried = Trial::new(&setup, &mut in_use, entry);
             trials.push(tried.unwrap_or_else(|error| Trial {
                 error: Some(error.to_string()),
                 ..Trial::empty(entry)
@@ -146,25 +169,33 @@ impl Trial {
         }
     }
 
-    /// Times the candidate and the kernel in use in turns.
-    fn new(args: &Args, folder: &Path, gpu: &Gpu, entry: &Entry) -> Result<Self, Box<dyn Error>> {
-        let shaders = demo::file("shaders");
-        // SAFETY: whoever names a folder of candidates vouches for its kernels, as the help says.
-        let mut candidate = unsafe { Candidate::new(&entry.layer, &[&shaders, folder])? };
+    /// Times the candidate and the kernel in use in turns. `in_use` is the model of the last trial.
+    fn new<'a>(
+        setup: &Setup<'a>,
+        in_use: &mut Option<Watched<'a>>,
+        entry: &'a Entry,
+    ) -> Result<Self, Box<dyn Error>> {
+        let layer = entry.layer.as_str();
+        let known = in_use.take().filter(|watched| watched.label == layer);
+        let in_use = in_use.insert(match known {
+            Some(watched) => watched,
+            None => Watched::new(setup, layer, Candidate::in_use(layer))?,
+        });
+        let expected = in_use.results()?;
+        let mut candidate = setup.candidates.clone();
+        candidate.dispatch.clone_from(&entry.layer);
         candidate.kernel.clone_from(&entry.kernel);
         candidate.constants.clone_from(&entry.constants);
         candidate.workgroups = entry.workgroups;
-        let mut in_use = Watched::new(args, gpu, &entry.layer, Candidate::in_use(&entry.layer))?;
-        let expected = in_use.results()?;
-        let mut tried = Watched::new(args, gpu, &entry.layer, candidate)?;
+        let mut tried = Watched::new(setup, layer, candidate)?;
         let found = tried.results()?;
-        for _ in 0..args.repeat {
+        for _ in 0..setup.args.repeat {
             in_use.time()?;
             tried.time()?;
         }
         Ok(Self {
             times: Times::new(tried.milliseconds),
-            times_in_use: Times::new(in_use.milliseconds),
+            times_in_use: Times::new(in_use.milliseconds.clone()),
             difference: difference(&found, &expected),
             ..Self::empty(entry)
         })
@@ -173,35 +204,39 @@ impl Trial {
 
 impl<'a> Watched<'a> {
     fn new(
-        args: &Args,
-        gpu: &Gpu,
+        setup: &Setup<'a>,
         label: &'a str,
         candidate: Candidate,
     ) -> Result<Self, Box<dyn Error>> {
         let options = ModelOptions {
-            tuning: args.tuning.choose(gpu),
+            tuning: setup.args.tuning.choose(setup.gpu),
             candidate: Some(candidate),
             ..ModelOptions::default()
         };
+        let model = Model::with_options(setup.gpu, setup.args.weights()?, options)?;
+        let sources = setup.sources;
+        let (avatar, encoding) =
+            Avatar::profile_images(&model, sources, &AvatarOptions::default())?;
         Ok(Self {
             label,
-            model: Model::with_options(gpu, args.weights()?, options)?,
+            model,
+            sources,
+            avatar,
+            in_frame: encoding.kernels.iter().all(|time| time.label != label),
             milliseconds: Vec::new(),
         })
     }
 
-    /// Runs everything once, and times the dispatch.
+    /// Runs the avatar or the frame that the dispatch is part of, and times the dispatch.
     fn time(&mut self) -> Result<(), Box<dyn Error>> {
-        let sources = &Sample::named(None)?.pictures()?[..1];
-        let (avatar, encoding) =
-            Avatar::profile_images(&self.model, sources, &AvatarOptions::default())?;
-        let is_watched = |time: &&KernelTime| time.label == self.label;
-        let mut times = encoding.kernels;
-        if !times.iter().any(|time| is_watched(&time)) {
+        let profile = if self.in_frame {
             let drive = demo::at_rest(&self.model);
-            times = avatar.profile(&drive, &RenderOptions::default())?.1.kernels;
-        }
-        let mut watched = times.iter().filter(is_watched);
+            self.avatar.profile(&drive, &RenderOptions::default())?.1
+        } else {
+            Avatar::profile_images(&self.model, self.sources, &AvatarOptions::default())?.1
+        };
+        let times = profile.kernels;
+        let mut watched = times.iter().filter(|time| time.label == self.label);
         let time = watched.next().ok_or_else(|| {
             let mut labels: Vec<_> = times.iter().map(|time| time.label.as_str()).collect();
             labels.truncate(8);

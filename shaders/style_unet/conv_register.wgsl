@@ -4,7 +4,7 @@
 #import gpavatar::conv_epilogue::conv
 #import gpavatar::conv_register_tile::{
     PIXELS, TILES, EIGHTHS, Weights, weights, place_of, is_outside, columns_from, channels_at, four_at,
-    weights_of, gain_of, finish,
+    scaled_four, weights_of, gain_of, finish,
 }
 #import gpavatar::conv_tile::Tile
 
@@ -32,10 +32,6 @@ struct Pixels {
 fn gains_from(x: u32) -> vec4<f32> {
     let inside = vec4<u32>(x) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(conv.width);
     return select(vec4<f32>(), vec4<f32>(1.0), inside);
-}
-
-fn scaled_four(m: mat4x4<f32>, gain: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(m[0] * gain.x, m[1] * gain.y, m[2] * gain.z, m[3] * gain.w);
 }
 
 fn pixels_at(at: u32, gain: f32, columns: Columns) -> Pixels {

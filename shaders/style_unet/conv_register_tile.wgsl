@@ -56,6 +56,11 @@ fn four_at(at: vec4<u32>) -> mat4x4<f32> {
     return mat4x4<f32>(channels_at(at.x), channels_at(at.y), channels_at(at.z), channels_at(at.w));
 }
 
+// Each column times its gain.
+fn scaled_four(m: mat4x4<f32>, gain: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(m[0] * gain.x, m[1] * gain.y, m[2] * gain.z, m[3] * gain.w);
+}
+
 // Weights of four input channels for the low and the high four of eight outputs.
 struct Weights {
     low: mat4x4<f32>,
@@ -65,13 +70,19 @@ struct Weights {
 // The weights of a block, times the input channels' gains.
 fn weights_of(block: Block, gain: vec4<f32>) -> Weights {
     return Weights(
-        mat4x4<f32>(
-            unpacked_weights(block.v[0]) * gain.x, unpacked_weights(block.v[2]) * gain.y,
-            unpacked_weights(block.v[4]) * gain.z, unpacked_weights(block.v[6]) * gain.w,
+        scaled_four(
+            mat4x4<f32>(
+                unpacked_weights(block.v[0]), unpacked_weights(block.v[2]),
+                unpacked_weights(block.v[4]), unpacked_weights(block.v[6]),
+            ),
+            gain,
         ),
-        mat4x4<f32>(
-            unpacked_weights(block.v[1]) * gain.x, unpacked_weights(block.v[3]) * gain.y,
-            unpacked_weights(block.v[5]) * gain.z, unpacked_weights(block.v[7]) * gain.w,
+        scaled_four(
+            mat4x4<f32>(
+                unpacked_weights(block.v[1]), unpacked_weights(block.v[3]),
+                unpacked_weights(block.v[5]), unpacked_weights(block.v[7]),
+            ),
+            gain,
         ),
     );
 }

@@ -105,6 +105,8 @@ pub fn kernels(files: &Files, options: Options) -> Result<String, String> {
     writeln!(
         text,
         "/// Every kernel of the crate.\npub static ALL: &[&KernelSource] = &[{all}];\n\
+         /// Every shader definition.\n\
+         pub const DEFINITIONS: &[&str] = &{definitions:?};\n\
          /// The shader definitions for which kernels are composed.\n\
          pub const FORMATS: &[&[&str]] = &[{formats}];\n\
          /// Rust twins of the kernels' uniform structs.\npub mod params {{\n{}}}",

@@ -1,6 +1,7 @@
 //! Kernels from disk that stand in for a dispatch's own.
 
 use std::collections::BTreeMap;
+#[cfg(not(target_arch = "wasm32"))]
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::kernel::{BindingInfo, BindingKind, Kernel, KernelSource, kernels};
 use super::program::Dispatch;
 use super::{Gpu, Tensor};
-use crate::build::compose::{Composer, Files, read};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::build::compose::read;
+use crate::build::compose::{Composer, Files};
 use crate::build::reflect;
 use crate::error::{Error, Result};
-
-/// Definitions of kernels with cooperative matrices.
-const OF_MATRICES: [&str; 2] = ["MATRIX_16", "EMULATED_MATRICES"];
+#[cfg(not(target_arch = "wasm32"))]
+use crate::file;
 
 /// A kernel that takes the place of a dispatch's own, to be compared with it.
 ///
@@ -50,14 +52,11 @@ impl Candidate {
     ///
     /// # Errors
     /// [`Error::Io`] if a folder cannot be read.
+    #[cfg(not(target_arch = "wasm32"))]
     pub unsafe fn new(dispatch: &str, folders: &[&Path]) -> Result<Self> {
         let mut files = Files::new();
         for folder in folders {
-            read(folder, "", &mut files).map_err(|source| Error::Io {
-                action: "read",
-                path: folder.to_path_buf(),
-                source,
-            })?;
+            read(folder, "", &mut files).map_err(file::failed("read", folder))?;
         }
         Ok(Self {
             files: files.into(),
@@ -104,11 +103,7 @@ impl Candidate {
         if !self.files.contains_key(file) {
             return Err(refused("no such file".into()));
         }
-        let mut known: Vec<&'static str> = kernels::FORMATS.concat();
-        known.extend(OF_MATRICES);
-        known.sort_unstable();
-        known.dedup();
-        let composer = Composer::new(&self.files, &known).map_err(refused)?;
+        let composer = Composer::new(&self.files, kernels::DEFINITIONS).map_err(refused)?;
         let definitions = in_use.source.definitions;
         let composed = composer.compose(file, definitions).map_err(refused)?;
         let kernel = reflect::Kernel::new(&composed, definitions.to_vec()).map_err(refused)?;

@@ -11,6 +11,7 @@ use image::RgbaImage;
 
 use crate::args::TuningArgs;
 use crate::demo::{self, Sample};
+use crate::report;
 use crate::sheet::Cell;
 use crate::tracked::{sources, track};
 
@@ -157,8 +158,7 @@ pub fn of_sample(
 pub fn list_samples() -> Result<(), Box<dyn Error>> {
     for sample in Sample::all()? {
         let (name, pictures) = (sample.name, sample.list.sources.len());
-        let plural = if pictures == 1 { "" } else { "s" };
-        println!("{name}, {pictures} picture{plural}");
+        println!("{name}, {}", report::pictures(pictures));
     }
     Ok(())
 }

@@ -25,6 +25,12 @@ pub fn list(paths: &[PathBuf]) {
     }
 }
 
+/// `1 picture`, `2 pictures`.
+pub fn pictures(count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} picture{plural}")
+}
+
 /// Prints a report as text and the other files that were written, and writes it as JSON if asked to:
 /// to a file, or for `-` to standard output in place of all else.
 pub fn write(

@@ -156,6 +156,8 @@ const TONGUE_UP: Shape = &[
     ("mouthLowerDown", 0.25),
     ("mouthUpperUp", 0.1),
 ];
+const SPREAD: Shape = &[("jawOpen", 0.2), ("mouthStretch", 0.3), ("mouthSmile", 0.3)];
+const OPEN_ROUNDED: Shape = &[("jawOpen", 0.4), ("mouthFunnel", 0.55)];
 const WIDE_OPEN: Shape = &[
     ("jawOpen", 0.6),
     ("mouthLowerDown", 0.3),
@@ -221,18 +223,12 @@ pub(super) const VISEMES: [(&str, Shape); 18] = [
             ("mouthSmile", 0.15),
         ],
     ),
-    (
-        "I",
-        &[("jawOpen", 0.2), ("mouthStretch", 0.3), ("mouthSmile", 0.3)],
-    ),
-    ("O", &[("jawOpen", 0.4), ("mouthFunnel", 0.55)]),
+    ("I", SPREAD),
+    ("O", OPEN_ROUNDED),
     ("U", ROUNDED),
     // What Meta's own manual calls I, O and U.
-    (
-        "ih",
-        &[("jawOpen", 0.2), ("mouthStretch", 0.3), ("mouthSmile", 0.3)],
-    ),
-    ("oh", &[("jawOpen", 0.4), ("mouthFunnel", 0.55)]),
+    ("ih", SPREAD),
+    ("oh", OPEN_ROUNDED),
     ("ou", ROUNDED),
 ];
 
@@ -333,13 +329,6 @@ impl Columns {
         let spelt_out: HashSet<String> = names.iter().map(|name| key(name)).collect();
 
         let mut found = Self::default();
-        let index = |channels: &mut Vec<String>, name: &str| {
-            let known = channels.iter().position(|channel| channel == name);
-            known.unwrap_or_else(|| {
-                channels.push(name.to_owned());
-                channels.len() - 1
-            })
-        };
         for name in &names {
             // A name with a prefix stands back behind the same one without.
             let alone = || bare(name).filter(|bare| !spelt_out.contains(&key(bare)));
@@ -369,18 +358,17 @@ impl Columns {
         Ok(found)
     }
 
+    /// True without any channel or angle.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && !self.has_angles
+    }
+
     /// One column for each shape of the mouth.
     pub fn of_shapes(shapes: impl Iterator<Item = Shape>) -> Self {
         let mut found = Self::default();
         for shape in shapes {
-            let weights = weights(shape).map(|(name, weight)| {
-                let known = found.channels.iter().position(|channel| channel == name);
-                let channel = known.unwrap_or_else(|| {
-                    found.channels.push(name.to_owned());
-                    found.channels.len() - 1
-                });
-                (channel, weight)
-            });
+            let weights = weights(shape);
+            let weights = weights.map(|(channel, w)| (index(&mut found.channels, channel), w));
             let column = Column::Viseme(weights.collect());
             found.columns.push(column);
         }
@@ -413,6 +401,15 @@ impl Columns {
         }
         (expression, angles)
     }
+}
+
+/// The index of a channel, which is added if it is not there.
+fn index(channels: &mut Vec<String>, name: &str) -> usize {
+    let known = channels.iter().position(|channel| channel == name);
+    known.unwrap_or_else(|| {
+        channels.push(name.to_owned());
+        channels.len() - 1
+    })
 }
 
 /// The shape of a viseme's name, which may begin with `viseme_`.

@@ -221,7 +221,7 @@ fn of_frames<'v>(
         }
     }
     let columns = Columns::of(names.iter().copied(), options)?;
-    if columns.channels.is_empty() && !columns.has_angles {
+    if columns.is_empty() {
         let mut found = names.join(", ");
         found = found.chars().take(80).collect();
         return Err(format!(

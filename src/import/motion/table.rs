@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str, options: &MotionOptions) -> Result<Recording, St
         .zip(&roles)
         .filter(|(_, role)| **role == Role::Value);
     let columns = Columns::of(valued.map(|(name, _)| name), options)?;
-    if columns.channels.is_empty() && !columns.has_angles {
+    if columns.is_empty() {
         let mut found: String = header.iter().collect::<Vec<_>>().join(", ");
         found = found.chars().take(80).collect();
         return Err(format!(

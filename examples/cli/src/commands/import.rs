@@ -206,9 +206,7 @@ fn motion(args: MotionArgs) -> Result<(), Box<dyn Error>> {
 fn sources(args: SourcesArgs) -> Result<(), Box<dyn Error>> {
     let sources = Sources::open(&args.tracked)?;
     sources.write(&args.output)?;
-    let count = sources.images.len();
-    let plural = if count == 1 { "" } else { "s" };
-    println!("{count} picture{plural}");
+    println!("{}", report::pictures(sources.images.len()));
     report::list(&[args.output]);
     Ok(())
 }
