@@ -68,6 +68,7 @@
 //!   videos and recordings of faces.
 //! - `profiler`: GPU timestamps in [`Avatar::profile`]; without it profiles use the wall clock.
 //! - `reference`: the scalar twins of all kernels, in `f32` and `f64`.
+//! - `track`: module `track` turns photographs and videos of people into sources and drives.
 
 #![deny(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -107,6 +108,8 @@ mod sniff;
 mod source;
 mod stage;
 mod stand_in;
+#[cfg(feature = "track")]
+pub mod track;
 mod weights;
 
 pub use atlas::Atlas;
