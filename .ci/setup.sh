@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
 # Installs what a bare Debian machine lacks: a linker, a C++ compiler for libFuzzer, a software Vulkan
-# driver, GL for the second adapter, Python's environments; and the packages that it is given. Rust is
-# not among them.
+# driver, GL for the second adapter, Python's environments, npm; and the packages that it is given. Rust is
+# not among them. Brings the tracker's networks, which tests need.
 set -euo pipefail
 
 packages=(g++ libc6-dev mesa-vulkan-drivers libegl1 libgl1-mesa-dri python3-venv "$@")
+if ! command -v npm >/dev/null; then
+    packages+=(nodejs npm)
+fi
 if ! dpkg --status "${packages[@]}" >/dev/null 2>&1; then
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
+
+bash "$(dirname "$0")/../weights/track/get.sh"
