@@ -34,3 +34,6 @@ pub mod source;
 pub mod style_unet;
 #[path = "tensor.rs"]
 mod tensor;
+#[cfg(feature = "track")]
+#[path = "track.rs"]
+pub mod track;

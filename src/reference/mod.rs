@@ -37,6 +37,10 @@ pub mod shared;
 pub mod source;
 pub mod style_unet;
 mod tensor;
+#[cfg(feature = "track")]
+pub mod track;
+#[cfg(feature = "track")]
+pub mod track_parity;
 
 use glam::{Mat3, Mat4, Vec3};
 

@@ -448,6 +448,7 @@ fn every_kernel_has_a_test_and_passes_it_with_all_checks() {
         rays::tests::examples,
         source::tests::examples,
         style_unet::tests::examples,
+        crate::track::nets::tests::examples,
     ] {
         [&gpu, &software, &narrow].into_iter().for_each(examples);
     }

@@ -1,0 +1,30 @@
+// Depthwise convolution: each channel by itself.
+//
+// One thread for four channels of a pixel.
+// Error: that of a sum of f32 in order.
+
+#import gpavatar::track_layer::{layer, input, finish}
+#import gpavatar::track_taps::{SIDE, tap_of}
+
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [tap][c]
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let id = (group.y * groups.x + group.x) * 64u + local;
+    let channels = layer.input_channels;
+    let pixel = id / channels;
+    let channel = id % channels;
+    if pixel >= layer.output_size.x * layer.output_size.y {
+        return;
+    }
+    var sum = vec4<f32>();
+    for (var tap = 0u; tap < SIDE * SIDE; tap++) {
+        let place = tap_of(pixel, tap % SIDE, tap / SIDE);
+        sum += weights[tap * channels + channel] * (place.gain * input[place.pixel * channels + channel]);
+    }
+    finish(pixel, channel, sum);
+}
