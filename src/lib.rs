@@ -93,6 +93,7 @@ mod error;
 mod file;
 mod frame;
 mod gpu;
+mod hash;
 mod head;
 #[cfg(feature = "import")]
 pub mod import;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::locked;
-use super::tuning::fnv;
 use crate::error::Result;
 use crate::file;
+use crate::hash::fnv;
 
 /// A driver's compiled kernels and their file. Whatever is wrong with the file, kernels are compiled
 /// as if there were none.

@@ -15,6 +15,7 @@ use timing::Timing;
 use super::kernel::kernels;
 use super::{Gpu, ProgramBuilder, locked};
 use crate::error::{Error, Result};
+use crate::hash::fnv;
 use crate::options::{Formats, Tuning};
 
 /// The measurements of a layer.
@@ -248,18 +249,6 @@ fn read(file: &Path) -> Result<Record> {
         path: file.to_owned(),
         source,
     })
-}
-
-/// FNV-1a of some texts, each followed by a zero byte. It names and checks files, so it has to be the
-/// same in every build; the standard library's hash is not.
-pub(super) fn fnv(texts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    for text in texts {
-        for &byte in text.as_ref().iter().chain(&[0]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
-    hash
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -121,6 +121,13 @@ impl HeadModel {
         self.parts.parents.len()
     }
 
+    /// Places of the joints at rest, `J`, and their change with every shape, then every expression
+    /// coefficient, `J x (S + E)`; in the model's units.
+    #[cfg(feature = "track")]
+    pub(crate) fn joints(&self) -> (&[DVec3], &[DVec3]) {
+        (&self.joints, &self.joint_basis)
+    }
+
     /// Index of the expression direction called `name`.
     ///
     /// # Errors

@@ -103,26 +103,39 @@ pub fn head_model_from_bytes(
     options: &HeadOptions,
 ) -> Result<HeadModel> {
     let what = what.into();
-    let invalid = |reason: String| Error::format(what.as_str(), FORMAT, reason);
+    with_arrays(&what, bytes, |file, read, budget| {
+        let parts = match file {
+            Some(file) if !file.contains("v_template") => return Ok(HeadModel::from_file(file)),
+            Some(file) => {
+                let (options, expressions) = said_by(file, options)?;
+                parts(read, &options, expressions, budget)?
+            }
+            None => parts(read, options, None, budget)?,
+        };
+        Ok(HeadModel::build(&what, parts))
+    })
+}
+
+/// Hands the arrays of a file to `make`, and the file itself if it is of safetensors.
+fn with_arrays<T>(
+    what: &str,
+    bytes: Vec<u8>,
+    make: impl FnOnce(Option<&TensorFile>, Read, &Budget) -> Result<Result<T>, String>,
+) -> Result<T> {
+    let invalid = |reason: String| Error::format(what, FORMAT, reason);
     let (bytes, budget) = opened(bytes.into()).map_err(invalid)?;
-    let parts = match sniff::kind(&bytes) {
+    let made = match sniff::kind(&bytes) {
         Kind::NumpyArchive => {
             let archive = Archive::within(&bytes, &budget).map_err(invalid)?;
             let read = |name: &str| match archive.entry(&format!("{name}.npy")) {
                 Ok(entry) => numpy::npy(entry.content(&bytes)?, &budget).map(Some),
                 Err(_) => Ok(None),
             };
-            parts(&read, options, None, &budget)
+            make(None, &read, &budget)
         }
         Kind::Safetensors => {
-            let file = TensorFile::from_bytes(what.as_str(), bytes.into_owned())?;
-            if !file.contains("v_template") {
-                return HeadModel::from_file(&file);
-            }
-            said_by(&file, options).and_then(|(options, expressions)| {
-                let read = |name: &str| Array::of_file(&file, name);
-                parts(&read, &options, expressions, &budget)
-            })
+            let file = TensorFile::from_bytes(what, bytes.into_owned())?;
+            make(Some(&file), &|name| Array::of_file(&file, name), &budget)
         }
         _ => {
             let document = Document::within(&bytes, &budget).map_err(invalid)?;
@@ -131,10 +144,69 @@ pub fn head_model_from_bytes(
                 let node = model.get(name);
                 node.map(|node| document.numbers(node)).transpose()
             };
-            parts(&read, options, None, &budget).map_err(|reason| reason + &others)
+            make(None, &read, &budget).map_err(|reason| reason + &others)
         }
     };
-    HeadModel::build(&what, parts.map_err(invalid)?)
+    made.map_err(invalid)?
+}
+
+/// Reads the triangles of a FLAME model, `f` or `faces` `[F, 3]`, from the file that [`head_model`]
+/// reads: three vertices each, counter-clockwise from outside. `what` names the file in messages.
+///
+/// # Errors
+/// [`Error::Format`] if it is none of these files, or has no triangles.
+#[cfg(feature = "track")]
+pub fn head_triangles_from_bytes(what: impl Into<String>, bytes: Vec<u8>) -> Result<Vec<[u32; 3]>> {
+    with_arrays(&what.into(), bytes, |_, read, budget| {
+        let faces = match read("f")? {
+            Some(faces) => Some(faces),
+            None => read("faces")?,
+        };
+        let faces = faces.ok_or("expected an array f or faces, found none")?;
+        faces.expect_shape("f", [None, Some(3)])?;
+        budget.take(2 * size_of::<i64>() * faces.len())?;
+        let corner = |&corner: &i64| {
+            u32::try_from(corner).map_err(|_| format!("f: expected vertices, found {corner}"))
+        };
+        let corners = faces
+            .i64()?
+            .iter()
+            .map(corner)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Ok(corners.as_chunks().0.to_vec()))
+    })
+}
+
+/// A landmark, a triangle and the weights of its corners, as they lie in a file.
+#[cfg(feature = "track")]
+pub(crate) type LandmarkRow = (i64, i64, [f32; 3]);
+
+/// The rows of FLAME's embedding of MediaPipe's landmarks, an archive of numpy.
+#[cfg(feature = "track")]
+pub(crate) fn landmark_rows(bytes: &[u8]) -> Result<Vec<LandmarkRow>, String> {
+    let budget = Budget::of(bytes.len());
+    let archive = Archive::within(bytes, &budget)?;
+    let read = |name: &str| {
+        let entry = archive.entry(&format!("{name}.npy"))?;
+        let array = numpy::npy(entry.content(bytes)?, &budget)?;
+        budget.take(size_of::<i64>() * array.len())?;
+        Ok::<_, String>(array)
+    };
+    let landmarks = read("landmark_indices")?;
+    let [count] = landmarks.expect_shape("landmark_indices", [None])?;
+    let triangles = read("lmk_face_idx")?;
+    triangles.expect_shape("lmk_face_idx", [Some(count)])?;
+    let weights = read("lmk_b_coords")?;
+    weights.expect_shape("lmk_b_coords", [Some(count), Some(3)])?;
+    let weights = weights.f32()?;
+    let (landmarks, triangles) = (landmarks.i64()?, triangles.i64()?);
+    let rows = landmarks
+        .into_iter()
+        .zip(triangles)
+        .zip(weights.as_chunks().0);
+    Ok(rows
+        .map(|((landmark, triangle), weights)| (landmark, triangle, *weights))
+        .collect())
 }
 
 /// The dictionary with FLAME's arrays, which may lie within others, such as `flame_model` of

@@ -34,6 +34,10 @@ pub use checkpoint::Checkpoint;
 pub use contents::{Contents, ContentsEntry, ContentsValue, Statistics};
 #[cfg(not(target_arch = "wasm32"))]
 pub use flame::head_model;
+#[cfg(feature = "track")]
+pub use flame::head_triangles_from_bytes;
+#[cfg(feature = "track")]
+pub(crate) use flame::landmark_rows;
 pub use flame::{HeadOptions, head_model_from_bytes};
 #[cfg(not(target_arch = "wasm32"))]
 pub use motion::motion;

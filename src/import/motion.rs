@@ -14,6 +14,7 @@ use glam::{EulerRot, Mat3, Quat};
 use super::numpy;
 use crate::camera::Camera;
 use crate::error::{Error, Result};
+use crate::head::ARKIT;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::import::budget::Budget;
 use crate::import::budget::opened;
@@ -21,7 +22,7 @@ use crate::json::Value;
 use crate::motion::{Motion, MotionFrame};
 use crate::sniff::{self, Kind};
 
-use channels::{ARKIT, Column, Columns};
+use channels::{Column, Columns};
 pub use rate::RateSource;
 use rate::{Clock, Numbering};
 use tracked::Tracked;

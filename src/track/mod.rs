@@ -8,16 +8,41 @@
 //! Pictures are measured in continuous pixels: (0, 0) is the upper left *corner* and pixel (column
 //! c, row r) has its centre at (c + ½, r + ½).
 
+#[allow(dead_code, reason = "for whoever runs the networks in between")]
+mod canonical;
+#[allow(dead_code, reason = "for whoever runs the networks in between")]
+mod detection;
+mod driver;
+mod embedding;
 mod files;
+mod filter;
+mod fit;
+#[allow(dead_code, reason = "for whoever runs the networks in between")]
+mod follow;
 pub(crate) mod graph;
+#[allow(dead_code, reason = "for whoever runs the networks in between")]
+mod landmarks;
+mod maths;
+#[allow(dead_code, reason = "for whoever runs the networks in between")]
+mod matte;
 mod mixer;
 pub(crate) mod nets;
+mod neutral;
 mod plan;
 mod region;
+mod retarget;
 
+pub use detection::Detection;
+pub use driver::{DriveLimits, Driver, DriverOptions, FaceFrame};
+pub use embedding::{EmbeddedPoint, Embedding, View};
 pub use files::{Net, NetFiles};
+pub use filter::OneEuro;
+pub use fit::{Fit, FitOptions, Fitter};
+pub use landmarks::{LANDMARKS, Landmarks};
 pub use nets::{Nets, Picture};
+pub use neutral::{Calibration, HeadPose};
 pub use region::Region;
+pub use retarget::Retarget;
 
 /// The logistic function 1 / (1 + exp(-x)). Infinite exponentials end at 0.
 fn sigmoid(x: f32) -> f32 {
