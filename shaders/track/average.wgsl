@@ -11,7 +11,7 @@ var<workgroup> sums: array<vec4<f32>, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let pixels = layer.input_size.x * layer.input_size.y;
+    let pixels = layer.input_size.x * layer.input_size.y + group.z; // See `conv`.
     var sum = vec4<f32>();
     for (var pixel = local; pixel < pixels; pixel += THREADS) {
         sum += input[pixel * layer.input_channels + group.x];

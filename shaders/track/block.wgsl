@@ -5,7 +5,7 @@
 // Error: that of two sums of f32 in order.
 
 #import gpavatar::track_layer::{layer, input, finish}
-#import gpavatar::track_taps::{SIDE, tap_of}
+#import gpavatar::track_taps::{SIDE, first_tap, place_of}
 
 const PIXELS = 32u;
 const THREADS = 64u;
@@ -21,15 +21,16 @@ var<workgroup> inner: array<vec4<f32>, PIXELS * MOST>; // [pixel][c]
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let inputs = min(layer.input_channels, MOST);
+    let inputs = min(layer.input_channels + group.z, MOST); // See `conv`.
     let first = group.x * PIXELS;
     let last = layer.output_size.x * layer.output_size.y - 1u;
     for (var i = local; i < PIXELS * inputs; i += THREADS) {
         let channel = i % inputs;
         let pixel = min(first + i / inputs, last);
+        let corner = first_tap(pixel);
         var sum = kernels[SIDE * SIDE * inputs + channel];
         for (var tap = 0u; tap < SIDE * SIDE; tap++) {
-            let place = tap_of(pixel, tap % SIDE, tap / SIDE);
+            let place = place_of(corner + vec2<u32>(tap % SIDE, tap / SIDE));
             sum += kernels[tap * inputs + channel] * (place.gain * input[place.pixel * inputs + channel]);
         }
         inner[i] = sum;

@@ -4,7 +4,7 @@
 // Error: that of a sum of f32 in order.
 
 #import gpavatar::track_layer::{layer, input, finish}
-#import gpavatar::track_taps::{SIDE, tap_of}
+#import gpavatar::track_taps::{SIDE, first_tap, place_of}
 
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [tap][c]
 
@@ -21,9 +21,10 @@ fn main(
     if pixel >= layer.output_size.x * layer.output_size.y {
         return;
     }
+    let corner = first_tap(pixel);
     var sum = vec4<f32>();
     for (var tap = 0u; tap < SIDE * SIDE; tap++) {
-        let place = tap_of(pixel, tap % SIDE, tap / SIDE);
+        let place = place_of(corner + vec2<u32>(tap % SIDE, tap / SIDE));
         sum += weights[tap * channels + channel] * (place.gain * input[place.pixel * channels + channel]);
     }
     finish(pixel, channel, sum);

@@ -55,12 +55,18 @@ fn skipped(pixel: u32, channel: u32) -> vec4<f32> {
 
 // Finishes and stores four channels of a pixel. Outside of the map nothing happens.
 fn finish(pixel: u32, channel: u32, sum: vec4<f32>) {
-    if pixel >= layer.output_size.x * layer.output_size.y || channel >= layer.output_channels {
+    if channel < layer.output_channels {
+        finish_with(channels[channel], pixel, channel, sum);
+    }
+}
+
+// The same with what finishes these channels, which are in the map.
+fn finish_with(by: Channels, pixel: u32, channel: u32, sum: vec4<f32>) {
+    if pixel >= layer.output_size.x * layer.output_size.y {
         return;
     }
-    let finishing = channels[channel];
-    let x = sum + finishing.bias + skipped(pixel, channel);
-    var y = select(finishing.slope * x, x, x >= vec4<f32>());
+    let x = sum + by.bias + skipped(pixel, channel);
+    var y = select(by.slope * x, x, x >= vec4<f32>());
     if ACTIVATION == HARD_SWISH {
         y = x * clamp(x + 3.0, vec4<f32>(), vec4<f32>(6.0)) / 6.0;
     } else if ACTIVATION == LOGISTIC {

@@ -14,11 +14,14 @@ struct Place {
     gain: f32,
 }
 
-// Tap (column, row) of an output pixel.
-fn tap_of(pixel: u32, column: u32, row: u32) -> Place {
+// Column and row of an output pixel's first tap. In front of the input they wrap to huge numbers.
+fn first_tap(pixel: u32) -> vec2<u32> {
     let width = layer.output_size.x;
-    // In front of the input this wraps to a huge number.
-    let at = vec2<u32>(pixel % width, pixel / width) * STRIDE + vec2<u32>(column, row) - layer.pad;
+    let row = pixel / width;
+    return vec2<u32>(pixel - row * width, row) * STRIDE - layer.pad;
+}
+
+fn place_of(at: vec2<u32>) -> Place {
     let inside = all(at < layer.input_size);
     return Place(select(0u, at.y * layer.input_size.x + at.x, inside), select(0.0, 1.0, inside));
 }

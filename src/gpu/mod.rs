@@ -12,6 +12,8 @@ mod memory;
 mod pipelines;
 mod profiler;
 mod program;
+#[cfg(feature = "track")]
+mod readings;
 mod tensor;
 mod tuning;
 mod uploads;
@@ -30,6 +32,8 @@ pub(crate) use program::Splits;
 pub(crate) use program::{
     Bindings, Conditions, Dispatch, Program, ProgramBuilder, Recording, Resource, When,
 };
+#[cfg(feature = "track")]
+pub(crate) use readings::Readings;
 pub(crate) use tensor::Snapshot;
 pub use tensor::Tensor;
 pub use tuning::Choice;

@@ -56,6 +56,18 @@ fn elements([height, width, channels]: [u32; 3]) -> u64 {
     u64::from(height) * u64::from(width) * u64::from(stride(channels))
 }
 
+/// The elements of a shape, from its memory.
+fn unpadded(mut values: Vec<f32>, [height, width, channels]: [u32; 3]) -> Vec<f32> {
+    let (pixels, stride) = (height as usize * width as usize, stride(channels) as usize);
+    let channels = channels as usize;
+    values.truncate(pixels * stride);
+    if stride != channels {
+        let rows = values.chunks_exact(stride);
+        values = rows.flat_map(|row| &row[..channels]).copied().collect();
+    }
+    values
+}
+
 impl Tensor {
     const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
         .union(wgpu::BufferUsages::COPY_SRC)
@@ -304,6 +316,23 @@ impl Tensor {
         snapshot.read_as(gpu, &submission).await
     }
 
+    /// Records a copy of the tensor's memory into a buffer, from byte `at` on.
+    #[cfg(feature = "track")]
+    pub(super) fn copy_into(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        buffer: &wgpu::Buffer,
+        at: u64,
+    ) {
+        encoder.copy_buffer_to_buffer(self.buffer(), self.offset, buffer, at, self.bytes);
+    }
+
+    /// The elements, from the tensor's whole memory.
+    #[cfg(feature = "track")]
+    pub(super) fn unpadded(&self, values: Vec<f32>) -> Vec<f32> {
+        unpadded(values, self.shape)
+    }
+
     /// Records a copy of the tensor, to be read after the submission.
     pub(crate) fn snapshot(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> Snapshot {
         let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {
@@ -355,8 +384,8 @@ impl Snapshot {
         gpu: &Gpu,
         submission: &wgpu::SubmissionIndex,
     ) -> Result<Vec<f32>> {
-        let (format, [height, width, channels]) = (self.format, self.shape);
-        let mut values: Vec<f32> = match format {
+        let (format, shape) = (self.format, self.shape);
+        let values: Vec<f32> = match format {
             Format::F32 => self.read_as(gpu, submission).await?,
             Format::F16 => self.read_as::<f16>(gpu, submission).await?.to_f32_vec(),
             Format::Snorm16 => {
@@ -365,14 +394,7 @@ impl Snapshot {
                 integers.into_iter().map(value).collect()
             }
         };
-        let (pixels, channels) = (height as usize * width as usize, channels as usize);
-        let stride = stride(channels as u32) as usize;
-        values.truncate(pixels * stride);
-        if stride != channels {
-            let rows = values.chunks_exact(stride);
-            values = rows.flat_map(|row| &row[..channels]).copied().collect();
-        }
-        Ok(values)
+        Ok(unpadded(values, shape))
     }
 
     /// # Errors

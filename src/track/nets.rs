@@ -1,7 +1,7 @@
 //! The networks on a device.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::files::{Net, NetFiles, Network};
 use super::graph::{Activation, Conv, Graph};
@@ -11,11 +11,12 @@ use super::region::Region;
 use crate::error::{Error, Result};
 use crate::gpu::kernels::{params, track as kernels};
 use crate::gpu::{
-    Conditions, Dispatch, Gpu, Program, ProgramBuilder, Recording, Resource, Tensor, Timer, Uploads,
+    Bindings, Conditions, Dispatch, Gpu, Program, ProgramBuilder, Readings, Recording, Resource,
+    Tensor, Timer, Uploads, locked,
 };
 use crate::options::{Format, Formats};
 use crate::weights::pack;
-use crate::{ModelOptions, Profile};
+use crate::{AdapterKind, ModelOptions, Profile};
 
 /// The tracker's networks on a device. Cloning shares them.
 #[derive(Clone)]
@@ -49,7 +50,11 @@ struct Runner {
     uploads: Uploads,
     /// Width and height of the input.
     size: u32,
-    results: Vec<(usize, Tensor)>,
+    /// Maps that the host gets, and what brings them.
+    results: Vec<usize>,
+    readings: Readings,
+    /// The picture seen last, and its bindings.
+    seen: Mutex<Option<(wgpu::Buffer, Arc<Bindings>)>>,
     tail: Vec<Tail>,
     outputs: Vec<usize>,
 }
@@ -292,7 +297,8 @@ impl Runner {
     fn new(gpu: &Gpu, network: &Network, net: Net, options: &ModelOptions) -> Result<Self> {
         let graph = &network.graph;
         let name = net.name();
-        let plan = Plan::new(graph).map_err(|reason| {
+        let blocks = gpu.kind() == AdapterKind::Gpu;
+        let plan = Plan::new(graph, blocks).map_err(|reason| {
             Error::format(
                 format!("the network for {name}"),
                 "network of known layers",
@@ -321,12 +327,12 @@ impl Runner {
         for layer in &plan.layers {
             layers.add(&mut b, layer)?;
         }
-        let results = plan
-            .results
-            .iter()
-            .map(|map| (*map, layers.maps[map].clone()));
+        let results = plan.results.iter().map(|map| layers.map(*map).cloned());
+        let readings = Readings::new(results.collect::<Result<_>>()?);
         Ok(Self {
-            results: results.collect(),
+            results: plan.results,
+            readings,
+            seen: Mutex::default(),
             program: b.finish()?,
             region,
             uploads: Uploads::new(size_of::<params::Crop>() as u64),
@@ -345,13 +351,27 @@ impl Runner {
         timer: Option<&mut Timer>,
     ) -> Result<()> {
         (self.uploads).record(gpu, encoder, &[(bytemuck::bytes_of(crop), &self.region)])?;
-        let resources = [("picture", Resource::Tensor(&picture.pixels))];
         self.program.record(Recording {
             encoder,
-            bindings: &[&self.program.bind(gpu, &resources)],
+            bindings: &[&self.bindings(gpu, picture)],
             conditions: Conditions::default(),
             timer,
         })
+    }
+
+    /// Bindings of a picture. Those of the last one are kept: frames of a video share a picture.
+    fn bindings(&self, gpu: &Gpu, picture: &Picture) -> Arc<Bindings> {
+        let buffer = picture.pixels.buffer();
+        let mut seen = locked(&self.seen);
+        if let Some((last, bindings)) = &*seen
+            && last == buffer
+        {
+            return bindings.clone();
+        }
+        let resources = [("picture", Resource::Tensor(&picture.pixels))];
+        let bindings = Arc::new(self.program.bind(gpu, &resources));
+        *seen = Some((buffer.clone(), bindings.clone()));
+        bindings
     }
 
     async fn run(
@@ -360,18 +380,14 @@ impl Runner {
         picture: &Picture,
         crop: &params::Crop,
     ) -> Result<Vec<Vec<f32>>> {
-        let (snapshots, submission) = gpu.scoped("tracking", || {
+        let (reading, submission) = gpu.scoped("tracking", || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             self.record(gpu, &mut encoder, picture, crop, None)?;
-            let results = self.results.iter();
-            let snapshots = results.map(|(map, tensor)| (*map, tensor.snapshot(gpu, &mut encoder)));
-            let snapshots: Vec<_> = snapshots.collect();
-            Ok((snapshots, gpu.queue().submit([encoder.finish()])))
+            let reading = self.readings.record(gpu, &mut encoder);
+            Ok((reading, gpu.queue().submit([encoder.finish()])))
         })?;
-        let mut maps = BTreeMap::new();
-        for (map, snapshot) in snapshots {
-            maps.insert(map, snapshot.read(gpu, &submission).await?);
-        }
+        let values = reading.read(gpu, &submission).await?;
+        let maps = self.results.iter().copied().zip(values).collect();
         Ok(self.outputs(maps))
     }
 
@@ -486,8 +502,18 @@ impl Layers<'_> {
                 },
             ),
         ];
+        let software = self.gpu.kind() == AdapterKind::Cpu;
         let source = match &layer.kind {
+            // A tile of sixteen pixels.
+            LayerKind::Conv(_) | LayerKind::TransposedConv(_) if software && pixels >= 16 => {
+                &kernels::CONV_REGISTER
+            }
             LayerKind::Conv(_) | LayerKind::TransposedConv(_) => &kernels::CONV,
+            LayerKind::Depthwise(conv)
+                if software && conv.kernel == [3, 3] && conv.stride == 1 && conv.pad == [1; 4] =>
+            {
+                &kernels::DEPTHWISE_REGISTER
+            }
             LayerKind::Depthwise(_) => &kernels::DEPTHWISE,
             LayerKind::Block { .. } => &kernels::BLOCK,
             LayerKind::Merge { .. } => &kernels::MERGE,
@@ -504,14 +530,20 @@ impl Layers<'_> {
                     let kernel = format_args!("{:?}", conv.kernel);
                     return Err(Error::argument(&name, "a square kernel", kernel));
                 }
-                constants.push(("SIDE", conv.kernel[0] as u32));
-                constants.push(("STRIDE", conv.stride as u32));
+                if source.constants.contains(&"SIDE") {
+                    constants.push(("SIDE", conv.kernel[0] as u32));
+                    constants.push(("STRIDE", conv.stride as u32));
+                }
             }
             LayerKind::Merge { gates } => {
                 constants.push(("MAP", u32::from(input.is_some())));
                 constants.push(("GATED", u32::from(gates.is_some())));
             }
             _ => {}
+        }
+        let wide = u32::from(quads > 2);
+        if source.constants.contains(&"WIDE") {
+            constants.push(("WIDE", wide));
         }
         let kernel = b.kernel(source, &constants)?;
         let dispatch = Dispatch::new(&name, &kernel)
@@ -527,13 +559,20 @@ impl Layers<'_> {
             LayerKind::Conv(conv) | LayerKind::TransposedConv(conv) => {
                 let (packed, products) = self.conv(&layer.kind, conv, layer.shape, first);
                 let dispatch = dispatch.bind("weights", &weights(&packed)?);
-                let threads = [pixels.div_ceil(4), quads.div_ceil(2), 1];
+                let threads = match std::ptr::eq(source, &kernels::CONV_REGISTER) {
+                    true => [pixels.div_ceil(16), quads.div_ceil(2 << wide), 1],
+                    false => [pixels.div_ceil(4), quads.div_ceil(2), 1],
+                };
                 (dispatch.threads(threads), products)
             }
             LayerKind::Depthwise(conv) => {
                 let packed = pack::rows(self.graph.constant(conv.weight), channels);
                 let dispatch = dispatch.bind("weights", &weights(&packed)?);
-                (dispatch.row_of_threads(pixels * quads), conv.taps() as f64)
+                let threads = match std::ptr::eq(source, &kernels::DEPTHWISE_REGISTER) {
+                    true => width.div_ceil(4) * height.div_ceil(2) * quads,
+                    false => pixels * quads,
+                };
+                (dispatch.row_of_threads(threads), conv.taps() as f64)
             }
             LayerKind::Block { depthwise, conv } => {
                 let inner = first.channels();

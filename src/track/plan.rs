@@ -85,9 +85,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Software adapters gain nothing from fused `blocks`: their workgroup memory is memory.
+    ///
     /// # Errors
     /// What no kernel computes, and where.
-    pub fn new(graph: &Graph) -> Result<Self, String> {
+    pub fn new(graph: &Graph, blocks: bool) -> Result<Self, String> {
         let mut reader = BTreeMap::<usize, Vec<usize>>::new();
         let mut makers = BTreeMap::new();
         for (index, operation) in graph.operations.iter().enumerate() {
@@ -98,6 +100,7 @@ impl Plan {
         }
         let mut planner = Planner {
             graph,
+            blocks,
             readers: reader,
             makers,
             consumed: BTreeSet::new(),
@@ -124,6 +127,7 @@ impl Plan {
 
 struct Planner<'g> {
     graph: &'g Graph,
+    blocks: bool,
     /// Operations that read a map.
     readers: BTreeMap<usize, Vec<usize>>,
     /// The operation that computes a map.
@@ -256,7 +260,8 @@ impl<'g> Planner<'g> {
 
     /// Lets a convolution stand for what follows it, too.
     fn extend(&mut self, layer: &mut Layer) {
-        if let LayerKind::Depthwise(depthwise) = &layer.kind
+        if self.blocks
+            && let LayerKind::Depthwise(depthwise) = &layer.kind
             && layer.activation == Activation::None
             && layer.shape[2] <= MOST_INNER
             && let Some((index, next)) = self.only_reader(layer.output)

@@ -273,6 +273,7 @@ fn agrees(gpu: &Gpu) {
 #[test]
 fn kernels_agree_with_the_interpreter() {
     agrees(testing::gpu());
+    agrees(testing::software());
 }
 
 #[test]
@@ -289,7 +290,7 @@ fn checked_kernels_agree_with_the_interpreter() {
 fn a_bottleneck_is_two_layers() {
     let layers = |net| {
         let network = files().network(net).unwrap();
-        Plan::new(&network.graph).unwrap().layers.len()
+        Plan::new(&network.graph, true).unwrap().layers.len()
     };
     // One in front, 34 bottlenecks, three heads; one, 16 blocks, four heads.
     assert_eq!(layers(Net::Landmarks), 1 + 2 * 34 + 3);
