@@ -241,7 +241,7 @@ fn check_size(what: &str, width: u32, height: u32) -> Result<()> {
 }
 
 /// Multiplies colour by alpha, rounding to nearest, and makes every pixel opaque.
-fn composite_on_black(rgba: &mut [u8]) {
+pub(crate) fn composite_on_black(rgba: &mut [u8]) {
     let (pixels, _) = rgba.as_chunks_mut::<4>();
     for [colour @ .., alpha] in pixels {
         if *alpha < 255 {

@@ -3,13 +3,12 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use common::heap::{Counting, peak};
 use flate2::{Compression, write::GzEncoder};
 use gpavatar::import::{
     Checkpoint, Contents, HeadOptions, MotionOptions, Sources, head_model, head_model_from_bytes,
@@ -19,53 +18,8 @@ use gpavatar::{
     Error, FloatFormat, HeadModel, Motion, SourceImage, TensorFile, TensorWriter, Weights,
 };
 
-/// Counts the bytes that each thread holds, and the most it ever held.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
-}
-
-fn count(change: isize) {
-    // A thread that ends frees after its counts.
-    let _ = HELD.try_with(|held| {
-        let (now, most) = held.get();
-        let now = now + change;
-        held.set((now, most.max(now)));
-    });
-}
-
-// SAFETY: everything is passed to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(block, layout, size) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// The most bytes that this thread held during a call, beyond those it held before.
-fn peak(call: impl FnOnce()) -> usize {
-    let before = HELD.get().0;
-    HELD.set((before, before));
-    call();
-    (HELD.get().1 - before) as usize
-}
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -184,6 +184,9 @@ pub(crate) type LandmarkRow = (i64, i64, [f32; 3]);
 /// The rows of FLAME's embedding of MediaPipe's landmarks, an archive of numpy.
 #[cfg(feature = "track")]
 pub(crate) fn landmark_rows(bytes: &[u8]) -> Result<Vec<LandmarkRow>, String> {
+    if sniff::kind(bytes) != Kind::NumpyArchive {
+        return Err(sniff::reason(bytes).to_string());
+    }
     let budget = Budget::of(bytes.len());
     let archive = Archive::within(bytes, &budget)?;
     let read = |name: &str| {

@@ -44,6 +44,17 @@ pub(crate) struct Placement {
     pub offset: DVec3,
 }
 
+/// Where a head is in a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadPose {
+    /// The head's rotation, as that of a camera ([`Camera::rotation`](crate::Camera::rotation)).
+    pub rotation: DMat3,
+    /// Where the head's origin is, in pixels.
+    pub origin: DVec2,
+    /// Pixels for a world unit at the head's distance.
+    pub unit: f64,
+}
+
 impl Canonical {
     /// Reads the metadata of the landmark net's container, a message of Protocol Buffers: field 1 is
     /// the mesh (its field 3, repeated: x, y, z, u, v of every vertex), field 2, repeated, a landmark
@@ -169,25 +180,39 @@ impl Canonical {
 }
 
 impl Placement {
-    /// The crop of a source picture and its camera, for a face of this pose: a square in which the
-    /// head model's origin is at the centre and [`DISTANCE`] away.
-    pub fn source(&self, pose: &Similarity) -> (Region, Camera) {
-        // Pixels per unit of the head model.
-        let unit = pose.scale / self.scale;
+    /// On the shipped head model.
+    pub const SHIPPED: Self = Self {
+        scale: 0.04936,
+        offset: DVec3::new(0.0, -0.0853, 0.1610),
+    };
+
+    /// Where a head model is that has its face where this pose has the canonical one.
+    pub fn pose(&self, face: &Similarity) -> HeadPose {
+        let unit = face.scale / self.scale;
         // Row vectors: multiplied from the left.
-        let offset = pose.rotation.transpose() * self.offset;
-        let origin: DVec2 = -(pose.translation - unit * offset).truncate();
-        let side = 2.0 * unit * DISTANCE / f64::from(Camera::FOCAL);
+        let offset = face.rotation.transpose() * self.offset;
+        HeadPose {
+            rotation: face.rotation,
+            origin: -(face.translation - unit * offset).truncate(),
+            unit,
+        }
+    }
+}
+
+impl HeadPose {
+    /// The crop of a source picture and its camera: a square in which the head model's origin is at
+    /// the centre and 10.6 away.
+    #[must_use]
+    pub fn source(&self) -> (Region, Camera) {
+        let side = 2.0 * self.unit * DISTANCE / f64::from(Camera::FOCAL);
         let region = Region {
-            centre: origin.as_vec2(),
+            centre: self.origin.as_vec2(),
             size: Vec2::splat(side as f32),
             angle: 0.0,
         };
         let place = DVec3::Z * DISTANCE;
-        (
-            region,
-            Camera::from_axes(pose.rotation.as_mat3(), place.as_vec3()),
-        )
+        let camera = Camera::from_axes(self.rotation.as_mat3(), place.as_vec3());
+        (region, camera)
     }
 }
 

@@ -156,8 +156,7 @@ impl Sum {
 }
 
 /// The square that the whole picture is searched in: it is centred, and black beside the picture.
-pub(crate) fn letterbox(width: u32, height: u32) -> Region {
-    let picture = Region::whole(width, height);
+pub(crate) fn letterbox(picture: Region) -> Region {
     Region {
         size: Vec2::splat(picture.size.max_element()),
         ..picture
@@ -170,11 +169,10 @@ pub(crate) fn letterbox(width: u32, height: u32) -> Region {
 /// The detector finds faces whose width is a tenth of the square's side. 2 x 2 tiles of 0.6, then
 /// 4 x 4 of 0.3 find them down to 0.07 and 0.036 of the picture's longer side.
 pub(crate) fn tiles(
-    width: u32,
-    height: u32,
+    picture: Region,
     (per_side, share): (u32, f32),
 ) -> impl Iterator<Item = Region> {
-    let picture = Region::whole(width, height).size;
+    let picture = picture.size;
     let side = share * picture.max_element();
     (0..per_side * per_side).map(move |i| {
         let at = vec2((i % per_side) as f32, (i / per_side) as f32);
@@ -191,4 +189,4 @@ pub(crate) fn tiles(
 pub(crate) const TILINGS: [(u32, f32); 2] = [(2, 0.6), (4, 0.3)];
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,11 +2,11 @@
 
 use glam::{DMat3, DVec2, DVec3};
 
-use super::canonical::DISTANCE;
+use super::canonical::{DISTANCE, HeadPose};
 use super::filter::{OneEuro, Rotation, Values, after_loss};
 use super::fit::Fit;
 use super::maths::{rotation_of, vector_of};
-use super::neutral::{Calibration, HeadPose, Neutral};
+use super::neutral::{Calibration, Neutral};
 use super::retarget::Retarget;
 use crate::camera::Camera;
 use crate::drive::Drive;

@@ -230,14 +230,11 @@ impl Fitter {
                 rows,
                 ..Work::default()
             },
-            sigmas: embedding
-                .points()
-                .iter()
-                .map(|point| point.sigma.into())
+            // They are in pixels of another picture.
+            sigmas: (embedding.points().iter())
+                .map(|point| f64::from(point.sigma) * options.size / Embedding::SIZE)
                 .collect(),
-            normals: embedding
-                .points()
-                .iter()
+            normals: (embedding.points().iter())
                 .map(|point| point.normal.as_dvec3())
                 .collect(),
             points,

@@ -8,22 +8,18 @@
 //! Pictures are measured in continuous pixels: (0, 0) is the upper left *corner* and pixel (column
 //! c, row r) has its centre at (c + ½, r + ½).
 
-#[allow(dead_code, reason = "for whoever runs the networks in between")]
 mod canonical;
-#[allow(dead_code, reason = "for whoever runs the networks in between")]
+mod cut;
 mod detection;
 mod driver;
 mod embedding;
 mod files;
 mod filter;
 mod fit;
-#[allow(dead_code, reason = "for whoever runs the networks in between")]
 mod follow;
 pub(crate) mod graph;
-#[allow(dead_code, reason = "for whoever runs the networks in between")]
 mod landmarks;
 mod maths;
-#[allow(dead_code, reason = "for whoever runs the networks in between")]
 mod matte;
 mod mixer;
 pub(crate) mod nets;
@@ -31,7 +27,9 @@ mod neutral;
 mod plan;
 mod region;
 mod retarget;
+mod tracker;
 
+pub use canonical::HeadPose;
 pub use detection::Detection;
 pub use driver::{DriveLimits, Driver, DriverOptions, FaceFrame};
 pub use embedding::{EmbeddedPoint, Embedding, View};
@@ -40,9 +38,10 @@ pub use filter::OneEuro;
 pub use fit::{Fit, FitOptions, Fitter};
 pub use landmarks::{LANDMARKS, Landmarks};
 pub use nets::{Nets, Picture};
-pub use neutral::{Calibration, HeadPose};
+pub use neutral::Calibration;
 pub use region::Region;
 pub use retarget::Retarget;
+pub use tracker::{TrackedFace, TrackedStill, Tracker, TrackerOptions};
 
 /// The logistic function 1 / (1 + exp(-x)). Infinite exponentials end at 0.
 fn sigmoid(x: f32) -> f32 {

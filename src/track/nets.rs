@@ -241,6 +241,12 @@ impl Picture {
         Ok(())
     }
 
+    /// The whole of it, in the pixels that it came with; of one that was halved, the right and lower
+    /// edge may be a pixel or two further out.
+    pub(crate) fn whole(&self) -> Region {
+        Region::whole(self.width << self.halvings, self.height << self.halvings)
+    }
+
     fn crop(&self, region: &Region, size: u32, net: Net) -> Result<params::Crop> {
         let Region {
             centre,

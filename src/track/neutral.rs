@@ -2,6 +2,7 @@
 
 use glam::{DMat3, DQuat, DVec2};
 
+use super::canonical::HeadPose;
 use super::filter::{OneEuro, Rotation};
 
 /// Presence of a face that counts.
@@ -32,17 +33,6 @@ pub enum Calibration {
     Running,
     /// Zeros and the first frame, or what a calibration by hand took.
     Manual,
-}
-
-/// Where a head is in a picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeadPose {
-    /// The head's rotation, as that of a camera ([`Camera::rotation`](crate::Camera::rotation)).
-    pub rotation: DMat3,
-    /// Where the head's origin is, in pixels.
-    pub origin: DVec2,
-    /// Pixels for a world unit at the head's distance.
-    pub unit: f64,
 }
 
 /// A person's neutral face.

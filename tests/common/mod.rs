@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 
 pub mod absent;
+pub mod heap;
 pub mod refused;
 pub mod tiny;
 

@@ -17,11 +17,12 @@ fn the_canonical_face_lies_on_the_shipped_head() {
     let rest = embedding.rest(&head).unwrap();
     let found = face.placement(&embedding, &rest).unwrap();
     println!("{found:?}");
-    assert!((found.scale - 0.04936).abs() < 1e-5, "{found:?}");
     assert!(
-        found
-            .offset
-            .abs_diff_eq(DVec3::new(0.0, -0.0853, 0.1610), 1e-4),
+        (found.scale - Placement::SHIPPED.scale).abs() < 1e-5,
+        "{found:?}"
+    );
+    assert!(
+        found.offset.abs_diff_eq(Placement::SHIPPED.offset, 1e-4),
         "{found:?}"
     );
     refused!(face.placement(&embedding, &vec![DVec3::ONE; 71]), Argument);
@@ -30,14 +31,11 @@ fn the_canonical_face_lies_on_the_shipped_head() {
 #[test]
 fn source_crops_and_cameras_match_the_golden_ones() {
     let (face, file) = (canonical(), golden());
-    let placement = Placement {
-        scale: 0.04936,
-        offset: DVec3::new(0.0, -0.0853, 0.1610),
-    };
+    let placement = Placement::SHIPPED;
     for name in ["astronaut.0", "two.0", "rot20.0"] {
         let field = |field: &str| format!("{name}.{field}");
         let passes = golden_landmarks(&file, &field("xyz"), &field("presence"));
-        let (crop, camera) = placement.source(&face.pose(&passes[1]).unwrap());
+        let (crop, camera) = placement.pose(&face.pose(&passes[1]).unwrap()).source();
         let (expected, rows) = (
             file.f32(&field("source_crop")).unwrap(),
             file.f32(&field("source_transform")).unwrap(),

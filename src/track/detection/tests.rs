@@ -4,7 +4,7 @@ use crate::track::landmarks::tests::{assert_near, golden, golden_regions};
 use crate::weights::TensorFile;
 
 /// The detections of a golden picture.
-fn detections(picture: &str) -> Vec<Detection> {
+pub(crate) fn detections(picture: &str) -> Vec<Detection> {
     let file = golden();
     let rows = file.f32(&format!("{picture}.detections")).unwrap();
     let rows = rows.as_chunks::<17>().0.iter();
@@ -41,7 +41,13 @@ fn the_golden_output_is_the_astronaut() {
     let [regressors, logits] =
         ["regressors", "logits"].map(|name| file.f32(&format!("case0.{name}")).unwrap());
     let mut found = Vec::new();
-    decode(&regressors, &logits, &letterbox(512, 512), &mut found).unwrap();
+    decode(
+        &regressors,
+        &logits,
+        &letterbox(Region::whole(512, 512)),
+        &mut found,
+    )
+    .unwrap();
     assert!(found.len() > 1, "{}", found.len());
     suppress(&mut found);
     let expected = detections("astronaut");
@@ -108,7 +114,7 @@ fn an_anchor_is_decoded_in_its_region() {
     let row = &mut regressors[REGRESSORS * index..][..REGRESSORS];
     row[..6].copy_from_slice(&[16.0, -8.0, 32.0, 64.0, -16.0, 0.0]);
     let mut found = Vec::new();
-    let region = letterbox(400, 200);
+    let region = letterbox(Region::whole(400, 200));
     assert_eq!(
         (region.centre, region.size),
         (vec2(200.0, 100.0), vec2(400.0, 400.0))
@@ -137,19 +143,47 @@ fn an_anchor_is_decoded_in_its_region() {
 fn bad_output_is_no_face() {
     let (mut regressors, mut logits) = (vec![1.0; ANCHORS * REGRESSORS], vec![f32::NAN; ANCHORS]);
     let mut found = Vec::new();
-    decode(&regressors, &logits, &letterbox(9, 9), &mut found).unwrap();
+    decode(
+        &regressors,
+        &logits,
+        &letterbox(Region::whole(9, 9)),
+        &mut found,
+    )
+    .unwrap();
     logits.fill(9.0);
     regressors.fill(f32::NAN);
-    decode(&regressors, &logits, &letterbox(9, 9), &mut found).unwrap();
+    decode(
+        &regressors,
+        &logits,
+        &letterbox(Region::whole(9, 9)),
+        &mut found,
+    )
+    .unwrap();
     regressors.fill(-1.0);
-    decode(&regressors, &logits, &letterbox(9, 9), &mut found).unwrap();
+    decode(
+        &regressors,
+        &logits,
+        &letterbox(Region::whole(9, 9)),
+        &mut found,
+    )
+    .unwrap();
     assert!(found.is_empty(), "{found:?}");
     refused!(
-        decode(&regressors[1..], &logits, &letterbox(9, 9), &mut found),
+        decode(
+            &regressors[1..],
+            &logits,
+            &letterbox(Region::whole(9, 9)),
+            &mut found
+        ),
         Argument
     );
     refused!(
-        decode(&regressors, &logits[1..], &letterbox(9, 9), &mut found),
+        decode(
+            &regressors,
+            &logits[1..],
+            &letterbox(Region::whole(9, 9)),
+            &mut found
+        ),
         Argument
     );
 }
@@ -158,7 +192,7 @@ fn bad_output_is_no_face() {
 fn tiles_reach_from_edge_to_edge() {
     for (width, height) in [(1000, 400), (300, 900), (1, 1)] {
         for tiling in TILINGS {
-            let found: Vec<_> = tiles(width, height, tiling).collect();
+            let found: Vec<_> = tiles(Region::whole(width, height), tiling).collect();
             assert_eq!(found.len(), (tiling.0 * tiling.0) as usize);
             let whole = Region::whole(width, height).size;
             // Every place of the picture lies in a tile.

@@ -6,6 +6,8 @@ use super::*;
 use crate::error::refused;
 use crate::weights::TensorFile;
 
+mod clips;
+
 /// Columns of the golden file's errors.
 const ROTATION: usize = 0;
 const VERTICES: usize = 1;

@@ -2,7 +2,8 @@
 
     python3 make_pictures.py FOLDER
 
-FOLDER holds pictures.safetensors and astronaut.png (NASA's picture of Eileen Collins, public domain). `matte` and `alpha` are stored
+FOLDER holds pictures.safetensors. The pictures: astronaut.png is NASA's of Eileen Collins, public domain; two.png and rot20.png are made
+of it; none.png is of waves. `matte` and `alpha` are stored
 in half precision. fit.safetensors and filter.safetensors, of our own head model, are as they were made.
 """
 import json
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 FACES = "astronaut.0", "two.0", "two.1", "rot20.0"
-FIELDS = "roi", "next_roi", "xyz", "presence", "source_crop", "source_transform"
+FIELDS = "roi", "next_roi", "xyz", "presence", "upright", "source_crop", "source_transform"
 OTHERS = "clip.searched", "clip.presence", "clip.roi", "clip.xyz", "astronaut.matte", "astronaut.alpha"
 HALVES = "astronaut.matte", "astronaut.alpha"
 PICTURES = "astronaut", "two", "rot20", "none"

@@ -79,7 +79,10 @@ fn what_does_not_fit_is_refused() {
     refused!(read(npz([-1, 4], [1, 0], WEIGHTS)), Format);
     refused!(read(npz([478, 4], [1, 0], WEIGHTS)), Tensors);
     refused!(read(npz([263, 4], [1, 0], [f64::NAN; 6])), Tensors);
-    refused!(read(b"PK\x05\x06".to_vec()), Format);
+    for (bytes, expected) in [(b"PK\x05\x06".to_vec(), "zip"), (b"{}".to_vec(), "JSON")] {
+        let found = refused!(read(bytes), Format);
+        assert!(found.contains(expected), "{found}");
+    }
     let wrong = Embedding::mediapipe("it", npz([263, 4], [1, 0], WEIGHTS), &head(), &[[0, 1, 9]]);
     refused!(wrong, Argument);
 }

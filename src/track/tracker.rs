@@ -1,0 +1,475 @@
+//! The tracker: networks and decisions together.
+
+use std::borrow::Cow;
+use std::f32::consts::TAU;
+
+use glam::Vec3Swizzles;
+use image::RgbaImage;
+
+use super::canonical::{Canonical, HeadPose, Placement};
+use super::cut::{cut, has_alpha};
+use super::detection::{self, Detection, TILINGS, letterbox, tiles};
+use super::driver::FaceFrame;
+use super::embedding::Embedding;
+use super::files::{Net, NetFiles};
+use super::follow::{Face, Faces, Verdict, judge};
+use super::landmarks::Landmarks;
+use super::matte;
+use super::nets::{Nets, Picture};
+use super::region::{Region, overlap};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use crate::head::{ARKIT, HeadModel};
+use crate::source::{SourceImage, composite_on_black};
+
+/// Quarter turns of a picture, in the order in which they are tried on a face that is not upright.
+const TURNS: [f32; 4] = [0.0, 0.25, 0.5, 0.75];
+/// Regions that overlap by more than this show the same face.
+const SAME: f32 = 0.5;
+
+/// How a [`Tracker`] works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackerOptions {
+    /// Most faces of a picture, or of a video at a time.
+    pub faces: usize,
+    /// Turns landmarks upright before expressions are read from them. Without it scores are those of
+    /// MediaPipe, which depend on how the head is tilted.
+    pub upright: bool,
+    /// Passes the tongue's score on. No case is known in which it is right.
+    pub tongue: bool,
+    /// Side of a source picture, in pixels.
+    pub source_size: u32,
+}
+
+impl Default for TrackerOptions {
+    /// One face, upright, no tongue, sources of 512 pixels.
+    fn default() -> Self {
+        Self {
+            faces: 1,
+            upright: true,
+            tongue: false,
+            source_size: 512,
+        }
+    }
+}
+
+/// Finds and follows faces in pictures and videos, on the device of the avatars.
+///
+/// ```no_run
+/// use gpavatar::track::{NetFiles, Tracker, TrackerOptions};
+/// use gpavatar::{Avatar, Gpu, Model};
+///
+/// # async fn example(photo: gpavatar::image::RgbaImage) -> Result<(), gpavatar::Error> {
+/// let gpu = Gpu::new()?;
+/// let files = NetFiles::open("face_landmarker.task", None)?;
+/// let tracker = Tracker::new(&gpu, &files, TrackerOptions::default())?;
+/// let model = Model::open(&gpu, "weights.safetensors")?;
+/// for still in tracker.still(&photo).await? {
+///     let avatar = Avatar::from_images(&model, &[still.source])?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Tracker {
+    nets: Nets,
+    options: TrackerOptions,
+    canonical: Canonical,
+    placement: Placement,
+    faces: Faces,
+    tracked: Vec<TrackedFace>,
+    found: Vec<Detection>,
+    landmarks: Landmarks,
+    /// The video's mask, empty before its first one.
+    mask: Vec<f32>,
+}
+
+/// A face, and what its expression and pose are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackedFace {
+    /// Numbers the faces of a video.
+    pub id: u64,
+    /// The region that the landmarks were looked for in.
+    pub region: Region,
+    /// Its landmarks.
+    pub landmarks: Landmarks,
+    /// Scores of ARKit's 52 channels in alphabetical order, from 0 to 1, before any calibration.
+    pub scores: [f32; 52],
+    /// Where the head is.
+    pub pose: HeadPose,
+    /// True if it was not found in this frame: everything else is of the last frame that it was in.
+    pub lost: bool,
+}
+
+/// A face of a still.
+#[derive(Clone, Debug)]
+pub struct TrackedStill {
+    /// The face, in the whole picture.
+    pub face: TrackedFace,
+    /// A square crop around it with its camera, the background black: what an avatar is built from.
+    pub source: SourceImage,
+}
+
+impl TrackedFace {
+    /// What a [`Driver`](super::Driver) takes, or none while the face is lost.
+    pub fn frame(&self) -> Option<FaceFrame<'_>> {
+        (!self.lost).then_some(FaceFrame {
+            scores: &self.scores,
+            pose: self.pose,
+            fit: None,
+            presence: self.landmarks.presence,
+        })
+    }
+}
+
+impl Tracker {
+    /// A tracker for the shipped head model.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if an option is 0; [`Error::Format`] if the files hold no canonical face;
+    /// and those of [`Nets::new`].
+    pub fn new(gpu: &Gpu, files: &NetFiles, options: TrackerOptions) -> Result<Self> {
+        Error::unless(options.faces > 0, "faces to track", "at least 1", 0)?;
+        let ok = (1..=SourceImage::MAX_SIDE).contains(&options.source_size);
+        let expected = format_args!("1 to {} pixels", SourceImage::MAX_SIDE);
+        Error::unless(
+            ok,
+            "size of a source picture",
+            expected,
+            options.source_size,
+        )?;
+        Ok(Self {
+            nets: Nets::new(gpu, files)?,
+            canonical: Canonical::parse("the task", files.geometry())?,
+            placement: Placement::SHIPPED,
+            faces: Faces::new(options.faces),
+            tracked: Vec::new(),
+            found: Vec::new(),
+            landmarks: Landmarks::default(),
+            mask: Vec::new(),
+            options,
+        })
+    }
+
+    /// The same for another head model: crops and poses are about its origin and in its units.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the embedding is not in this head, or cannot be compared with a face.
+    pub fn for_head(mut self, head: &HeadModel, embedding: &Embedding) -> Result<Self> {
+        let rest = embedding.rest(head)?;
+        self.placement = self.canonical.placement(embedding, &rest)?;
+        Ok(self)
+    }
+
+    /// The networks.
+    pub fn nets(&self) -> &Nets {
+        &self.nets
+    }
+
+    /// Finds the faces of a still, the surest first: none if there are none. Small faces are looked for
+    /// in parts of the picture, faces that are not upright in turned ones.
+    ///
+    /// The background of the sources is black: by the picture's own alpha if it has any, else by the
+    /// network for segmentation; without that it stays.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a picture without pixels; [`Error::Gpu`] if the device failed.
+    pub async fn still(&self, picture: &RgbaImage) -> Result<Vec<TrackedStill>> {
+        let (width, height) = picture.dimensions();
+        let mut pixels = Cow::Borrowed(&**picture);
+        let own_alpha = has_alpha(&pixels);
+        if own_alpha {
+            // What lies below a transparent pixel can be anything.
+            composite_on_black(pixels.to_mut());
+        }
+        let on_device = Picture::new(self.nets.gpu(), width, height, &pixels)?;
+        let faces = self.faces_of(&on_device).await?;
+        let size = (width, height);
+        let alpha = match !faces.is_empty() && !own_alpha && self.nets.has_segmentation() {
+            true => Some(alpha_of(&pixels, size, &self.mask_of(&on_device).await?)?),
+            false => None,
+        };
+        let stills = faces.into_iter().map(|face| {
+            Ok(TrackedStill {
+                source: self.source(&pixels, size, alpha.as_deref(), &face)?,
+                face,
+            })
+        });
+        stills.collect()
+    }
+
+    /// Finds and follows the faces of a video's next frame, `seconds` after the last one. The oldest
+    /// come first; those that were lost less than two seconds ago are among them.
+    ///
+    /// Frames may be left out, and one frame is looked at at a time: what arrives while this future
+    /// waits for the device is better dropped than queued.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device failed. The faces stay those of the last frame.
+    pub async fn frame(&mut self, picture: &Picture, seconds: f64) -> Result<&[TrackedFace]> {
+        if self.faces.searches() {
+            let mut found = std::mem::take(&mut self.found);
+            found.clear();
+            let searched = self
+                .detect(picture, &letterbox(picture.whole()), &mut found)
+                .await;
+            detection::suppress(&mut found);
+            self.faces.detected(&found);
+            self.found = found;
+            searched?;
+        }
+        for i in 0..self.faces.faces().len() {
+            let face = self.faces.faces()[i];
+            if !face.lost {
+                self.follow(picture, &face).await?;
+            }
+        }
+        self.faces.advance(seconds);
+        let faces = self.faces.faces();
+        let of = |id: u64| faces.iter().find(|face| face.id == id);
+        self.tracked.retain(|tracked| of(tracked.id).is_some());
+        for tracked in &mut self.tracked {
+            tracked.lost = of(tracked.id).is_none_or(|face| face.lost);
+        }
+        Ok(&self.tracked)
+    }
+
+    /// The faces of the last frame.
+    pub fn faces(&self) -> &[TrackedFace] {
+        &self.tracked
+    }
+
+    /// Forgets the video: the next frame is the first one of another.
+    pub fn restart(&mut self) {
+        self.faces = Faces::new(self.options.faces);
+        self.tracked.clear();
+        self.mask.clear();
+    }
+
+    /// Sources of the faces that are in a video's last frame, in the order of [`Tracker::faces`] and
+    /// with the faces' numbers. The matte follows that of the frame before.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the picture is not of the frame's size; [`Error::Gpu`] if the device
+    /// failed.
+    pub async fn sources(
+        &mut self,
+        frame: &RgbaImage,
+        picture: &Picture,
+    ) -> Result<Vec<(u64, SourceImage)>> {
+        let size = frame.dimensions();
+        let mut alpha = None;
+        if self.nets.has_segmentation() {
+            let new = self.mask_of(picture).await?;
+            match self.mask.is_empty() {
+                true => self.mask = new,
+                false => matte::follow(&mut self.mask, &new),
+            }
+            alpha = Some(alpha_of(frame, size, &self.mask)?);
+        }
+        let there = self.tracked.iter().filter(|face| !face.lost);
+        let sources = there.map(|face| {
+            let source = self.source(frame, size, alpha.as_deref(), face)?;
+            Ok((face.id, source))
+        });
+        sources.collect()
+    }
+
+    /// Looks for a followed face where it should be.
+    async fn follow(&mut self, picture: &Picture, face: &Face) -> Result<()> {
+        let mut landmarks = std::mem::take(&mut self.landmarks);
+        let looked = self.look(picture, &face.region, &mut landmarks).await;
+        self.landmarks = landmarks;
+        looked?;
+        if !self.faces.seen(face.id, &self.landmarks) {
+            return Ok(());
+        }
+        let (scores, pose) = self.read(&face.region, &self.landmarks)?;
+        let index = self
+            .tracked
+            .iter()
+            .position(|tracked| tracked.id == face.id);
+        let index = index.unwrap_or_else(|| {
+            self.tracked.push(TrackedFace {
+                id: face.id,
+                region: face.region,
+                landmarks: Landmarks::default(),
+                scores,
+                pose,
+                lost: false,
+            });
+            self.tracked.len() - 1
+        });
+        let tracked = &mut self.tracked[index];
+        std::mem::swap(&mut tracked.landmarks, &mut self.landmarks);
+        tracked.region = face.region;
+        (tracked.scores, tracked.pose) = (scores, pose);
+        Ok(())
+    }
+
+    /// The faces of a still, the surest first.
+    async fn faces_of(&self, picture: &Picture) -> Result<Vec<TrackedFace>> {
+        let whole = picture.whole();
+        let mut faces: Vec<TrackedFace> = Vec::new();
+        for turn in TURNS {
+            let turned = |region: Region| Region {
+                angle: TAU * turn,
+                ..region
+            };
+            let mut found = Vec::new();
+            self.detect(picture, &turned(letterbox(whole)), &mut found)
+                .await?;
+            for tiling in TILINGS {
+                if !found.is_empty() {
+                    break;
+                }
+                for tile in tiles(whole, tiling) {
+                    self.detect(picture, &turned(tile), &mut found).await?;
+                }
+            }
+            detection::suppress(&mut found);
+            for detection in &found {
+                if faces.len() == self.options.faces {
+                    break;
+                }
+                let Some((region, landmarks)) = self.settle(picture, detection).await? else {
+                    continue;
+                };
+                let corners = region.corners();
+                let same = |face: &TrackedFace| overlap(face.region.corners(), corners) > SAME;
+                if faces.iter().any(same) {
+                    continue;
+                }
+                let (scores, pose) = self.read(&region, &landmarks)?;
+                faces.push(TrackedFace {
+                    id: faces.len() as u64,
+                    region,
+                    landmarks,
+                    scores,
+                    pose,
+                    lost: false,
+                });
+            }
+            // Turning helps a face that was seen but not understood.
+            if !faces.is_empty() || found.is_empty() {
+                break;
+            }
+        }
+        Ok(faces)
+    }
+
+    /// Runs the detector on a square of the picture.
+    async fn detect(
+        &self,
+        picture: &Picture,
+        region: &Region,
+        found: &mut Vec<Detection>,
+    ) -> Result<()> {
+        let [regressors, logits] = self.run(Net::Detector, picture, region).await?;
+        detection::decode(&regressors, &logits, region, found)
+    }
+
+    /// Passes over a face of a still until its region settles.
+    async fn settle(
+        &self,
+        picture: &Picture,
+        detection: &Detection,
+    ) -> Result<Option<(Region, Landmarks)>> {
+        let (mut region, mut landmarks) = (detection.region(), Landmarks::default());
+        for pass in 1.. {
+            self.look(picture, &region, &mut landmarks).await?;
+            match judge(pass, &region, &landmarks)? {
+                Verdict::Again(next) => region = next,
+                Verdict::Face => return Ok(Some((region, landmarks))),
+                Verdict::Nothing => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs the landmark net on a region of the picture.
+    async fn look(
+        &self,
+        picture: &Picture,
+        region: &Region,
+        landmarks: &mut Landmarks,
+    ) -> Result<()> {
+        let [points, presence, tongue] = self.run(Net::Landmarks, picture, region).await?;
+        let [&[presence], &[tongue]] = [&*presence, &*tongue] else {
+            let found = format_args!("{} and {}", presence.len(), tongue.len());
+            return Err(Error::argument(
+                "presence and tongue",
+                "a number each",
+                found,
+            ));
+        };
+        landmarks.place(&points, presence, tongue, region)
+    }
+
+    async fn run<const N: usize>(
+        &self,
+        net: Net,
+        picture: &Picture,
+        region: &Region,
+    ) -> Result<[Vec<f32>; N]> {
+        let outputs = self.nets.run(net, picture, region).await?;
+        outputs.try_into().map_err(|outputs: Vec<_>| {
+            let expected = format_args!("{N}");
+            Error::argument("outputs of a network", expected, outputs.len())
+        })
+    }
+
+    /// Scores and pose of a face.
+    fn read(&self, region: &Region, landmarks: &Landmarks) -> Result<([f32; 52], HeadPose)> {
+        let points: Vec<[f32; 2]> = landmarks.points.iter().map(|p| p.xy().to_array()).collect();
+        let angle = if self.options.upright {
+            -region.angle
+        } else {
+            0.0
+        };
+        let [_, found @ ..] = self.nets.scores(&points, angle)?;
+        let mut scores = [0.0; ARKIT.len()];
+        scores[..found.len()].copy_from_slice(&found);
+        if self.options.tongue {
+            scores[ARKIT.len() - 1] = landmarks.tongue;
+        }
+        let pose = self.placement.pose(&self.canonical.pose(landmarks)?);
+        Ok((scores, pose))
+    }
+
+    /// The mask of a whole picture, stretched to a square.
+    async fn mask_of(&self, picture: &Picture) -> Result<Vec<f32>> {
+        let [mask] = self
+            .run(Net::Segmentation, picture, &picture.whole())
+            .await?;
+        Ok(mask)
+    }
+
+    fn source(
+        &self,
+        pixels: &[u8],
+        size: (u32, u32),
+        alpha: Option<&[u8]>,
+        face: &TrackedFace,
+    ) -> Result<SourceImage> {
+        let (region, camera) = face.pose.source();
+        let side = self.options.source_size;
+        let crop = cut(pixels, sides(size), alpha, &region, side)?;
+        Ok(SourceImage::from_rgba8(side, side, crop)?.tracked(camera))
+    }
+}
+
+/// The alpha of a picture from its mask.
+fn alpha_of(pixels: &[u8], size: (u32, u32), mask: &[f32]) -> Result<Vec<u8>> {
+    let mut alpha = Vec::with_capacity(pixels.len() / 4);
+    matte::refine(pixels, sides(size), mask, |_, row| {
+        alpha.extend(row.iter().map(|value| (255.0 * value).round() as u8));
+    })?;
+    Ok(alpha)
+}
+
+fn sides((width, height): (u32, u32)) -> [usize; 2] {
+    [width as usize, height as usize]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! Tracking from frame to frame allocates nothing.
+
+mod common;
+
+use std::path::Path;
+
+use common::golden;
+use common::heap::{Counting, peak};
+use gpavatar::HeadModel;
+use gpavatar::glam::DVec2;
+use gpavatar::track::{Embedding, FitOptions, Fitter};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_fit_that_follows_a_face_allocates_nothing() {
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/demo.safetensors");
+    let head = HeadModel::open(weights).unwrap();
+    let embedding = Embedding::shipped();
+    let mut fitter = Fitter::new(&head, &embedding, FitOptions::of(&head)).unwrap();
+    let file = golden("track/fit.safetensors");
+    let numbers = file.f32("turning.landmarks").unwrap();
+    let shape: Vec<f64> = file.f32("turning.shape").unwrap()[..head.shape_count()]
+        .iter()
+        .map(|s| f64::from(*s))
+        .collect();
+    let frames: Vec<Vec<Option<DVec2>>> = numbers
+        .chunks_exact(2 * embedding.points().len())
+        .map(|frame| {
+            let pairs = frame.as_chunks::<2>().0.iter();
+            pairs
+                .map(|&[x, y]| Some(DVec2::new(x.into(), y.into())))
+                .collect()
+        })
+        .collect();
+    assert_eq!(frames.len(), 40);
+    let mut fit = fitter.fit(&frames[0], Some(&shape)).unwrap();
+    let first = peak(|| fitter.follow(&mut fit, &frames[1]).unwrap());
+    let others = peak(|| {
+        for landmarks in frames.iter().cycle().skip(2).take(1000) {
+            fitter.follow(&mut fit, landmarks).unwrap();
+        }
+    });
+    println!("first {first} bytes, a thousand others {others}");
+    assert_eq!(others, 0);
+    assert!(!fit.poor, "{fit:?}");
+}
