@@ -40,6 +40,8 @@ mod tensor;
 #[cfg(feature = "track")]
 pub mod track;
 #[cfg(feature = "track")]
+pub mod track_fits;
+#[cfg(feature = "track")]
 pub mod track_parity;
 
 use glam::{Mat3, Mat4, Vec3};

@@ -19,7 +19,7 @@ mod fit;
 mod follow;
 pub(crate) mod graph;
 mod landmarks;
-mod maths;
+pub(crate) mod maths;
 mod matte;
 mod mixer;
 pub(crate) mod nets;

@@ -199,7 +199,7 @@ impl Retarget {
     }
 
     /// The share of each channel's displacements that the target cannot follow: 0 if it is as good as
-    /// the source, 1 if it does not move.
+    /// the source, 1 if it does not move or the channel moves no landmark, as the tongue's.
     pub fn residuals(&self) -> &[f32] {
         &self.residuals
     }
@@ -429,8 +429,8 @@ impl<'a> Solver<'a> {
         }
         coefficients.drain(..shapes);
         coefficients.resize(expressions + 3, 0.0);
-        // What does not move at all is followed as well as can be.
-        let residual = if all > 0.0 { (left / all).sqrt() } else { 0.0 };
+        // Of a channel that moves no landmark nothing is known.
+        let residual = if all > 0.0 { (left / all).sqrt() } else { 1.0 };
         Ok((coefficients, residual))
     }
 

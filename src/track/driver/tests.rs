@@ -2,8 +2,9 @@ use super::*;
 use crate::drive::Geometry;
 use crate::error::refused;
 use crate::head::HeadModelParts;
+use crate::reference::track_fits::degrees;
 use crate::track::embedding::Embedding;
-use crate::track::fit::tests::{degrees, shipped_head};
+use crate::track::fit::tests::shipped_head;
 
 const DT: f64 = 1.0 / 30.0;
 

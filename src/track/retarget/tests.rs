@@ -125,6 +125,10 @@ fn channels_come_back_on_the_mixed_head() {
     );
     assert!(at_points[49] <= 0.01, "{}", at_points[49]);
     assert!(at_vertices[25] <= 0.03, "{}", at_vertices[25]);
+    assert_eq!(
+        retarget.residuals()[head.channel("tongueOut").unwrap()],
+        1.0
+    );
     let forward = head.channel("jawForward").unwrap();
     assert!(retarget.residuals()[forward] > 0.3);
 }

@@ -4,11 +4,11 @@ use super::*;
 use crate::track::filter::{OneEuro, Rotation, Values};
 
 /// A clip's fits from frame to frame, as they are and smoothed.
-fn track(name: &str) -> (Cases, Vec<Fit>, Vec<Fit>) {
-    let cases = Cases::new(name);
+fn track(name: &str) -> (Cases<'static>, Vec<Fit>, Vec<Fit>) {
+    let cases = cases(name);
     let file = golden();
     let present = file.u8(&format!("{name}.present")).unwrap();
-    let mut fitter = cases.fitter(1.0);
+    let mut fitter = cases.fitter(1.0).unwrap();
     let channels = cases.head.parts().channels.iter();
     let mut filters = Values::new(channels.map(|name| OneEuro::of_channel(name)).collect());
     let mut turning = Rotation::new(OneEuro::ROTATION);
