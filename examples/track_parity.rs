@@ -7,14 +7,15 @@
 //!
 //! Options: `--cpu` runs the scalar twins instead of the kernels; `--checked` runs the kernels with
 //! all checks; `--times` prints what each network takes; `--task FILE` and `--selfie FILE` name other networks. It fails if a tensor is past
-//! its tolerance. The layout of cases is that of `gpavatar::reference::track_parity::table`.
+//! its tolerance. The layouts of cases are those of `table` and of `pictures` in
+//! `gpavatar::reference::track_parity`; pictures lie beside their case.
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use gpavatar::reference::track_parity::table;
+use gpavatar::reference::track_parity::{pictures, table};
 use gpavatar::track::{Net, NetFiles, Nets, Picture, Region};
 use gpavatar::{Gpu, GpuOptions, ShaderChecks, TensorFile};
 
@@ -63,7 +64,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut failures = 0;
     for case in cases {
-        let table = pollster::block_on(table(&files, &TensorFile::open(&case)?, gpu.as_ref()))?;
+        let tensors = TensorFile::open(&case)?;
+        let of_pictures = tensors
+            .tensor_names()
+            .any(|name| name.ends_with(".detections"));
+        let table = match of_pictures {
+            true => {
+                let folder = case.parent().unwrap_or(Path::new("."));
+                pollster::block_on(pictures(&files, &tensors, folder, gpu.as_ref()))?
+            }
+            false => pollster::block_on(table(&files, &tensors, gpu.as_ref()))?,
+        };
         println!("\n{}\n{table}", case.display());
         failures += table.failures();
     }

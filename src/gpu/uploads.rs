@@ -10,6 +10,7 @@ use crate::{Error, Result};
 /// Every recording copies from its own buffer, which returns, mapped, when the device has executed
 /// it. Any number of recordings may be pending and be submitted in any order. Nothing is allocated
 /// once there are as many buffers as recordings in flight.
+#[derive(Debug)]
 pub(crate) struct Uploads {
     bytes: u64,
     /// Mapped buffers that no recording uses.

@@ -1,5 +1,8 @@
 //! The tracker's networks beside what TensorFlow Lite's own interpreter computes.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod pictures;
+
 use std::collections::BTreeMap;
 
 use super::golden::{Difference, range};
@@ -7,6 +10,9 @@ use super::parity::{Row, Table};
 use super::{Real, track};
 use crate::track::{Net, NetFiles, Nets, Picture, Region};
 use crate::{Error, Gpu, ModelOptions, Result, SourceImage, TensorFile};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use pictures::pictures;
 
 /// Tolerances of the outputs, as absolute differences.
 struct Tolerances {

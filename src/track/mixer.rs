@@ -5,6 +5,8 @@
 
 use super::files::{Model, Numbers, Operator};
 use super::graph::code;
+use super::landmarks::LANDMARKS;
+use crate::error::{Error, Result};
 
 /// Landmarks that the network reads, in its order, of the 478.
 pub(crate) const POINTS: [usize; 146] = [
@@ -152,6 +154,27 @@ impl Mixer {
             blocks,
             scores,
         })
+    }
+
+    /// Scores of the 478 landmarks' x and y, turned by `angle`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there are not 478 or one that is read is not finite.
+    pub fn scores_of(&self, points: &[[f32; 2]], angle: f32) -> Result<[f32; SCORES]> {
+        Error::unless(
+            points.len() == LANDMARKS,
+            "landmarks",
+            LANDMARKS,
+            points.len(),
+        )?;
+        let (sin, cos) = angle.sin_cos();
+        let turned = POINTS.map(|index| {
+            let [x, y] = points[index];
+            [cos * x - sin * y, sin * x + cos * y]
+        });
+        let finite = turned.as_flattened().iter().all(|value| value.is_finite());
+        Error::unless(finite, "landmarks", "finite coordinates", "others")?;
+        Ok(self.scores(&turned))
     }
 
     /// Scores in [0, 1] of points in pixels of the picture, turned so that the face is upright. They

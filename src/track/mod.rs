@@ -10,7 +10,7 @@
 
 mod canonical;
 mod cut;
-mod detection;
+pub(crate) mod detection;
 mod driver;
 mod embedding;
 mod files;

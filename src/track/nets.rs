@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::files::{Net, NetFiles, Network};
 use super::graph::{Activation, Conv, Graph};
-use super::mixer::{Mixer, POINTS, SCORES};
+use super::mixer::{Mixer, SCORES};
 use super::plan::{Layer, LayerKind, Plan, Tail};
 use super::region::Region;
 use crate::error::{Error, Result};
@@ -40,6 +40,8 @@ pub struct Picture {
     height: u32,
     /// How often it was halved.
     halvings: u32,
+    /// Brings the pixels of later frames.
+    frames: Uploads,
 }
 
 /// A network's program.
@@ -153,16 +155,12 @@ impl Nets {
     /// # Errors
     /// [`Error::Argument`] if there are not 478 points or one that is read is not finite.
     pub fn scores(&self, points: &[[f32; 2]], angle: f32) -> Result<[f32; SCORES]> {
-        const COUNT: usize = 478;
-        Error::unless(points.len() == COUNT, "landmarks", COUNT, points.len())?;
-        let (sin, cos) = angle.sin_cos();
-        let turned = POINTS.map(|index| {
-            let [x, y] = points[index];
-            [cos * x - sin * y, sin * x + cos * y]
-        });
-        let finite = turned.as_flattened().iter().all(|value| value.is_finite());
-        Error::unless(finite, "landmarks", "finite coordinates", "others")?;
-        Ok(self.inner.mixer.scores(&turned))
+        self.inner.mixer.scores_of(points, angle)
+    }
+
+    #[cfg(any(test, feature = "reference"))]
+    pub(crate) fn mixer(&self) -> &Mixer {
+        &self.inner.mixer
     }
 
     /// Results of all layers of the last run, by their map's number in the network's file, if they
@@ -224,6 +222,7 @@ impl Picture {
             width: size[0],
             height: size[1],
             halvings,
+            frames: Uploads::new(4 * u64::from(size[0]) * u64::from(size[1])),
         })
     }
 
@@ -232,13 +231,18 @@ impl Picture {
     ///
     /// # Errors
     /// [`Error::Argument`] if the bytes are not as many as before, or the picture is so large that
-    /// it has been halved.
+    /// it has been halved; [`Error::Gpu`] if the device failed.
     pub fn replace(&mut self, gpu: &Gpu, pixels: &[u8]) -> Result<()> {
         let expected = 4 * self.width as usize * self.height as usize;
         let fits = self.halvings == 0 && pixels.len() == expected;
         Error::unless(fits, "bytes of a frame", expected, pixels.len())?;
-        gpu.queue().write_buffer(self.pixels.buffer(), 0, pixels);
-        Ok(())
+        gpu.scoped("uploading a frame", || {
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            let parts = [(pixels, &self.pixels)];
+            self.frames.record(gpu, &mut encoder, &parts)?;
+            gpu.queue().submit([encoder.finish()]);
+            Ok(())
+        })
     }
 
     /// The whole of it, in the pixels that it came with; of one that was halved, the right and lower
@@ -280,7 +284,7 @@ impl Picture {
 }
 
 /// Means of 2 x 2 pixels; at an odd border of those that there are.
-fn half(pixels: &[u8], [width, height]: [u32; 2]) -> Vec<u8> {
+pub(crate) fn half(pixels: &[u8], [width, height]: [u32; 2]) -> Vec<u8> {
     let [width, height] = [width as usize, height as usize];
     let mut halved = Vec::with_capacity(width.div_ceil(2) * height.div_ceil(2) * 4);
     for row in (0..height).step_by(2) {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use gpavatar::track::{Net, Nets, Picture, Region};
 use gpavatar::{Atlas, Model, RenderOptions, ShaderChecks, wgpu};
 
-use crate::common::host_gpu;
 use crate::common::tiny::{self, SEEDED, drives, mix, people};
+use crate::common::{host_gpu, net_files};
 
 /// All objects that wgpu holds for a device, except for those of submitting itself.
 fn held(device: &wgpu::Device) -> BTreeMap<&'static str, isize> {
@@ -45,6 +46,32 @@ fn frames_after_the_first_allocate_nothing() {
         drop(frame);
         gpu.wait("rendering").unwrap();
         assert_eq!(held(gpu.device()), before, "after frame {i}");
+    }
+}
+
+#[test]
+fn tracking_allocates_nothing_after_the_first_frame() {
+    let gpu = tiny::open();
+    let nets = Nets::new(&gpu, &net_files()).unwrap();
+    let mut picture = Picture::new(&gpu, 300, 200, &[100; 4 * 300 * 200]).unwrap();
+    let run = |picture: &Picture, angle: f32| {
+        for net in [Net::Detector, Net::Landmarks, Net::Segmentation] {
+            let region = Region {
+                angle,
+                ..Region::whole(300, 200)
+            };
+            pollster::block_on(nets.run(net, picture, &region)).unwrap();
+        }
+    };
+    for _ in 0..2 {
+        picture.replace(&gpu, &[50; 4 * 300 * 200]).unwrap();
+        run(&picture, 0.0);
+    }
+    let before = held(gpu.device());
+    for frame in 0..10 {
+        picture.replace(&gpu, &[frame; 4 * 300 * 200]).unwrap();
+        run(&picture, f32::from(frame));
+        assert_eq!(held(gpu.device()), before, "after frame {frame}");
     }
 }
 

@@ -149,3 +149,15 @@ pub fn host_gpu(limits: wgpu::Limits, shaders: ShaderChecks) -> Result<Gpu> {
     device.on_uncaptured_error(Arc::new(|error| panic!("on the host's device: {error}")));
     Gpu::from_device(&adapter, device, queue, shaders)
 }
+
+/// The tracker's networks, which set-up brings.
+#[track_caller]
+pub fn net_files() -> gpavatar::track::NetFiles {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/track");
+    let (task, selfie) = (
+        folder.join("face_landmarker.task"),
+        folder.join("selfie_segmentation.tflite"),
+    );
+    gpavatar::track::NetFiles::open(task, Some(&selfie))
+        .unwrap_or_else(|error| panic!("{error}; get it with: bash weights/track/get.sh"))
+}

@@ -16,6 +16,7 @@ use gpavatar::import::{
     Checkpoint, Contents, HeadOptions, MotionOptions, Sources, head_model_from_bytes,
     motion_from_bytes,
 };
+use gpavatar::track::NetFiles;
 use gpavatar::{FloatFormat, HeadModel, Motion, SourceImage, TensorFile, Weights};
 use zip::write::SimpleFileOptions;
 
@@ -139,4 +140,15 @@ pub fn picture(file: &[u8]) {
     if let Ok(picture) = SourceImage::from_bytes(file) {
         let _ = picture.homography(64);
     }
+}
+
+/// Hands a file to the reader of the tracker's networks: input after a `P` as a whole, any other as
+/// each of the networks.
+pub fn networks(input: &[u8]) {
+    if let Some((b'P', file)) = input.split_first() {
+        let _ = NetFiles::from_bytes(file, None);
+        return;
+    }
+    let file = archive([("net.tflite", input)]);
+    let _ = NetFiles::from_bytes(&file, None);
 }

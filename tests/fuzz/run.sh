@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-all=(arrays checkpoint contents head_model motion objects own_files pictures recordings sources)
+all=(arrays checkpoint contents head_model motion networks objects own_files pictures recordings sources)
 seconds=${1:-$((60 / ${#all[@]}))}
 shift || true
 targets=("$@")
@@ -26,7 +26,8 @@ binaries=$(cargo metadata --no-deps --format-version 1 |
 # The fixtures, and the pickles within the archives among them.
 seeds=$(mktemp -d)
 trap 'rm -rf "$seeds" "$seeds.log"' EXIT
-python3 - "$seeds" ../fixtures/* ../fixtures/*/* ../../weights/samples/*/source_0.png <<'PYTHON'
+python3 - "$seeds" ../fixtures/* ../fixtures/*/* ../../weights/samples/*/source_0.png \
+    ../../weights/track/*.t* <<'PYTHON'
 import os, shutil, sys, zipfile
 seeds, *files = sys.argv[1:]
 for file in filter(os.path.isfile, files):
@@ -36,9 +37,10 @@ for file in filter(os.path.isfile, files):
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             for entry in archive.namelist():
-                if entry.endswith((".pkl", ".npy")):
+                # Networks of the tracker are long, but their tables are at the beginning.
+                if entry.endswith((".pkl", ".npy", ".tflite")):
                     with open(f"{name}.{os.path.basename(entry)}", "wb") as copy:
-                        copy.write(archive.read(entry))
+                        copy.write(archive.read(entry)[:65536])
 PYTHON
 
 mkdir -p artifacts

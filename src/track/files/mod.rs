@@ -118,9 +118,9 @@ impl NetFiles {
         let members = container::members(task);
         let members = members.map_err(|reason| Error::format("the task", TASK, reason))?;
         let mut unknown = Vec::new();
-        let mut models = BTreeMap::new();
-        let mut geometry = Vec::new();
         let mut problems = Problems::default();
+        let (mut networks, mut mixer) = (BTreeMap::new(), None);
+        let mut geometry = Vec::new();
         for (name, content) in members {
             let known = MEMBERS.into_iter().find(|(known, _)| *known == name);
             if known.is_none_or(|(_, checksum)| crc32fast::hash(content) != checksum) {
@@ -131,48 +131,43 @@ impl NetFiles {
                 continue;
             }
             let model = parsed(name, content)?;
-            match role(&model) {
-                Some(role) if role != Role::Segmentation => {
-                    if models.insert(role, (name, content, model)).is_some() {
-                        problems
-                            .0
-                            .push(format!("{name}: a second network for {}", role.name()));
-                    }
+            let second = match role(&model) {
+                Some(Role::Scores) => mixer.replace(read(name, Mixer::read(&model))?).is_some(),
+                Some(role @ (Role::Detector | Role::Landmarks)) => {
+                    let network = Network::new(&model, content.len(), role);
+                    networks.insert(role, read(name, network)?).is_some()
                 }
-                _ => problems
-                    .0
-                    .push(format!("{name}: expected {}", described(&model))),
+                Some(Role::Segmentation) | None => {
+                    let problem = format!("{name}: expected {}", described(&model));
+                    problems.0.push(problem);
+                    false
+                }
+            };
+            if second {
+                let problem = format!("{name}: expected one network for each purpose, found two");
+                problems.0.push(problem);
             }
         }
-        let mut take = |role: Role| {
-            let taken = models.remove(&role);
-            if taken.is_none() {
-                problems.0.push(format!(
-                    "expected a network for {}, found none",
-                    role.name()
-                ));
-            }
-            taken
-        };
-        let found = (
-            take(Role::Detector),
-            take(Role::Landmarks),
-            take(Role::Scores),
+        let (detector, landmarks) = (
+            networks.remove(&Role::Detector),
+            networks.remove(&Role::Landmarks),
         );
-        let (Some(detector), Some(landmarks), Some(scores), []) =
-            (found.0, found.1, found.2, &problems.0[..])
+        for (role, found) in [
+            (Role::Detector, detector.is_some()),
+            (Role::Landmarks, landmarks.is_some()),
+            (Role::Scores, mixer.is_some()),
+        ] {
+            let problem = format!("expected a network for {}, found none", role.name());
+            problems.0.extend((!found).then_some(problem));
+        }
+        let (Some(detector), Some(landmarks), Some(mixer), []) =
+            (detector, landmarks, mixer, &problems.0[..])
         else {
             return Err(Error::Tensors {
                 what: "the task".into(),
                 problems: problems.0,
             });
         };
-        let network = |(name, content, model): (&str, &[u8], Model<'_>), role| {
-            Network::new(&model, content.len(), role)
-                .map_err(|reason| Error::format(name, TFLITE, reason))
-        };
-        let (name, _, model) = scores;
-        let mixer = Mixer::read(&model).map_err(|reason| Error::format(name, TFLITE, reason))?;
         let segmentation = segmentation.map(|content| {
             let (name, checksum) = SEGMENTATION;
             if crc32fast::hash(content) != checksum {
@@ -180,7 +175,9 @@ impl NetFiles {
             }
             let model = parsed(name, content)?;
             match role(&model) {
-                Some(Role::Segmentation) => network((name, content, model), Role::Segmentation),
+                Some(role @ Role::Segmentation) => {
+                    read(name, Network::new(&model, content.len(), role))
+                }
                 _ => Err(Error::tensor(
                     name,
                     format!("expected {}", described(&model)),
@@ -188,8 +185,8 @@ impl NetFiles {
             }
         });
         Ok(Self {
-            detector: network(detector, Role::Detector)?,
-            landmarks: network(landmarks, Role::Landmarks)?,
+            detector,
+            landmarks,
             mixer,
             segmentation: segmentation.transpose()?,
             geometry,
@@ -220,7 +217,12 @@ impl NetFiles {
 }
 
 fn parsed<'a>(name: &str, content: &'a [u8]) -> Result<Model<'a>> {
-    Model::parse(content).map_err(|reason| Error::format(name, TFLITE, reason))
+    read(name, Model::parse(content))
+}
+
+/// What was read of a model's file, or the file's error.
+fn read<T>(name: &str, result: Result<T, String>) -> Result<T> {
+    result.map_err(|reason| Error::format(name, TFLITE, reason))
 }
 
 impl Role {
