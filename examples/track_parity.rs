@@ -1,4 +1,5 @@
-//! Prints how far the tracker's networks are from golden tensors, beside the tolerance of each:
+//! Prints how far the tracker is from golden tensors, beside the tolerance of each: its networks, what
+//! they find in pictures, and fits of the shipped head model:
 //!
 //! ```sh
 //! bash weights/track/get.sh
@@ -7,17 +8,19 @@
 //!
 //! Options: `--cpu` runs the scalar twins instead of the kernels; `--checked` runs the kernels with
 //! all checks; `--times` prints what each network takes; `--task FILE` and `--selfie FILE` name other networks. It fails if a tensor is past
-//! its tolerance. The layouts of cases are those of `table` and of `pictures` in
-//! `gpavatar::reference::track_parity`; pictures lie beside their case.
+//! its tolerance. The layouts of cases are those of `table` and `pictures` in
+//! `gpavatar::reference::track_parity` and of `gpavatar::reference::track_fits::fits`; pictures lie
+//! beside their case.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use gpavatar::reference::track_fits::{fits, is_case};
 use gpavatar::reference::track_parity::{pictures, table};
 use gpavatar::track::{Net, NetFiles, Nets, Picture, Region};
-use gpavatar::{Gpu, GpuOptions, ShaderChecks, TensorFile};
+use gpavatar::{Gpu, GpuOptions, HeadModel, ShaderChecks, TensorFile};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("weights/track");
@@ -65,6 +68,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut failures = 0;
     for case in cases {
         let tensors = TensorFile::open(&case)?;
+        if is_case(&tensors) {
+            let weights =
+                PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("weights/demo.safetensors");
+            let table = fits(&tensors, &HeadModel::open(weights)?)?;
+            println!("\n{}\n{table}", case.display());
+            failures += table.failures();
+            continue;
+        }
         let of_pictures = tensors
             .tensor_names()
             .any(|name| name.ends_with(".detections"));
