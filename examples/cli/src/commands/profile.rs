@@ -6,8 +6,10 @@ use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use gpavatar::track::{LANDMARKS, Net, NetFiles, Nets, Picture, Region};
 use gpavatar::{
-    Avatar, AvatarOptions, Camera, Choice, Drive, Model, RenderOptions, Result, Weights,
+    Avatar, AvatarOptions, Camera, Choice, Drive, Gpu, Model, Profile, RenderOptions, Result,
+    Weights,
 };
 use serde::Serialize;
 
@@ -28,6 +30,7 @@ Examples:
   gpavatar profile                                   the network that ships with the repository
   gpavatar profile --full --repeat 10                the released sizes, with made-up weights
   gpavatar profile --throughput 32                   pictures per second, with and without waiting
+  gpavatar profile --track                           the tracker's networks, too
   gpavatar profile --model gpavatar.safetensors --json profile.json")]
 pub struct Args {
     /// Profile the released sizes, with made-up weights
@@ -48,6 +51,9 @@ pub struct Args {
     #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     throughput: Option<u32>,
+    /// Also measure the tracker's networks, which weights/track/get.sh brings
+    #[arg(long)]
+    track: bool,
     /// List every dispatch, too
     #[arg(long)]
     per_dispatch: bool,
@@ -81,6 +87,7 @@ struct Report {
     choices: BTreeMap<String, Choice>,
     whole: Whole,
     throughput: Option<Throughput>,
+    tracker: Option<Tracking>,
     avatar: Section,
     frame: Section,
 }
@@ -126,6 +133,18 @@ struct Throughput {
     in_one_call: f64,
     /// [`Model::render_many`] without reading.
     not_read: f64,
+}
+
+/// The tracker's networks on a picture of 512 x 512, in milliseconds from a picture on the device to
+/// numbers on the host.
+#[derive(Serialize)]
+struct Tracking {
+    detector: Times,
+    landmarks: Times,
+    segmentation: Times,
+    /// Expression scores of landmarks, on the CPU.
+    scores: Times,
+    kernels: Section,
 }
 
 impl Report {
@@ -193,6 +212,7 @@ impl Report {
         };
         let throughput = args.throughput;
         let throughput = throughput.map(|count| Throughput::measure(&avatar, &drive, count));
+        let tracker = args.track.then(|| Tracking::measure(&gpu, args.repeat));
         let (mut avatars, mut frames) = (Vec::new(), Vec::new());
         costs::warm_up(render)?;
         let bar = report::progress("profiling", args.repeat as usize);
@@ -212,6 +232,7 @@ impl Report {
             choices: model.choices().clone(),
             whole,
             throughput: throughput.transpose()?,
+            tracker: tracker.transpose()?,
             avatar: Section::new(&avatars),
             frame: Section::new(&frames),
         })
@@ -264,6 +285,17 @@ impl Report {
             let [median, best, worst] = times.columns();
             writeln!(out, "{what:28} {median:10.3} {best:10.3} {worst:10.3}")?;
         }
+        if let Some(tracker) = &self.tracker {
+            for (what, times) in [
+                ("face detector", tracker.detector),
+                ("landmarks", tracker.landmarks),
+                ("segmentation", tracker.segmentation),
+                ("expression scores, CPU", tracker.scores),
+            ] {
+                let [median, best, worst] = times.columns();
+                writeln!(out, "{what:28} {median:10.3} {best:10.3} {worst:10.3}")?;
+            }
+        }
         if let Some(throughput) = &self.throughput {
             writeln!(out, "\nPictures per second, of {}:", throughput.pictures)?;
             for (what, rate) in [
@@ -283,6 +315,9 @@ impl Report {
         };
         self.avatar.write(&mut out, &title, per_dispatch)?;
         self.frame.write(&mut out, "frame", per_dispatch)?;
+        if let Some(tracker) = &self.tracker {
+            tracker.kernels.write(&mut out, "tracker", per_dispatch)?;
+        }
         Ok(out)
     }
 }
@@ -310,6 +345,53 @@ fn repeated(count: u32, what: &'static str, run: impl Fn() -> Result<f64>) -> Re
     let milliseconds = milliseconds.collect::<Result<_>>()?;
     bar.finish_and_clear();
     Ok(Times::new(milliseconds))
+}
+
+impl Tracking {
+    fn measure(gpu: &Gpu, repeat: u32) -> Result<Self> {
+        const SIDE: u32 = 512;
+        let [task, segmentation] = ["face_landmarker.task", "selfie_segmentation.tflite"]
+            .map(|name| demo::file("weights/track").join(name));
+        let nets = Nets::new(gpu, &NetFiles::open(task, Some(&segmentation))?)?;
+        let pixels = vec![128; 4 * (SIDE * SIDE) as usize];
+        let picture = Picture::new(gpu, SIDE, SIDE, &pixels)?;
+        let region = Region::whole(SIDE, SIDE);
+        let times = |what, net| {
+            let run = || pollster::block_on(nets.run(net, &picture, &region));
+            repeated(repeat, what, || Ok(costs::clocked(run)?.1))
+        };
+        // The expression does not matter to the time.
+        let points = (0..LANDMARKS as u32).map(|k| [k as f32, (k * k % 97) as f32]);
+        let points: Vec<_> = points.collect();
+        let profile = || {
+            let mut all: Option<Profile> = None;
+            for net in [Net::Detector, Net::Landmarks, Net::Segmentation] {
+                let profile = pollster::block_on(nets.profile(net, &picture, &region))?;
+                match &mut all {
+                    Some(all) => all.kernels.extend(profile.kernels),
+                    None => all = Some(profile),
+                }
+            }
+            Ok(all)
+        };
+        let [detector, landmarks, segmentation] = [
+            times("detector", Net::Detector)?,
+            times("landmarks", Net::Landmarks)?,
+            times("segmentation", Net::Segmentation)?,
+        ];
+        let scores = repeated(repeat, "scores", || {
+            Ok(costs::clocked(|| nets.scores(&points, 0.0))?.1)
+        })?;
+        let profiles = (0..repeat).map(|_| profile()).collect::<Result<Vec<_>>>()?;
+        let profiles: Vec<_> = profiles.into_iter().flatten().collect();
+        Ok(Self {
+            detector,
+            landmarks,
+            segmentation,
+            scores,
+            kernels: Section::new(&profiles),
+        })
+    }
 }
 
 impl Throughput {
