@@ -516,7 +516,10 @@ impl Layers<'_> {
         let source = match &layer.kind {
             // A tile of sixteen pixels.
             LayerKind::Conv(_) | LayerKind::TransposedConv(_) if software && pixels >= 16 => {
-                &kernels::CONV_REGISTER
+                match self.gpu.has_subgroups() {
+                    true => &kernels::CONV_SUBGROUP,
+                    false => &kernels::CONV_REGISTER,
+                }
             }
             LayerKind::Conv(_) | LayerKind::TransposedConv(_) => &kernels::CONV,
             LayerKind::Depthwise(conv)
@@ -569,7 +572,7 @@ impl Layers<'_> {
             LayerKind::Conv(conv) | LayerKind::TransposedConv(conv) => {
                 let (packed, products) = self.conv(&layer.kind, conv, layer.shape, first);
                 let dispatch = dispatch.bind("weights", &weights(&packed)?);
-                let threads = match std::ptr::eq(source, &kernels::CONV_REGISTER) {
+                let threads = match source.constants.contains(&"WIDE") {
                     true => [pixels.div_ceil(16), quads.div_ceil(2 << wide), 1],
                     false => [pixels.div_ceil(4), quads.div_ceil(2), 1],
                 };

@@ -222,7 +222,7 @@ fn bytes(seed: u64, pixels: usize) -> Vec<u8> {
 
 #[test]
 fn layers_agree_with_the_twin() {
-    for gpu in [testing::gpu(), testing::software()] {
+    for gpu in [testing::gpu(), testing::software(), testing::subgroups()] {
         // At 40 several workgroups run, and the last is not full.
         for (seed, size) in [(1, 4), (2, 12), (3, 40)] {
             Made::all_kinds(seed, size).compare(gpu);
@@ -274,6 +274,7 @@ fn agrees(gpu: &Gpu) {
 fn kernels_agree_with_the_interpreter() {
     agrees(testing::gpu());
     agrees(testing::software());
+    agrees(testing::subgroups());
 }
 
 #[test]
