@@ -9,7 +9,7 @@ use gpavatar::reference::pipeline::{build, prepare, render};
 use gpavatar::reference::points::{Neighbour, Walk, nearest, nearest_in_clusters, weight_sums};
 use gpavatar::reference::style_unet::{Conv, Noise, Residual, conv, resample, style_unet};
 use gpavatar::reference::{Tensor, fusion, head, output, rays, shared, source};
-use gpavatar::{Attention, Camera, Error, ModelConfig, PointWeighting, SourceImage};
+use gpavatar::{Attention, Background, Camera, Error, ModelConfig, PointWeighting, SourceImage};
 
 /// Deterministic test data in [-1, 1).
 fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -367,11 +367,15 @@ fn depth_puts_the_background_farthest() {
 #[test]
 fn display_rounds_clamps_and_divides_by_alpha() {
     let image = Tensor::new([1, 2, 3], vec![-0.001, 0.5, 1.001, 0.25, 0.0, 0.125]);
-    let opaque = output::display(&image, None);
+    let field = Tensor::new([1, 2, 4], vec![0.0, 0.0, 0.0, 0.0, 0.25, 0.0, 0.125, 0.5]);
+    let opaque = output::display(&image, Background::Black, &field);
     assert_eq!(opaque, [0, 128, 255, 255, 64, 0, 32, 255]);
-    let opacity = Tensor::new([1, 2, 1], vec![0.0, 0.5]);
-    let transparent = output::display(&image, Some(&opacity));
-    assert_eq!(transparent, [0, 0, 0, 0, 128, 0, 64, 128]);
+    // Half of the foreground (0.5, 0, 0.25), of which nine tenths count as all.
+    let image = Tensor::new([1, 2, 3], vec![0.0, 0.0, 0.0, 0.225, 0.0, 0.1125]);
+    let straight = output::display(&image, Background::Straight, &field);
+    assert_eq!(straight, [0, 0, 0, 0, 114, 0, 57, 128]);
+    let premultiplied = output::display(&image, Background::Premultiplied, &field);
+    assert_eq!(premultiplied, [0, 0, 0, 0, 57, 0, 29, 128]);
 }
 
 #[test]

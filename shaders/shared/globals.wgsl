@@ -15,8 +15,8 @@ struct Globals {
     noise_gain: f32,
     // Seed of generated noise, low and high word.
     seed: vec2<u32>,
-    // 1 gives pictures straight alpha, 0 makes them opaque on black.
-    transparent: u32,
+    // How pictures are stored: see `display`.
+    alpha: u32,
     // Number of the recording.
     serial: u32,
 }

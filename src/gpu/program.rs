@@ -46,6 +46,8 @@ pub(crate) enum When {
     GeneratedNoise,
     /// The points follow a head model rather than being given.
     HeadModel,
+    /// The picture has alpha.
+    Alpha,
 }
 
 /// The conditions that hold for a recording.
@@ -53,6 +55,7 @@ pub(crate) enum When {
 pub(crate) struct Conditions {
     pub generated_noise: bool,
     pub head_model: bool,
+    pub alpha: bool,
     /// Only this stage runs.
     pub stage: Option<&'static str>,
 }
@@ -63,6 +66,7 @@ impl Conditions {
             None => true,
             Some(When::GeneratedNoise) => self.generated_noise,
             Some(When::HeadModel) => self.head_model,
+            Some(When::Alpha) => self.alpha,
         };
         wanted && self.stage.is_none_or(|stage| stage == step.stage)
     }

@@ -13,13 +13,22 @@ pub enum Noise {
 }
 
 /// Background of a rendered picture.
+///
+/// The network draws on black. For the other two, a pixel's alpha is the projection of its colour on the
+/// foreground's, which the radiance field renders beside its opacity: at edges it follows what was drawn.
+/// Colours stay sRGB-encoded; composited over black, both give [`Background::Black`]'s picture to within
+/// half a step of 8 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Background {
     /// Opaque black, as the network renders.
     #[default]
     Black,
-    /// Nothing: straight alpha from the accumulated opacity.
-    Transparent,
+    /// Nothing, with straight alpha: as image files store it. `over = a · rgb + (1 - a) · behind`.
+    Straight,
+    /// Nothing, with colours multiplied by alpha: as most engines and canvases blend.
+    /// `over = rgb + (1 - a) · behind`.
+    Premultiplied,
 }
 
 /// How an avatar is built.

@@ -150,8 +150,9 @@ impl Renderer {
             .fetch_add(1, Ordering::Relaxed)
             .wrapping_add(1)
             .max(1);
-        globals.transparent = (options.background == Background::Transparent).into();
+        globals.alpha = output::mode(options.background);
         let (globals, mut conditions) = self.uniform.with_noise(globals, options.noise);
+        conditions.alpha = options.background != Background::Black;
         let given = match &input.drive.geometry {
             Geometry::Points(points) => pack::vec4s(points),
             Geometry::Coefficients { .. } => {

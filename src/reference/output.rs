@@ -1,7 +1,8 @@
 //! A frame's depth map and 8-bit pixels.
 
-use super::shared::{add_bilinear_clamped, resized};
+use super::shared::add_bilinear_clamped;
 use super::{Real, Tensor};
+use crate::Background;
 
 /// A depth map in [0, 1], 0 nearest: `depth + (1 - opacity) * farthest`, so that the background
 /// lies at the farthest sample, scaled to the image's own range. A constant map becomes zero.
@@ -25,25 +26,78 @@ pub fn normalise_depth(depth: &[Real], opacity: &[Real], farthest: Real) -> Vec<
 
 /// 8-bit RGBA pixels of an image `[height, width, 3]`, clamped to [0, 1] and rounded.
 ///
-/// Without `opacity` the image is opaque. With it, a map `[h, w, 1]` of any size that is resized
-/// bilinearly to the image's, the image counts as composited on black: alpha is the opacity, and
-/// colours are divided by it (straight alpha).
-pub fn display(image: &Tensor, opacity: Option<&Tensor>) -> Vec<u8> {
+/// [`Background::Black`] makes the image opaque. For the others it counts as composited on black, and its
+/// alpha follows from the field's low-resolution image `[h, w, 4]`: red, green, blue on black and opacity.
+pub fn display(image: &Tensor, background: Background, field: &Tensor) -> Vec<u8> {
     let [height, width, _] = image.image();
     let byte = |v: Real| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
+    let foreground = foreground(field);
     let mut bytes = Vec::with_capacity(height * width * 4);
     for row in 0..height {
         for column in 0..width {
-            let alpha = opacity.map_or(1.0, |map| {
-                let mut alpha = [0.0];
-                let x = resized(column, map.shape[1], width);
-                add_bilinear_clamped(map, x, resized(row, map.shape[0], height), &mut alpha);
-                alpha[0]
-            });
-            let scale = if alpha > 0.0 { 1.0 / alpha } else { 0.0 };
-            let colours = image.pixel(row, column).iter().map(|c| byte(c * scale));
-            bytes.extend(colours.chain([byte(alpha)]));
+            let colour = image.pixel(row, column);
+            if background == Background::Black {
+                bytes.extend(colour.iter().map(|c| byte(*c)).chain([255]));
+                continue;
+            }
+            let ray = |i: usize, pixels: usize, rays: usize| {
+                (i as Real + 0.5) / pixels as Real * (rays - 1) as Real
+            };
+            let x = ray(column, width, field.shape[1]);
+            let y = ray(row, height, field.shape[0]);
+            let mut around = [0.0; 6];
+            add_bilinear_clamped(&foreground, x, y, &mut around);
+            let alpha = byte(alpha(colour, around));
+            let scale = match (alpha, background) {
+                (0, _) => 0.0,
+                (_, Background::Straight) => 255.0 / Real::from(alpha),
+                _ => 1.0,
+            };
+            let colours = colour.iter().map(|c| byte(c.clamp(0.0, 1.0) * scale));
+            bytes.extend(colours.chain([alpha]));
         }
     }
     bytes
+}
+
+/// The alpha of a colour on black before a foreground of [`foreground`]: the projection of the colour on
+/// the foreground's, at least the largest of the colour, and 1 where all rays around are opaque.
+fn alpha(colour: &[Real], [r, g, b, spread, opacity, least]: [Real; 6]) -> Real {
+    let full = [r, g, b].map(|c| c / spread.max(1e-4));
+    let dot = |a: &[Real]| -> Real { a.iter().zip(full).map(|(a, f)| a.clamp(0.0, 1.0) * f).sum() };
+    let length: Real = full.iter().map(|f| f * f).sum();
+    let projected = (dot(colour) / 0.9 + 1e-4 * opacity) / (length + 1e-4);
+    let inside = (least - 0.9) / 0.1;
+    let largest = colour.iter().copied().fold(0.0, Real::max);
+    projected.max(inside).max(largest).clamp(0.0, 1.0)
+}
+
+/// The foreground at every ray of a field's image `[h, w, 4]`: its colour and opacity with a fiftieth of
+/// a Gaussian of 0.8 rays around it, then its opacity, and the least opacity of 3x3 rays.
+fn foreground(field: &Tensor) -> Tensor {
+    let [height, width, _] = field.image();
+    let at = |x: usize, y: usize, dx: isize, dy: isize| {
+        let clamped = |i: usize, d: isize, n: usize| i.saturating_add_signed(d).min(n - 1);
+        let ray = field.pixel(clamped(y, dy, height), clamped(x, dx, width));
+        [0, 1, 2, 3].map(|c| ray[c].clamp(0.0, 1.0))
+    };
+    let square = |radius: isize| {
+        (-radius..=radius).flat_map(move |dy| (-radius..=radius).map(move |dx| (dx, dy)))
+    };
+    let weight = |(dx, dy): (isize, isize)| (-((dx * dx + dy * dy) as Real) / 1.28).exp();
+    let weights: Real = square(3).map(weight).sum();
+    let mut data = Vec::with_capacity(height * width * 6);
+    for y in 0..height {
+        for x in 0..width {
+            let own = at(x, y, 0, 0);
+            let spread = |c: usize| -> Real {
+                let around = square(3).map(|(dx, dy)| weight((dx, dy)) * at(x, y, dx, dy)[c]);
+                own[c] + 0.02 / weights * around.sum::<Real>()
+            };
+            data.extend([0, 1, 2, 3].map(spread));
+            let around = square(1).map(|(dx, dy)| at(x, y, dx, dy)[3]);
+            data.extend([own[3], around.fold(1.0, Real::min)]);
+        }
+    }
+    Tensor::new([height, width, 6], data)
 }

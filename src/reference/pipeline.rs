@@ -159,6 +159,21 @@ pub struct Rendering {
     pub image: Tensor,
 }
 
+impl Rendering {
+    /// The low-resolution image's colours and opacity, `[low_res_size, low_res_size, 4]`.
+    #[must_use]
+    pub fn field(&self) -> Tensor {
+        let [height, width, channels] = self.low_res.image();
+        let rays = self
+            .low_res
+            .data
+            .chunks_exact(channels)
+            .zip(&self.opacity.data);
+        let data = rays.flat_map(|(values, opacity)| [values[0], values[1], values[2], *opacity]);
+        Tensor::new([height, width, 4], data.collect())
+    }
+}
+
 /// Renders an avatar's fused planes with the head's vertices at `points`.
 ///
 /// # Errors

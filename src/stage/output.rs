@@ -3,8 +3,18 @@
 use super::rays::{Composite, Rays};
 use crate::Result;
 use crate::gpu::kernels::{output as kernels, params};
-use crate::gpu::{Dispatch, ProgramBuilder, Tensor};
-use crate::options::Format;
+use crate::gpu::{Dispatch, ProgramBuilder, Tensor, When};
+use crate::options::{Background, Format};
+
+/// How pictures are stored, as `display` reads it from the frame's globals.
+pub(crate) fn mode(background: Background) -> u32 {
+    use kernels::display::{OPAQUE, PREMULTIPLIED, STRAIGHT};
+    match background {
+        Background::Black => OPAQUE,
+        Background::Straight => STRAIGHT,
+        Background::Premultiplied => PREMULTIPLIED,
+    }
+}
 
 /// The results of [`depth`].
 pub(crate) struct Depth {
@@ -48,10 +58,11 @@ pub(crate) fn display(
     stamp: &Tensor,
 ) -> Result<()> {
     b.stage("output");
-    let (size, low_res) = (image.width(), composite.low_res.width());
+    let (size, side) = (image.width(), composite.low_res.width());
+    let foreground = matte(b, composite)?;
     let parameters = params::Display {
         size,
-        low_res,
+        low_res: side,
         ..Default::default()
     };
     let pixels = f64::from(size).powi(2);
@@ -61,12 +72,38 @@ pub(crate) fn display(
             .uniform("display", parameters)
             .bind("globals", globals)
             .bind("image", image)
-            .bind("extent", &composite.extent)
+            .bind("foreground", &foreground)
             .bind("stamp", stamp)
             .threads([size, size, 1])
             .cost(30.0 * pixels, 20.0 * pixels),
     );
+    b.release(foreground);
     Ok(())
+}
+
+/// Plans the foreground of pictures with alpha, `[ray][2]` vec4s.
+fn matte(b: &mut ProgramBuilder<'_>, composite: &Composite) -> Result<Tensor> {
+    let low_res = &composite.low_res;
+    let side = low_res.width();
+    let foreground = b.tensor("foreground", Format::F32, [side, side, 8])?;
+    let parameters = params::Matte {
+        side,
+        channels: low_res.channels() / 4,
+        ..Default::default()
+    };
+    let rays = f64::from(side).powi(2);
+    let kernel = b.kernel(&kernels::MATTE, &[])?;
+    b.dispatch(
+        Dispatch::new("matte", &kernel)
+            .uniform("matte", parameters)
+            .bind("low_res", low_res)
+            .bind("extent", &composite.extent)
+            .bind("foreground", &foreground)
+            .row_of_threads(side * side)
+            .when(When::Alpha)
+            .cost(500.0 * rays, 80.0 * rays),
+    );
+    Ok(foreground)
 }
 
 #[cfg(test)]

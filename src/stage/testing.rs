@@ -405,6 +405,7 @@ pub(crate) fn submit(gpu: &Gpu, program: &Program, outside: &[(&str, Resource<'_
             conditions: Conditions {
                 generated_noise: true,
                 head_model: true,
+                alpha: true,
                 stage: None,
             },
             timer: None,

@@ -25,18 +25,26 @@ fn a_camera_facing_away_or_past_the_head_sees_nothing() {
     ] {
         let drive = tiny::drive().camera(camera);
         let options = RenderOptions {
-            background: Background::Transparent,
+            background: Background::Straight,
             ..RenderOptions::default()
         };
         let frame = avatar.render_with(&drive, &options).unwrap();
         let picture = Picture::of(&frame, gpu());
-        assert!(picture.rgba.iter().all(|v| *v == 0), "{camera:?}");
         let mut values = picture.low_res.iter().chain(&picture.depth);
         assert!(values.all(|v| *v == 0.0), "{camera:?}");
         // The super-resolver's picture of an empty image.
         let nothing = vec![0.0; picture.low_res.len()];
         let nothing = pollster::block_on(avatar.model().super_resolve(&nothing)).unwrap();
         assert_eq!(picture.image, nothing);
+        // There is no foreground, so alpha is no more than that picture needs on black.
+        for (pixel, colour) in picture.rgba.chunks_exact(4).zip(nothing.chunks_exact(3)) {
+            let largest = colour.iter().copied().fold(0.0, f32::max);
+            let needed = (255.0 * largest.min(1.0)).round() as u8;
+            assert!(
+                pixel[3].abs_diff(needed) <= 1,
+                "{camera:?}: {pixel:?}, {colour:?}"
+            );
+        }
     }
 }
 

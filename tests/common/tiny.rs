@@ -86,7 +86,7 @@ pub fn drive() -> Drive {
 
 pub const SEEDED: RenderOptions = RenderOptions {
     noise: Noise::Seeded(1),
-    background: Background::Transparent,
+    background: Background::Straight,
 };
 
 /// Views of [`points`] that differ in every pixel.

@@ -40,7 +40,7 @@ impl Backdrop {
         let options = RenderOptions {
             background: match self {
                 Self::Black => Background::Black,
-                Self::Transparent | Self::Colour(_) => Background::Transparent,
+                Self::Transparent | Self::Colour(_) => Background::Straight,
             },
             ..RenderOptions::default()
         };

@@ -8,13 +8,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use gpavatar::import::SourceEntry;
-use gpavatar::{Avatar, AvatarOptions, Camera, Drive, Model, SourceImage};
+use gpavatar::{
+    Avatar, AvatarOptions, Background, Camera, Drive, Model, RenderOptions, SourceImage,
+};
 use image::{Rgba, RgbaImage};
 use serde::{Deserialize, Serialize, Serializer};
 
+use self::matte::{EdgeScores, Edges};
 use crate::costs::Times;
 use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean, psnr, ssim};
 use crate::tracked::{read_json, rows};
+
+mod matte;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -73,7 +78,12 @@ pub struct Target {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Kind {
     /// A drive and a camera as in training; `neutral` is the same with the face at rest.
-    Random { neutral: PathBuf },
+    Random {
+        neutral: PathBuf,
+        /// The truth with finer edges, to judge alpha by.
+        #[serde(default)]
+        matte: Option<PathBuf>,
+    },
     /// One channel of the expression alone, or [`NEUTRAL`].
     Channel { channel: String },
     /// The same drive and camera for every identity.
@@ -230,7 +240,13 @@ impl Evaluation {
             let whole = truth.picture.pixels();
             let psnr = |picture: &Picture| psnr(picture, &truth.picture, &whole);
             match &target.kind {
-                Kind::Random { neutral } => {
+                Kind::Random { neutral, matte } => {
+                    if let Some(matte) = matte {
+                        let found = self.with_alpha(&alone[0], target)?;
+                        let truth = self.picture(matte)?;
+                        let scene = self.picture_of_any_size(&identity.sources[0].picture)?;
+                        tally.edges.add(&found, &truth, &scene);
+                    }
                     let fused = render(&of_all_sources, 0..sources.len())?;
                     let mut each = vec![psnr(&picture)];
                     for (i, avatar) in alone.iter().enumerate().skip(1) {
@@ -251,18 +267,38 @@ impl Evaluation {
         Ok(())
     }
 
-    fn truth(&self, picture: &Path) -> Result<Truth> {
+    fn picture_of_any_size(&self, picture: &Path) -> Result<RgbaImage> {
         let path = self.folder.join(picture);
         let picture = image::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let (side, picture) = (self.image_size, picture.into_rgba8());
-        let (width, height) = picture.dimensions();
+        Ok(picture.into_rgba8())
+    }
+
+    /// A target's picture.
+    fn picture(&self, picture: &Path) -> Result<RgbaImage> {
+        let (side, found) = (self.image_size, self.picture_of_any_size(picture)?);
+        let (width, height) = found.dimensions();
         if (width, height) != (side, side) {
             return Err(format!(
                 "{}: expected {side} x {side} pixels, found {width} x {height}",
-                path.display()
+                self.folder.join(picture).display()
             )
             .into());
         }
+        Ok(found)
+    }
+
+    /// Renders a target with straight alpha.
+    fn with_alpha(&self, avatar: &Avatar, target: &Target) -> Result<RgbaImage> {
+        let options = RenderOptions {
+            background: Background::Straight,
+            ..RenderOptions::default()
+        };
+        let frame = avatar.render_with(&target.drive(&self.channels), &options)?;
+        Ok(frame.to_image()?)
+    }
+
+    fn truth(&self, picture: &Path) -> Result<Truth> {
+        let picture = self.picture(picture)?;
         let on_black = |Rgba([rgb @ .., alpha]): &Rgba<u8>| {
             rgb.map(|c| f32::from(c) / 255.0 * (f32::from(*alpha) / 255.0))
         };
@@ -272,7 +308,7 @@ impl Evaluation {
                 .filter_map(|(i, pixel)| (pixel[3] > 0).then_some(i))
                 .collect(),
             picture: Picture {
-                side: side as usize,
+                side: self.image_size as usize,
                 colours: picture.pixels().map(on_black).collect(),
             },
         })
@@ -365,6 +401,7 @@ struct Tally {
     /// PSNR of a target from each source alone and from all.
     fused: Vec<(Vec<f64>, f64)>,
     view_drops: Vec<f64>,
+    edges: Edges,
     channels: Vec<(String, Vec<Agreement>)>,
     /// The rendering and the truth of every identity's target of this kind.
     identities: Vec<(Picture, Truth)>,
@@ -438,6 +475,7 @@ impl Tally {
             expression_closer: mean(self.closer.iter().map(|c| f64::from(u8::from(*c)))),
             identity_score: self.identity_score(),
             view_drop: mean(self.view_drops.iter().copied()),
+            edges: self.edges.scores(),
             channels: means.collect(),
             seconds_per_avatar: Times::new(self.avatar_seconds).median,
             seconds_per_frame: Times::new(self.frame_seconds).median,
@@ -468,6 +506,8 @@ pub struct Scores {
     pub identity_score: Option<f64>,
     /// Mean loss of views from the side against one from the front, dB.
     pub view_drop: Option<f64>,
+    /// How well pictures with alpha composite.
+    pub edges: Option<EdgeScores>,
     /// How well single channels of the expression move the face.
     #[serde(serialize_with = "as_map")]
     pub channels: Vec<(String, Agreement)>,
@@ -511,6 +551,28 @@ impl Scores {
             ("seconds per frame", seconds(self.seconds_per_frame)),
         ] {
             writeln!(out, "| {measure} | {value} |")?;
+        }
+        if let Some(edges) = &self.edges {
+            writeln!(out, "\n| edges, composited | value |\n|---|---|")?;
+            let within = |mean: f64, most: f64| format!("{mean:.4}, 95 % within {most:.3}");
+            let all = within(edges.difference, edges.difference_95);
+            let well_drawn = within(edges.well_drawn, edges.well_drawn_95);
+            let rims = format!(
+                "{:.1} and {:.1} %",
+                100.0 * edges.darker,
+                100.0 * edges.brighter
+            );
+            writeln!(out, "| difference over four backgrounds | {all} |")?;
+            writeln!(
+                out,
+                "| the same where colours are well drawn | {well_drawn} |"
+            )?;
+            writeln!(
+                out,
+                "| darker and brighter by a tenth over white | {rims} |"
+            )?;
+            writeln!(out, "| difference of alpha | {:.4} |", edges.alpha)?;
+            writeln!(out, "| ghosts at the top | {:.1} % |", 100.0 * edges.ghosts)?;
         }
         writeln!(out, "\n| channel | cosine | amplitude |\n|---|---|---|")?;
         for (name, Agreement { cosine, amplitude }) in &self.channels {

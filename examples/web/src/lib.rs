@@ -356,7 +356,7 @@ impl Motion {
 fn options(transparent: bool) -> RenderOptions {
     RenderOptions {
         background: if transparent {
-            Background::Transparent
+            Background::Straight
         } else {
             Background::Black
         },

@@ -1,15 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::Gpu;
 use crate::gpu::{Downloads, Resource};
 use crate::reference::{self, output as twin, shared};
 use crate::stage::testing::*;
+use crate::{Background, Gpu};
 
 /// One call of each kernel.
 pub(in crate::stage) fn examples(gpu: &Gpu) {
     compare_depth(gpu, &random_extents(1, 9));
-    Picture::new(1, 21, 6).compare(gpu, true);
+    Picture::new(1, 21, 6).compare(gpu, Background::Straight);
 }
 
 /// Rays that are composited to these extents `[ray]`: accumulated opacity, mean and largest depth.
@@ -122,10 +122,11 @@ fn opacities_a_rounding_beyond_one_leave_no_background() {
 
 // ---- display -------------------------------------------------------------------------------
 
-/// A picture and the opacities behind it.
+/// A picture and the low-resolution image behind it.
 struct Picture {
     image: reference::Tensor,
-    opacity: reference::Tensor,
+    /// Colour on black and opacity of every ray.
+    field: reference::Tensor,
 }
 
 impl Picture {
@@ -133,52 +134,60 @@ impl Picture {
     fn new(seed: u64, size: usize, low_res: usize) -> Self {
         let colours = random_map(seed, "colours", [size, size, 3]);
         let offsets = random(seed, "offsets", colours.data.len());
-        let opacity = random_map(seed, "opacity", [low_res, low_res, 1]);
-        // Empty, solid and translucent regions.
-        let opacity = opacity.map(|v| (2.0 * v).clamp(0.0, 1.0));
+        let field = random_map(seed, "field", [low_res, low_res, 4]);
+        // Empty, solid and translucent regions; colours are on black.
+        let mut field = field.map(|v| (2.0 * v).clamp(0.0, 1.0));
+        for ray in field.data.chunks_exact_mut(4) {
+            let opacity = ray[3];
+            ray[..3].iter_mut().for_each(|colour| *colour *= opacity);
+        }
         let mut image = colours.map(|v| (127.5 + 135.0 * v).round());
         for (value, offset) in image.data.iter_mut().zip(offsets) {
             *value = (*value + 0.4 * offset) / 255.0;
         }
-        Self { image, opacity }
+        Self { image, field }
+    }
+
+    /// The same with colours that are the field's, enlarged.
+    fn of_field(mut self) -> Self {
+        let (size, low_res) = (self.image.shape[0], self.field.shape[0]);
+        for (i, pixel) in self.image.data.chunks_exact_mut(3).enumerate() {
+            let [x, y] = [i % size, i / size].map(|i| shared::resized(i, low_res, size));
+            pixel.fill(0.0);
+            shared::add_bilinear_clamped(&self.field, x, y, pixel);
+        }
+        self
     }
 
     fn size(&self) -> usize {
         self.image.shape[0]
     }
 
-    /// Opacity of every pixel.
-    fn alphas(&self) -> Vec<f32> {
-        let (size, low_res) = (self.size(), self.opacity.shape[0]);
-        let place = |i: usize| shared::resized(i, low_res, size);
-        let pixels = (0..size).flat_map(|row| (0..size).map(move |column| (row, column)));
-        let alphas = pixels.map(|(row, column)| {
-            let mut alpha = [0.0];
-            shared::add_bilinear_clamped(&self.opacity, place(column), place(row), &mut alpha);
-            alpha[0]
-        });
-        alphas.collect()
-    }
-
     /// RGBA, `[y][x]`.
-    fn displayed(&self, gpu: &Gpu, image: &reference::Tensor, transparent: bool) -> Vec<[u8; 4]> {
-        let (pixels, infinite) = self.displayed_with_stamp(gpu, image, transparent);
+    fn displayed(&self, gpu: &Gpu, background: Background) -> Vec<[u8; 4]> {
+        let (pixels, infinite) = self.displayed_with_stamp(gpu, background);
         assert_eq!(infinite, 0);
         pixels
     }
 
     /// Also the word of the stamp.
-    fn displayed_with_stamp(
-        &self,
-        gpu: &Gpu,
-        image: &reference::Tensor,
-        transparent: bool,
-    ) -> (Vec<[u8; 4]>, u32) {
-        let extent = |a: &f32| [*a, f32::NAN, f32::NAN, f32::NAN];
-        let extents: Vec<_> = self.opacity.data.iter().map(extent).collect();
-        let (_, composite) = composite(gpu, &extents);
+    fn displayed_with_stamp(&self, gpu: &Gpu, background: Background) -> (Vec<[u8; 4]>, u32) {
+        let rays = self.field.data.as_chunks::<4>().0;
+        let extents: Vec<_> = rays
+            .iter()
+            .map(|ray| [ray[3], f32::NAN, f32::NAN, f32::NAN])
+            .collect();
+        let (_, mut composite) = composite(gpu, &extents);
+        // The network's low-resolution images have more channels, which do not matter here.
+        let low_res = rays.iter().flat_map(|ray| {
+            [ray[0], ray[1], ray[2], f32::NAN]
+                .into_iter()
+                .chain([f32::NAN; 4])
+        });
+        let side = self.field.shape[0] as u32;
+        composite.low_res = input(gpu, &low_res.collect::<Vec<_>>()).shaped([side, side, 8]);
         let globals = params::Globals {
-            transparent: transparent.into(),
+            alpha: mode(background),
             ..Default::default()
         };
         let size = [self.size() as u32; 2];
@@ -187,7 +196,7 @@ impl Picture {
         let stamp = input(gpu, &[0u32; 4]);
         run(gpu, &[("output", Resource::Texture(&view))], |b| {
             let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
-            let image = input_map(gpu, image);
+            let image = input_map(gpu, &self.image);
             display(b, &globals, &image, &composite, &stamp).unwrap();
         });
         let downloads = Downloads::new(size[0], size[1]);
@@ -197,40 +206,106 @@ impl Picture {
         (picture.pixels().map(|pixel| pixel.0).collect(), words[1])
     }
 
-    fn compare(&self, gpu: &Gpu, transparent: bool) {
-        let alphas = self.alphas();
-        let mut image = self.image.clone();
-        if transparent {
-            // As composited on black.
-            for (pixel, alpha) in image.data.chunks_exact_mut(3).zip(&alphas) {
-                pixel.iter_mut().for_each(|v| *v *= alpha);
-            }
-        }
-        let found = self.displayed(gpu, &image, transparent);
-        let expected = twin::display(&image, transparent.then_some(&self.opacity));
-        let pairs = found.iter().zip(expected.as_chunks::<4>().0);
-        for ((found, expected), alpha) in pairs.zip(&alphas) {
-            if !transparent {
+    fn compare(&self, gpu: &Gpu, background: Background) {
+        let found = self.displayed(gpu, background);
+        let expected = twin::display(&self.image, background, &self.field);
+        let colours = self.image.data.as_chunks::<3>().0;
+        for ((found, expected), colour) in
+            found.iter().zip(expected.as_chunks::<4>().0).zip(colours)
+        {
+            if background == Background::Black {
                 assert_eq!(found, expected);
-            } else if *alpha <= 0.5 / 255.0 {
-                assert_eq!(found, &[0; 4]);
-            } else {
-                assert_eq!(found[..3], expected[..3], "at an opacity of {alpha}");
-                // Graphics interfaces allow a tenth more than rounding to nearest.
-                assert!((f32::from(found[3]) - 255.0 * alpha).abs() <= 0.6);
+                continue;
+            }
+            // Single precision turns an alpha near a rounding boundary.
+            assert!(
+                found[3].abs_diff(expected[3]) <= 1,
+                "{found:?}, {expected:?}"
+            );
+            if found[3] == expected[3] {
+                assert_eq!(found, expected);
+            }
+            let alpha = f32::from(found[3]) / 255.0;
+            for (found, colour) in found.iter().zip(colour) {
+                let on_black = f32::from(*found)
+                    * match background {
+                        Background::Straight => alpha,
+                        _ => 1.0,
+                    };
+                let seen = 255.0 * colour.clamp(0.0, 1.0);
+                assert!(
+                    (on_black - seen).abs() <= 0.51,
+                    "{on_black} on black instead of {seen}"
+                );
             }
         }
     }
 }
+
+const BACKGROUNDS: [Background; 3] = [
+    Background::Black,
+    Background::Straight,
+    Background::Premultiplied,
+];
 
 #[test]
 fn pictures_are_rounded_to_eight_bits() {
     let cases = (any::<u64>(), 1usize..=40, 1usize..=20);
     check(8, cases, |(seed, size, low_res)| {
         let picture = Picture::new(seed, size, low_res.min(size));
-        picture.compare(gpu(), false);
-        picture.compare(gpu(), true);
+        for background in BACKGROUNDS {
+            picture.compare(gpu(), background);
+        }
+        picture.of_field().compare(gpu(), Background::Straight);
     });
+}
+
+#[test]
+fn alpha_follows_the_colours_on_black() {
+    // Left half: an orange foreground; then nothing. The picture's edge lies within a ray's width.
+    let (size, low_res) = (40, 5);
+    let orange = [0.8, 0.5, 0.2];
+    let mut picture = Picture::new(0, size, low_res);
+    for (i, ray) in picture.field.data.chunks_exact_mut(4).enumerate() {
+        let opacity = if i % low_res < 3 { 1.0 } else { 0.0 };
+        ray.copy_from_slice(&[
+            orange[0] * opacity,
+            orange[1] * opacity,
+            orange[2] * opacity,
+            opacity,
+        ]);
+    }
+    // As much of it as is drawn: super-resolved edges reach nine tenths of the colour.
+    let covered = |x: usize| [0.9, 0.45, 0.0][x.saturating_sub(20).min(2)];
+    for (i, pixel) in picture.image.data.chunks_exact_mut(3).enumerate() {
+        let covered = covered(i % size);
+        pixel.copy_from_slice(&orange.map(|c| c * covered));
+    }
+    for (i, pixel) in picture
+        .displayed(gpu(), Background::Straight)
+        .iter()
+        .enumerate()
+    {
+        let expected = 255.0 * (covered(i % size) / 0.9).min(1.0);
+        let close = (f32::from(pixel[3]) - expected).abs() <= 1.0;
+        assert!(
+            close,
+            "column {}: {pixel:?} instead of {expected}",
+            i % size
+        );
+    }
+}
+
+#[test]
+fn dark_parts_within_the_head_are_opaque() {
+    let mut picture = Picture::new(0, 12, 4);
+    picture.image.data.fill(0.0);
+    for ray in picture.field.data.chunks_exact_mut(4) {
+        ray.copy_from_slice(&[0.9, 0.9, 0.9, 1.0]);
+    }
+    for background in [Background::Straight, Background::Premultiplied] {
+        assert_eq!(picture.displayed(gpu(), background), [[0, 0, 0, 255]; 144]);
+    }
 }
 
 #[test]
@@ -239,9 +314,8 @@ fn colours_without_numbers_are_told() {
         for place in [0, 4, 3 * 21 * 21 - 1] {
             let mut picture = Picture::new(4, 21, 6);
             picture.image.data[place] = value;
-            for transparent in [false, true] {
-                let image = &picture.image;
-                let (_, infinite) = picture.displayed_with_stamp(gpu(), image, transparent);
+            for background in BACKGROUNDS {
+                let (_, infinite) = picture.displayed_with_stamp(gpu(), background);
                 assert_eq!(infinite, 1, "{value} at {place}");
             }
         }
@@ -255,11 +329,12 @@ fn colours_beyond_the_range_are_clamped() {
     let (below, above) = (turn - 1e-4, turn + 1e-4);
     let values = [-1e30, -0.001, 0.0, 1.0, 1.001, 1e30, below, above];
     picture.image.data[..8].copy_from_slice(&values);
-    picture.compare(gpu(), false);
-    // Solid, and with more colour than opacity allows.
-    picture.opacity.data.fill(0.5);
-    let pixels = picture.displayed(gpu(), &picture.image, true);
+    for background in BACKGROUNDS {
+        picture.compare(gpu(), background);
+    }
+    let pixels = picture.displayed(gpu(), Background::Premultiplied);
     let colours: Vec<u8> = pixels.iter().flat_map(|p| &p[..3]).copied().collect();
-    assert_eq!(colours[..8], [0, 0, 0, 255, 255, 255, 1, 1]);
-    assert!(pixels.iter().all(|pixel| [127, 128].contains(&pixel[3])));
+    assert_eq!(colours[..8], [0, 0, 0, 255, 255, 255, 0, 1]);
+    // More colour than the field's opacity explains.
+    assert!(pixels[1][3] == 255 && pixels[2][3] >= 1);
 }

@@ -346,15 +346,19 @@ def _evaluate_one(task):
         path = f"{name}/{label}.png"
         picture, _, vertices = person.draw(e, pose, camera, size, 2)
         save_png(folder / path, picture)
-        still = None
+        still = matte = None
         if neutral:
             still = f"{name}/{label}_neutral.png"
             save_png(folder / still, person.draw(e * 0, pose * 0, camera, size, 2)[0])
+            # Edges are judged against 64 levels of opacity.
+            matte = f"{name}/{label}_matte.png"
+            save_png(folder / matte, person.draw(e, pose, camera, size, 8)[0])
         entry["targets"].append(
             {
                 "kind": kind,
                 "picture": path,
                 "neutral": still,
+                "matte": matte,
                 "channel": channel,
                 "expression": np.asarray(e).tolist(),
                 "pose": np.asarray(pose).tolist(),
