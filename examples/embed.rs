@@ -7,7 +7,7 @@ use std::error::Error;
 
 use gpavatar::wgpu::{self, util::TextureBlitter};
 use gpavatar::{
-    Avatar, Camera, Drive, Gpu, Model, RenderOptions, ShaderChecks, SourceImage, Weights,
+    Avatar, Camera, Drive, Gpu, GpuOptions, Model, RenderOptions, SourceImage, Weights,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,8 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         view_formats: &[],
     });
 
-    let checks = ShaderChecks::Trusted;
-    let gpu = Gpu::from_device(&adapter, device.clone(), queue.clone(), checks)?;
+    let options = GpuOptions::default();
+    let gpu = Gpu::from_device(&adapter, device.clone(), queue.clone(), &options)?;
     // The published crate has no weights: there a made-up network paints noise.
     let weights = Weights::open("weights/demo.safetensors").or_else(|_| gpavatar::stand_in())?;
     let model = Model::new(&gpu, weights)?;

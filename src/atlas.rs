@@ -32,6 +32,7 @@ pub struct Atlas {
     grid: [u32; 2],
     texture: wgpu::Texture,
     view: wgpu::TextureView,
+    srgb_view: Option<wgpu::TextureView>,
     downloads: Downloads,
     /// Every tile is rendered into this slot, then copied to its place. The slot belongs to the atlas
     /// alone, so that no other recording writes to it in between.
@@ -59,13 +60,14 @@ impl Atlas {
         let what = format_args!("an atlas of {} x {} tiles", grid[0], grid[1]);
         Error::within(what, "max_texture_dimension_2d", expected, found)?;
         let [width, height] = grid.map(|count| count * tile);
-        let usage = wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::TEXTURE_BINDING;
+        let usage = wgpu::TextureUsages::COPY_DST;
         gpu.scoped("setting an atlas up", || {
             let texture = gpu.picture("atlas", [width, height], usage);
             Ok(Self {
                 model: model.clone(),
                 grid,
                 view: texture.create_view(&Default::default()),
+                srgb_view: gpu.srgb_view(&texture),
                 texture,
                 downloads: Downloads::new(width, height),
                 slot: model.renderer().slot(gpu)?,
@@ -107,6 +109,12 @@ impl Atlas {
     #[must_use]
     pub fn view(&self) -> &wgpu::TextureView {
         &self.view
+    }
+
+    /// The same pixels in linear light: see [`Frame::srgb_view`](crate::Frame::srgb_view).
+    #[must_use]
+    pub fn srgb_view(&self) -> Option<&wgpu::TextureView> {
+        self.srgb_view.as_ref()
     }
 
     /// Renders every `(avatar, drive)` into the tile of its index: the same pictures as

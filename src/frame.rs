@@ -43,10 +43,20 @@ impl Frame {
         &self.slot.texture
     }
 
-    /// A view of [`Frame::texture`], to draw with.
+    /// A view of [`Frame::texture`], to draw with on a target whose colours are sRGB-encoded, too, and
+    /// stored as they are, as `rgba8unorm`.
     #[must_use]
     pub fn view(&self) -> &wgpu::TextureView {
         &self.slot.view
+    }
+
+    /// The same pixels as `rgba8unorm-srgb`: whoever samples them gets linear light. Draw with it on targets
+    /// with an sRGB format and in linear light. Premultiplied colours are multiplied as they are
+    /// encoded: a linear pipeline takes [straight](crate::Background::Straight) ones. `None` where the
+    /// backend cannot look at a texture in two ways (GL).
+    #[must_use]
+    pub fn srgb_view(&self) -> Option<&wgpu::TextureView> {
+        self.slot.srgb_view.as_ref()
     }
 
     /// The picture before it is clamped and rounded, on the device: `[y][x]` of red, green, blue
@@ -96,9 +106,9 @@ impl Frame {
 
     async fn values(&self, results: &Tensor) -> Result<Vec<f32>> {
         let gpu = self.model.gpu();
-        let ([values, stamp], submission) = Snapshot::take(gpu, [results, self.stamp()])?;
-        self.check(&stamp.read_as(gpu, &submission).await?)?;
-        values.read(gpu, &submission).await
+        let [values, stamp] = Snapshot::take(gpu, [results, self.stamp()]).await?;
+        self.check(&stamp.read_as(gpu).await?)?;
+        values.read(gpu).await
     }
 
     pub(crate) fn stamp(&self) -> &Tensor {

@@ -198,7 +198,7 @@ impl Model {
     /// [`Error::Argument`] if the size does not fit or a number is not finite; [`Error::Gpu`] from
     /// the device.
     pub async fn super_resolve(&self, low_res: &[f32]) -> Result<Vec<f32>> {
-        let (gpu, config, renderer) = (self.gpu(), self.config(), self.renderer());
+        let (gpu, config) = (self.gpu(), self.config());
         let size = config.low_res_size;
         let expected = (size * size * config.low_res_channels) as usize;
         if low_res.len() != expected {
@@ -209,12 +209,15 @@ impl Model {
             ));
         }
         check_finite("low-resolution image", low_res)?;
-        let (image, submission) = gpu.scoped("super-resolving", || {
+        let (model, low_res) = (self.clone(), low_res.to_vec());
+        let image = gpu.submitted("super-resolving", move |gpu| {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            let image = renderer.super_resolve(gpu, &mut encoder, low_res)?;
-            Ok((image, self.submit(encoder)))
-        })?;
-        image.read(gpu, &submission).await
+            let image = model
+                .renderer()
+                .super_resolve(gpu, &mut encoder, &low_res)?;
+            Ok((image, model.submit(encoder)))
+        });
+        image.await?.read(gpu).await
     }
 
     /// How weights and maps are kept on the device.

@@ -9,7 +9,7 @@ use crate::avatar::Avatar;
 use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::frame::{Checked, Frame, RENDERING};
-use crate::gpu::Download;
+use crate::gpu::{Download, Submitted};
 use crate::model::Model;
 use crate::options::RenderOptions;
 
@@ -49,7 +49,8 @@ pub struct Playback<I> {
 struct Pending {
     frame: Frame,
     picture: Download,
-    submission: wgpu::SubmissionIndex,
+    /// Until it is known that the commands were submitted.
+    submitted: Option<Submitted<()>>,
 }
 
 impl Avatar {
@@ -110,11 +111,12 @@ impl<I> Playback<I> {
             let frame = input.record(&mut encoder, &self.options, None)?;
             let (downloads, stamp) = (&self.model.renderer().downloads, Some(frame.stamp()));
             let picture = downloads.record(gpu, &mut encoder, frame.texture(), stamp)?;
-            let submission = self.model.submit(encoder);
+            let model = self.model.clone();
+            let submitted = gpu.submitted(RENDERING, move |_| Ok(((), model.submit(encoder))));
             Ok(Pending {
                 frame,
                 picture,
-                submission,
+                submitted: Some(submitted),
             })
         })
     }
@@ -137,7 +139,14 @@ where
         let Some(first) = self.pending.front_mut() else {
             return self.error.take().map(Err);
         };
-        let done = first.picture.done(gpu, &first.submission).await;
+        let mut done = Ok(());
+        if let Some(submitted) = &mut first.submitted {
+            done = submitted.await;
+            first.submitted = None;
+        }
+        if done.is_ok() {
+            done = first.picture.done(gpu).await;
+        }
         let first = self.pending.pop_front()?;
         let picture = done.and_then(|()| {
             let (picture, stamp) = first.picture.image()?;

@@ -23,5 +23,6 @@ mod behaviour {
     mod throughput;
     mod tuning;
     mod views;
+    mod waiting;
     mod weights_files;
 }

@@ -20,14 +20,25 @@ pub(super) fn matrix_size(adapter: &wgpu::Adapter) -> Option<u32> {
     })
 }
 
+/// What the host application brings.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Host<'a> {
+    pub instance: Option<&'a wgpu::Instance>,
+    /// The adapter has to be able to draw to it.
+    pub surface: Option<&'a wgpu::Surface<'a>>,
+}
+
 #[cfg(target_arch = "wasm32")]
-pub(super) async fn choose_adapter(_: &GpuOptions) -> Result<wgpu::Adapter> {
+pub(super) async fn choose_adapter(_: &GpuOptions, host: Host<'_>) -> Result<wgpu::Adapter> {
     // A browser offers one adapter and hides its name.
     let options = wgpu::RequestAdapterOptions {
         power_preference: wgpu::PowerPreference::HighPerformance,
+        compatible_surface: host.surface,
         ..Default::default()
     };
-    instance(wgpu::Backends::BROWSER_WEBGPU)
+    let own = instance(wgpu::Backends::BROWSER_WEBGPU);
+    host.instance
+        .unwrap_or(&own)
         .request_adapter(&options)
         .await
         .map_err(|error| Error::NoAdapter {
@@ -37,18 +48,19 @@ pub(super) async fn choose_adapter(_: &GpuOptions) -> Result<wgpu::Adapter> {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter> {
+pub(super) async fn choose_adapter(options: &GpuOptions, host: Host<'_>) -> Result<wgpu::Adapter> {
     let name = options.adapter.as_deref().unwrap_or_default();
     let name = name.to_lowercase();
     let mut best: Option<wgpu::Adapter> = None;
     for backends in [wgpu::Backends::PRIMARY, wgpu::Backends::GL] {
-        let found = adapters(options.backends & backends).await;
-        let named = |adapter: &wgpu::Adapter| {
+        let found = adapters(options.backends & backends, host).await;
+        let suits = |adapter: &wgpu::Adapter| {
             let found = adapter.get_info().name.to_lowercase();
-            found.contains(&name)
+            let draws = |surface| adapter.is_surface_supported(surface);
+            found.contains(&name) && host.surface.is_none_or(draws)
         };
         // The first of equal adapters wins: primary backends before GL.
-        let candidates = best.into_iter().chain(found.into_iter().filter(named));
+        let candidates = best.into_iter().chain(found.into_iter().filter(suits));
         best = candidates.min_by_key(rank);
         // GL is opened only if no other backend has a matching GPU.
         if best.as_ref().is_some_and(|best| rank(best) < SOFTWARE) {
@@ -57,7 +69,7 @@ pub(super) async fn choose_adapter(options: &GpuOptions) -> Result<wgpu::Adapter
     }
     match best {
         Some(adapter) => Ok(adapter),
-        None => Err(no_adapter(options).await),
+        None => Err(no_adapter(options, host).await),
     }
 }
 
@@ -77,7 +89,7 @@ fn rank(adapter: &wgpu::Adapter) -> u32 {
 
 /// The error: the request, and the adapters of all backends.
 #[cfg(not(target_arch = "wasm32"))]
-async fn no_adapter(options: &GpuOptions) -> Error {
+async fn no_adapter(options: &GpuOptions, host: Host<'_>) -> Error {
     let mut reason = if options.backends == wgpu::Backends::all() {
         "none on any backend".to_string()
     } else {
@@ -88,8 +100,11 @@ async fn no_adapter(options: &GpuOptions) -> Error {
     if let Some(name) = &options.adapter {
         reason.push_str(&format!(" whose name contains {name:?}"));
     }
+    if host.surface.is_some() {
+        reason.push_str(" that draws to the surface");
+    }
     let mut found = Vec::new();
-    for adapter in adapters(wgpu::Backends::all()).await {
+    for adapter in adapters(wgpu::Backends::all(), host).await {
         let info = adapter.get_info();
         found.push(format!("{} ({})", info.name, info.backend));
     }
@@ -101,11 +116,14 @@ async fn no_adapter(options: &GpuOptions) -> Error {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-async fn adapters(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+async fn adapters(backends: wgpu::Backends, host: Host<'_>) -> Vec<wgpu::Adapter> {
     if backends.is_empty() {
         return Vec::new();
     }
-    instance(backends).enumerate_adapters(backends).await
+    match host.instance {
+        Some(instance) => instance.enumerate_adapters(backends).await,
+        None => instance(backends).enumerate_adapters(backends).await,
+    }
 }
 
 fn instance(backends: wgpu::Backends) -> wgpu::Instance {

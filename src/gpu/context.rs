@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::adapter::{choose_adapter, matrix_size};
+use super::adapter::{Host, choose_adapter, matrix_size};
+use super::background::{Background, MaybeSend, Submitted};
 use super::failures::{Failures, captured};
 use super::kernel::{Compiler, Kernel, KernelKey, KernelSource, kernels};
 #[cfg(not(target_arch = "wasm32"))]
@@ -25,13 +26,17 @@ pub struct Gpu {
 
 struct Inner {
     compiler: Compiler,
+    adapter: wgpu::Adapter,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     kind: AdapterKind,
     /// Side of the cooperative matrices that kernels may use.
     matrices: Option<u32>,
+    /// Whether kernels may use subgroup operations.
+    subgroups: bool,
     poison: bool,
     evictor: Option<Evictor>,
+    background: Background,
     kernels: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
 }
 
@@ -63,7 +68,27 @@ impl Gpu {
     /// [`Error::NoAdapter`] if none matches, [`Error::Device`] if it cannot be opened,
     /// [`Error::Limit`] if it is too small for a kernel.
     pub async fn request(options: &GpuOptions) -> Result<Self> {
-        let adapter = choose_adapter(options).await?;
+        Self::open(choose_adapter(options, Host::default()).await?, options).await
+    }
+
+    /// Opens an adapter of the host application's instance: one that can draw to its `surface`, if it has
+    /// one. [`Gpu::adapter`] and [`Gpu::device`] then configure it.
+    ///
+    /// # Errors
+    /// See [`Gpu::request`].
+    pub async fn request_for(
+        instance: &wgpu::Instance,
+        surface: Option<&wgpu::Surface<'_>>,
+        options: &GpuOptions,
+    ) -> Result<Self> {
+        let host = Host {
+            instance: Some(instance),
+            surface,
+        };
+        Self::open(choose_adapter(options, host).await?, options).await
+    }
+
+    async fn open(adapter: wgpu::Adapter, options: &GpuOptions) -> Result<Self> {
         let info = adapter.get_info();
         let mut features = Self::optional_features() & adapter.features();
         if !options.subgroups {
@@ -110,7 +135,8 @@ impl Gpu {
     /// [`Gpu::required_limits`] suffice; lower limits are accepted if every kernel fits. No feature
     /// is required: [`Gpu::optional_features`] and
     /// [`EXPERIMENTAL_COOPERATIVE_MATRIX`](wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) are
-    /// used if the device has them.
+    /// used if the device has them and the options allow it. What the options say of the choice of an
+    /// adapter does not matter here.
     ///
     /// # Errors
     /// [`Error::Limit`] if a limit is too small for a kernel.
@@ -118,13 +144,9 @@ impl Gpu {
         adapter: &wgpu::Adapter,
         device: wgpu::Device,
         queue: wgpu::Queue,
-        shaders: ShaderChecks,
+        options: &GpuOptions,
     ) -> Result<Self> {
-        let options = GpuOptions {
-            shaders,
-            ..GpuOptions::default()
-        };
-        Self::build(adapter, device, queue, &options)
+        Self::build(adapter, device, queue, options)
     }
 
     fn build(
@@ -143,7 +165,8 @@ impl Gpu {
             _ => AdapterKind::Gpu,
         });
         let feature = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        let matrices = matrix_size(adapter).filter(|_| device.features().contains(feature));
+        let matrices = matrix_size(adapter)
+            .filter(|_| options.matrices && device.features().contains(feature));
         let inner = Inner {
             kind,
             matrices,
@@ -157,9 +180,12 @@ impl Gpu {
                 shaders: options.shaders,
                 failures: Failures::default(),
             },
+            adapter: adapter.clone(),
             queue,
             info,
+            subgroups: options.subgroups,
             poison: options.poison,
+            background: Background::default(),
             kernels: Mutex::default(),
         };
         Ok(Self {
@@ -198,11 +224,11 @@ impl Gpu {
             ShaderChecks::Trusted => "trusted",
             ShaderChecks::Checked => "checked",
         };
-        format!("{}, {shaders} shaders", self.adapter())
+        format!("{}, {shaders} shaders", self.adapter_name())
     }
 
     /// Name, backend and driver of the adapter.
-    pub(super) fn adapter(&self) -> String {
+    pub(super) fn adapter_name(&self) -> String {
         let info = &self.inner.info;
         let (name, backend) = (&info.name, info.backend);
         format!("{name} ({backend}, {} {})", info.driver, info.driver_info)
@@ -216,7 +242,9 @@ impl Gpu {
 
     /// Whether kernels that need subgroups of at least eight threads can run.
     pub(crate) fn has_subgroups(&self) -> bool {
-        self.inner.info.subgroup_min_size >= 8 && self.runs_all(wgpu::Features::SUBGROUP)
+        self.inner.subgroups
+            && self.inner.info.subgroup_min_size >= 8
+            && self.runs_all(wgpu::Features::SUBGROUP)
     }
 
     /// Whether kernels can compute in `f16`.
@@ -245,6 +273,12 @@ impl Gpu {
         cfg!(not(target_arch = "wasm32"))
             && self.device().features().contains(features)
             && self.runs(|kernel| kernel.features() == features)
+    }
+
+    /// The adapter that the device is of.
+    #[must_use]
+    pub fn adapter(&self) -> &wgpu::Adapter {
+        &self.inner.adapter
     }
 
     /// The wgpu device.
@@ -283,7 +317,8 @@ impl Gpu {
         self.inner.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// An `rgba8unorm` texture of this width and height, to be copied from and more.
+    /// An `rgba8unorm` texture of this width and height, to be copied from, drawn to and more. It has
+    /// views as [`Gpu::SRGB`] where the adapter has any.
     pub(crate) fn picture(
         &self,
         label: &str,
@@ -301,8 +336,37 @@ impl Gpu {
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format: wgpu::TextureFormat::Rgba8Unorm,
-            usage: usage | wgpu::TextureUsages::COPY_SRC,
-            view_formats: &[],
+            usage: usage
+                | wgpu::TextureUsages::COPY_SRC
+                | wgpu::TextureUsages::TEXTURE_BINDING
+                | wgpu::TextureUsages::RENDER_ATTACHMENT,
+            view_formats: if self.has_view_formats() {
+                &[Self::SRGB]
+            } else {
+                &[]
+            },
+        })
+    }
+
+    /// Pixels of pictures as colours that are decoded to linear light when they are read.
+    const SRGB: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8UnormSrgb;
+
+    fn has_view_formats(&self) -> bool {
+        let flags = self.inner.adapter.get_downlevel_capabilities().flags;
+        flags.contains(wgpu::DownlevelFlags::VIEW_FORMATS)
+    }
+
+    /// A view of a [picture](Gpu::picture) as [`Gpu::SRGB`].
+    pub(crate) fn srgb_view(&self, picture: &wgpu::Texture) -> Option<wgpu::TextureView> {
+        self.has_view_formats().then(|| {
+            picture.create_view(&wgpu::TextureViewDescriptor {
+                format: Some(Self::SRGB),
+                // Storage has no such format.
+                usage: Some(
+                    wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::RENDER_ATTACHMENT,
+                ),
+                ..Default::default()
+            })
         })
     }
 
@@ -353,19 +417,22 @@ impl Gpu {
 
     /// Completes when the device has executed all work submitted so far.
     ///
-    /// In a browser this reports whether submitted work (setting a model up, building an avatar,
-    /// rendering) has failed. Natively it [waits](Gpu::wait).
+    /// It reports whether submitted work (setting a model up, building an avatar, rendering) has failed.
+    /// Like every future of this crate it never blocks: natively a thread of the `Gpu`
+    /// submits and polls the device.
     ///
     /// # Errors
     /// See [`Gpu::wait`]; `what` names the activity.
     pub async fn idle(&self, what: &str) -> Result<()> {
-        let (sender, receiver) = futures_channel::oneshot::channel();
-        self.inner.queue.on_submitted_work_done(move || {
-            // The receiver is gone only if this future was dropped.
-            let _ = sender.send(());
+        let submitted = self.submitted("waiting", |gpu| {
+            let (sender, receiver) = futures_channel::oneshot::channel();
+            gpu.queue().on_submitted_work_done(move || {
+                // The receiver is gone only if the future was dropped.
+                let _ = sender.send(());
+            });
+            Ok((receiver, gpu.queue().submit([])))
         });
-        // Browsers poll by themselves; a native device has to be polled.
-        self.wait(what)?;
+        let receiver: futures_channel::oneshot::Receiver<()> = submitted.await?;
         // A dropped sender means that the device is gone. What it reported says more.
         let _ = receiver.await;
         self.reported(what)
@@ -382,6 +449,13 @@ impl Gpu {
         self.reported(what)
     }
 
+    /// Like [`Gpu::wait`], for what has happened so far.
+    pub(super) fn looked_after(&self, what: &str) -> Result<()> {
+        let polled = self.device().poll(wgpu::PollType::Poll);
+        polled.map_err(|error| Error::gpu(what, error))?;
+        self.reported(what)
+    }
+
     /// Reports what the device has reported outside of scopes.
     fn reported(&self, what: &str) -> Result<()> {
         let reason = self.failures().take();
@@ -392,20 +466,33 @@ impl Gpu {
         &self.inner.compiler.failures
     }
 
-    /// Waits until a submission is done, but not for later ones. In a browser this returns at once.
+    /// Runs `work`, which submits, without blocking: natively on the device's own thread, which then polls
+    /// the device until the submission is done. It runs even if the future is dropped.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device failed.
-    pub(crate) fn wait_for(&self, what: &str, submission: &wgpu::SubmissionIndex) -> Result<()> {
-        let until = wgpu::PollType::Wait {
-            submission_index: Some(submission.clone()),
-            timeout: None,
+    /// See [`Gpu::scoped`].
+    pub(crate) fn submitted<T, W>(&self, what: &'static str, work: W) -> Submitted<T>
+    where
+        T: MaybeSend + 'static,
+        W: FnOnce(&Self) -> Result<(T, wgpu::SubmissionIndex)> + MaybeSend + 'static,
+    {
+        let (submitted, sender) = Submitted::new(what);
+        let gpu = self.clone();
+        let job = move || {
+            let result = gpu.scoped(what, || work(&gpu));
+            let (result, submission) = match result {
+                Ok((result, submission)) => (Ok(result), Some(submission)),
+                Err(error) => (Err(error), None),
+            };
+            // The receiver is gone only if the future was dropped.
+            let _ = sender.send(result);
+            submission
         };
-        match self.inner.compiler.device.poll(until) {
-            Ok(_) => Ok(()),
-            // A refused submission, for example. Waiting for all work reports the device's reason.
-            Err(_) => self.wait(what),
-        }
+        let Inner {
+            background, info, ..
+        } = &*self.inner;
+        background.run(self.device(), info.backend, Box::new(job));
+        submitted
     }
 
     /// Whether the device was lost and a new one has to be requested.

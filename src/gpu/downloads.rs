@@ -28,17 +28,14 @@ impl Mapping {
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(super) async fn done(
-        &mut self,
-        gpu: &Gpu,
-        submission: &wgpu::SubmissionIndex,
-    ) -> Result<()> {
-        // Browsers poll by themselves; a native device has to be polled.
-        gpu.wait_for(WHAT, submission)?;
-        (&mut self.0)
-            .await
-            .map_err(|_| Error::gpu(WHAT, "the device dropped the request"))?
-            .map_err(|error| Error::gpu(WHAT, error))
+    pub(super) async fn done(&mut self, gpu: &Gpu) -> Result<()> {
+        let reason = match (&mut self.0).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Error::gpu(WHAT, error),
+            Err(_) => Error::gpu(WHAT, "the device dropped the request"),
+        };
+        // What the device says explains more.
+        Err(gpu.looked_after(WHAT).err().unwrap_or(reason))
     }
 }
 
@@ -143,12 +140,14 @@ impl Downloads {
         texture: &wgpu::Texture,
         beside: Option<&Tensor>,
     ) -> Result<(RgbaImage, [u32; 4])> {
-        let (mut download, submission) = gpu.scoped(WHAT, || {
+        let (downloads, texture, beside) = (self.clone(), texture.clone(), beside.cloned());
+        let submitted = gpu.submitted(WHAT, move |gpu| {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            let download = self.record(gpu, &mut encoder, texture, beside)?;
+            let download = downloads.record(gpu, &mut encoder, &texture, beside.as_ref())?;
             Ok((download, gpu.queue().submit([encoder.finish()])))
-        })?;
-        download.done(gpu, &submission).await?;
+        });
+        let mut download = submitted.await?;
+        download.done(gpu).await?;
         download.image()
     }
 
@@ -170,12 +169,8 @@ impl Download {
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn done(
-        &mut self,
-        gpu: &Gpu,
-        submission: &wgpu::SubmissionIndex,
-    ) -> Result<()> {
-        self.mapping.done(gpu, submission).await
+    pub(crate) async fn done(&mut self, gpu: &Gpu) -> Result<()> {
+        self.mapping.done(gpu).await
     }
 
     /// The picture and the words of the tensor beside it, once they have arrived.

@@ -1,6 +1,7 @@
 //! Everything that touches wgpu: device, kernels, tensors, recorded programs and their timing.
 
 mod adapter;
+mod background;
 #[cfg(feature = "candidates")]
 mod candidate;
 mod context;
@@ -19,6 +20,7 @@ mod tuning;
 mod uploads;
 
 pub(crate) use crate::options::{AdapterKind, ShaderChecks};
+pub(crate) use background::Submitted;
 #[cfg(feature = "candidates")]
 pub use candidate::Candidate;
 pub use context::Gpu;

@@ -65,12 +65,8 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn read(
-        mut self,
-        gpu: &Gpu,
-        submission: &wgpu::SubmissionIndex,
-    ) -> Result<Vec<Vec<f32>>> {
-        self.mapping.done(gpu, submission).await?;
+    pub(crate) async fn read(mut self, gpu: &Gpu) -> Result<Vec<Vec<f32>>> {
+        self.mapping.done(gpu).await?;
         let bytes = downloads::view(&self.staging)?;
         let mut rest = &bytes[..];
         let mut values = Vec::with_capacity(self.readings.tensors.len());

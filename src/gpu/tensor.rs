@@ -303,8 +303,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub async fn read(&self, gpu: &Gpu) -> Result<Vec<f32>> {
-        let ([snapshot], submission) = Snapshot::take(gpu, [self])?;
-        snapshot.read(gpu, &submission).await
+        let [snapshot] = Snapshot::take(gpu, [self]).await?;
+        snapshot.read(gpu).await
     }
 
     /// Reads the memory back as `T`, after all work submitted before.
@@ -312,8 +312,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
     pub async fn read_as<T: bytemuck::Pod>(&self, gpu: &Gpu) -> Result<Vec<T>> {
-        let ([snapshot], submission) = Snapshot::take(gpu, [self])?;
-        snapshot.read_as(gpu, &submission).await
+        let [snapshot] = Snapshot::take(gpu, [self]).await?;
+        snapshot.read_as(gpu).await
     }
 
     /// Records a copy of the tensor's memory into a buffer, from byte `at` on.
@@ -367,8 +367,9 @@ impl Snapshot {
     pub(crate) fn take<const N: usize>(
         gpu: &Gpu,
         tensors: [&Tensor; N],
-    ) -> Result<([Self; N], wgpu::SubmissionIndex)> {
-        gpu.scoped(downloads::WHAT, || {
+    ) -> impl Future<Output = Result<[Self; N]>> + use<N> {
+        let tensors = tensors.map(Tensor::clone);
+        gpu.submitted(downloads::WHAT, move |gpu| {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let snapshots = tensors.map(|tensor| tensor.snapshot(gpu, &mut encoder));
             Ok((snapshots, gpu.queue().submit([encoder.finish()])))
@@ -379,17 +380,13 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn read(
-        self,
-        gpu: &Gpu,
-        submission: &wgpu::SubmissionIndex,
-    ) -> Result<Vec<f32>> {
+    pub(crate) async fn read(self, gpu: &Gpu) -> Result<Vec<f32>> {
         let (format, shape) = (self.format, self.shape);
         let values: Vec<f32> = match format {
-            Format::F32 => self.read_as(gpu, submission).await?,
-            Format::F16 => self.read_as::<f16>(gpu, submission).await?.to_f32_vec(),
+            Format::F32 => self.read_as(gpu).await?,
+            Format::F16 => self.read_as::<f16>(gpu).await?.to_f32_vec(),
             Format::Snorm16 => {
-                let integers: Vec<i16> = self.read_as(gpu, submission).await?;
+                let integers: Vec<i16> = self.read_as(gpu).await?;
                 let value = |integer: i16| f32::from(integer) / f32::from(i16::MAX);
                 integers.into_iter().map(value).collect()
             }
@@ -399,12 +396,8 @@ impl Snapshot {
 
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn read_as<T: bytemuck::Pod>(
-        mut self,
-        gpu: &Gpu,
-        submission: &wgpu::SubmissionIndex,
-    ) -> Result<Vec<T>> {
-        self.mapping.done(gpu, submission).await?;
+    pub(crate) async fn read_as<T: bytemuck::Pod>(mut self, gpu: &Gpu) -> Result<Vec<T>> {
+        self.mapping.done(gpu).await?;
         let view = downloads::view(&self.staging)?;
         Ok(bytemuck::pod_collect_to_vec(&view))
     }

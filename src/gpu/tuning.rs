@@ -59,7 +59,7 @@ impl Tuner {
     pub(crate) fn new(gpu: &Gpu, tuning: &Tuning) -> Result<Self> {
         // Only measurements are tied to the adapter and to the WGSL, whose hash takes a while.
         let mut record = match tuning {
-            Tuning::Measure { .. } => Record::new(gpu.adapter()),
+            Tuning::Measure { .. } => Record::new(gpu.adapter_name()),
             Tuning::Estimate | Tuning::Pinned(_) => Record::default(),
         };
         let file = match tuning {

@@ -9,6 +9,7 @@ use crate::gpu::{Bindings, Gpu, Program, Resource, Tensor, locked};
 pub(crate) struct Slot {
     pub(crate) texture: wgpu::Texture,
     pub(crate) view: wgpu::TextureView,
+    pub(crate) srgb_view: Option<wgpu::TextureView>,
     pub(crate) image: Tensor,
     pub(crate) low_res: Tensor,
     pub(crate) depth: Tensor,
@@ -43,7 +44,7 @@ impl Slot {
         program: &Program,
         [image, low_res, depth, stamp]: [&Tensor; 4],
     ) -> Result<Self> {
-        let usage = wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::TEXTURE_BINDING;
+        let usage = wgpu::TextureUsages::STORAGE_BINDING;
         let texture = gpu.picture("picture", [image.width(); 2], usage);
         let view = texture.create_view(&Default::default());
         let bindings = program.bind(gpu, &[("output", Resource::Texture(&view))]);
@@ -52,6 +53,7 @@ impl Slot {
             low_res: low_res.twin(gpu, "low-resolution image")?,
             depth: depth.twin(gpu, "depth")?,
             stamp: stamp.twin(gpu, "stamp")?,
+            srgb_view: gpu.srgb_view(&texture),
             texture,
             view,
             bindings,

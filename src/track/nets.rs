@@ -390,13 +390,15 @@ impl Runner {
         picture: &Picture,
         crop: &params::Crop,
     ) -> Result<Vec<Vec<f32>>> {
-        let (reading, submission) = gpu.scoped("tracking", || {
+        let (reading, encoder) = gpu.scoped("tracking", || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             self.record(gpu, &mut encoder, picture, crop, None)?;
             let reading = self.readings.record(gpu, &mut encoder);
-            Ok((reading, gpu.queue().submit([encoder.finish()])))
+            Ok((reading, encoder))
         })?;
-        let values = reading.read(gpu, &submission).await?;
+        let submit = |gpu: &Gpu| Ok(((), gpu.queue().submit([encoder.finish()])));
+        gpu.submitted("tracking", submit).await?;
+        let values = reading.read(gpu).await?;
         let maps = self.results.iter().copied().zip(values).collect();
         Ok(self.outputs(maps))
     }

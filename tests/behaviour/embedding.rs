@@ -1,22 +1,22 @@
 //! Recording into a host's command encoders on a host's device.
 
-use gpavatar::{Frame, Gpu, Model, RenderOptions, ShaderChecks, wgpu};
+use gpavatar::{Atlas, Error, Frame, Gpu, GpuOptions, Model, RenderOptions, ShaderChecks, wgpu};
 
 use crate::common::host_gpu;
 use crate::common::tiny::{self, Picture, drives};
 
-/// The host's own use of a frame, recorded after it: a copy of its texture.
-fn copy_of(frame: &Frame, encoder: &mut wgpu::CommandEncoder, gpu: &Gpu) -> wgpu::Buffer {
+/// The host's own use of a frame, recorded after it: a copy of its texture, or of another of its size.
+fn copy_of(texture: &wgpu::Texture, encoder: &mut wgpu::CommandEncoder, gpu: &Gpu) -> wgpu::Buffer {
     let row = wgpu::COPY_BYTES_PER_ROW_ALIGNMENT;
-    assert!(frame.size() * 4 <= row);
+    assert!(texture.width() * 4 <= row);
     let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
         label: None,
-        size: u64::from(row * frame.size()),
+        size: u64::from(row * texture.height()),
         usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
         mapped_at_creation: false,
     });
     encoder.copy_texture_to_buffer(
-        frame.texture().as_image_copy(),
+        texture.as_image_copy(),
         wgpu::TexelCopyBufferInfo {
             buffer: &buffer,
             layout: wgpu::TexelCopyBufferLayout {
@@ -25,7 +25,7 @@ fn copy_of(frame: &Frame, encoder: &mut wgpu::CommandEncoder, gpu: &Gpu) -> wgpu
                 rows_per_image: None,
             },
         },
-        frame.texture().size(),
+        texture.size(),
     );
     buffer
 }
@@ -65,7 +65,7 @@ fn recordings_into_a_hosts_encoders() {
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let frame = avatar.record(&mut encoder, &drives[i % 5], &options);
         let frame = frame.unwrap();
-        let copy = copy_of(&frame, &mut encoder, &gpu);
+        let copy = copy_of(frame.texture(), &mut encoder, &gpu);
         if i % 3 != 2 {
             pending.push((i, copy, encoder.finish()));
         }
@@ -83,4 +83,88 @@ fn recordings_into_a_hosts_encoders() {
     for (i, copy) in copies {
         assert_eq!(pixels(&copy, &gpu), expected[i % 5].rgba, "recording {i}");
     }
+}
+
+/// The bytes that a frame's view leaves on a target of this format, drawn pixel by pixel.
+fn drawn(gpu: &Gpu, view: &wgpu::TextureView, format: wgpu::TextureFormat, size: u32) -> Vec<u8> {
+    let target = gpu.device().create_texture(&wgpu::TextureDescriptor {
+        label: None,
+        size: wgpu::Extent3d {
+            width: size,
+            height: size,
+            depth_or_array_layers: 1,
+        },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format,
+        usage: wgpu::TextureUsages::RENDER_ATTACHMENT | wgpu::TextureUsages::COPY_SRC,
+        view_formats: &[],
+    });
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    let onto = target.create_view(&Default::default());
+    let blitter = wgpu::util::TextureBlitter::new(gpu.device(), format);
+    blitter.copy(gpu.device(), &mut encoder, view, &onto);
+    let copy = copy_of(&target, &mut encoder, gpu);
+    gpu.queue().submit([encoder.finish()]);
+    pixels(&copy, gpu)
+}
+
+#[test]
+fn views_for_targets_that_encode_srgb_and_for_those_that_do_not() {
+    let avatar = tiny::avatar(&tiny::model());
+    let gpu = avatar.model().gpu();
+    let frame = avatar.render(&tiny::drive()).unwrap();
+    let expected = frame.to_image().unwrap().into_raw();
+    let stored = wgpu::TextureFormat::Rgba8Unorm;
+    assert_eq!(drawn(gpu, frame.view(), stored, frame.size()), expected);
+    let encoded = wgpu::TextureFormat::Rgba8UnormSrgb;
+    let view = frame.srgb_view().expect("Vulkan has such views");
+    let found = drawn(gpu, view, encoded, frame.size());
+    let close = found
+        .iter()
+        .zip(&expected)
+        .all(|(f, e)| f.abs_diff(*e) <= 1);
+    assert!(close, "decoded and encoded again");
+    // The plain view is brighter there.
+    assert_ne!(drawn(gpu, frame.view(), encoded, frame.size()), expected);
+
+    let atlas = Atlas::new(avatar.model(), [1, 1]).unwrap();
+    for texture in [frame.texture(), atlas.texture()] {
+        let hosts_ask_for = wgpu::TextureUsages::TEXTURE_BINDING
+            | wgpu::TextureUsages::RENDER_ATTACHMENT
+            | wgpu::TextureUsages::COPY_SRC;
+        assert!(texture.usage().contains(hosts_ask_for));
+    }
+    assert!(atlas.srgb_view().is_some());
+}
+
+#[test]
+fn adapters_of_the_hosts_instance() {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let options = GpuOptions {
+        backends: wgpu::Backends::VULKAN,
+        ..GpuOptions::default()
+    };
+    let gpu = pollster::block_on(Gpu::request_for(&instance, None, &options)).unwrap();
+    assert_eq!(gpu.adapter().get_info().backend, wgpu::Backend::Vulkan);
+    // Another device of the same adapter.
+    let device = gpu.adapter().request_device(&Default::default());
+    let (device, queue) = pollster::block_on(device).unwrap();
+    let own = Gpu::from_device(gpu.adapter(), device, queue, &options).unwrap();
+    let picture = |gpu: &Gpu| {
+        let model = Model::new(gpu, tiny::weights(&tiny::config())).unwrap();
+        Picture::render(&tiny::avatar(&model), &tiny::drive())
+    };
+    assert_eq!(picture(&gpu).rgba, picture(&own).rgba);
+
+    let none = GpuOptions {
+        adapter: Some("no such adapter".into()),
+        ..options
+    };
+    let refused = pollster::block_on(Gpu::request_for(&instance, None, &none));
+    assert!(
+        matches!(refused, Err(Error::NoAdapter { .. })),
+        "{refused:?}"
+    );
 }

@@ -1,8 +1,8 @@
 //! What goes wrong on a device is the caller's error, on any device, and no wrong picture.
 
 use gpavatar::{
-    AdapterKind, Atlas, Avatar, FloatFormat, Frame, Gpu, Model, ModelOptions, Precision,
-    RenderOptions, ShaderChecks, TensorWriter, wgpu,
+    AdapterKind, Atlas, Avatar, FloatFormat, Frame, Gpu, GpuOptions, Model, ModelOptions,
+    Precision, RenderOptions, TensorWriter, wgpu,
 };
 
 use crate::common::refused;
@@ -18,7 +18,7 @@ fn careless_hosts(limits: &wgpu::Limits) -> [Gpu; 2] {
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-        Gpu::from_device(&adapter, device, queue, ShaderChecks::Trusted).unwrap()
+        Gpu::from_device(&adapter, device, queue, &GpuOptions::default()).unwrap()
     })
 }
 

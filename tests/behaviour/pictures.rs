@@ -51,11 +51,12 @@ fn pictures_with_alpha_are_the_opaque_ones_over_black() {
             .filter(|(f, e)| f.abs_diff(**e) <= 1);
         // Alpha multiplies a ray's rounding by up to the inverse of its foreground's colour.
         assert!(close.count() * 100 >= expected.len() * 99);
-        let clear = expected.iter().filter(|alpha| **alpha < 64).count();
-        let solid = expected.iter().filter(|alpha| **alpha > 192).count();
+        // The made-up network draws something everywhere.
+        let translucent = expected.iter().filter(|alpha| **alpha < 224).count();
+        let solid = expected.iter().filter(|alpha| **alpha == 255).count();
         assert!(
-            clear > 50 && solid > 50,
-            "{clear} clear, {solid} solid pixels"
+            translucent > 50 && solid > 50,
+            "{translucent} translucent, {solid} solid pixels"
         );
     }
 }

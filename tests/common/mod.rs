@@ -14,7 +14,7 @@ use glam::Vec3;
 use gpavatar::reference::golden::{Case, Difference};
 use gpavatar::reference::pipeline::prepare;
 use gpavatar::reference::{Tensor, head};
-use gpavatar::{Camera, Gpu, Result, ShaderChecks, TensorFile, wgpu};
+use gpavatar::{Camera, Gpu, GpuOptions, Result, ShaderChecks, TensorFile, wgpu};
 
 /// A file of `tests/golden`.
 pub fn golden_path(name: &str) -> PathBuf {
@@ -147,7 +147,11 @@ pub fn host_gpu(limits: wgpu::Limits, shaders: ShaderChecks) -> Result<Gpu> {
     };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     device.on_uncaptured_error(Arc::new(|error| panic!("on the host's device: {error}")));
-    Gpu::from_device(&adapter, device, queue, shaders)
+    let options = GpuOptions {
+        shaders,
+        ..GpuOptions::default()
+    };
+    Gpu::from_device(&adapter, device, queue, &options)
 }
 
 /// The tracker's networks, which set-up brings.

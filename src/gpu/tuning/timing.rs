@@ -243,8 +243,9 @@ fn timestamps(gpu: &Gpu, programs: &[&Program], times: u32) -> Result<Vec<f64>> 
     encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
     encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, None);
     let mut mapping = Mapping::on_submit(&mut encoder, &staging);
-    let submission = gpu.queue().submit([encoder.finish()]);
-    pollster::block_on(mapping.done(gpu, &submission))?;
+    gpu.queue().submit([encoder.finish()]);
+    gpu.wait(WHAT)?;
+    pollster::block_on(mapping.done(gpu))?;
     let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&view(&staging)?);
     let period = f64::from(gpu.queue().get_timestamp_period());
     let passes = ticks.chunks_exact(2);
