@@ -396,7 +396,7 @@ impl Runner {
             let reading = self.readings.record(gpu, &mut encoder);
             Ok((reading, encoder))
         })?;
-        let submit = |gpu: &Gpu| Ok(((), gpu.queue().submit([encoder.finish()])));
+        let submit = move |gpu: &Gpu| Ok(((), gpu.queue().submit([encoder.finish()])));
         gpu.submitted("tracking", submit).await?;
         let values = reading.read(gpu).await?;
         let maps = self.results.iter().copied().zip(values).collect();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use gpavatar::{Avatar, AvatarOptions, Camera, Drive, Model};
+use gpavatar::{Avatar, AvatarOptions, Background, Camera, Drive, Model, RenderOptions};
 use image::RgbaImage;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -83,11 +83,12 @@ fn identity(folder: &Path, model: &Model, i: u32) -> Value {
     ] {
         let (camera, pose) = (Camera::orbit(11.0, 0.0, yaw), [0.0, 0.1, 0.0]);
         let drive = Drive::neutral().expression("jawOpen", jaw);
-        let frame = avatar.render(&drive.pose(pose).camera(camera)).unwrap();
+        let drive = drive.pose(pose).camera(camera);
+        let frame = avatar.render(&drive).unwrap();
         let mut picture = frame.to_image().unwrap();
         let name = format!("{i}_{}.png", targets.len());
         picture.save(folder.join(&name)).unwrap();
-        let mut neutral = Value::Null;
+        let (mut neutral, mut matte) = (Value::Null, Value::Null);
         if kind == "random" {
             // Unlike anything that the network renders.
             image::imageops::invert(&mut picture);
@@ -95,10 +96,18 @@ fn identity(folder: &Path, model: &Model, i: u32) -> Value {
             picture
                 .save(folder.join(neutral.as_str().unwrap()))
                 .unwrap();
+            matte = json!(format!("{i}_matte.png"));
+            let options = RenderOptions {
+                background: Background::Straight,
+                ..RenderOptions::default()
+            };
+            let frame = avatar.render_with(&drive, &options).unwrap();
+            let picture = frame.to_image().unwrap();
+            picture.save(folder.join(matte.as_str().unwrap())).unwrap();
         }
         targets.push(json!({
             "kind": kind, "picture": name, "channel": channel, "expression": [jaw], "pose": pose,
-            "neutral": neutral,
+            "neutral": neutral, "matte": matte,
             "transform": camera.transform, "yaw": yaw, "face_box": [4, 4, 28, 28],
             "regions": [[10, 12, 5, 3], [22, 12, 5, 3], [16, 22, 8, 5]],
         }));
@@ -137,6 +146,11 @@ fn a_network_is_perfect_at_what_it_rendered() {
     let (gain, front) = (scores.fusion_gain, scores.fusion_gain_front);
     let others = 3.0 * gain.unwrap() - front.unwrap();
     assert!(others > front.unwrap() + 10.0, "{scores:?}");
+    let edges = scores.edges.as_ref().unwrap();
+    assert_eq!(
+        [edges.difference, edges.alpha, edges.darker, edges.ghosts],
+        [0.0; 4]
+    );
     assert!(scores.seconds_per_avatar > 0.0 && scores.seconds_per_frame > 0.0);
 
     // JSON has no infinity.
@@ -145,7 +159,7 @@ fn a_network_is_perfect_at_what_it_rendered() {
     let json = serde_json::to_value(&scores).unwrap();
     let mut keys: Vec<&str> = (json.as_object().unwrap().keys().map(String::as_str)).collect();
     keys.sort_unstable();
-    let expected = "channels expression_closer face_l1 fusion_gain fusion_gain_front identities \
+    let expected = "channels edges expression_closer face_l1 fusion_gain fusion_gain_front identities \
                     identity_score psnr psnr_three_sources region_psnr seconds_per_avatar \
                     seconds_per_frame ssim view_drop";
     assert_eq!(keys.join(" "), expected);
