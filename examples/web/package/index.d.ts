@@ -180,11 +180,13 @@ export declare class Avatar {
 
   /**
    * Renders onto a canvas, whose size becomes the picture's, without leaving the device. Settles
-   * when the device is done: at most one frame should be awaited at a time.
+   * when the device is done: at most one frame should be awaited at a time. A transparent frame lets
+   * what is behind the canvas through.
    */
   render(
     drive: Drive | null | undefined,
     canvas: HTMLCanvasElement | OffscreenCanvas,
+    options?: { transparent?: boolean },
   ): Promise<void>;
   /** Renders a frame and times every stage of it on the device; needs `Gpu.timestamps`. */
   profile(

@@ -232,10 +232,11 @@ export class Avatar {
   }
 
   /** Submits a frame onto the canvas; settles when it is done. */
-  render(drive, canvas) {
+  render(drive, canvas, { transparent = false } = {}) {
     return this.#guard(async () => {
       const target = this.#canvas(canvas);
-      const frame = this.#handle.render(...this.#arguments(drive), false);
+      const alpha = transparent ? bindings.Alpha.Premultiplied : bindings.Alpha.None;
+      const frame = this.#handle.render(...this.#arguments(drive), alpha);
       try {
         frame.present(target);
         await this.model.gpu.handle.idle("rendering");
@@ -301,7 +302,8 @@ export class Avatar {
 
   #frame(drive, transparent, use) {
     return this.#guard(async () => {
-      const frame = this.#handle.render(...this.#arguments(drive), transparent);
+      const alpha = transparent ? bindings.Alpha.Straight : bindings.Alpha.None;
+      const frame = this.#handle.render(...this.#arguments(drive), alpha);
       try {
         return await use(frame);
       } finally {

@@ -43,7 +43,8 @@ impl Canvas {
                 height: size,
                 present_mode: wgpu::PresentMode::Fifo,
                 desired_maximum_frame_latency: 2,
-                alpha_mode: wgpu::CompositeAlphaMode::Opaque,
+                // Opaque frames are opaque all the same.
+                alpha_mode: wgpu::CompositeAlphaMode::PreMultiplied,
                 color_space: wgpu::SurfaceColorSpace::Auto,
                 view_formats: Vec::new(),
             },

@@ -207,10 +207,10 @@ impl Person {
         pose: Vec<f32>,
         transform: Vec<f32>,
         focal: f32,
-        transparent: bool,
+        alpha: Alpha,
     ) -> Result<Frame> {
         let drive = drive(expression, pose, &transform, focal)?;
-        let frame = self.0.render_with(&drive, &options(transparent));
+        let frame = self.0.render_with(&drive, &options(alpha));
         Ok(Frame(frame.map_err(js)?))
     }
 
@@ -223,7 +223,7 @@ impl Person {
         focal: f32,
     ) -> Result<Profile> {
         let drive = drive(expression, pose, &transform, focal)?;
-        let (frame, profile) = (self.0.profile_async(&drive, &options(false)).await).map_err(js)?;
+        let (frame, profile) = (self.0.profile_async(&drive, &options(Alpha::None)).await).map_err(js)?;
         let mut stages: Vec<(&str, f64)> = Vec::new();
         for kernel in profile.kernels {
             match stages.iter_mut().find(|(name, _)| *name == kernel.stage) {
@@ -353,12 +353,24 @@ impl Motion {
     }
 }
 
-fn options(transparent: bool) -> RenderOptions {
+/// The background of a frame.
+#[wasm_bindgen]
+#[derive(Clone, Copy)]
+pub enum Alpha {
+    /// Opaque black.
+    None,
+    /// As image data and files have it.
+    Straight,
+    /// As a canvas of a device has it.
+    Premultiplied,
+}
+
+fn options(alpha: Alpha) -> RenderOptions {
     RenderOptions {
-        background: if transparent {
-            Background::Straight
-        } else {
-            Background::Black
+        background: match alpha {
+            Alpha::None => Background::Black,
+            Alpha::Straight => Background::Straight,
+            Alpha::Premultiplied => Background::Premultiplied,
         },
         ..RenderOptions::default()
     }

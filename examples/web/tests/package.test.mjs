@@ -189,6 +189,27 @@ test("errors have a kind", async () => {
   ]);
 });
 
+test("a transparent frame lets what is behind the canvas through", async () => {
+  const found = await page.evaluate(async () => {
+    const shown = async (transparent) => {
+      const canvas = new OffscreenCanvas(1, 1);
+      await avatar.render(null, canvas, { transparent });
+      const page = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+      page.fillStyle = "white";
+      page.fillRect(0, 0, canvas.width, canvas.height);
+      page.drawImage(canvas, 0, 0);
+      const at = (x, y) => [...page.getImageData(x, y, 1, 1).data];
+      return [at(0, 0), at(canvas.width / 2, canvas.height / 2)];
+    };
+    return [await shown(false), await shown(true)];
+  });
+  const [[black, opaque], [white, face]] = found;
+  assert.ok(Math.max(...black.slice(0, 3)) < 20, `${black}`);
+  assert.ok(Math.min(...white) > 235, `${white}`);
+  // The face itself is the same.
+  assert.ok(face.every((c, i) => Math.abs(c - opaque[i]) <= 2), `${face} and ${opaque}`);
+});
+
 test("stages are timed where the device can", async () => {
   const stages = await page.evaluate(() => model.gpu.timestamps && avatar.profile());
   if (!stages) {
