@@ -54,8 +54,19 @@ impl Drive {
     ///
     /// It overrides [`Drive::coefficients`] and an earlier call for the same channel.
     #[must_use]
-    pub fn expression(mut self, channel: impl Into<String>, value: f32) -> Self {
-        self.named.push((channel.into(), value));
+    pub fn expression(mut self, channel: impl AsRef<str>, value: f32) -> Self {
+        self.set_expression(channel, value);
+        self
+    }
+
+    /// [`Drive::expression`] for a drive that is kept from frame to frame: a channel that was set before
+    /// allocates nothing.
+    pub fn set_expression(&mut self, channel: impl AsRef<str>, value: f32) -> &mut Self {
+        let channel = channel.as_ref();
+        match self.named.iter_mut().find(|(name, _)| name == channel) {
+            Some((_, known)) => *known = value,
+            None => self.named.push((channel.into(), value)),
+        }
         self
     }
 
@@ -64,6 +75,14 @@ impl Drive {
     pub fn coefficients(mut self, coefficients: impl Into<Vec<f32>>) -> Self {
         self.channels = None;
         self.coefficients = coefficients.into();
+        self
+    }
+
+    /// [`Drive::coefficients`] for a drive that is kept from frame to frame.
+    pub fn set_coefficients(&mut self, coefficients: &[f32]) -> &mut Self {
+        self.channels = None;
+        self.coefficients.clear();
+        self.coefficients.extend_from_slice(coefficients);
         self
     }
 
@@ -77,9 +96,22 @@ impl Drive {
         self
     }
 
+    /// [`Drive::pose`] for a drive that is kept from frame to frame.
+    pub fn set_pose(&mut self, pose: &[f32]) -> &mut Self {
+        self.pose.clear();
+        self.pose.extend_from_slice(pose);
+        self
+    }
+
     /// Sets the camera.
     #[must_use]
     pub fn camera(mut self, camera: impl Into<Camera>) -> Self {
+        self.set_camera(camera);
+        self
+    }
+
+    /// [`Drive::camera`] for a drive that is kept from frame to frame.
+    pub fn set_camera(&mut self, camera: impl Into<Camera>) -> &mut Self {
         self.camera = camera.into();
         self
     }

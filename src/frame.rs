@@ -15,7 +15,9 @@ pub(crate) const RENDERING: &str = "rendering";
 
 /// A rendered picture on the device, with its low-resolution image and depth.
 ///
-/// When it is dropped, its memory returns to the model for later frames.
+/// When it is dropped, its memory returns to the model for later frames: a clone of its texture then shows
+/// another frame. A host that makes its bindings once renders into an [`Atlas`](crate::Atlas) of one tile,
+/// whose texture stays.
 ///
 /// # Errors
 /// All that copies a frame to the host fails with [`Error::Gpu`] if the device failed, if the commands

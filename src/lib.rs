@@ -43,6 +43,8 @@
 //! environment, and nothing is measured or cached unless [`ModelOptions::tuning`] or
 //! [`GpuOptions::pipeline_cache`] asks for it.
 //!
+//! `examples/EMBEDDING.md` in the repository says more: versions that share a device, colours and alpha, threads, failures.
+//!
 //! # Many at a time
 //!
 //! [`Model::render_many`] and [`Avatar::build_many`] record several frames or avatars into one

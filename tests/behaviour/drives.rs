@@ -83,3 +83,22 @@ fn cameras_that_are_none() {
         );
     }
 }
+
+#[test]
+fn a_drive_that_is_kept_is_one_that_is_made_anew() {
+    let mut kept = Drive::neutral();
+    for i in 0..3 {
+        let (smile, pose) = (0.3 * i as f32, [0.1 * i as f32; 3]);
+        let camera = Camera::orbit(10.0, 0.0, 10.0 * i as f32);
+        kept.set_coefficients(&[0.1, smile]).set_pose(&pose);
+        kept.set_expression("jawOpen", 0.2)
+            .set_expression("jawOpen", smile);
+        kept.set_camera(camera);
+        let anew = Drive::neutral()
+            .coefficients([0.1, smile])
+            .expression("jawOpen", smile)
+            .pose(pose)
+            .camera(camera);
+        assert_eq!(kept, anew);
+    }
+}
