@@ -23,14 +23,16 @@ struct Channels {
     slope: vec4<f32>,
 }
 
-// An activation besides the slope.
+// Activations besides the slope.
 const HARD_SWISH = 1u;
 const LOGISTIC = 2u;
+// One of these, or 0.
 override ACTIVATION: u32 = 0u;
 
 // A map that is added: of the output's size, or the largest of 2 x 2 pixels of one of twice that.
 const SAME = 1u;
 const POOLED = 2u;
+// One of these, or 0.
 override SKIP: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> layer: TrackLayer;

@@ -4,6 +4,7 @@
 
 #import gpavatar::track_layer::layer
 
+// Width and height of a kernel, and pixels of the input from one output to the next.
 override SIDE: u32 = 1u;
 override STRIDE: u32 = 1u;
 
