@@ -367,15 +367,15 @@ fn depth_puts_the_background_farthest() {
 #[test]
 fn display_rounds_clamps_and_divides_by_alpha() {
     let image = Tensor::new([1, 2, 3], vec![-0.001, 0.5, 1.001, 0.25, 0.0, 0.125]);
-    let field = Tensor::new([1, 2, 4], vec![0.0, 0.0, 0.0, 0.0, 0.25, 0.0, 0.125, 0.5]);
+    let field = Tensor::new([1, 1, 4], vec![0.25, 0.0, 0.125, 0.5]);
     let opaque = output::display(&image, Background::Black, &field);
     assert_eq!(opaque, [0, 128, 255, 255, 64, 0, 32, 255]);
-    // Half of the foreground (0.5, 0, 0.25), of which nine tenths count as all.
-    let image = Tensor::new([1, 2, 3], vec![0.0, 0.0, 0.0, 0.225, 0.0, 0.1125]);
+    // 0.54 of the foreground (0.5, 0, 0.25), of which nine tenths count as all.
+    let image = Tensor::new([1, 2, 3], vec![0.0, 0.0, 0.0, 0.27, 0.0, 0.135]);
     let straight = output::display(&image, Background::Straight, &field);
-    assert_eq!(straight, [0, 0, 0, 0, 114, 0, 57, 128]);
+    assert_eq!(straight, [0, 0, 0, 0, 115, 0, 57, 153]);
     let premultiplied = output::display(&image, Background::Premultiplied, &field);
-    assert_eq!(premultiplied, [0, 0, 0, 0, 57, 0, 29, 128]);
+    assert_eq!(premultiplied, [0, 0, 0, 0, 69, 0, 34, 153]);
 }
 
 #[test]
