@@ -55,19 +55,13 @@ pub(super) struct Background;
 
 #[cfg(target_arch = "wasm32")]
 impl Background {
-    pub fn run(
-        &self,
-        _: &wgpu::Device,
-        _: wgpu::Backend,
-        job: Box<dyn FnOnce() -> Option<wgpu::SubmissionIndex>>,
-    ) {
+    pub fn run(&self, _: &wgpu::Device, job: Box<dyn FnOnce() -> Option<wgpu::SubmissionIndex>>) {
         job();
     }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 mod thread {
-    use std::collections::VecDeque;
     use std::sync::OnceLock;
     use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
     use std::thread;
@@ -80,14 +74,14 @@ mod thread {
     #[derive(Default)]
     pub(crate) struct Background(OnceLock<Option<Sender<Job>>>);
 
-    /// The longest wait for a submission before the next job gets its turn.
-    const TURN: Duration = Duration::from_millis(1);
+    /// Between two looks at a busy device.
+    const PAUSE: Duration = Duration::from_micros(200);
 
     impl Background {
         /// Runs jobs in the order in which they come, and has the device polled until what they submitted
         /// is done. If there is no thread to be had, that is now.
-        pub fn run(&self, device: &wgpu::Device, backend: wgpu::Backend, job: Job) {
-            let sender = self.0.get_or_init(|| start(device, backend));
+        pub fn run(&self, device: &wgpu::Device, job: Job) {
+            let sender = self.0.get_or_init(|| start(device));
             let job = match sender {
                 Some(sender) => match sender.send(job) {
                     Ok(()) => return,
@@ -101,62 +95,31 @@ mod thread {
         }
     }
 
-    fn start(device: &wgpu::Device, backend: wgpu::Backend) -> Option<Sender<Job>> {
+    fn start(device: &wgpu::Device) -> Option<Sender<Job>> {
         let (sender, jobs) = channel();
         let device = device.clone();
         let thread = thread::Builder::new().name("gpavatar".into());
-        let started = thread.spawn(move || work(&device, backend, &jobs));
+        let started = thread.spawn(move || work(&device, &jobs));
         started.is_ok().then_some(sender)
     }
 
-    fn work(device: &wgpu::Device, backend: wgpu::Backend, jobs: &Receiver<Job>) {
-        let mut pending = VecDeque::new();
+    fn work(device: &wgpu::Device, jobs: &Receiver<Job>) {
+        let mut pending = false;
         loop {
-            let job = match pending.is_empty() {
-                true => jobs.recv().map_err(|_| TryRecvError::Disconnected),
-                false => jobs.try_recv(),
+            let job = match pending {
+                false => jobs.recv().map_err(|_| TryRecvError::Disconnected),
+                true => jobs.try_recv(),
             };
             match job {
-                Ok(job) => pending.extend(job()),
-                Err(TryRecvError::Disconnected) if pending.is_empty() => return,
-                // Those who wait still do.
-                Err(_) => {
-                    if pending
-                        .front()
-                        .is_some_and(|first| is_over(device, backend, first))
-                    {
-                        pending.pop_front();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits a little. Returns whether a submission is done or has failed: what was mapped for it has then
-    /// been called back.
-    fn is_over(
-        device: &wgpu::Device,
-        backend: wgpu::Backend,
-        submission: &wgpu::SubmissionIndex,
-    ) -> bool {
-        // A wait would hold GL's only context.
-        let gl = backend == wgpu::Backend::Gl;
-        let until = wgpu::PollType::Wait {
-            submission_index: Some(submission.clone()),
-            timeout: Some(if gl { Duration::ZERO } else { TURN }),
-        };
-        match device.poll(until) {
-            Ok(_) => true,
-            Err(wgpu::PollError::Timeout) => {
-                if gl {
-                    thread::sleep(TURN);
-                }
-                false
-            }
-            // A refused submission, for example. Who waits asks the device for its reason.
-            Err(_) => {
-                let _ = device.poll(wgpu::PollType::Poll);
-                true
+                Ok(job) => pending |= job().is_some(),
+                Err(TryRecvError::Disconnected) if !pending => return,
+                // Those who wait still do. wgpu panics where a wait times out while others poll, so
+                // nothing here waits.
+                Err(_) => match device.poll(wgpu::PollType::Poll) {
+                    Ok(status) if !status.is_queue_empty() => thread::sleep(PAUSE),
+                    // Who waits for what failed asks the device for its reason.
+                    _ => pending = false,
+                },
             }
         }
     }

@@ -488,10 +488,7 @@ impl Gpu {
             let _ = sender.send(result);
             submission
         };
-        let Inner {
-            background, info, ..
-        } = &*self.inner;
-        background.run(self.device(), info.backend, Box::new(job));
+        self.inner.background.run(self.device(), Box::new(job));
         submitted
     }
 
