@@ -3,18 +3,15 @@
 // One thread for four channels of a pixel.
 // Error: that of a sum of f32 in order.
 
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::track_layer::{layer, input, finish}
 #import gpavatar::track_taps::{SIDE, first_tap, place_of}
 
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [tap][c]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let id = (group.y * groups.x + group.x) * 64u + local;
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let id = thread_index(thread);
     let channels = layer.input_channels;
     let pixel = id / channels;
     let channel = id % channels;

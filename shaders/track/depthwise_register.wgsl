@@ -4,6 +4,7 @@
 // One thread for four channels of 4 x 2 pixels.
 // Error: that of a sum of f32 in order.
 
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::track_layer::{layer, input, channels, finish_with}
 
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>; // [tap][c]
@@ -46,13 +47,9 @@ fn with_taps(s: mat4x4<f32>, taps: mat3x4<f32>, r: Row) -> mat4x4<f32> {
     );
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let id = (group.y * groups.x + group.x) * 64u + local;
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let id = thread_index(thread);
     let stride = layer.input_channels;
     let size = layer.output_size;
     let across = (size.x + 3u) / 4u;

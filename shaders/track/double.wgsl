@@ -3,15 +3,12 @@
 // One thread for four channels of a pixel.
 
 #import gpavatar::bilinear::{corners, between}
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::track_layer::{layer, input, finish}
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let id = (group.y * groups.x + group.x) * 64u + local;
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let id = thread_index(thread);
     let stride = layer.output_channels;
     let pixel = id / stride;
     let channel = id % stride;

@@ -2,6 +2,7 @@
 //
 // One thread for four channels of a pixel.
 
+#import gpavatar::grid::{GROUP_SIZE, Thread, thread_index}
 #import gpavatar::track_layer::{layer, input, finish}
 
 // Whether there is a map besides the skipped one, and whether it has gates.
@@ -10,13 +11,9 @@ override GATED: u32 = 0u;
 
 @group(0) @binding(2) var<storage, read> gates: array<vec4<f32>>; // [c]
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let id = (group.y * groups.x + group.x) * 64u + local;
+@compute @workgroup_size(GROUP_SIZE)
+fn main(thread: Thread) {
+    let id = thread_index(thread);
     let channel = id % layer.output_channels;
     let pixel = id / layer.output_channels;
     if pixel >= layer.output_size.x * layer.output_size.y {

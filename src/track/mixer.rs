@@ -57,9 +57,24 @@ struct Block {
 /// y = W x + b.
 #[derive(Clone, Debug)]
 struct Dense {
-    /// `[outputs][inputs]`
+    /// `[outputs][inputs]`; of layers that mix columns [transposed](Dense::transposed).
     weight: Vec<f32>,
     bias: Vec<f32>,
+}
+
+impl Dense {
+    /// The same with weights `[inputs][outputs]`.
+    fn transposed(self) -> Self {
+        let outputs = self.bias.len();
+        let inputs = self.weight.len() / outputs;
+        let mut weight = vec![0.0; self.weight.len()];
+        for (o, row) in self.weight.chunks_exact(inputs).enumerate() {
+            for (i, value) in row.iter().enumerate() {
+                weight[i * outputs + o] = *value;
+            }
+        }
+        Self { weight, ..self }
+    }
 }
 
 /// Layers in the file's order: outputs and inputs.
@@ -142,7 +157,7 @@ impl Mixer {
                 token_gain,
                 tokens: [up, down],
                 channel_gain,
-                channels: [widen, narrow],
+                channels: [widen, narrow].map(Dense::transposed),
             });
         }
         Ok(Self {
@@ -150,9 +165,9 @@ impl Mixer {
             token,
             epsilon,
             points,
-            axes,
+            axes: axes.transposed(),
             blocks,
-            scores,
+            scores: scores.transposed(),
         })
     }
 
@@ -273,18 +288,12 @@ fn mixed_rows(layer: &Dense, x: &[f32]) -> Vec<f32> {
     y
 }
 
-/// X·Wᵀ + b for `X` of `[n][inputs]`: the layer mixes columns.
+/// X·Wᵀ + b for `X` of `[n][inputs]`: the layer mixes columns, and its weights are transposed.
 fn mixed_columns(layer: &Dense, x: &[f32]) -> Vec<f32> {
     let outputs = layer.bias.len();
     let inputs = layer.weight.len() / outputs;
-    let mut transposed = vec![0.0; layer.weight.len()];
-    for (o, row) in layer.weight.chunks_exact(inputs).enumerate() {
-        for (i, weight) in row.iter().enumerate() {
-            transposed[i * outputs + o] = *weight;
-        }
-    }
     let mut y = layer.bias.repeat(x.len() / inputs);
-    product(x, &transposed, &mut y, inputs, outputs);
+    product(x, &layer.weight, &mut y, inputs, outputs);
     y
 }
 
