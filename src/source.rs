@@ -66,6 +66,17 @@ impl SourceImage {
         Self::decode(&path.display().to_string(), &file::read(path)?, true)
     }
 
+    /// The pixels of a picture file, read as by [`SourceImage::open`], with their alpha: what a tracker
+    /// takes.
+    ///
+    /// # Errors
+    /// As for [`SourceImage::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_rgba(path: impl AsRef<std::path::Path>) -> Result<RgbaImage> {
+        let path = path.as_ref();
+        Self::decode_rgba(&path.display().to_string(), &file::read(path)?, false)
+    }
+
     /// Decodes the content of a picture file, as [`SourceImage::open`] does.
     ///
     /// # Errors

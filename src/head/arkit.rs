@@ -1,7 +1,7 @@
 //! Names of expression channels.
 
 /// ARKit's 52 blend shapes, in alphabetical order.
-pub(crate) const ARKIT: [&str; 52] = [
+pub const ARKIT: [&str; 52] = [
     "browDownLeft",
     "browDownRight",
     "browInnerUp",

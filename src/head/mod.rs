@@ -10,7 +10,7 @@ mod parts;
 pub(crate) mod tests;
 
 #[cfg(any(feature = "import", feature = "track"))]
-pub(crate) use arkit::ARKIT;
+pub use arkit::ARKIT;
 pub use maths::HeadModel;
 #[cfg(feature = "import")]
 pub(crate) use maths::dissimilarity;

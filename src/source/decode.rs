@@ -23,6 +23,12 @@ const MOST: u64 = 576 << 20;
 impl SourceImage {
     /// `lenient`: a truncated picture is taken as far as it goes.
     pub(super) fn decode(what: &str, bytes: &[u8], lenient: bool) -> Result<Self> {
+        let picture = Self::decode_rgba(what, bytes, lenient)?;
+        Self::from_rgba8(picture.width(), picture.height(), picture.into_raw())
+    }
+
+    /// The same with straight alpha.
+    pub(super) fn decode_rgba(what: &str, bytes: &[u8], lenient: bool) -> Result<RgbaImage> {
         let invalid = |error: &dyn Display| Error::format(what, FORMAT, error.to_string());
         let kind = sniff::kind(bytes);
         if !kind.is_picture() {
@@ -74,8 +80,7 @@ impl SourceImage {
         }
         let mut picture = DynamicImage::from(picture);
         picture.apply_orientation(orientation);
-        let picture = picture.into_rgba8();
-        Self::from_rgba8(picture.width(), picture.height(), picture.into_raw())
+        Ok(picture.into_rgba8())
     }
 }
 

@@ -125,6 +125,16 @@ struct State {
     translation: DVec3,
 }
 
+impl State {
+    fn at_rest(limits: &DriveLimits) -> Self {
+        Self {
+            channels: vec![0.0; ARKIT.len()],
+            rotation: FRONTAL,
+            translation: DVec3::Z * limits.distance[1],
+        }
+    }
+}
+
 /// How the camera of a frontal picture is turned.
 const FRONTAL: DMat3 = DMat3::from_diagonal(DVec3::new(-1.0, 1.0, -1.0));
 
@@ -184,11 +194,7 @@ impl Driver {
             filters: Values::new(filters),
             rotation: Rotation::new(OneEuro::ROTATION),
             place: Values::new(vec![OneEuro::PLACE; 3]),
-            last: State {
-                channels: vec![0.0; ARKIT.len()],
-                rotation: FRONTAL,
-                translation: DVec3::Z * options.limits.distance[1],
-            },
+            last: State::at_rest(&options.limits),
             lost_for: 0.0,
             raw: None,
             options,
@@ -201,6 +207,17 @@ impl Driver {
             self.scores.calibrate(scores, pose);
             self.fits.calibrate(fit, pose);
         }
+    }
+
+    /// Forgets the frames so far, but not how the person looks at rest: the next frame is the first one
+    /// of another video of theirs, or of the same one, which was looked through for their neutral face.
+    pub fn restart(&mut self) {
+        self.filters.restart();
+        self.rotation.restart();
+        self.place.restart();
+        self.lost_for = 0.0;
+        self.last = State::at_rest(&self.options.limits);
+        self.raw = None;
     }
 
     /// The drive for a frame that comes `seconds` after the last one; without a face, for one in

@@ -29,6 +29,7 @@ mod region;
 mod retarget;
 mod tracker;
 
+pub use crate::head::ARKIT;
 pub use canonical::HeadPose;
 pub use detection::Detection;
 pub use driver::{DriveLimits, Driver, DriverOptions, FaceFrame};

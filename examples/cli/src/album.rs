@@ -1,15 +1,13 @@
 //! A directory of numbered pictures, an animation and contact sheets, complete or absent.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{fs, io};
 
 use gpavatar::{Error, Result};
-use image::codecs::gif::{GifEncoder, Repeat};
-use image::{Delay, Frame, RgbaImage};
+use image::RgbaImage;
 use tempfile::TempDir;
 
+use crate::animation::Animation;
 use crate::backdrop::Backdrop;
 use crate::sheet::{self, Cell};
 
@@ -156,27 +154,11 @@ impl Album {
         seconds: f64,
     ) -> Result<()> {
         let path = self.staging.path().join(name);
-        let file = File::create(&path).map_err(|error| failed("create", &path, error))?;
-        let mut writer = BufWriter::new(file);
-        // The encoder samples one in this many pixels to find a picture's 256 colours: enough to
-        // find good ones, few enough not to take longer than rendering.
-        let speed = (self.pixels >> 14).clamp(1, 10) as i32;
-        let mut encoder = GifEncoder::new_with_speed(&mut writer, speed);
-        let ended = |error| broken("write", &path, error);
-        encoder.set_repeat(Repeat::Infinite).map_err(ended)?;
-        for (i, index) in order.into_iter().enumerate() {
-            let mut picture = self.picture(index)?;
-            for pixel in picture.pixels_mut() {
-                // A pixel of a GIF is either opaque or transparent.
-                pixel[3] = if pixel[3] < 128 { 0 } else { 255 };
-            }
-            let delay = Delay::from_saturating_duration(gif_delay(i, seconds));
-            let frame = Frame::from_parts(picture, 0, 0, delay);
-            encoder.encode_frame(frame).map_err(ended)?;
+        let mut animation = Animation::create(&path, self.pixels, seconds)?;
+        for index in order {
+            animation.push(self.picture(index)?)?;
         }
-        drop(encoder);
-        let flushed = writer.flush();
-        flushed.map_err(|error| failed("write", &path, error))?;
+        animation.finish()?;
         self.others.push(name.to_owned());
         Ok(())
     }
@@ -215,14 +197,7 @@ fn frame_name(index: usize) -> String {
     format!("{index:04}.png")
 }
 
-/// How long picture `index` of an animation stays. A GIF counts whole hundredths of a second, so
-/// some pictures stay longer than others to keep the total right.
-pub fn gif_delay(index: usize, seconds: f64) -> Duration {
-    let end = |pictures: usize| (pictures as f64 * seconds * 100.0).round() as u64;
-    Duration::from_millis(10 * (end(index + 1) - end(index)))
-}
-
-fn create_directory(path: &Path) -> Result<()> {
+pub fn create_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| failed("create", path, error))
 }
 
@@ -231,7 +206,7 @@ fn write_png(path: &Path, picture: &RgbaImage) -> Result<()> {
     saved.map_err(|error| broken("write", path, error))
 }
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
+pub fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Io {
         action,
         path: path.to_owned(),
@@ -239,7 +214,7 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
     }
 }
 
-fn broken(action: &'static str, path: &Path, error: image::ImageError) -> Error {
+pub fn broken(action: &'static str, path: &Path, error: image::ImageError) -> Error {
     failed(action, path, io::Error::other(error))
 }
 

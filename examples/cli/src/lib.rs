@@ -1,6 +1,8 @@
 //! The command `gpavatar`: its sub-commands, and the modules that they share with the benchmarks.
 
 pub mod album;
+pub mod animation;
+pub mod annotation;
 pub mod args;
 pub mod avatar;
 pub mod backdrop;
@@ -8,9 +10,11 @@ pub mod commands;
 pub mod costs;
 pub mod demo;
 pub mod evaluation;
+pub mod film;
 pub mod metrics;
 pub mod report;
 pub mod sheet;
 #[cfg(test)]
 mod testing;
 pub mod tracked;
+pub mod tracking;

@@ -52,10 +52,16 @@ pub fn write(
     Ok(())
 }
 
-/// A progress bar over `count` steps. Only terminals show it.
-pub fn progress(what: &'static str, count: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(count as u64).with_style(style);
-    bar.with_message(what)
+/// A progress bar over `count` steps, as far as their number is known. Only terminals show it.
+pub fn progress(what: &'static str, count: impl Into<Option<usize>>) -> ProgressBar {
+    let (bar, template) = match count.into() {
+        Some(count) => (
+            ProgressBar::new(count as u64),
+            "{msg} {wide_bar} {pos}/{len}, {eta} left",
+        ),
+        None => (ProgressBar::no_length(), "{msg} {pos}, {per_sec}"),
+    };
+    let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.with_style(style).with_message(what)
 }

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[path = "commands/track.rs"]
+mod track;
+
 /// A file of the repository.
 fn file(path: &str) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -35,7 +38,7 @@ fn failure<const N: usize>(args: [&str; N]) -> String {
 #[test]
 fn help_has_every_command_and_its_examples() {
     let all = written(["--help"]);
-    let commands = "reenact orbit gallery info import evaluate profile parity completions";
+    let commands = "reenact track orbit gallery info import evaluate profile parity completions";
     for command in commands.split(' ') {
         assert!(all.contains(&format!("\n  {command} ")), "{command}: {all}");
         let help = written([command, "--help"]);

@@ -122,6 +122,32 @@ fn the_neutral_face_is_at_rest_and_frontal() {
 }
 
 #[test]
+fn a_restart_keeps_the_neutral_face_only() {
+    let head = shipped_head();
+    let options = DriverOptions::default();
+    let mut driver = Driver::new(&head, options.clone()).unwrap();
+    let (still, smile) = (score(&[("jawOpen", 0.2)]), score(&[("jawOpen", 0.7)]));
+    let neutral = frame(&still, pose(5.0, 0.0, 0.0));
+    for _ in 0..45 {
+        driver.drive(Some(&neutral), DT).unwrap();
+    }
+    driver
+        .drive(Some(&frame(&smile, pose(30.0, 0.0, 0.0))), DT)
+        .unwrap();
+    driver.restart();
+    let rest = Driver::new(&head, options)
+        .unwrap()
+        .drive(None, DT)
+        .unwrap();
+    assert_eq!(driver.drive(None, DT).unwrap(), rest);
+    // At once, as nothing is smoothed in a first frame.
+    let drive = driver.drive(Some(&neutral), DT).unwrap();
+    assert!(expression(&drive, &head).iter().all(|value| *value < 1e-6));
+    let front = Camera::orbit(10.6, 0.0, 0.0).rotation();
+    assert!(drive.camera.rotation().abs_diff_eq(front, 1e-3));
+}
+
+#[test]
 fn small_turns_are_the_camera_of_an_orbit() {
     let head = shipped_head();
     let mut driver = Driver::new(&head, plain()).unwrap();

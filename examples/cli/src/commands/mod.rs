@@ -9,6 +9,7 @@ mod orbit;
 mod parity;
 mod profile;
 mod reenact;
+mod track;
 
 use std::error::Error;
 
@@ -24,11 +25,13 @@ use clap::Parser;
 Examples:
   gpavatar reenact                    the defaults: somebody talks, into out/reenact
   gpavatar orbit --sample pink        a walk around somebody else
+  gpavatar track me.jpg -o me         a photograph, found, cropped and matted
   gpavatar profile                    where the time of a frame goes
   gpavatar help reenact               all that a command can do"
 )]
 pub enum Cli {
     Reenact(reenact::Args),
+    Track(track::Args),
     Orbit(orbit::Args),
     Gallery(gallery::Args),
     Info(info::Args),
@@ -45,6 +48,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Reenact(args) => reenact::run(&args),
+            Self::Track(args) => track::run(&args),
             Self::Orbit(args) => orbit::run(&args),
             Self::Gallery(args) => gallery::run(&args),
             Self::Info(args) => info::run(&args),

@@ -1,0 +1,188 @@
+//! Finds faces in photographs and films.
+
+mod dataset;
+mod numbers;
+mod photos;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use gpavatar::track::{Embedding, Fit, FitOptions, Fitter, TrackedFace};
+use gpavatar::{Geometry, HeadModel, Motion, MotionFrame, Result};
+use image::ImageFormat;
+
+use crate::album::failed;
+use crate::args::GpuArgs;
+use crate::demo;
+use crate::report;
+use crate::tracking::{self, DriverArgs, TrackerArgs};
+
+/// Finds faces: photographs become sources, a film becomes a motion or a dataset.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  gpavatar track me.jpg side.jpg -o me              one person's photographs, to be used by reenact -s me
+  gpavatar track party.jpg --faces 3 -o party       a folder for each of three people
+  gpavatar track talk.mp4 -o talk.json              a film, to be used by reenact --motion talk.json
+  gpavatar track talk.mp4 --dataset footage         for weights/train
+  gpavatar track me.jpg --json                      landmarks, scores, pose and fit as numbers")]
+pub struct Args {
+    /// Photographs of one person; or a film, an animated GIF or a folder of PNGs
+    #[arg(required = true, value_name = "PICTURE or FILM")]
+    inputs: Vec<PathBuf>,
+    /// Folder of the sources [default: sources], or motion of a film, .json or .safetensors
+    /// [default: motion.json]
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Looks for several people in one photograph: each has a folder
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
+    faces: usize,
+    /// Prints what was found in each picture or frame, a line of JSON each, and writes nothing
+    #[arg(long, conflicts_with_all = ["output", "dataset"])]
+    json: bool,
+    /// Folder to which films are added as clips to train on, each of one person
+    #[arg(long, value_name = "FOLDER", conflicts_with = "output")]
+    dataset: Option<PathBuf>,
+    /// Head model to fit and to drive, with its --embedding [default: the shipped one]
+    #[arg(long, value_name = "FILE", requires = "embedding")]
+    head: Option<PathBuf>,
+    #[command(flatten)]
+    tracker: TrackerArgs,
+    #[command(flatten)]
+    driver: DriverArgs,
+    #[command(flatten)]
+    gpu: GpuArgs,
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let kinds = args.inputs.iter().map(|path| is_photo(path));
+    let kinds = kinds.collect::<Result<Vec<_>>>()?;
+    let photos = kinds.iter().filter(|photo| **photo).count();
+    let films = kinds.len() - photos;
+    if photos > 0 && films > 0 {
+        return Err("expected photographs or films, found both".into());
+    }
+    if args.faces > 1 && args.inputs.len() > 1 {
+        return Err(
+            "--faces: expected one photograph, as nobody knows who is who in several".into(),
+        );
+    }
+    if args.faces > 1 && films > 0 && !args.json {
+        return Err("--faces: expected a photograph, found a film".into());
+    }
+    let head = HeadModel::open(args.head.clone().unwrap_or_else(demo::weights))?;
+    match &args.dataset {
+        _ if args.json => numbers::print(args, &head, films > 0),
+        Some(_) if photos > 0 => Err("--dataset: expected films, found photographs".into()),
+        Some(folder) => dataset::write(args, &head, folder),
+        None if photos > 0 => photos::write(args, &head),
+        None => motion(args, &head),
+    }
+}
+
+/// True for a picture by its first bytes; for HEIC and others that are not read by their names, so that
+/// the message says how to convert them.
+fn is_photo(path: &Path) -> Result<bool> {
+    use std::io::Read;
+    if path.is_dir() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path);
+    let read = file.and_then(|file| file.take(16).read_to_end(&mut start));
+    read.map_err(|error| failed("read", path, error))?;
+    let format = image::guess_format(&start);
+    let extension = path.extension().unwrap_or_default();
+    let extension = extension.to_string_lossy().to_lowercase();
+    Ok(format.is_ok_and(|format| format != ImageFormat::Gif)
+        || ["heic", "heif", "avif", "jxl"].contains(&&*extension))
+}
+
+/// Writes the motion of a film's face.
+fn motion(args: &Args, head: &HeadModel) -> Result<(), Box<dyn Error>> {
+    let [film] = &args.inputs[..] else {
+        return Err(format!("expected one film, found {}", args.inputs.len()).into());
+    };
+    let output = args.output.clone().unwrap_or("motion.json".into());
+    if !["json", "safetensors"]
+        .iter()
+        .any(|end| output.extension().is_some_and(|e| e == *end))
+    {
+        let output = output.display();
+        return Err(format!("{output}: expected .json or .safetensors for a film's motion").into());
+    }
+    let gpu = args.gpu.open()?;
+    let mut performance = args.driver.performance(film, &gpu, head, &args.tracker)?;
+    tracking::notice_interrupts();
+    let bar = report::progress("tracking", performance.film().count());
+    let mut frames = Vec::new();
+    while let Some(drive) = performance.next(|| bar.inc(1))? {
+        frames.push(frame(&drive, head)?);
+    }
+    bar.finish_and_clear();
+    let rate = performance.film().rate();
+    let name = film.file_stem().unwrap_or_default().to_string_lossy();
+    let mut motion = Motion::new(rate as f32, frames)?.with_name(name, "");
+    let channels = &head.parts().channels;
+    if !channels.is_empty() {
+        motion = motion.with_channels(channels.clone())?;
+    }
+    motion.write(&output)?;
+    let [tracked, seen] = performance.counts();
+    if tracking::interrupted() {
+        println!("interrupted: what was tracked so far is written");
+    }
+    let speed = tracked as f64 / performance.tracking().as_secs_f64();
+    println!(
+        "{tracked} frames, {rate:.2} per second, the face in {seen}; {speed:.1} tracked per second"
+    );
+    report::list(&[output]);
+    Ok(())
+}
+
+/// A frame of a motion.
+fn frame(drive: &gpavatar::Drive, head: &HeadModel) -> Result<MotionFrame> {
+    let resolved = drive.resolve(Some(head), head.vertex_count())?;
+    let camera = *resolved.camera;
+    Ok(match resolved.geometry {
+        Geometry::Coefficients { expression, pose } => MotionFrame {
+            expression,
+            pose: pose.to_vec(),
+            camera,
+        },
+        Geometry::Points(_) => MotionFrame::default(),
+    })
+}
+
+/// Fits a head model to faces.
+struct Fits {
+    embedding: Embedding,
+    fitter: Fitter,
+}
+
+type Targets = Vec<Option<gpavatar::glam::DVec2>>;
+
+impl Fits {
+    fn new(args: &Args, head: &HeadModel) -> Result<Self> {
+        let embedding = args.tracker.embedding()?.unwrap_or_else(Embedding::shipped);
+        let fitter = Fitter::new(head, &embedding, FitOptions::of(head))?;
+        Ok(Self { embedding, fitter })
+    }
+
+    /// Where a face's source has the landmarks.
+    fn targets(&self, face: &TrackedFace) -> Result<Targets> {
+        let mut targets = Vec::new();
+        let (crop, _) = face.pose.source();
+        let landmarks = &face.landmarks;
+        self.embedding
+            .targets(landmarks, &crop, Embedding::SIZE, &mut targets)?;
+        Ok(targets)
+    }
+
+    /// The fit to a face alone, in its source.
+    fn alone(&mut self, face: &TrackedFace) -> Result<Fit> {
+        let targets = self.targets(face)?;
+        self.fitter.fit(&targets, None)
+    }
+}

@@ -1,0 +1,377 @@
+//! The tracker on photographs and films.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gpavatar::track::{
+    Calibration, Driver, DriverOptions, Embedding, FaceFrame, HeadPose, NetFiles, Picture,
+    Retarget, TrackedFace, TrackedStill, Tracker, TrackerOptions,
+};
+use gpavatar::{Drive, Error, Gpu, HeadModel, Result, SourceImage};
+use image::RgbaImage;
+
+use crate::album::failed;
+use crate::demo;
+use crate::film::Film;
+
+/// Longest side of a frame whose memory on the device is used for the next one.
+const REUSED: u32 = 4096;
+/// How far a film is looked through for the face at rest, in seconds, and how much of it is tracked
+/// before it is rendered.
+const AHEAD: f64 = 10.0;
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Tracker")]
+pub struct TrackerArgs {
+    /// Folder with the tracker's networks [default: weights/track of the repository]
+    #[arg(long, value_name = "FOLDER")]
+    nets: Option<PathBuf>,
+    /// Where landmarks lie on the head model, JSON [default: where they lie on the shipped one]
+    #[arg(long, value_name = "FILE")]
+    embedding: Option<PathBuf>,
+}
+
+impl TrackerArgs {
+    /// A tracker of so many faces, for a head model.
+    ///
+    /// # Errors
+    /// If the networks or the embedding are missing or broken.
+    pub fn open(&self, gpu: &Gpu, head: Option<&HeadModel>, faces: usize) -> Result<Tracker> {
+        let folder = self.nets.clone();
+        let folder = folder.unwrap_or_else(|| demo::file("weights/track"));
+        let [task, segmentation] =
+            ["face_landmarker.task", "selfie_segmentation.tflite"].map(|name| folder.join(name));
+        for file in [&task, &segmentation] {
+            if !file.exists() {
+                return Err(Error::Argument {
+                    what: file.display().to_string(),
+                    expected: "a network of the tracker, which `bash weights/track/get.sh` brings"
+                        .into(),
+                    found: "no such file".into(),
+                });
+            }
+        }
+        let files = NetFiles::open(task, Some(&segmentation))?;
+        for unknown in files.unknown() {
+            eprintln!("{unknown} is not the file that the tracker was tested with");
+        }
+        let options = TrackerOptions {
+            faces,
+            ..TrackerOptions::default()
+        };
+        let tracker = Tracker::new(gpu, &files, options)?;
+        match (head, self.embedding()?) {
+            (Some(head), Some(embedding)) => tracker.for_head(head, &embedding),
+            _ => Ok(tracker),
+        }
+    }
+
+    /// The embedding that was given.
+    pub fn embedding(&self) -> Result<Option<Embedding>> {
+        let read = |path: &PathBuf| {
+            let json = std::fs::read_to_string(path);
+            let json = json.map_err(|error| failed("read", path, error))?;
+            Embedding::from_json(&path.display().to_string(), &json)
+        };
+        self.embedding.as_ref().map(read).transpose()
+    }
+}
+
+/// The faces of a photograph, the surest first, and its pixels.
+///
+/// # Errors
+/// If it cannot be read or has no face.
+pub fn photo(tracker: &Tracker, path: &Path) -> Result<(RgbaImage, Vec<TrackedStill>)> {
+    let picture = SourceImage::open_rgba(path)?;
+    let stills = pollster::block_on(tracker.still(&picture))?;
+    match stills.is_empty() {
+        true => Err(no_face(path, "none")),
+        false => Ok((picture, stills)),
+    }
+}
+
+/// The error of a picture or a film without a face.
+pub fn no_face(path: &Path, found: &str) -> Error {
+    Error::Argument {
+        what: path.display().to_string(),
+        expected: "a face".into(),
+        found: found.into(),
+    }
+}
+
+/// A film whose faces are followed.
+pub struct Footage {
+    pub film: Film,
+    tracker: Tracker,
+    frame: RgbaImage,
+    picture: Option<(Picture, (u32, u32))>,
+}
+
+impl Footage {
+    pub fn new(film: Film, tracker: Tracker) -> Self {
+        Self {
+            film,
+            tracker,
+            frame: RgbaImage::new(0, 0),
+            picture: None,
+        }
+    }
+
+    /// The faces of the next frame, none at the film's end.
+    ///
+    /// # Errors
+    /// As for [`Film::next`] and [`Tracker::frame`].
+    pub fn advance(&mut self) -> Result<Option<&[TrackedFace]>> {
+        if !self.film.next(&mut self.frame)? {
+            return Ok(None);
+        }
+        let (gpu, size) = (self.tracker.nets().gpu(), self.frame.dimensions());
+        let reused = self.picture.as_mut();
+        let reused = reused.filter(|(_, last)| *last == size && size.0.max(size.1) <= REUSED);
+        match reused {
+            Some((picture, _)) => picture.replace(gpu, &self.frame)?,
+            None => {
+                let picture = Picture::new(gpu, size.0, size.1, &self.frame)?;
+                self.picture = Some((picture, size));
+            }
+        }
+        let Some((picture, _)) = &self.picture else {
+            return Ok(None);
+        };
+        let seconds = 1.0 / self.film.rate();
+        pollster::block_on(self.tracker.frame(picture, seconds)).map(Some)
+    }
+
+    /// The faces of the last frame.
+    pub fn faces(&self) -> &[TrackedFace] {
+        self.tracker.faces()
+    }
+
+    /// The last frame.
+    pub fn frame(&self) -> &RgbaImage {
+        &self.frame
+    }
+
+    /// The sources of the last frame, cropped and matted.
+    ///
+    /// # Errors
+    /// As for [`Tracker::sources`].
+    pub fn sources(&mut self) -> Result<Vec<(u64, SourceImage)>> {
+        match &self.picture {
+            Some((picture, _)) => pollster::block_on(self.tracker.sources(&self.frame, picture)),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Tracker")]
+pub struct DriverArgs {
+    /// The face at rest, from which expressions are measured: the first still second of the film, what
+    /// is seldom exceeded, or none
+    #[arg(long, value_name = "HOW", default_value = "first-second",
+          value_parser = PossibleValuesParser::new(["first-second", "running", "none"])
+              .map(|name| match &*name {
+                  "running" => Calibration::Running,
+                  "none" => Calibration::Manual,
+                  _ => Calibration::FirstSecond,
+              }))]
+    calibration: Calibration,
+    /// Turns left into right, as in a mirror
+    #[arg(long)]
+    mirror: bool,
+    /// Frames per second [default: the film's; 25 for folders]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    fps: Option<f64>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text
+        .parse()
+        .ok()
+        .filter(|rate| (1.0..=240.0).contains(rate));
+    rate.ok_or_else(|| "expected 1 to 240".into())
+}
+
+impl DriverArgs {
+    /// Opens a film.
+    ///
+    /// # Errors
+    /// As for [`Film::open`].
+    pub fn film(&self, path: &Path) -> Result<Film> {
+        Film::open(path, self.fps)
+    }
+
+    /// A driver of a head model: by its channels' names, or by an embedding.
+    fn driver(&self, head: &HeadModel, tracker: &TrackerArgs) -> Result<Driver> {
+        let options = DriverOptions {
+            calibration: self.calibration,
+            mirror: self.mirror,
+            ..DriverOptions::default()
+        };
+        match tracker.embedding()? {
+            Some(embedding) if head.parts().channels.is_empty() => {
+                let shipped = HeadModel::open(demo::weights())?;
+                let source = (&shipped, &Embedding::shipped());
+                let retarget = Retarget::cached(source, (head, &embedding))?;
+                Driver::retargeted(head, retarget, options)
+            }
+            _ => Driver::new(head, options),
+        }
+    }
+
+    /// The performance of a film's face on a head model.
+    ///
+    /// # Errors
+    /// As for [`TrackerArgs::open`], [`Film::open`] and [`Driver::new`].
+    pub fn performance(
+        &self,
+        path: &Path,
+        gpu: &Gpu,
+        head: &HeadModel,
+        tracker: &TrackerArgs,
+    ) -> Result<Performance> {
+        Ok(Performance {
+            driver: self.driver(head, tracker)?,
+            footage: Footage::new(self.film(path)?, tracker.open(gpu, Some(head), 1)?),
+            ahead: VecDeque::new(),
+            tracked: 0,
+            seen: 0,
+            ended: false,
+            tracking: Duration::ZERO,
+        })
+    }
+}
+
+/// What a [`Driver`] needs of a face.
+struct Seen {
+    scores: [f32; 52],
+    pose: HeadPose,
+    presence: f32,
+}
+
+impl Seen {
+    fn frame(&self) -> FaceFrame<'_> {
+        FaceFrame {
+            scores: &self.scores,
+            pose: self.pose,
+            fit: None,
+            presence: self.presence,
+        }
+    }
+}
+
+/// A film's face as drives, one for each frame.
+///
+/// Frames are tracked some seconds ahead. So the face at rest is known from the first frame on, and
+/// tracking and rendering take turns.
+pub struct Performance {
+    footage: Footage,
+    driver: Driver,
+    /// Frames that are tracked and not yet handed out; none where the face is lost.
+    ahead: VecDeque<Option<Seen>>,
+    tracked: usize,
+    seen: usize,
+    ended: bool,
+    tracking: Duration,
+}
+
+impl Performance {
+    pub fn film(&self) -> &Film {
+        &self.footage.film
+    }
+
+    /// Frames that were tracked so far, and those of them in which the face was seen.
+    pub fn counts(&self) -> [usize; 2] {
+        [self.tracked, self.seen]
+    }
+
+    /// How long tracking took so far.
+    pub fn tracking(&self) -> Duration {
+        self.tracking
+    }
+
+    /// The drive of the next frame, none at the film's end or where it was interrupted. Tracking that
+    /// this takes is reported to `progress` with each frame.
+    ///
+    /// # Errors
+    /// As for [`Film::next`], [`Tracker::frame`] and [`Driver::drive`]; and if the film has no face.
+    pub fn next(&mut self, progress: impl FnMut()) -> Result<Option<Drive>> {
+        if self.ahead.is_empty() && !self.ended {
+            let start = Instant::now();
+            self.track(progress)?;
+            self.tracking += start.elapsed();
+        }
+        let Some(seen) = self.ahead.pop_front() else {
+            return match self.seen {
+                0 => {
+                    let found = format!("none in {} frames", self.tracked);
+                    Err(no_face(self.film().path(), &found))
+                }
+                _ => Ok(None),
+            };
+        };
+        let face = seen.as_ref().map(Seen::frame);
+        let drive = self.driver.drive(face.as_ref(), 1.0 / self.film().rate())?;
+        Ok(Some(drive))
+    }
+
+    fn track(&mut self, mut progress: impl FnMut()) -> Result<()> {
+        let (first, seconds) = (self.tracked == 0, 1.0 / self.film().rate());
+        let most = (AHEAD / seconds).ceil() as usize;
+        while self.ahead.len() < most && !self.ended {
+            let Some(faces) = self.footage.advance()? else {
+                self.ended = true;
+                break;
+            };
+            let face = faces.first().filter(|face| !face.lost).map(|face| Seen {
+                scores: face.scores,
+                pose: face.pose,
+                presence: face.landmarks.presence,
+            });
+            self.tracked += 1;
+            self.seen += usize::from(face.is_some());
+            self.ahead.push_back(face);
+            progress();
+            self.ended = interrupted();
+        }
+        if first {
+            for seen in &self.ahead {
+                let face = seen.as_ref().map(Seen::frame);
+                self.driver.drive(face.as_ref(), seconds)?;
+            }
+            self.driver.restart();
+        }
+        Ok(())
+    }
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C is noticed by [`interrupted`]; a second one ends the program.
+pub fn notice_interrupts() {
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        let set = ctrlc::set_handler(|| {
+            if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+        // Without a handler Ctrl-C ends the program, and what was tracked is lost.
+        if let Err(error) = set {
+            eprintln!("{error}");
+        }
+    });
+}
+
+/// True once somebody has pressed Ctrl-C.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests;

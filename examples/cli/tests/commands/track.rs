@@ -1,0 +1,186 @@
+//! Photographs and films of people, as people track them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::{failure, file, gpavatar, written};
+
+/// A photograph of an astronaut, one of two faces, and one of none.
+fn photo(name: &str) -> String {
+    let path = file("tests/golden/track").join(format!("{name}.png"));
+    path.to_str().unwrap().to_owned()
+}
+
+/// A film whose frames are parts of the astronaut's photograph, each further on: of so many pictures,
+/// of which those before `black` and from `light` on are to be seen.
+fn film(path: &Path, frames: u32, [black, light]: [u32; 2]) {
+    let filter = format!(
+        "crop=256:256:60+4*n:2*n,drawbox=t=fill:enable='between(n,{black},{light}-1)',format=yuv420p"
+    );
+    let sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"];
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-y", "-loop", "1", "-framerate", "12", "-i"]);
+    ffmpeg.arg(photo("astronaut")).args(sound);
+    ffmpeg.args(["-vf", &filter, "-frames:v", &frames.to_string()]);
+    ffmpeg.args(["-t", &format!("{}", f64::from(frames) / 12.0), "-crf", "10"]);
+    assert!(ffmpeg.arg(path).status().unwrap().success());
+}
+
+#[test]
+fn photographs_become_sources_that_reenact_takes() {
+    let room = tempfile::tempdir().unwrap();
+    let path = |name: &str| room.path().join(name).to_str().unwrap().to_owned();
+    let (me, out) = (path("me"), path("out"));
+    // The one without a face is left out, which is said.
+    let [astronaut, none, turned] = ["astronaut", "none", "rot20"].map(photo);
+    let output = gpavatar(["track", &astronaut, &none, &turned, "-o", &me]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
+    let left_out = "none.png: expected a face, found none";
+    assert!(
+        errors.contains(left_out) && !errors.contains("astronaut"),
+        "{errors}"
+    );
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.contains("astronaut.png: presence 1.000") && told.ends_with("me\n"),
+        "{told}"
+    );
+
+    let list = fs::read_to_string(path("me/sources.json")).unwrap();
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let sources = list["sources"].as_array().unwrap();
+    let names: Vec<_> = sources.iter().map(|source| &source["frame"]).collect();
+    assert_eq!(names, ["astronaut.png", "rot20.png"]);
+    assert_eq!(sources[0]["transform"][2][3], 10.6);
+    assert_eq!(image::open(path("me/source_1.png")).unwrap().width(), 512);
+    assert!(image::open(path("me/sheet.png")).unwrap().width() > 512);
+    written(["reenact", "-s", &me, "--frames=..1", "--out", &out]);
+
+    let again = failure(["track", &astronaut, "-o", &me]);
+    assert!(again.contains("expected a new or empty folder"), "{again}");
+}
+
+#[test]
+fn each_of_two_people_has_a_folder() {
+    let room = tempfile::tempdir().unwrap();
+    let out = room.path().join("both");
+    let two = photo("two");
+    written(["track", &two, "--faces=3", "-o", out.to_str().unwrap()]);
+    let pictures = ["face_0", "face_1"].map(|face| {
+        assert!(out.join(face).join("sources.json").exists());
+        image::open(out.join(face).join("source_0.png")).unwrap()
+    });
+    assert!(pictures[0] != pictures[1]);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 2);
+    let errors = failure(["track", &two, &two, "--faces=2"]);
+    assert!(errors.contains("who is who"), "{errors}");
+}
+
+#[test]
+fn pictures_without_a_face_are_named() {
+    let room = tempfile::tempdir().unwrap();
+    let dot = room.path().join("dot.png");
+    image::RgbImage::new(1, 1).save(&dot).unwrap();
+    let out = room.path().join("out");
+    let out = out.to_str().unwrap();
+    for picture in [photo("none"), dot.to_str().unwrap().to_owned()] {
+        let errors = failure(["track", &picture, "-o", out]);
+        let expected = format!("error: {picture}: expected a face, found none");
+        assert!(errors.contains(&expected), "{errors}");
+    }
+    assert!(!Path::new(out).exists());
+    let errors = failure(["track", &photo("astronaut"), "--nets", out, "-o", out]);
+    assert!(
+        errors.contains("face_landmarker.task") && errors.contains("get.sh"),
+        "{errors}"
+    );
+    let errors = failure(["track", "missing.jpg", "-o", out]);
+    assert!(errors.contains("missing.jpg"), "{errors}");
+}
+
+/// The frames of a motion and its rate.
+fn motion(path: &Path) -> (usize, f64) {
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!(json["channels"].as_array().unwrap().len(), 52);
+    let frames = json["transform"].as_array().unwrap().len();
+    (frames, json["fps"].as_f64().unwrap())
+}
+
+#[test]
+fn a_film_becomes_a_motion_of_its_length_and_rate() {
+    let room = tempfile::tempdir().unwrap();
+    let [clip, out] = ["clip.mkv", "clip.json"].map(|name| room.path().join(name));
+    film(&clip, 24, [10, 13]);
+    let [input, output] = [&clip, &out].map(|path| path.to_str().unwrap());
+    let told = written(["track", input, "-o", output]);
+    assert!(
+        told.contains("24 frames, 12.00 per second, the face in 21;"),
+        "{told}"
+    );
+    assert_eq!(motion(&out), (24, 12.0));
+    // Cut within a frame.
+    let whole = fs::read(&clip).unwrap();
+    fs::write(&clip, &whole[..whole.len() / 2]).unwrap();
+    let cut = gpavatar(["track", input, "-o", output]);
+    let errors = String::from_utf8(cut.stderr).unwrap();
+    assert!(
+        cut.status.success() && errors.contains("is cut or damaged"),
+        "{errors}"
+    );
+    let (frames, _) = motion(&out);
+    assert!((1..24).contains(&frames), "{frames}");
+    let last = format!("ends with frame {frames}");
+    assert!(errors.contains(&last), "{errors}");
+
+    film(&clip, 5, [0, 5]);
+    fs::remove_file(&out).unwrap();
+    let errors = failure(["track", input, "-o", output]);
+    let expected = format!("error: {input}: expected a face, found none in 5 frames");
+    assert!(errors.contains(&expected), "{errors}");
+    assert!(!out.exists());
+    let errors = failure(["track", input, "-o", "motion.txt"]);
+    assert!(
+        errors.contains("expected .json or .safetensors"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn without_ffmpeg_folders_and_gifs_are_films() {
+    let room = tempfile::tempdir().unwrap();
+    let out = room.path().join("out.json");
+    let track = |input: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpavatar"));
+        command
+            .arg("track")
+            .arg(input)
+            .arg("-o")
+            .arg(&out)
+            .env("PATH", "");
+        let output = command.output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let clip = room.path().join("clip.mp4");
+    film(&clip, 2, [9, 9]);
+    let (ok, errors) = track(&clip);
+    assert!(
+        !ok && errors.contains("clip.mp4: expected ffmpeg"),
+        "{errors}"
+    );
+    assert!(errors.contains("apt-get install ffmpeg"), "{errors}");
+    let folder = room.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(photo("astronaut"), folder.join("0.png")).unwrap();
+    fs::copy(photo("rot20"), folder.join("1.png")).unwrap();
+    assert!(track(&folder).0);
+    assert_eq!(motion(&out), (2, 25.0));
+    let gif = room.path().join("clip.gif");
+    film(&gif, 2, [9, 9]);
+    assert!(track(&gif).0);
+    assert_eq!(motion(&out).0, 2);
+}
