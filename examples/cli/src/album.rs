@@ -9,13 +9,14 @@ use tempfile::TempDir;
 
 use crate::animation::Animation;
 use crate::backdrop::Backdrop;
+use crate::film::is_film;
 use crate::sheet::{self, Cell};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Directory to write to
-    #[arg(short, long, value_name = "DIRECTORY")]
+    /// Directory to write to; of reenact also a film: .mp4, .mov, .mkv, .webm or .gif
+    #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Behind the head: black, transparent or a colour (#rrggbb)
     #[arg(long, default_value = "black")]
@@ -39,6 +40,11 @@ impl OutputArgs {
     pub fn album(&self, name: &str) -> Result<Album> {
         let out = self.out.clone();
         Album::create(out.unwrap_or_else(|| Path::new("out").join(name)))
+    }
+
+    /// The film to write instead.
+    pub fn film(&self) -> Option<&Path> {
+        self.out.as_deref().filter(|path| is_film(path))
     }
 
     /// A contact sheet of these groups of pictures.
@@ -130,6 +136,11 @@ impl Album {
         self.count += 1;
         self.pixels = self.pixels.max(picture.width() * picture.height());
         Ok(())
+    }
+
+    /// Numbered pictures so far.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Adds a picture of another kind.

@@ -110,6 +110,16 @@ impl FromStr for Range {
 }
 
 impl Range {
+    /// The first one.
+    pub fn from(self) -> usize {
+        self.from
+    }
+
+    /// The one behind the last, if it was given.
+    pub fn to(self) -> Option<usize> {
+        self.to
+    }
+
     /// The chosen ones of `count`, as indices.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use crate::demo::{self, Sample};
 use crate::report;
 use crate::sheet::Cell;
 use crate::tracked::{sources, track};
+use crate::tracking::{TrackerArgs, photo, shape_of};
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -37,7 +38,7 @@ pub struct ModelArgs {
 #[command(next_help_heading = "Avatar")]
 pub struct AvatarArgs {
     /// Person that ships with the repository [default: the first]
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["sources", "avatar"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sources", "photos", "avatar"])]
     sample: Option<String>,
     /// List the people that ship with the repository and do nothing else
     #[arg(long)]
@@ -46,6 +47,9 @@ pub struct AvatarArgs {
     /// writes it; give several for more sides
     #[arg(short, long = "source", value_name = "PICTURE")]
     sources: Vec<PathBuf>,
+    /// Photograph of the person, to be tracked, cropped and matted; give several for more sides
+    #[arg(long = "photo", value_name = "PICTURE", conflicts_with_all = ["sources", "avatar"])]
+    photos: Vec<PathBuf>,
     /// Tracked cameras of the sources: sources.json, or a JSON list of matrices of 3 or 4 rows of 4
     /// numbers, or null
     #[arg(long, value_name = "FILE", requires = "sources")]
@@ -61,6 +65,8 @@ pub struct AvatarArgs {
     save_avatar: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    pub tracker: TrackerArgs,
 }
 
 impl ModelArgs {
@@ -98,6 +104,11 @@ impl AvatarArgs {
         let model = self.model.open(gpu)?;
         let (avatar, sources) = match &self.avatar {
             Some(path) => (Avatar::load(&model, path)?, Vec::new()),
+            None if !self.photos.is_empty() => {
+                let (sources, shape) = self.tracked_photos(gpu, &model)?;
+                let options = with_shape(&model, &shape);
+                (Avatar::with_options(&model, &sources, &options)?, sources)
+            }
             None if self.sources.is_empty() => {
                 let sample = Sample::named(self.sample.as_deref())?;
                 let (sources, options) = of_sample(&model, &sample)?;
@@ -121,6 +132,30 @@ impl AvatarArgs {
             avatar.save(path)?;
         }
         Ok((avatar, sources))
+    }
+
+    /// The sources that photographs become, and the person's shape if it is fitted.
+    fn tracked_photos(
+        &self,
+        gpu: &Gpu,
+        model: &Model,
+    ) -> gpavatar::Result<(Vec<SourceImage>, Vec<f32>)> {
+        let tracker = self.tracker.open(gpu, model.head(), 1)?;
+        let stills = self.photos.iter().map(|path| {
+            let (_, mut stills) = photo(&tracker, path)?;
+            Ok(stills.remove(0))
+        });
+        let stills = stills.collect::<gpavatar::Result<Vec<_>>>()?;
+        let faces: Vec<_> = stills.iter().map(|still| &still.face).collect();
+        let fits = match model.head() {
+            Some(head) => self.tracker.identity(head, &faces)?,
+            None => None,
+        };
+        let shape = fits.as_deref().map_or(Vec::new(), shape_of);
+        Ok((
+            stills.into_iter().map(|still| still.source).collect(),
+            shape,
+        ))
     }
 
     /// The pictures, and the person's shape if they come with it.

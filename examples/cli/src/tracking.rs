@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gpavatar::glam::DVec2;
 use gpavatar::track::{
-    Calibration, Driver, DriverOptions, Embedding, FaceFrame, HeadPose, NetFiles, Picture,
-    Retarget, TrackedFace, TrackedStill, Tracker, TrackerOptions,
+    Calibration, Driver, DriverOptions, Embedding, FaceFrame, Fit, FitOptions, Fitter, HeadPose,
+    NetFiles, Picture, Retarget, TrackedFace, TrackedStill, Tracker, TrackerOptions,
 };
 use gpavatar::{Drive, Error, Gpu, HeadModel, Result, SourceImage};
 use image::RgbaImage;
@@ -70,6 +71,21 @@ impl TrackerArgs {
         }
     }
 
+    /// Fits of the head model to one person's faces, with the same identity. None without an embedding:
+    /// the shipped head is drawn, and has no identity of a person.
+    ///
+    /// # Errors
+    /// As for [`Fitter::fit_together`].
+    pub fn identity(&self, head: &HeadModel, faces: &[&TrackedFace]) -> Result<Option<Vec<Fit>>> {
+        if self.embedding.is_none() {
+            return Ok(None);
+        }
+        let mut fits = Fits::new(self, head)?;
+        let targets = faces.iter().map(|face| fits.targets(face));
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        fits.fitter.fit_together(&targets).map(Some)
+    }
+
     /// The embedding that was given.
     pub fn embedding(&self) -> Result<Option<Embedding>> {
         let read = |path: &PathBuf| {
@@ -79,6 +95,52 @@ impl TrackerArgs {
         };
         self.embedding.as_ref().map(read).transpose()
     }
+}
+
+/// Fits a head model to faces.
+pub struct Fits {
+    pub embedding: Embedding,
+    pub fitter: Fitter,
+}
+
+/// Where a source has the points of an embedding.
+pub type Targets = Vec<Option<DVec2>>;
+
+impl Fits {
+    /// # Errors
+    /// If the embedding is not one in this head.
+    pub fn new(args: &TrackerArgs, head: &HeadModel) -> Result<Self> {
+        let embedding = args.embedding()?.unwrap_or_else(Embedding::shipped);
+        let fitter = Fitter::new(head, &embedding, FitOptions::of(head))?;
+        Ok(Self { embedding, fitter })
+    }
+
+    /// Where a face's source has the landmarks.
+    ///
+    /// # Errors
+    /// As for [`Embedding::targets`].
+    pub fn targets(&self, face: &TrackedFace) -> Result<Targets> {
+        let mut targets = Vec::new();
+        let (crop, _) = face.pose.source();
+        let (embedding, landmarks) = (&self.embedding, &face.landmarks);
+        embedding.targets(landmarks, &crop, Embedding::SIZE, &mut targets)?;
+        Ok(targets)
+    }
+
+    /// The fit to a face alone, in its source.
+    ///
+    /// # Errors
+    /// As for [`Fitter::fit`].
+    pub fn alone(&mut self, face: &TrackedFace) -> Result<Fit> {
+        let targets = self.targets(face)?;
+        self.fitter.fit(&targets, None)
+    }
+}
+
+/// The identity that fits of one person have in common.
+pub fn shape_of(fits: &[Fit]) -> Vec<f32> {
+    let shape = fits.first().map(|fit| &fit.shape);
+    shape.into_iter().flatten().map(|s| *s as f32).collect()
 }
 
 /// The faces of a photograph, the surest first, and its pixels.
@@ -372,6 +434,3 @@ pub fn notice_interrupts() {
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
-
-#[cfg(test)]
-mod tests;

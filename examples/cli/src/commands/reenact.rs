@@ -1,19 +1,27 @@
-//! Makes a head avatar from pictures and plays a motion on it.
+//! Makes a head avatar from pictures and plays a motion or a film's face on it.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use gpavatar::import::{self, MotionOptions, RateSource};
-use gpavatar::{HeadModel, Motion};
+use gpavatar::{Avatar, Drive, HeadModel, Motion, SourceImage};
+use image::RgbaImage;
+use indicatif::ProgressBar;
 
-use crate::album::OutputArgs;
+use crate::album::{Album, OutputArgs};
 use crate::args::{GpuArgs, Range};
 use crate::avatar::{self, AvatarArgs};
+use crate::backdrop::Backdrop;
 use crate::demo;
+use crate::film::{Recorder, Sound};
 use crate::report;
 use crate::sheet::Cell;
+use crate::tracking::{self, DriverArgs};
 
-/// Plays a motion on a head made from pictures: PNGs, an animated GIF, a contact sheet.
+/// Plays a motion or a film's face on a head made from pictures: PNGs, an animated GIF, a contact sheet;
+/// or a film.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,6 +29,8 @@ Examples:
   gpavatar reenact --sample pink --motion weights/motions/emotions.json
   gpavatar reenact -s me.png --frames 0..24         another face, one second of the motion
   gpavatar reenact -s me --motion face.csv          what import sources wrote, and a recording
+  gpavatar reenact --photo me.jpg --drive talk.mp4 -o out.mp4
+                                                    a photograph, moved as somebody's face in a film
   gpavatar reenact --model gpavatar.safetensors -s left.png -s right.png --tracked cameras.json \\
           --motion talk.safetensors --stride 2 --background '#ffffff' -o talk")]
 pub struct Args {
@@ -29,6 +39,15 @@ pub struct Args {
     /// Motion file, JSON or safetensors, or a recording that import motion reads [default: talking]
     #[arg(short, long, value_name = "FILE", help_heading = "Motion")]
     motion: Option<PathBuf>,
+    /// Film of a face, an animated GIF or a folder of PNGs, to be tracked instead of a motion; a film's
+    /// sound goes to the film that is written
+    #[arg(
+        long,
+        value_name = "FILM",
+        conflicts_with = "motion",
+        help_heading = "Motion"
+    )]
+    drive: Option<PathBuf>,
     /// Frames of the motion to render, counted from 0: FROM..TO without TO, either may be left out
     #[arg(short, long, value_name = "FROM..TO", default_value = "..")]
     #[arg(help_heading = "Motion")]
@@ -37,6 +56,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Motion",
           value_parser = clap::value_parser!(u32).range(1..))]
     stride: u32,
+    #[command(flatten)]
+    driver: DriverArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -79,34 +100,139 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.avatar.list_samples {
         return avatar::list_samples();
     }
+    tracking::notice_interrupts();
+    match &args.drive {
+        Some(film) => follow(args, film),
+        None => play(args),
+    }
+}
+
+/// Plays a motion.
+fn play(args: &Args) -> Result<(), Box<dyn Error>> {
     let motion = open(&args.motion.clone().unwrap_or_else(demo::motion))?;
     let indices = args.frames.of(motion.len())?.step_by(args.stride as usize);
-    let indices: Vec<usize> = indices.collect();
     let gpu = args.gpu.open()?;
     let (avatar, sources) = args.avatar.open(&gpu)?;
     let motion = fitted(motion, avatar.model().head());
 
-    let mut album = args.output.album("reenact")?;
+    let mut out = Output::new(args, motion.fps().into(), None)?;
     let drives: Vec<_> = motion.drives().collect();
     let bar = report::progress("rendering", indices.len());
-    let playback = avatar.play(indices.iter().map(|index| &drives[*index]));
-    for played in args.output.background.play(playback) {
-        let (_, picture) = played?;
-        album.push(&picture)?;
-        bar.inc(1);
-    }
-    let rate = bar.elapsed().as_secs_f64() / indices.len() as f64;
+    let drives = indices.map(|index| Ok(drives[index].clone()));
+    let (count, seconds) = out.render(args, &avatar, drives, &bar)?;
     bar.finish_and_clear();
-
-    let delay = f64::from(args.stride) / f64::from(motion.fps());
-    album.animate("reenact.gif", 0..indices.len(), delay)?;
-    let mut cells = Vec::new();
-    for i in args.output.on_sheet(indices.len()) {
-        cells.push(Cell::new(indices[i].to_string(), album.picture(i)?));
-    }
-    let sources = avatar::cells(&sources);
-    album.save("sheet.png", &args.output.sheet(&[&sources, &cells]))?;
-    println!("{} pictures, {rate:.3} s each", indices.len());
-    report::list(&album.finish()?);
+    println!("{count} pictures, {:.3} s each", seconds / count as f64);
+    report::list(&out.finish(args, &sources)?);
     Ok(())
+}
+
+/// Plays the face of a film.
+fn follow(args: &Args, film: &Path) -> Result<(), Box<dyn Error>> {
+    let gpu = args.gpu.open()?;
+    let (avatar, sources) = args.avatar.open(&gpu)?;
+    let model = avatar.model();
+    let head = model
+        .head()
+        .ok_or("the avatar's network has no head model to drive")?;
+    let tracker = &args.avatar.tracker;
+    let mut performance = args.driver.performance(film, &gpu, head, tracker)?;
+
+    let (from, to, stride) = (args.frames.from(), args.frames.to(), args.stride as usize);
+    let (rate, count) = (performance.film().rate(), performance.film().count());
+    let length = to.map(|to| to.saturating_sub(from) as f64 / rate);
+    let sound = performance.film().sound(from as f64 / rate, length);
+    let mut out = Output::new(args, rate, sound)?;
+    let within = |count: usize| to.unwrap_or(count).min(count).saturating_sub(from);
+    let bar = report::progress(
+        "rendering",
+        count.map(|count| within(count).div_ceil(stride)),
+    );
+    let drives = std::iter::from_fn(|| performance.next(|| bar.tick()).transpose());
+    let drives = drives
+        .take(to.unwrap_or(usize::MAX))
+        .skip(from)
+        .step_by(stride);
+    let (count, seconds) = out.render(args, &avatar, drives, &bar)?;
+    bar.finish_and_clear();
+    if count == 0 {
+        let [tracked, _] = performance.counts();
+        return Err(format!("--frames selects none of the {tracked} frames").into());
+    }
+    let rendering = seconds - performance.tracking().as_secs_f64();
+    let [with, without] = [seconds, rendering].map(|seconds| count as f64 / seconds);
+    println!("{count} pictures, {with:.2} per second, {without:.2} without tracking");
+    report::list(&out.finish(args, &sources)?);
+    Ok(())
+}
+
+/// Where pictures go.
+enum Output {
+    Album(Box<Album>, f64),
+    Film(Box<Recorder>),
+}
+
+impl Output {
+    /// For a motion of this rate.
+    fn new(args: &Args, rate: f64, sound: Option<Sound>) -> gpavatar::Result<Self> {
+        let rate = rate / f64::from(args.stride);
+        let transparent = args.output.background == Backdrop::Transparent;
+        Ok(match args.output.film() {
+            Some(path) => Self::Film(Recorder::create(path, rate, transparent, sound)?.into()),
+            None => Self::Album(args.output.album("reenact")?.into(), rate),
+        })
+    }
+
+    fn push(&mut self, picture: &RgbaImage) -> gpavatar::Result<()> {
+        match self {
+            Self::Album(album, _) => album.push(picture),
+            Self::Film(film) => film.push(picture),
+        }
+    }
+
+    /// Renders drives up to the first that failed, which fails. Returns how many and in which time.
+    fn render(
+        &mut self,
+        args: &Args,
+        avatar: &Avatar,
+        drives: impl Iterator<Item = gpavatar::Result<Drive>>,
+        bar: &ProgressBar,
+    ) -> Result<(usize, f64), Box<dyn Error>> {
+        let (start, mut count) = (Instant::now(), 0);
+        let failure = RefCell::new(None);
+        let drives = drives.map_while(|drive| {
+            let kept = drive.map_err(|error| *failure.borrow_mut() = Some(error));
+            kept.ok()
+        });
+        for played in args.output.background.play(avatar.play(drives)) {
+            let (_, picture) = played?;
+            self.push(&picture)?;
+            count += 1;
+            bar.inc(1);
+            if tracking::interrupted() {
+                return Err("interrupted: nothing is written".into());
+            }
+        }
+        match failure.into_inner() {
+            Some(error) => Err(error.into()),
+            None => Ok((count, start.elapsed().as_secs_f64())),
+        }
+    }
+
+    /// Adds what belongs to the pictures, and moves everything to its place.
+    fn finish(self, args: &Args, sources: &[SourceImage]) -> gpavatar::Result<Vec<PathBuf>> {
+        let (mut album, rate) = match self {
+            Self::Film(film) => return Ok(vec![film.finish()?]),
+            Self::Album(album, rate) => (album, rate),
+        };
+        let count = album.count();
+        album.animate("reenact.gif", 0..count, 1.0 / rate)?;
+        let mut cells = Vec::new();
+        for i in args.output.on_sheet(count) {
+            let frame = args.frames.from() + i * args.stride as usize;
+            cells.push(Cell::new(frame.to_string(), album.picture(i)?));
+        }
+        let sources = avatar::cells(sources);
+        album.save("sheet.png", &args.output.sheet(&[&sources, &cells]))?;
+        album.finish()
+    }
 }

@@ -7,7 +7,6 @@ mod photos;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use gpavatar::track::{Embedding, Fit, FitOptions, Fitter, TrackedFace};
 use gpavatar::{Geometry, HeadModel, Motion, MotionFrame, Result};
 use image::ImageFormat;
 
@@ -56,6 +55,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    tracking::notice_interrupts();
     let kinds = args.inputs.iter().map(|path| is_photo(path));
     let kinds = kinds.collect::<Result<Vec<_>>>()?;
     let photos = kinds.iter().filter(|photo| **photo).count();
@@ -114,7 +114,6 @@ fn motion(args: &Args, head: &HeadModel) -> Result<(), Box<dyn Error>> {
     }
     let gpu = args.gpu.open()?;
     let mut performance = args.driver.performance(film, &gpu, head, &args.tracker)?;
-    tracking::notice_interrupts();
     let bar = report::progress("tracking", performance.film().count());
     let mut frames = Vec::new();
     while let Some(drive) = performance.next(|| bar.inc(1))? {
@@ -153,36 +152,4 @@ fn frame(drive: &gpavatar::Drive, head: &HeadModel) -> Result<MotionFrame> {
         },
         Geometry::Points(_) => MotionFrame::default(),
     })
-}
-
-/// Fits a head model to faces.
-struct Fits {
-    embedding: Embedding,
-    fitter: Fitter,
-}
-
-type Targets = Vec<Option<gpavatar::glam::DVec2>>;
-
-impl Fits {
-    fn new(args: &Args, head: &HeadModel) -> Result<Self> {
-        let embedding = args.tracker.embedding()?.unwrap_or_else(Embedding::shipped);
-        let fitter = Fitter::new(head, &embedding, FitOptions::of(head))?;
-        Ok(Self { embedding, fitter })
-    }
-
-    /// Where a face's source has the landmarks.
-    fn targets(&self, face: &TrackedFace) -> Result<Targets> {
-        let mut targets = Vec::new();
-        let (crop, _) = face.pose.source();
-        let landmarks = &face.landmarks;
-        self.embedding
-            .targets(landmarks, &crop, Embedding::SIZE, &mut targets)?;
-        Ok(targets)
-    }
-
-    /// The fit to a face alone, in its source.
-    fn alone(&mut self, face: &TrackedFace) -> Result<Fit> {
-        let targets = self.targets(face)?;
-        self.fitter.fit(&targets, None)
-    }
 }

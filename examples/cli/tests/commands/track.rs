@@ -22,7 +22,7 @@ fn film(path: &Path, frames: u32, [black, light]: [u32; 2]) {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-y", "-loop", "1", "-framerate", "12", "-i"]);
     ffmpeg.arg(photo("astronaut")).args(sound);
-    ffmpeg.args(["-vf", &filter, "-frames:v", &frames.to_string()]);
+    ffmpeg.args(["-vf", &filter]);
     ffmpeg.args(["-t", &format!("{}", f64::from(frames) / 12.0), "-crf", "10"]);
     assert!(ffmpeg.arg(path).status().unwrap().success());
 }
@@ -145,6 +145,158 @@ fn a_film_becomes_a_motion_of_its_length_and_rate() {
         errors.contains("expected .json or .safetensors"),
         "{errors}"
     );
+}
+
+/// What ffprobe says of a film: codec, rate and number of frames, and duration of each stream.
+fn probed(path: &Path) -> Vec<[String; 3]> {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-of", "csv=p=0", "-count_frames"]);
+    ffprobe.args([
+        "-show_entries",
+        "stream=codec_name,avg_frame_rate,nb_read_frames,duration",
+    ]);
+    let output = ffprobe.arg(path).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let row = |line: &str| {
+        let [codec, rate, duration, count] = line.split(',').collect::<Vec<_>>()[..] else {
+            panic!("{text}");
+        };
+        [codec.into(), format!("{rate} {count}"), duration.into()]
+    };
+    text.lines().map(row).collect()
+}
+
+#[test]
+fn a_photograph_is_moved_as_a_film() {
+    let room = tempfile::tempdir().unwrap();
+    let path = |name: &str| room.path().join(name).to_str().unwrap().to_owned();
+    let (clip, out) = (path("clip.mp4"), path("out.mp4"));
+    film(clip.as_ref(), 18, [9, 11]);
+    let me = photo("astronaut");
+    let told = written(["reenact", "--photo", &me, "--drive", &clip, "-o", &out]);
+    assert!(
+        told.starts_with("18 pictures, ") && told.contains("without tracking"),
+        "{told}"
+    );
+    let [video, sound] = &probed(out.as_ref())[..] else {
+        panic!("{told}");
+    };
+    assert_eq!(video, &["h264", "12/1 18", "1.500000"]);
+    assert_eq!(sound[0], "aac");
+    let seconds: f64 = sound[2].parse().unwrap();
+    assert!((seconds - 1.5).abs() < 0.05, "{seconds}");
+
+    // A part of it, every other frame, on a sample, from the second half second on.
+    let args = ["--sample=pink", "--frames=6..12", "--stride=2", "--drive"];
+    let out = path("part.mkv");
+    written([
+        "reenact", args[0], args[1], args[2], args[3], &clip, "-o", &out,
+    ]);
+    let streams = probed(out.as_ref());
+    assert_eq!(streams[0][..2], ["h264", "6/1 3"]);
+    assert_eq!(streams.len(), 2);
+
+    // Without a face and with a background that the container does not have.
+    film(clip.as_ref(), 2, [0, 2]);
+    let errors = failure(["reenact", "--drive", &clip, "-o", &out]);
+    assert!(
+        errors.contains("expected a face, found none in 2 frames"),
+        "{errors}"
+    );
+    let errors = failure(["reenact", "--background=transparent", "-o", &out]);
+    assert!(errors.contains(".webm, .gif or a directory"), "{errors}");
+    let errors = failure(["reenact", "--photo", &photo("none"), "--frames=..1"]);
+    assert!(errors.contains("none.png: expected a face"), "{errors}");
+    assert_eq!(probed(out.as_ref()), streams);
+    assert_eq!(fs::read_dir(room.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn a_motion_becomes_a_film() {
+    let room = tempfile::tempdir().unwrap();
+    let out = room.path().join("out.webm");
+    let path = out.to_str().unwrap();
+    let list = written([
+        "reenact",
+        "--background=transparent",
+        "--frames=..2",
+        "-o",
+        path,
+    ]);
+    assert!(list.ends_with(&format!("{path}\n")), "{list}");
+    let [[codec, rate, _]] = &probed(&out)[..] else {
+        panic!("{list}");
+    };
+    assert!(codec == "vp9" && rate.ends_with(" 2"), "{codec} {rate}");
+}
+
+#[test]
+fn an_interrupted_track_keeps_what_it_has() {
+    let room = tempfile::tempdir().unwrap();
+    let [folder, out] = ["folder", "out.json"].map(|name| room.path().join(name));
+    fs::create_dir(&folder).unwrap();
+    let first = folder.join("0000.png");
+    fs::copy(photo("two"), &first).unwrap();
+    // More than are tracked in the time.
+    for i in 1..5000 {
+        fs::hard_link(&first, folder.join(format!("{i:04}.png"))).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpavatar"));
+    command.arg("track").arg(&folder).arg("-o").arg(&out);
+    let piped = std::process::Stdio::piped;
+    let running = command.stdout(piped()).stderr(piped()).spawn().unwrap();
+    // By then it runs, and however slowly, it tracks one frame at least.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let id = running.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = running.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && told.starts_with("interrupted: "),
+        "{told}"
+    );
+    let (frames, _) = motion(&out);
+    assert!((1..5000).contains(&frames), "{frames}");
+    assert!(told.contains(&format!("\n{frames} frames")), "{told}");
+}
+
+#[test]
+fn numbers_are_printed_for_each_picture_and_frame() {
+    let room = tempfile::tempdir().unwrap();
+    let clip = room.path().join("clip.mkv");
+    film(&clip, 4, [2, 3]);
+    let lines = |printed: String| {
+        let line = |line: &str| serde_json::from_str(line).unwrap();
+        printed
+            .lines()
+            .map(line)
+            .collect::<Vec<serde_json::Value>>()
+    };
+    let [two, none] = ["two", "none"].map(photo);
+    let pictures = lines(written(["track", &two, "--faces=2", "--json"]));
+    let faces = pictures[0]["faces"].as_array().unwrap();
+    assert_eq!(faces.len(), 2);
+    for face in faces {
+        assert_eq!(face["landmarks"].as_array().unwrap().len(), 478);
+        assert_eq!(face["scores"].as_object().unwrap().len(), 52);
+        assert!(face["presence"].as_f64().unwrap() > 0.99);
+        assert!(face["fit"]["residual"].as_f64().unwrap() < 10.0);
+    }
+    let pictures = lines(written(["track", &none, "--json"]));
+    assert_eq!(pictures[0]["faces"], serde_json::json!([]));
+    let frames = lines(written(["track", clip.to_str().unwrap(), "--json"]));
+    let lost: Vec<_> = frames
+        .iter()
+        .map(|frame| &frame["faces"][0]["lost"])
+        .collect();
+    assert_eq!(lost, [false, false, true, false]);
+    assert_eq!(frames[3]["frame"], 3);
 }
 
 #[test]

@@ -10,10 +10,10 @@ use gpavatar::{Gpu, HeadModel, Motion, SourceImage};
 use image::{DynamicImage, RgbaImage};
 use serde_json::json;
 
-use super::{Args, Fits, Targets};
+use super::Args;
 use crate::album::{broken, evenly, failed};
 use crate::report;
-use crate::tracking::{Footage, interrupted, no_face, notice_interrupts};
+use crate::tracking::{Fits, Footage, Targets, interrupted, no_face};
 
 /// Frames that the person's identity is found from.
 const TOGETHER: usize = 16;
@@ -36,9 +36,8 @@ pub fn write(args: &Args, head: &HeadModel, folder: &Path) -> Result<(), Box<dyn
     let gpu = args.gpu.open()?;
     let clips = folder.join("clips");
     fs::create_dir_all(&clips).map_err(|error| failed("create", &clips, error))?;
-    let mut fits = Fits::new(args, head)?;
+    let mut fits = Fits::new(&args.tracker, head)?;
     start(head, &fits.embedding, folder)?;
-    notice_interrupts();
     for film in &args.inputs {
         let clip = clips.join(film.file_stem().unwrap_or_default());
         if clip.exists() {

@@ -8,8 +8,8 @@ use gpavatar::track::{ARKIT, Fit, TrackedFace};
 use gpavatar::{HeadModel, SourceImage};
 use serde::Serialize;
 
-use super::{Args, Fits};
-use crate::tracking::{Footage, interrupted, notice_interrupts};
+use super::Args;
+use crate::tracking::{Fits, Footage, interrupted};
 
 /// A line of output.
 #[derive(Serialize)]
@@ -71,8 +71,7 @@ struct Fitted {
 /// Prints a line for each photograph, or for each frame of films.
 pub fn print(args: &Args, head: &HeadModel, films: bool) -> Result<(), Box<dyn Error>> {
     let gpu = args.gpu.open()?;
-    let mut fits = Fits::new(args, head)?;
-    notice_interrupts();
+    let mut fits = Fits::new(&args.tracker, head)?;
     for path in &args.inputs {
         let tracker = args.tracker.open(&gpu, Some(head), args.faces)?;
         let mut line = |frame, (width, height): (u32, u32), faces: Vec<&TrackedFace>| {

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use gpavatar::HeadModel;
 use gpavatar::import::Sources;
-use gpavatar::track::{Fit, TrackedStill};
+use gpavatar::track::TrackedStill;
 use image::RgbaImage;
 
-use super::{Args, Fits};
+use super::Args;
 use crate::album::failed;
 use crate::annotation::{annotated, quality};
 use crate::avatar::cells;
 use crate::report;
 use crate::sheet::{self, Cell};
-use crate::tracking::photo;
+use crate::tracking::{interrupted, photo, shape_of};
 
 /// A face of a photograph.
 struct Found {
@@ -51,6 +51,9 @@ pub fn write(args: &Args, head: &HeadModel) -> Result<(), Box<dyn Error>> {
             Err(error) => left_out.push(error),
         }
         bar.inc(1);
+        if interrupted() {
+            break;
+        }
     }
     bar.finish_and_clear();
     if people.is_empty() && left_out.len() == 1 {
@@ -83,18 +86,8 @@ fn write_person(
     person: &[Found],
     folder: &Path,
 ) -> Result<(), Box<dyn Error>> {
-    let mut fits = Fits::new(args, head)?;
-    let targets = person.iter().map(|found| fits.targets(&found.still.face));
-    let targets = targets.collect::<gpavatar::Result<Vec<_>>>()?;
-    // The shipped head is drawn: a person's identity is not among its.
-    let together: Option<Vec<Fit>> = match args.head {
-        Some(_) => Some(fits.fitter.fit_together(&targets)?),
-        None => None,
-    };
-    let shape = together.iter().flatten().next();
-    let shape = shape.map_or(Vec::new(), |fit| {
-        fit.shape.iter().map(|s| *s as f32).collect()
-    });
+    let faces: Vec<_> = person.iter().map(|found| &found.still.face).collect();
+    let fits = args.tracker.identity(head, &faces)?;
     let images = person.iter().map(|found| found.still.source.clone());
     let images: Vec<_> = images.collect();
     let name = |found: &Found| {
@@ -105,12 +98,12 @@ fn write_person(
         cameras: images.iter().map(|image| image.camera().copied()).collect(),
         frames: person.iter().map(name).collect(),
         images,
-        shape,
+        shape: fits.as_deref().map_or(Vec::new(), shape_of),
     };
     sources.write(folder)?;
     let mut rows = Vec::new();
     for (i, (found, source)) in person.iter().zip(cells(&sources.images)).enumerate() {
-        let fit = together.as_ref().and_then(|fits| fits.get(i));
+        let fit = fits.as_ref().and_then(|fits| fits.get(i));
         let face = &found.still.face;
         println!("{}: {}", found.path.display(), quality(face, fit));
         let label = format!("presence {:.3}", face.landmarks.presence);
