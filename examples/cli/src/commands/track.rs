@@ -121,12 +121,7 @@ fn motion(args: &Args, head: &HeadModel) -> Result<(), Box<dyn Error>> {
     }
     bar.finish_and_clear();
     let rate = performance.film().rate();
-    let name = film.file_stem().unwrap_or_default().to_string_lossy();
-    let mut motion = Motion::new(rate as f32, frames)?.with_name(name, "");
-    let channels = &head.parts().channels;
-    if !channels.is_empty() {
-        motion = motion.with_channels(channels.clone())?;
-    }
+    let motion = motion_of(film, rate, frames, head)?;
     motion.write(&output)?;
     let [tracked, seen] = performance.counts();
     if tracking::interrupted() {
@@ -138,6 +133,16 @@ fn motion(args: &Args, head: &HeadModel) -> Result<(), Box<dyn Error>> {
     );
     report::list(&[output]);
     Ok(())
+}
+
+/// A film's motion, with the channels of its head model.
+fn motion_of(film: &Path, rate: f64, frames: Vec<MotionFrame>, head: &HeadModel) -> Result<Motion> {
+    let name = film.file_stem().unwrap_or_default().to_string_lossy();
+    let motion = Motion::new(rate as f32, frames)?.with_name(name, "");
+    match &head.parts().channels[..] {
+        [] => Ok(motion),
+        channels => motion.with_channels(channels.to_vec()),
+    }
 }
 
 /// A frame of a motion.

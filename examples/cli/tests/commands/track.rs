@@ -300,6 +300,51 @@ fn numbers_are_printed_for_each_picture_and_frame() {
 }
 
 #[test]
+fn films_become_a_dataset() {
+    let room = tempfile::tempdir().unwrap();
+    let [first, second, out] = ["a.mp4", "b.mkv", "out"].map(|name| room.path().join(name));
+    film(&first, 6, [2, 3]);
+    film(&second, 4, [9, 9]);
+    let [a, b, footage] = [&first, &second, &out].map(|path| path.to_str().unwrap());
+    let told = written(["track", a, "--dataset", footage]);
+    assert!(told.contains("6 frames, 5 kept"), "{told}");
+    let errors = failure(["track", b, a, "--dataset", footage]);
+    assert!(errors.contains("expected a new clip"), "{errors}");
+    written(["track", b, "--dataset", footage]);
+
+    let read = |path: &str| {
+        let text = fs::read(out.join(path)).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()
+    };
+    let header = read("dataset.json");
+    assert_eq!(header["format"], "gpavatar tracked data");
+    let head = gpavatar::HeadModel::open(out.join("head.safetensors")).unwrap();
+    for region in ["left_eye", "right_eye", "mouth"] {
+        let vertices = header["regions"][region].as_array().unwrap().iter();
+        let vertices = vertices.map(|vertex| vertex.as_u64().unwrap() as usize);
+        assert!(vertices.clone().count() > 10 && vertices.max().unwrap() < head.vertex_count());
+    }
+    for (clip, expected) in [("a", 5), ("b", 4)] {
+        let clip = format!("clips/{clip}");
+        let shape = read(&format!("{clip}/shape.json"));
+        assert_eq!(shape.as_array().unwrap().len(), head.shape_count());
+        let (frames, rate) = motion(&out.join(&clip).join("motion.json"));
+        assert_eq!((frames, rate), (expected, 12.0));
+        let pictures = fs::read_dir(out.join(&clip).join("frames")).unwrap();
+        let pictures: Vec<_> = pictures.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(pictures.len(), expected);
+        // Black around the head, which is background only in pictures without alpha.
+        let picture = image::open(&pictures[0]).unwrap();
+        assert_eq!(picture.color(), image::ColorType::Rgb8);
+        assert_eq!((picture.width(), picture.height()), (512, 512));
+        let corner = *picture.to_rgb8().get_pixel(0, 0);
+        assert!(corner.0.iter().all(|value| *value < 5), "{corner:?}");
+    }
+    assert_eq!(fs::read_dir(out.join("clips")).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 3);
+}
+
+#[test]
 fn without_ffmpeg_folders_and_gifs_are_films() {
     let room = tempfile::tempdir().unwrap();
     let out = room.path().join("out.json");

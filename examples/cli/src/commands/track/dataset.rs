@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gpavatar::track::{Embedding, Fit, TrackedFace};
-use gpavatar::{Gpu, HeadModel, Motion, SourceImage};
+use gpavatar::{Gpu, HeadModel, SourceImage};
 use image::{DynamicImage, RgbaImage};
 use serde_json::json;
 
@@ -17,6 +17,9 @@ use crate::tracking::{Fits, Footage, Targets, interrupted, no_face};
 
 /// Frames that the person's identity is found from.
 const TOGETHER: usize = 16;
+
+/// Identity coefficients beyond are those of nobody.
+const UNUSUAL: f64 = 2.5;
 
 /// Landmarks of the parts that training pays attention to.
 const REGIONS: [(&str, &[u16]); 3] = [
@@ -33,16 +36,18 @@ const REGIONS: [(&str, &[u16]); 3] = [
 
 /// Adds a clip for each film to the folder, which need not exist.
 pub fn write(args: &Args, head: &HeadModel, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let gpu = args.gpu.open()?;
     let clips = folder.join("clips");
+    let clip = |film: &PathBuf| clips.join(film.file_stem().unwrap_or_default());
+    // Said before the work is done.
+    if let Some(film) = args.inputs.iter().find(|film| clip(film).exists()) {
+        return Err(format!("{}: expected a new clip", clip(film).display()).into());
+    }
+    let gpu = args.gpu.open()?;
     fs::create_dir_all(&clips).map_err(|error| failed("create", &clips, error))?;
     let mut fits = Fits::new(&args.tracker, head)?;
     start(head, &fits.embedding, folder)?;
     for film in &args.inputs {
-        let clip = clips.join(film.file_stem().unwrap_or_default());
-        if clip.exists() {
-            return Err(format!("{}: expected a new clip", clip.display()).into());
-        }
+        let clip = clip(film);
         write_clip(args, (&gpu, head), &mut fits, film, &clip)?;
         report::list(&[clip]);
         if interrupted() {
@@ -164,13 +169,21 @@ fn write_clip(
         )
         .into());
     }
-    let motion = Motion::new(footage.film.rate() as f32, motion)?;
+    let motion = super::motion_of(film, footage.film.rate(), motion, head)?;
     motion.write(partial.join("motion.json"))?;
     let path = partial.join("shape.json");
     let written = fs::write(&path, serde_json::to_string(&shape)?);
     written.map_err(|error| failed("write", &path, error))?;
     fs::rename(&partial, clip).map_err(|error| failed("write", clip, error))?;
     println!("{tracked} frames, {kept} kept: those with a face that the head model fits");
+    let most = shape.iter().fold(0.0, |most: f64, s| most.max(s.abs()));
+    if most > UNUSUAL {
+        eprintln!(
+            "{}: nobody that the head model knows looks like this (an identity coefficient is \
+             {most:.1}); another one may fit better (--head, --embedding)",
+            film.display()
+        );
+    }
     Ok(())
 }
 
