@@ -20,7 +20,7 @@ use std::time::Instant;
 use gpavatar::reference::track_fits::{fits, is_case};
 use gpavatar::reference::track_parity::{pictures, table};
 use gpavatar::track::{Net, NetFiles, Nets, Picture, Region};
-use gpavatar::{Gpu, GpuOptions, HeadModel, ShaderChecks, TensorFile};
+use gpavatar::{Gpu, GpuOptions, HeadModel, ShaderChecks, SourceImage, TensorFile};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("weights/track");
@@ -82,7 +82,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let table = match of_pictures {
             true => {
                 let folder = case.parent().unwrap_or(Path::new("."));
-                pollster::block_on(pictures(&files, &tensors, folder, gpu.as_ref()))?
+                let open = |name: &str| SourceImage::open(folder.join(format!("{name}.png")));
+                pollster::block_on(pictures(&files, &tensors, open, gpu.as_ref()))?
             }
             false => pollster::block_on(table(&files, &tensors, gpu.as_ref()))?,
         };

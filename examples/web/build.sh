@@ -48,6 +48,13 @@ if [[ $package == pkg ]]; then
     cp -r pkg dist/gpavatar
     cp -r ../../weights/motions ../../weights/samples dist/weights
     rm -f dist/weights/motions/*.py
+    nets=(../../weights/track/{face_landmarker.task,selfie_segmentation.tflite})
+    if [[ -f ${nets[0]} && -f ${nets[1]} ]]; then
+        mkdir dist/weights/track
+        cp "${nets[@]}" dist/weights/track
+    else
+        echo "the page will have no camera and find no faces without: bash weights/track/get.sh" >&2
+    fi
     if [[ -f $weights ]]; then
         cp "$weights" dist/weights/demo.safetensors
     else

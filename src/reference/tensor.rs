@@ -103,14 +103,20 @@ pub fn load(weights: &Weights, name: &str) -> Result<Vec<Real>> {
 pub fn parallel_rows<T: Send>(data: &mut [T], length: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let threads = thread::available_parallelism().map_or(1, |n| n.get());
     let rows_per_thread = (data.len() / length).div_ceil(threads).max(1);
+    let run = &|i: usize, block: &mut [T]| {
+        for (j, row) in block.chunks_exact_mut(length).enumerate() {
+            f(i * rows_per_thread + j, row);
+        }
+    };
     thread::scope(|scope| {
-        for (i, block) in data.chunks_mut(rows_per_thread * length).enumerate() {
-            let f = &f;
-            scope.spawn(move || {
-                for (j, row) in block.chunks_exact_mut(length).enumerate() {
-                    f(i * rows_per_thread + j, row);
-                }
-            });
+        let mut blocks = data.chunks_mut(rows_per_thread * length).enumerate();
+        // One runs here. In a browser, which has no threads, it is the only one.
+        let own = blocks.next();
+        for (i, block) in blocks {
+            scope.spawn(move || run(i, block));
+        }
+        if let Some((i, block)) = own {
+            run(i, block);
         }
     });
 }

@@ -1,6 +1,5 @@
 //! The tracker's networks beside what TensorFlow Lite's own interpreter computes.
 
-#[cfg(not(target_arch = "wasm32"))]
 mod pictures;
 
 use std::collections::BTreeMap;
@@ -11,7 +10,6 @@ use super::{Real, track};
 use crate::track::{Net, NetFiles, Nets, Picture, Region};
 use crate::{Error, Gpu, ModelOptions, Result, SourceImage, TensorFile};
 
-#[cfg(not(target_arch = "wasm32"))]
 pub use pictures::pictures;
 
 /// Tolerances of the outputs, as absolute differences.

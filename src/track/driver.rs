@@ -220,6 +220,24 @@ impl Driver {
         self.raw = None;
     }
 
+    /// Turns left into right from the next frame on, or no longer. The neutral face stays.
+    pub fn set_mirror(&mut self, mirrored: bool) {
+        if self.options.mirror == mirrored {
+            return;
+        }
+        self.options.mirror = mirrored;
+        // What is smoothed does not glide from one side to the other.
+        self.filters.restart();
+        self.rotation.restart();
+        self.place.restart();
+        let last = &mut self.last;
+        mirror(
+            &mut last.channels,
+            &mut last.rotation,
+            &mut last.translation,
+        );
+    }
+
     /// The drive for a frame that comes `seconds` after the last one; without a face, for one in
     /// which it is lost.
     ///

@@ -211,6 +211,83 @@ export declare class Avatar {
   free(): void;
 }
 
+/** Where the tracker's networks come from: URLs, buffers or Blobs of MediaPipe's files. */
+export interface TrackerFiles {
+  /** `face_landmarker.task`. */
+  task: string | URL | ArrayBuffer | ArrayBufferView | Blob;
+  /** `selfie_segmentation.tflite`; without it backgrounds of photos stay. */
+  segmentation?: string | URL | ArrayBuffer | ArrayBufferView | Blob;
+}
+
+export interface TrackerOptions {
+  /** Turns left into right, as in a mirror; `false` by default. */
+  mirror?: boolean;
+  /**
+   * How the neutral face is found, which expressions are measured from: the median of the first second
+   * in which the head is still (`first-second`, the default), each channel's lowest tenth of the last
+   * half minute (`running`), or only by `Tracker.calibrate` (`manual`).
+   */
+  calibration?: "first-second" | "running" | "manual";
+  onProgress?: (progress: Progress) => void;
+  /** Keep downloads in the Cache API; `true` by default. */
+  cache?: boolean;
+  signal?: AbortSignal;
+}
+
+/** What is measured of a face. */
+export interface FaceMeasures {
+  /** x, y and z of 478 landmarks in pixels of the picture, the upper left corner being (0, 0). */
+  landmarks: Float32Array;
+  /** How sure it is that there is a face, from 0 to 1. */
+  presence: number;
+  /** Scores in the order of `ARKIT_CHANNELS`, before any calibration. */
+  scores: Float32Array;
+}
+
+/** A face of a picture. */
+export interface StillFace extends FaceMeasures {
+  /** A square crop around it on black, one of `Avatar.fromImages`' images. */
+  image: ImageData;
+  /** Its camera, one of `Avatar.fromImages`' cameras. */
+  camera: number[][];
+}
+
+/** A video's frame. */
+export interface TrackedFrame extends Partial<FaceMeasures> {
+  /** Whether a face was found in it. Without one there are no measures. */
+  found: boolean;
+  /** What drives an avatar; a face that is lost returns to rest. Missing before the first face. */
+  drive?: Drive;
+}
+
+/**
+ * Finds faces in pictures, and follows one in a video, on a model's device: in a page or a worker. Frames
+ * and pictures do not leave it.
+ */
+export declare class Tracker {
+  static load(model: Model, files: TrackerFiles, options?: TrackerOptions): Promise<Tracker>;
+  readonly model: Model;
+  /** The surest face of a picture, or `null`. Waits for a frame that is being looked at. */
+  still(picture: Blob | ImageData | CanvasImageSource): Promise<StillFace | null>;
+  /**
+   * Looks at a video's next frame. Frames are never queued: one that comes while another, or a still, is
+   * being looked at is dropped, and the result is `undefined`. `time` is the frame's, in milliseconds;
+   * by default now.
+   */
+  frame(
+    picture: ImageData | CanvasImageSource,
+    options?: { time?: number },
+  ): Promise<TrackedFrame | undefined>;
+  /** Takes the last face for the person's neutral one. */
+  calibrate(): void;
+  /** Whether left is right in drives. Can be set at any time. */
+  mirror: boolean;
+  /** Forgets the video and the neutral face: another one begins. */
+  restart(): Promise<void>;
+  /** Gives its memory back, once nothing is being looked at. */
+  free(): Promise<void>;
+}
+
 /** A sequence of drives: the crate's motion JSON. */
 export declare class Motion {
   constructor(json: string | object);

@@ -1,100 +1,19 @@
 // gpavatar for the web: avatars from photos, rendered by WebGPU straight onto a canvas.
 
-import init, * as bindings from "./bindings.js";
+import * as bindings from "./bindings.js";
+import { Gpu, on, typed } from "./device.js";
 import { ARKIT_CHANNELS } from "./drivers.js";
 import { GpavatarError } from "./errors.js";
 import { forget, load } from "./load.js";
 import { planePictures, rgbPicture, grayPicture } from "./pictures.js";
+import { pixels } from "./pixels.js";
 
+export { Gpu } from "./device.js";
 export { ARKIT_CHANNELS, fromFaceLandmarker, mirrored, parseMessage } from "./drivers.js";
 export { GpavatarError } from "./errors.js";
-
-/** Longest side at which a picture is worth its memory: the network sees far less. */
-const LONGEST_SIDE = 2048;
+export { Tracker } from "./track.js";
 
 const FOCAL = 12;
-
-let started;
-
-/** Loads the wasm, once. */
-function start() {
-  const url = new URL("./bindings_bg.wasm", import.meta.url);
-  started ??= init({ module_or_path: url }).catch((error) => {
-    started = undefined;
-    throw new GpavatarError("network", `the wasm did not load: ${error.message}`, { cause: error });
-  });
-  return started;
-}
-
-/** Turns errors of the bindings into a `GpavatarError`. */
-function typed(error, gpu) {
-  if (error instanceof GpavatarError) {
-    return error;
-  }
-  if (gpu?.lost) {
-    return new GpavatarError("device-lost", "the device was lost", { cause: error });
-  }
-  return new GpavatarError(error?.kind ?? "internal", error?.message ?? String(error), {
-    cause: error,
-  });
-}
-
-/** Runs something on a device. */
-async function on(gpu, run) {
-  if (gpu.lost) {
-    throw typed(undefined, gpu);
-  }
-  try {
-    return await run();
-  } catch (error) {
-    if (error?.kind === undefined || error.kind === "gpu") {
-      // A lost device fails in many ways before the browser reports it.
-      await new Promise((resolve) => setTimeout(resolve, 200));
-    }
-    throw typed(error, gpu);
-  }
-}
-
-/** A WebGPU device, to be shared by models. */
-export class Gpu {
-  /** @internal */ handle;
-
-  constructor(handle) {
-    this.handle = handle;
-  }
-
-  static async request() {
-    if (!globalThis.navigator?.gpu) {
-      throw new GpavatarError("no-webgpu", "this browser has no WebGPU");
-    }
-    await start();
-    // Asked first, so that the reason is the browser's and not a driver's on some other system.
-    if (!(await navigator.gpu.requestAdapter())) {
-      throw new GpavatarError("no-adapter", "this browser offers no WebGPU adapter");
-    }
-    try {
-      return new Gpu(await bindings.Gpu.request());
-    } catch (error) {
-      throw typed(error);
-    }
-  }
-
-  get description() {
-    return this.handle.description;
-  }
-
-  get software() {
-    return this.handle.software;
-  }
-
-  get timestamps() {
-    return this.handle.timestamps;
-  }
-
-  get lost() {
-    return this.handle.lost;
-  }
-}
 
 /** A network on a device. */
 export class Model {
@@ -388,36 +307,4 @@ export class Motion {
   free() {
     this.#handle.free();
   }
-}
-
-/** RGBA pixels with straight alpha. */
-async function pixels(image) {
-  if (typeof ImageData !== "undefined" && image instanceof ImageData) {
-    return { width: image.width, height: image.height, data: new Uint8Array(image.data.buffer) };
-  }
-  let bitmap = image;
-  if (image instanceof Blob) {
-    try {
-      // The colours are those of the file.
-      const exact = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
-      bitmap = await createImageBitmap(image, exact);
-    } catch (error) {
-      throw new GpavatarError("format", "picture: not an image this browser reads", {
-        cause: error,
-      });
-    }
-  }
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [bitmap.width, bitmap.height].map((side) =>
-    Math.max(1, Math.round(side * scale)),
-  );
-  const context = new OffscreenCanvas(width, height).getContext("2d", {
-    willReadFrequently: true,
-  });
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, width, height);
-  if (bitmap !== image) {
-    bitmap.close();
-  }
-  return { width, height, data: new Uint8Array(context.getImageData(0, 0, width, height).data) };
 }

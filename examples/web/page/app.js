@@ -1,77 +1,13 @@
 // The page: controls in, messages to the engine out.
 
+import { faceCamera, hasNets } from "./camera.js";
+import { DRAWN, ERRORS, GROUPS, HEAD, MOTIONS, NETS, NO_NETS, PRESETS } from "./content.js";
 import { ARKIT_CHANNELS, parseMessage } from "./gpavatar/drivers.js";
-
-const MOTIONS = [
-  ["talking", "Talk"],
-  ["emotions", "Emotions"],
-  ["blink", "Blink"],
-  ["look_around", "Look around"],
-];
-
-const GROUPS = [
-  ["Brows", /^brow/],
-  ["Eyes", /^eye/],
-  ["Jaw", /^jaw/],
-  ["Mouth", /^mouth|^tongue/],
-  ["Cheeks and nose", /^cheek|^nose/],
-];
-
-const both = (values) =>
-  Object.fromEntries(
-    Object.entries(values).flatMap(([name, value]) =>
-      ARKIT_CHANNELS.includes(name)
-        ? [[name, value]]
-        : [
-            [`${name}Left`, value],
-            [`${name}Right`, value],
-          ],
-    ),
-  );
-
-const PRESETS = [
-  ["Neutral", {}],
-  ["Smile", both({ mouthSmile: 0.9, cheekSquint: 0.5, eyeSquint: 0.3 })],
-  ["Surprise", both({ jawOpen: 0.6, browInnerUp: 0.9, browOuterUp: 0.8, eyeWide: 0.9 })],
-  ["Anger", both({ browDown: 1, noseSneer: 0.5, mouthPress: 0.6, eyeSquint: 0.4 })],
-  ["Sorrow", both({ browInnerUp: 0.9, mouthFrown: 0.9, eyeSquint: 0.3, mouthShrugLower: 0.4 })],
-  ["Kiss", both({ mouthPucker: 1, mouthFunnel: 0.2 })],
-  ["Wink", { eyeBlinkLeft: 1, mouthSmileLeft: 0.6, mouthSmileRight: 0.3, browDownLeft: 0.3 }],
-  ["Eyes closed", both({ eyeBlink: 1 })],
-];
-
-/** Turns of the head in degrees, about the axes +x, +y, +z. */
-const HEAD = [
-  ["Nod", 25],
-  ["Turn", 35],
-  ["Tilt", 25],
-];
+import { orbit } from "./orbit.js";
 
 /** Where the network has seen heads from. */
 const ORBIT = { azimuth: 45, elevation: 20, nearest: 7.5, farthest: 15 };
 const STRAIGHT = { distance: 10.6, elevation: 0, azimuth: 0 };
-
-const ERRORS = {
-  "no-webgpu": [
-    "This browser has no WebGPU",
-    "The avatar needs it. Chrome and Edge have it since version 113, Safari since 26, Firefox since " +
-      "141 on Windows and 145 on Apple computers. On Linux, Chrome has it behind chrome://flags/#enable-unsafe-webgpu.",
-  ],
-  "no-adapter": [
-    "No graphics adapter for WebGPU",
-    "The browser has WebGPU but offers no device. Switching on hardware acceleration in its " +
-      "settings, or updating the graphics driver, often helps.",
-  ],
-  "device-lost": [
-    "The graphics device was lost",
-    "The driver was restarted, or another program took all of its memory. The avatar can be built again.",
-  ],
-  limit: ["The graphics device is too small", "It does not hold this model."],
-  network: ["The download failed", "Is the connection there?"],
-  format: ["The weights file is damaged", "It was not what it should be, and is not kept."],
-  tensors: ["The weights file is damaged", "It was not what it should be, and is not kept."],
-  config: ["The weights file does not fit", "It is of a network that this version cannot run."],
-};
 
 const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
@@ -84,8 +20,11 @@ const state = {
   camera: { ...STRAIGHT },
   channels: [],
   samples: [],
-  /** The avatar's sources, needed again when the device was lost. */
+  /** Whether the tracker's files are there. */
+  nets: false,
+  /** Sources of the avatar that is asked for, and of the one that is shown, needed again when the device was lost. */
   person: undefined,
+  shown: undefined,
   motion: undefined,
 };
 
@@ -126,17 +65,22 @@ function start() {
   $("avatar").replaceChildren(canvas);
   const target = worker ? canvas.transferControlToOffscreen() : canvas;
   const precision = parameters.get("precision") ?? undefined;
-  send({ type: "start", weights: weights.href, precision, canvas: target }, [target]);
+  const files = Object.entries(NETS).map(([name, url]) => [name, new URL(url, document.baseURI).href]);
+  const tracking = {
+    files: Object.fromEntries(files),
+    mirror: $("mirror").checked,
+    calibration: parameters.get("calibration") ?? undefined,
+  };
+  send({ type: "start", weights: weights.href, precision, tracking, canvas: target }, [target]);
 }
 
 const receivers = {
   progress({ loaded, total, cached }) {
-    const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-    const of = total ? `${megabytes(loaded)} of ${megabytes(total)} MB` : `${megabytes(loaded)} MB`;
     if (loaded === total) {
       loading("Preparing the network");
     } else {
-      loading(`${cached ? "Reading" : "Downloading"} the network, ${of}`, total && loaded / total);
+      const verb = cached ? "Reading" : "Downloading";
+      loading(`${verb} the network, ${share(loaded, total)}`, total && loaded / total);
     }
   },
   ready({ description, software, channels, timestamps, config }) {
@@ -152,7 +96,7 @@ const receivers = {
     }
     buildSliders();
     if (state.person) {
-      buildPerson();
+      buildPerson(state.person);
     } else if (state.samples.length) {
       choose(state.samples[0]);
     } else {
@@ -163,7 +107,44 @@ const receivers = {
     $("loading").hidden = true;
     $("snapshot").disabled = false;
     document.body.dataset.state = "ready";
+    state.shown = state.person;
+    face.enable(state.nets);
     sendAll();
+  },
+  networks({ loaded, total }) {
+    const text = `Loading the networks for faces, ${share(loaded, total)}`;
+    face.say(text);
+    if (state.person?.photos && state.person !== state.shown) {
+      loading(text, total && loaded / total);
+    }
+  },
+  looking({ index, count }) {
+    loading(count > 1 ? `Looking for a face in photo ${index + 1} of ${count}` : "Looking for a face");
+  },
+  cut({ pictures, of }) {
+    if (!pictures.length) {
+      keepPerson();
+      notice(
+        of > 1
+          ? "No face was found in these photos. Is it large enough, and seen from the front?"
+          : "No face was found in this photo. Is it large enough, and seen from the front?",
+      );
+      return;
+    }
+    loading("Building the avatar");
+    showSources(
+      pictures.map((picture) => {
+        const canvas = element("canvas");
+        paint(canvas, picture);
+        return canvas;
+      }),
+    );
+    const missing = of - pictures.length;
+    const without = missing ? ` In ${missing} of the photos there is no face.` : "";
+    notice(`The face was cut out on this device.${without} ${DRAWN}`);
+  },
+  face(message) {
+    face.see(message);
   },
   frame({ fps, milliseconds }) {
     const rate = fps === undefined ? "" : `${fps < 10 ? fps.toFixed(1) : Math.round(fps)} fps, `;
@@ -213,9 +194,11 @@ const receivers = {
   error({ kind, message, fatal }) {
     if (!fatal) {
       notice(message);
-      $("loading").hidden = true;
+      keepPerson();
       return;
     }
+    face.stop();
+    face.enable(false);
     const [title, hint] = ERRORS[kind] ?? ["Something went wrong", "This is likely a bug here."];
     $("error-title").textContent = title;
     $("error-hint").textContent = hint;
@@ -227,6 +210,12 @@ const receivers = {
   },
 };
 
+/** "1.2 of 3.4 MB". */
+function share(loaded, total) {
+  const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+  return total ? `${megabytes(loaded)} of ${megabytes(total)} MB` : `${megabytes(loaded)} MB`;
+}
+
 function receive(message) {
   receivers[message.type](message);
 }
@@ -234,7 +223,7 @@ function receive(message) {
 // People.
 
 function choose(sample) {
-  state.person = async () => {
+  const load = async () => {
     const pictures = await Promise.all(
       sample.sources.map(async ({ picture }) => {
         const response = await fetch(`weights/samples/${picture}`);
@@ -250,8 +239,7 @@ function choose(sample) {
       shape: sample.shape,
     };
   };
-  press($("people"), sample.name);
-  buildPerson();
+  buildPerson({ name: sample.name, load });
 }
 
 function take(files) {
@@ -260,33 +248,50 @@ function take(files) {
     notice("That holds no picture.");
     return;
   }
-  state.person = async () => ({ pictures });
-  press($("people"), "");
-  notice(
-    "Photos work best frontal, upright and before black. The network that comes with this page has " +
-      "only ever seen drawn people, and makes everybody one of them.",
-  );
-  buildPerson();
+  if (!state.nets) {
+    notice(`${NO_NETS} Photos are taken as they are: frontal, upright and before black. ${DRAWN}`);
+  }
+  buildPerson({ name: "", photos: state.nets, load: async () => ({ pictures, photos: state.nets }) });
 }
 
-async function buildPerson() {
+/** Builds an avatar of a person: its button's name, what loads its pictures, and whether they are photos to be cut out. */
+async function buildPerson(person) {
+  state.person = person;
+  press($("people"), person.name);
   if (!state.ready) {
     return;
   }
-  loading("Building the avatar");
+  loading(person.photos ? "Looking for a face" : "Building the avatar");
   try {
-    const person = await state.person();
-    $("inside-sources").replaceChildren(
-      ...person.pictures.slice(0, 3).map((picture) => {
-        const image = element("img", { alt: "", src: URL.createObjectURL(picture) });
-        image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-        return image;
-      }),
-    );
-    send({ type: "avatar", ...person });
+    const loaded = await person.load();
+    if (!person.photos) {
+      showSources(
+        loaded.pictures.map((picture) => {
+          const image = element("img", { alt: "", src: URL.createObjectURL(picture) });
+          image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+          return image;
+        }),
+      );
+    }
+    send({ type: "avatar", ...loaded });
   } catch (error) {
     receive({ type: "error", kind: "network", message: error.message, fatal: false });
   }
+}
+
+/** Stays with the person that is shown, if there is one. */
+function keepPerson() {
+  state.person = state.shown;
+  press($("people"), state.shown?.name ?? "");
+  if (state.shown) {
+    $("loading").hidden = true;
+  } else {
+    loading("Add a photo to begin", 0);
+  }
+}
+
+function showSources(pictures) {
+  $("inside-sources").replaceChildren(...pictures.slice(0, 3));
 }
 
 async function listPeople() {
@@ -452,7 +457,7 @@ function sendAll() {
   sendExpression();
   sendHead();
   if (!state.motion) {
-    send({ type: "camera", camera: state.camera });
+    send({ type: "camera", camera: state.camera, follow: face.running });
   }
 }
 
@@ -484,6 +489,9 @@ function stopMotion() {
 if (typeof BroadcastChannel !== "undefined") {
   const channel = new BroadcastChannel("gpavatar");
   channel.addEventListener("message", ({ data }) => {
+    if (face.running) {
+      return;
+    }
     try {
       const { blendshapes, head } = parseMessage(data);
       stopMotion();
@@ -498,79 +506,53 @@ if (typeof BroadcastChannel !== "undefined") {
   });
 }
 
+// The visitor's face.
+
+const face = faceCamera({
+  send,
+  /** The face takes the controls, or gives them back. */
+  onRun(running) {
+    if (running) {
+      stopMotion();
+      cancelAnimationFrame(tween);
+      press($("presets"), "");
+    }
+    enableControls();
+    if (!running) {
+      apply({});
+    }
+  },
+  onExpression(values) {
+    state.channels.forEach((channel, i) => (state.values[channel] = values[i]));
+    refreshSliders();
+  },
+});
+
+/** What the face drives cannot be set by hand meanwhile. */
+function enableControls() {
+  const driven = document.querySelectorAll(
+    "#motions button, #presets button, #sliders input, #sides",
+  );
+  driven.forEach((control) => (control.disabled = face.running));
+}
+
 // The camera.
 
-function look(change) {
+/** Moves the camera. A motion or a face that moves it, too, does so again if it may `follow`. */
+function look(change, follow = false) {
   const clamp = (value, most) => Math.min(most, Math.max(-most, value));
   const camera = { ...state.camera, ...change };
   camera.azimuth = clamp(camera.azimuth, ORBIT.azimuth);
   camera.elevation = clamp(camera.elevation, ORBIT.elevation);
   camera.distance = Math.min(ORBIT.farthest, Math.max(ORBIT.nearest, camera.distance));
   state.camera = camera;
-  send({ type: "camera", camera });
+  send({ type: "camera", camera, follow });
 }
 
-const view = $("avatar");
-const pointers = new Map();
-view.addEventListener("pointerdown", (event) => {
-  view.setPointerCapture(event.pointerId);
-  pointers.set(event.pointerId, [event.clientX, event.clientY]);
-  view.classList.add("dragging");
-});
-view.addEventListener("pointermove", (event) => {
-  const before = pointers.get(event.pointerId);
-  if (!before) {
-    return;
-  }
-  const now = [event.clientX, event.clientY];
-  const spread = () => {
-    const [a, b] = pointers.values();
-    return Math.hypot(a[0] - b[0], a[1] - b[1]);
-  };
-  if (pointers.size === 1) {
-    // The face follows the finger.
-    const degrees = 90 / view.clientWidth;
-    look({
-      azimuth: state.camera.azimuth - degrees * (now[0] - before[0]),
-      elevation: state.camera.elevation + degrees * (now[1] - before[1]),
-    });
-    pointers.set(event.pointerId, now);
-  } else {
-    const old = spread();
-    pointers.set(event.pointerId, now);
-    look({ distance: (state.camera.distance * old) / Math.max(spread(), 1) });
-  }
-});
-for (const type of ["pointerup", "pointercancel"]) {
-  view.addEventListener(type, (event) => {
-    pointers.delete(event.pointerId);
-    view.classList.toggle("dragging", pointers.size > 0);
-  });
-}
-view.addEventListener(
-  "wheel",
-  (event) => {
-    event.preventDefault();
-    look({ distance: state.camera.distance * Math.exp(event.deltaY * 0.001) });
-  },
-  { passive: false },
-);
-view.addEventListener("keydown", (event) => {
-  const { azimuth, elevation, distance } = state.camera;
-  const change = {
-    ArrowLeft: { azimuth: azimuth - 3 },
-    ArrowRight: { azimuth: azimuth + 3 },
-    ArrowUp: { elevation: elevation + 3 },
-    ArrowDown: { elevation: elevation - 3 },
-    "+": { distance: distance / 1.05 },
-    "=": { distance: distance / 1.05 },
-    "-": { distance: distance * 1.05 },
-    0: STRAIGHT,
-  }[event.key];
-  if (change) {
-    event.preventDefault();
-    look(change);
-  }
+orbit($("avatar"), {
+  camera: () => state.camera,
+  look,
+  straight: () => look(STRAIGHT, true),
 });
 
 // Everything else on the page.
@@ -626,7 +608,7 @@ for (const [name, values] of PRESETS) {
   $("presets").append(button);
 }
 
-$("face").addEventListener("click", () => look(STRAIGHT));
+$("face").addEventListener("click", () => look(STRAIGHT, true));
 $("snapshot").addEventListener("click", () => send({ type: "snapshot" }));
 $("retry").addEventListener("click", start);
 $("sides").addEventListener("change", buildSliders);
@@ -656,5 +638,8 @@ document.addEventListener("visibilitychange", () => {
   send({ type: "visible", value: !document.hidden });
 });
 
-await listPeople();
+[state.nets] = await Promise.all([hasNets(), listPeople()]);
+if (!state.nets) {
+  face.say(NO_NETS);
+}
 start();

@@ -1,7 +1,7 @@
 // Model, avatar and render loop beside the page. It communicates by messages, so that it runs in a
 // worker if a canvas can be handed over, otherwise in the page itself.
 
-import { Avatar, Gpu, Model, Motion } from "./gpavatar/index.js";
+import { Avatar, Gpu, Model, Motion, Tracker } from "./gpavatar/index.js";
 
 /**
  * A frame whose stages are timed is slower than others, so one is timed in this many milliseconds
@@ -22,9 +22,15 @@ export function engine(post) {
   let avatar;
   /** Avatars that a frame in flight may still use. */
   let retired = [];
+  /** The tracker's files and options, and what loads it when it is first needed. */
+  let tracking = {};
+  let tracker;
+  /** Whether the visitor's face drives, and the drive of its last frame. */
+  let live = false;
+  let followed;
   let motion;
   let motionStart = 0;
-  let followsMotion = true;
+  let followsCamera = true;
   let visible = true;
   let inside = false;
   let dirty = false;
@@ -61,12 +67,15 @@ export function engine(post) {
 
   /** The state that the next frame shows. */
   function next(now) {
+    if (live && followed) {
+      return followsCamera ? followed : { ...followed, camera: drive.camera };
+    }
     if (!motion) {
       return drive;
     }
     const seconds = ((now - motionStart) / 1000) % Math.max(motion.duration, 1 / 60);
     const sample = motion.sample(model, seconds);
-    const camera = followsMotion ? sample.camera : drive.camera;
+    const camera = followsCamera ? sample.camera : drive.camera;
     return { expression: sample.expression, pose: sample.pose, camera };
   }
 
@@ -139,8 +148,40 @@ export function engine(post) {
     queue = queue.then(task).catch(fail);
   }
 
+  function track() {
+    const loading = (tracker ??= Tracker.load(model, tracking.files, {
+      mirror: tracking.mirror,
+      calibration: tracking.calibration,
+      onProgress: (progress) => post({ type: "networks", ...progress }),
+    }));
+    loading.catch(() => {
+      if (tracker === loading) {
+        tracker = undefined;
+      }
+    });
+    return loading;
+  }
+
+  /** Cuts the faces out of photos, each with its camera. */
+  async function cutOut(pictures) {
+    const looking = await track();
+    const faces = [];
+    for (const [i, picture] of pictures.entries()) {
+      post({ type: "looking", index: i, count: pictures.length });
+      const face = await looking.still(picture);
+      if (face) {
+        faces.push(face);
+      }
+    }
+    post({ type: "cut", pictures: faces.map(({ image }) => image), of: pictures.length });
+    return {
+      pictures: faces.map(({ image }) => image),
+      cameras: faces.map(({ camera }) => camera),
+    };
+  }
+
   const handlers = {
-    start({ canvas: given, weights, precision }) {
+    start({ canvas: given, weights, precision, tracking: asked }) {
       enqueue(async () => {
         // Left by a device that was lost.
         while (running) {
@@ -153,7 +194,10 @@ export function engine(post) {
             // A call that never returned still holds it.
           }
         }
-        avatar = model = undefined;
+        // With the device that it was on.
+        avatar = model = tracker = undefined;
+        tracking = asked;
+        live = false;
         failed = false;
         canvas = given;
         const began = performance.now();
@@ -175,9 +219,15 @@ export function engine(post) {
         });
       });
     },
-    avatar({ pictures, cameras, shape }) {
+    avatar({ pictures, cameras, shape, photos }) {
       enqueue(async () => {
         const began = performance.now();
+        if (photos) {
+          ({ pictures, cameras } = await cutOut(pictures));
+          if (!pictures.length) {
+            return;
+          }
+        }
         const built = await Avatar.fromImages(model, pictures, { cameras, shape });
         if (avatar) {
           retired.push(avatar);
@@ -202,10 +252,42 @@ export function engine(post) {
       drive.head.set(rotation);
       redraw();
     },
-    camera({ camera }) {
+    camera({ camera, follow = false }) {
       Object.assign(drive.camera, camera);
-      followsMotion = false;
+      followsCamera = follow;
       redraw();
+    },
+    live({ value }) {
+      live = value;
+      followed = undefined;
+      followsCamera = true;
+      tracker?.then((tracker) => tracker.restart()).catch(() => undefined);
+      redraw();
+    },
+    /** A frame of the visitor's camera. The page sends the next one after the answer. */
+    async frame({ picture, time }) {
+      try {
+        const { drive, ...face } = (await (await track()).frame(picture, { time })) ?? {};
+        if (live && drive) {
+          followed = drive;
+          redraw();
+        }
+        post({ type: "face", ...face, expression: drive?.expression });
+      } catch (error) {
+        post({ type: "face", error: error.message });
+      } finally {
+        picture.close();
+      }
+    },
+    async calibrate() {
+      (await tracker)?.calibrate();
+    },
+    async mirror({ value }) {
+      tracking.mirror = value;
+      const loaded = await tracker?.catch(() => undefined);
+      if (loaded) {
+        loaded.mirror = value;
+      }
     },
     motion({ json }) {
       try {
@@ -216,7 +298,7 @@ export function engine(post) {
         fail(error);
       }
       motionStart = performance.now();
-      followsMotion = true;
+      followsCamera = true;
       redraw();
     },
     visible({ value }) {

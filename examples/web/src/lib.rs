@@ -7,6 +7,7 @@ mod canvas;
 mod error;
 #[cfg(feature = "testing")]
 mod testing;
+mod track;
 
 use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Geometry,
@@ -17,6 +18,8 @@ use wasm_bindgen::prelude::*;
 
 use canvas::Canvas;
 use error::{Result, js};
+#[cfg(feature = "testing")]
+use track::Tracker;
 
 /// Logs panics to the console, which would otherwise say "unreachable executed".
 #[wasm_bindgen(start)]
@@ -332,26 +335,30 @@ impl Motion {
     /// The drive of an avatar at a time in seconds: an object with `expression` (of the model's
     /// channels), `pose`, `transform` and `focal`.
     pub fn sample(&self, model: &Model, seconds: f32) -> Result<Object> {
-        let drive = self.0.sample(seconds).map_err(js)?;
-        let points = model.0.config().points as usize;
-        let resolved = drive.resolve(model.0.head(), points).map_err(js)?;
-        let (expression, pose) = match &resolved.geometry {
-            Geometry::Coefficients { expression, pose } => (&expression[..], *pose),
-            Geometry::Points(_) => (&[][..], &[][..]),
-        };
-        let camera = resolved.camera;
-        let transform = camera.transform.as_flattened();
-        let sample = Object::new();
-        for (key, value) in [
-            ("expression", Float32Array::from(expression).into()),
-            ("pose", Float32Array::from(pose).into()),
-            ("transform", Float32Array::from(transform).into()),
-            ("focal", JsValue::from_f64(camera.focal.into())),
-        ] {
-            Reflect::set(&sample, &key.into(), &value)?;
-        }
-        Ok(sample)
+        sample(&model.0, &self.0.sample(seconds).map_err(js)?)
     }
+}
+
+/// A drive of a model's avatars, as an object.
+fn sample(model: &gpavatar::Model, drive: &Drive) -> Result<Object> {
+    let points = model.config().points as usize;
+    let resolved = drive.resolve(model.head(), points).map_err(js)?;
+    let (expression, pose) = match &resolved.geometry {
+        Geometry::Coefficients { expression, pose } => (&expression[..], *pose),
+        Geometry::Points(_) => (&[][..], &[][..]),
+    };
+    let camera = resolved.camera;
+    let transform = camera.transform.as_flattened();
+    let sample = Object::new();
+    for (key, value) in [
+        ("expression", Float32Array::from(expression).into()),
+        ("pose", Float32Array::from(pose).into()),
+        ("transform", Float32Array::from(transform).into()),
+        ("focal", JsValue::from_f64(camera.focal.into())),
+    ] {
+        Reflect::set(&sample, &key.into(), &value)?;
+    }
+    Ok(sample)
 }
 
 /// The background of a frame.

@@ -5,10 +5,16 @@ import { chromium } from "playwright-core";
 /** Where the browser is: CHROMIUM, else where Debian puts it. */
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-export function launch() {
+/** With a `camera`, the file of a video that the browser takes for one. */
+export function launch({ camera } = {}) {
+  const fake = camera && [
+    "--use-fake-device-for-media-stream",
+    `--use-file-for-fake-video-capture=${camera}`,
+  ];
   return chromium.launch({
     executablePath: EXECUTABLE,
     args: [
+      ...(fake ?? []),
       "--no-sandbox",
       "--disable-quic",
       "--no-first-run",

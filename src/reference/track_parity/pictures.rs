@@ -1,7 +1,5 @@
 //! Faces in pictures, from pixels to landmarks and scores, two passes over each.
 
-use std::path::Path;
-
 use super::super::golden::Difference;
 use super::super::parity::{Row, Table};
 use super::super::{Real, track};
@@ -45,8 +43,8 @@ const fn bar(limit: f32, unit: &'static str) -> Bar {
     Bar { limit, unit }
 }
 
-/// Compares faces of pictures that lie in `folder`, with the scalar twins or, on a device, with the
-/// kernels. The file holds, for each picture NAME (`NAME.png`; `rot90` is `astronaut.png` turned
+/// Compares faces of pictures that `open` brings by their name, with the scalar twins or, on a device,
+/// with the kernels. The file holds, for each picture NAME (`rot90` is `astronaut` turned
 /// counter-clockwise, `half` its means of 2 x 2 pixels):
 ///
 /// - `NAME.detections`: rows of score, box x0 y0 x1 y1 and six key points, best first;
@@ -54,17 +52,17 @@ const fn bar(limit: f32, unit: &'static str) -> Bar {
 ///   pass, and `NAME.K.next_roi`; regions are centre, size and angle;
 /// - `NAME.matte`: every first, second, … pixel of the network's mask;
 /// - `clip.searched`, `.roi`, `.presence`, `.xyz`: 24 frames of 256 x 256 that move over
-///   `astronaut.png` by (4, 2) pixels from (60, 0) on, black from the tenth to the twelfth.
+///   `astronaut` by (4, 2) pixels from (60, 0) on, black from the tenth to the twelfth.
 ///
 /// Other tensors, and those that are missing, are left out.
 ///
 /// # Errors
-/// [`Error::Argument`] if another number of faces is found; [`Error::Io`] if a picture is missing;
-/// [`Error::Tensors`] if a tensor has another layout.
+/// [`Error::Argument`] if another number of faces is found; [`Error::Tensors`] if a tensor has another
+/// layout; and those of `open`.
 pub async fn pictures(
     files: &NetFiles,
     case: &TensorFile,
-    folder: &Path,
+    open: impl Fn(&str) -> Result<SourceImage>,
     gpu: Option<&Gpu>,
 ) -> Result<Table> {
     let engine = match gpu {
@@ -80,12 +78,12 @@ pub async fn pictures(
         .tensor_names()
         .filter_map(|name| name.strip_suffix(".detections"));
     for name in names {
-        let photo = run.photo(folder, name)?;
+        let photo = run.photo(&open, name)?;
         run.faces(name, &photo).await?;
         run.matte(name, &photo).await?;
     }
     if case.contains("clip.xyz") {
-        let astronaut = run.photo(folder, "astronaut")?;
+        let astronaut = run.photo(&open, "astronaut")?;
         run.clip(&astronaut).await?;
     }
     Ok(Table(run.rows))
@@ -98,10 +96,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn photo(&self, folder: &Path, name: &str) -> Result<Photo> {
+    fn photo(&self, open: impl Fn(&str) -> Result<SourceImage>, name: &str) -> Result<Photo> {
         let made = matches!(name, "rot90" | "half");
-        let file = folder.join(format!("{}.png", if made { "astronaut" } else { name }));
-        let image = SourceImage::open(file)?;
+        let image = open(if made { "astronaut" } else { name })?;
         let (width, height, pixels) = (image.width(), image.height(), image.pixels());
         let at = |x: u32, y: u32| {
             let start = 4 * (y as usize * width as usize + x as usize);
@@ -299,7 +296,7 @@ impl Run<'_> {
         const SIDE: u32 = 256;
         let fits = astronaut.width >= 60 + 4 * (FRAMES - 1) + SIDE
             && astronaut.height >= 2 * (FRAMES - 1) + SIDE;
-        Error::unless(fits, "astronaut.png", "512 x 512 pixels", astronaut.width)?;
+        Error::unless(fits, "the astronaut", "512 x 512 pixels", astronaut.width)?;
         let mut region = None;
         let (mut searched, mut presence, mut points) = (vec![], vec![], vec![]);
         for frame in 0..FRAMES {

@@ -291,6 +291,49 @@ fn a_mirror_swaps_sides() {
 }
 
 #[test]
+fn a_mirror_is_put_up_and_taken_away() {
+    let head = shipped_head();
+    let options = DriverOptions {
+        smooth: true,
+        ..plain()
+    };
+    let scores = score(&[("mouthSmileLeft", 0.7)]);
+    let mut driver = Driver::new(&head, options.clone()).unwrap();
+    let mut mirrored = Driver::new(
+        &head,
+        DriverOptions {
+            mirror: true,
+            ..options
+        },
+    )
+    .unwrap();
+    let see = |driver: &mut Driver, azimuth| {
+        let face = frame(&scores, pose(azimuth, 5.0, 4.0));
+        driver.drive(Some(&face), DT).unwrap()
+    };
+    for driver in [&mut driver, &mut mirrored] {
+        see(driver, 0.0);
+        see(driver, 10.0);
+    }
+    driver.set_mirror(true);
+    // Also while the face is lost.
+    let [found, expected] =
+        [&mut driver, &mut mirrored].map(|driver| driver.drive(None, DT).unwrap());
+    assert_eq!(found, expected);
+    // At once, as after a loss.
+    let [found, expected] = [&mut driver, &mut mirrored].map(|driver| see(driver, 20.0));
+    assert_eq!(found, expected);
+    driver.set_mirror(false);
+    driver.set_mirror(false);
+    let back = see(&mut driver, 20.0);
+    assert_eq!(
+        expression(&back, &head)[head.channel("mouthSmileLeft").unwrap()],
+        0.7
+    );
+    assert_ne!(back, expected);
+}
+
+#[test]
 fn a_neck_takes_the_first_part_of_a_turn() {
     let head = shipped_head();
     let options = DriverOptions {
