@@ -25,7 +25,8 @@ export function faceCamera({ send, onRun, onExpression }) {
   let available = false;
   let opening = false;
   let stream;
-  /** Settles when the engine has looked at a frame. */
+  /** The frame that the engine has, and what settles when it has looked at it. */
+  let sent = 0;
   let answered;
   let hint = "";
 
@@ -103,14 +104,15 @@ export function faceCamera({ send, onRun, onExpression }) {
       const [resizeWidth, resizeHeight] = size;
       const picture = await createImageBitmap(video, { resizeWidth, resizeHeight });
       const answer = new Promise((resolve) => (answered = resolve));
-      send({ type: "frame", picture, time: performance.now() }, [picture]);
+      sent += 1;
+      send({ type: "frame", id: sent, picture, time: performance.now() }, [picture]);
       draw(await answer, size);
     }
   }
 
   /** Shows what was found in a frame of a width and height. */
-  function draw({ found, presence, landmarks, expression, error }, [width, height]) {
-    if (!stream) {
+  function draw({ found, presence, landmarks, expression, dropped, error }, [width, height]) {
+    if (!stream || dropped) {
       return;
     }
     if (error) {
@@ -165,8 +167,12 @@ export function faceCamera({ send, onRun, onExpression }) {
       refresh();
     },
     say,
-    /** Takes the engine's answer to a frame. */
-    see: (message) => answered?.(message),
+    /** Takes the engine's answer to a frame, unless it is of one before the camera was stopped. */
+    see(message) {
+      if (message.id === sent) {
+        answered(message);
+      }
+    },
     stop,
   };
 }

@@ -265,16 +265,17 @@ export function engine(post) {
       redraw();
     },
     /** A frame of the visitor's camera. The page sends the next one after the answer. */
-    async frame({ picture, time }) {
+    async frame({ id, picture, time }) {
       try {
-        const { drive, ...face } = (await (await track()).frame(picture, { time })) ?? {};
+        const found = await (await track()).frame(picture, { time });
+        const { drive, ...face } = found ?? { dropped: true };
         if (live && drive) {
           followed = drive;
           redraw();
         }
-        post({ type: "face", ...face, expression: drive?.expression });
+        post({ type: "face", id, ...face, expression: drive?.expression });
       } catch (error) {
-        post({ type: "face", error: error.message });
+        post({ type: "face", id, error: error.message });
       } finally {
         picture.close();
       }

@@ -52,6 +52,28 @@ export async function open(browser, url, { context = {}, init } = {}) {
   return page;
 }
 
+/** For the `init` of a page: counts the calls to devices, and keeps the wasm's memory at hand. */
+export function count() {
+  globalThis.created = {};
+  for (const name of Object.getOwnPropertyNames(GPUDevice.prototype)) {
+    const original = Object.getOwnPropertyDescriptor(GPUDevice.prototype, name).value;
+    if (/^create(?!CommandEncoder)/.test(name)) {
+      GPUDevice.prototype[name] = function (...args) {
+        created[name] = (created[name] ?? 0) + 1;
+        return original.apply(this, args);
+      };
+    }
+  }
+  for (const name of ["instantiate", "instantiateStreaming"]) {
+    const original = WebAssembly[name];
+    WebAssembly[name] = async (...args) => {
+      const result = await original.apply(WebAssembly, args);
+      globalThis.memory = (result.instance ?? result).exports.memory;
+      return result;
+    };
+  }
+}
+
 /** Runs in every page: `tools.*` for the expressions that tests evaluate there. */
 function tools() {
   const draw = (source, width, height) => {

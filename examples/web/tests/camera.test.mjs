@@ -147,6 +147,18 @@ test("the camera stops, and the avatar comes to rest", async () => {
   assert.ok((await page.evaluate(() => tools.psnr(rest, tools.canvas("#canvas")))) > 40);
 });
 
+test("the camera is stopped and used again at once", async () => {
+  for (let i = 0; i < 3; i++) {
+    await page.click("#camera");
+  }
+  const found = () => document.getElementById("preview").dataset.found === "true";
+  await page.waitForFunction(found, undefined, PATIENCE);
+  const before = await rests();
+  await page.click("#camera");
+  await rest(before);
+  assert.equal(await smile(), 0);
+});
+
 test("cameras that are missing, taken or forbidden are told", async () => {
   for (const [name, said] of [
     ["NotFoundError", /No camera was found/],

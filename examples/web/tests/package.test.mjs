@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { serve } from "../serve.mjs";
-import { launch, open } from "./browser.mjs";
+import { count, launch, open } from "./browser.mjs";
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -32,28 +32,6 @@ after(async () => {
   await browser?.close();
   server?.close();
 });
-
-/** Counts the calls to devices, and keeps the wasm's memory at hand. */
-function count() {
-  globalThis.created = {};
-  for (const name of Object.getOwnPropertyNames(GPUDevice.prototype)) {
-    const original = Object.getOwnPropertyDescriptor(GPUDevice.prototype, name).value;
-    if (/^create(?!CommandEncoder)/.test(name)) {
-      GPUDevice.prototype[name] = function (...args) {
-        created[name] = (created[name] ?? 0) + 1;
-        return original.apply(this, args);
-      };
-    }
-  }
-  for (const name of ["instantiate", "instantiateStreaming"]) {
-    const original = WebAssembly[name];
-    WebAssembly[name] = async (...args) => {
-      const result = await original.apply(WebAssembly, args);
-      globalThis.memory = (result.instance ?? result).exports.memory;
-      return result;
-    };
-  }
-}
 
 test("the model and an avatar", async () => {
   const found = await page.evaluate(async () => {

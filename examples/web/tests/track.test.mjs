@@ -6,12 +6,14 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { serve } from "../serve.mjs";
-import { launch, open } from "./browser.mjs";
+import { count, launch, open } from "./browser.mjs";
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
 /** Runs of what is timed; the median counts. */
 const RUNS = 5;
+/** Frames of the test for leaks. */
+const FRAMES = 30;
 
 let server;
 let browser;
@@ -24,7 +26,8 @@ before(async () => {
   });
   server = await serve(path(".."), 0, { "/golden/": path("../../../tests/golden/track/") });
   browser = await launch();
-  page = await open(browser, `http://127.0.0.1:${server.address().port}/tests/harness.html`);
+  const harness = `http://127.0.0.1:${server.address().port}/tests/harness.html`;
+  page = await open(browser, harness, { init: count });
   page.setDefaultTimeout(0);
   await page.waitForSelector('body[data-state="ready"]', { timeout: 60_000 });
   await page.evaluate(async () => {
@@ -179,6 +182,18 @@ test("a video drives: calibrated, mirrored, lost, and never queued", async () =>
   // Still a mirror, and no longer calibrated.
   assert.ok(Math.abs(found.restarted - found.plain) < 0.2, `${found.restarted}`);
   assert.equal(found.camera.focal, 12);
+});
+
+test(`memory stays where it is over ${FRAMES} frames`, async () => {
+  const track = (frames) =>
+    page.evaluate(async (frames) => {
+      for (let i = 0; i < frames; i++) {
+        await tracker.frame(bitmap);
+      }
+      return { wasm: memory.buffer.byteLength, created: { ...created } };
+    }, frames);
+  const before = await track(5);
+  assert.deepEqual(await track(FRAMES), before);
 });
 
 test("files that are not the networks are refused", async () => {
