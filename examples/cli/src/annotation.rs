@@ -58,16 +58,20 @@ fn outline(region: &Region, scale: f32, mut dot: impl FnMut(Vec2)) {
 /// How sure the tracker is, and how the head is turned.
 pub fn quality(face: &TrackedFace, fit: Option<&Fit>) -> String {
     let forward = face.pose.rotation.z_axis;
-    let azimuth = (-forward.x).atan2(-forward.z).to_degrees();
-    let elevation = (-forward.y).clamp(-1.0, 1.0).asin().to_degrees();
-    let roll = face.region.angle.to_degrees();
+    let azimuth = (-forward.x).atan2(-forward.z);
+    let elevation = (-forward.y).clamp(-1.0, 1.0).asin();
+    // Adding 0 takes the sign from -0.
+    let [azimuth, elevation, roll] = [azimuth, elevation, f64::from(face.region.angle)]
+        .map(|angle| angle.to_degrees().round() + 0.0);
     let presence = face.landmarks.presence;
-    let mut text = format!(
-        "presence {presence:.3}, azimuth {azimuth:.0}°, elevation {elevation:.0}°, roll {roll:.0}°"
-    );
+    let mut text =
+        format!("presence {presence:.3}, azimuth {azimuth}°, elevation {elevation}°, roll {roll}°");
     if let Some(fit) = fit {
         let poor = if fit.poor { " (poor)" } else { "" };
         text.push_str(&format!(", fit {:.1} px{poor}", fit.residual));
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

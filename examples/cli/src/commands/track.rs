@@ -20,9 +20,9 @@ use crate::tracking::{self, DriverArgs, TrackerArgs};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  gpavatar track me.jpg side.jpg -o me              one person's photographs, to be used by reenact -s me
+  gpavatar track me.jpg side.jpg -o me              one person's photographs, for reenact -s me
   gpavatar track party.jpg --faces 3 -o party       a folder for each of three people
-  gpavatar track talk.mp4 -o talk.json              a film, to be used by reenact --motion talk.json
+  gpavatar track talk.mp4 -o talk.json              a film, for reenact --motion talk.json
   gpavatar track talk.mp4 --dataset footage         for weights/train
   gpavatar track me.jpg --json                      landmarks, scores, pose and fit as numbers")]
 pub struct Args {

@@ -63,6 +63,58 @@ fn photographs_become_sources_that_reenact_takes() {
 }
 
 #[test]
+fn a_photograph_is_matted_by_its_own_alpha() {
+    let room = tempfile::tempdir().unwrap();
+    let [cut, me] = ["cut.png", "me"].map(|name| room.path().join(name));
+    let mut picture = image::open(photo("astronaut")).unwrap().into_rgba8();
+    for (_, y, pixel) in picture.enumerate_pixels_mut() {
+        // The chin is above.
+        pixel[3] = if y < 190 { 255 } else { 0 };
+    }
+    picture.save(&cut).unwrap();
+    let [cut, out] = [&cut, &me].map(|path| path.to_str().unwrap());
+    written(["track", cut, "-o", out]);
+    let source = image::open(me.join("source_0.png")).unwrap().to_rgb8();
+    // Also what the network takes for background stays, and the suit is gone.
+    assert!(source.get_pixel(20, 60).0.iter().all(|value| *value > 60));
+    assert!(source.get_pixel(256, 500).0.iter().all(|value| *value == 0));
+}
+
+#[test]
+fn another_head_model_is_tracked_by_its_embedding() {
+    let room = tempfile::tempdir().unwrap();
+    let path = |name: &str| room.path().join(name).to_str().unwrap().to_owned();
+    // The shipped one, whose channels have lost their names.
+    let head = gpavatar::HeadModel::open(file("weights/demo.safetensors")).unwrap();
+    let mut parts = head.parts().clone();
+    parts.channels.clear();
+    let nameless = gpavatar::HeadModel::new(parts).unwrap();
+    let (model, embedding) = (path("head.safetensors"), path("embedding.json"));
+    nameless.write(&model).unwrap();
+    let shipped = gpavatar::track::Embedding::shipped();
+    fs::write(&embedding, shipped.to_json()).unwrap();
+    let head = format!("--head={model}");
+    let embedding = format!("--embedding={embedding}");
+
+    let me = path("me");
+    let [astronaut, turned] = ["astronaut", "rot20"].map(photo);
+    let told = written(["track", &astronaut, &turned, "-o", &me, &head, &embedding]);
+    assert_eq!(told.matches("fit ").count(), 2, "{told}");
+    let sources = gpavatar::import::Sources::open(&me).unwrap();
+    assert_eq!(sources.shape.len(), nameless.shape_count());
+    assert!(sources.shape.iter().any(|value| *value != 0.0));
+
+    let (clip, out) = (path("clip.mkv"), path("clip.json"));
+    film(clip.as_ref(), 3, [9, 9]);
+    let as_it_is = "--calibration=none";
+    written(["track", &clip, "-o", &out, &head, &embedding, as_it_is]);
+    let motion = gpavatar::Motion::open(&out).unwrap();
+    let expression = &motion.frames()[0].expression;
+    assert_eq!(expression.len(), nameless.expression_count());
+    assert!(expression.iter().any(|value| value.abs() > 0.1));
+}
+
+#[test]
 fn each_of_two_people_has_a_folder() {
     let room = tempfile::tempdir().unwrap();
     let out = room.path().join("both");
