@@ -194,7 +194,8 @@ export function engine(post) {
             // A call that never returned still holds it.
           }
         }
-        // With the device that it was on.
+        // On the same device.
+        tracker?.then((old) => old.free()).catch(() => undefined);
         avatar = model = tracker = undefined;
         tracking = asked;
         live = false;
