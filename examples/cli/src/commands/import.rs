@@ -2,11 +2,14 @@
 //! Python.
 
 use std::error::Error;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use gpavatar::import::{self, Checkpoint, HeadOptions, MotionOptions, Sources};
+use gpavatar::track::Embedding;
 use gpavatar::{FloatFormat, HeadModel, ModelConfig};
 
+use crate::album::failed;
 use crate::report;
 
 /// Turns files of the GPAvatar authors and of face trackers into files of this crate.
@@ -15,11 +18,13 @@ use crate::report;
 Examples:
   gpavatar import checkpoint one_model.ckpt --head generic_model.pkl --f16 -o gpavatar.safetensors
   gpavatar import head flame2023.pkl --whole -o flame.safetensors
+  gpavatar import embedding mediapipe_landmark_embedding.npz --head flame2023.pkl
   gpavatar import motion smoothed.pkl -o motion.json
   gpavatar import sources tracked_result.pth -o me")]
 pub enum Args {
     Checkpoint(CheckpointArgs),
     Head(HeadArgs),
+    Embedding(EmbeddingArgs),
     Motion(MotionArgs),
     Sources(SourcesArgs),
 }
@@ -66,6 +71,18 @@ struct Directions {
     whole: bool,
 }
 
+/// FLAME's mediapipe_landmark_embedding.npz: where landmarks lie on it, for track and reenact --embedding
+#[derive(clap::Args)]
+pub struct EmbeddingArgs {
+    embedding: PathBuf,
+    /// The FLAME head model with its triangles, as import head takes it
+    #[arg(long, value_name = "FILE")]
+    head: PathBuf,
+    /// Embedding to write
+    #[arg(short, long, value_name = "FILE", default_value = "embedding.json")]
+    output: PathBuf,
+}
+
 /// A tracked video (smoothed.pkl, .npz …) or a recording of a face (.csv, .json, .tsv …)
 #[derive(clap::Args)]
 pub struct MotionArgs {
@@ -100,6 +117,7 @@ pub fn run(args: Args) -> Result<(), Box<dyn Error>> {
     match args {
         Args::Checkpoint(args) => checkpoint(args),
         Args::Head(args) => head(args),
+        Args::Embedding(args) => embedding(&args),
         Args::Motion(args) => motion(args),
         Args::Sources(args) => sources(args),
     }
@@ -182,6 +200,20 @@ fn head(args: HeadArgs) -> Result<(), Box<dyn Error>> {
         head.joint_count()
     );
     report::list(&[args.output]);
+    Ok(())
+}
+
+fn embedding(args: &EmbeddingArgs) -> Result<(), Box<dyn Error>> {
+    let read = |path: &Path| fs::read(path).map_err(|error| failed("read", path, error));
+    let name = |path: &Path| path.display().to_string();
+    let head = import::head_model(&args.head, &HeadOptions::default())?;
+    let triangles = import::head_triangles_from_bytes(name(&args.head), read(&args.head)?)?;
+    let (what, bytes) = (name(&args.embedding), read(&args.embedding)?);
+    let embedding = Embedding::mediapipe(&what, bytes, &head, &triangles)?;
+    let written = fs::write(&args.output, embedding.to_json());
+    written.map_err(|error| failed("write", &args.output, error))?;
+    println!("{} landmarks", embedding.points().len());
+    report::list(std::slice::from_ref(&args.output));
     Ok(())
 }
 

@@ -115,6 +115,31 @@ fn another_head_model_is_tracked_by_its_embedding() {
 }
 
 #[test]
+fn an_embedding_of_flame_becomes_one_of_the_crate() {
+    let room = tempfile::tempdir().unwrap();
+    let out = room.path().join("embedding.json");
+    let [npz, head] = ["embedding.npz", "head.npz"].map(|name| file("tests/fixtures").join(name));
+    let [npz, head, path] = [&npz, &head, &out].map(|path| path.to_str().unwrap());
+    let told = written(["import", "embedding", npz, "--head", head, "-o", path]);
+    assert!(told.starts_with("2 landmarks\n"), "{told}");
+    let json = fs::read_to_string(&out).unwrap();
+    let embedding = gpavatar::track::Embedding::from_json("it", &json).unwrap();
+    let [nose, eye] = embedding.points() else {
+        panic!("{json}");
+    };
+    assert_eq!(
+        (&nose.landmarks[..], nose.weights),
+        (&[4][..], [0.5, 0.25, 0.25, 0.0])
+    );
+    assert_eq!((&eye.landmarks[..], eye.vertices[1]), (&[263][..], 1));
+    let errors = failure(["import", "embedding", head, "--head", head]);
+    assert!(
+        errors.contains("head.npz is not a valid embedding"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn each_of_two_people_has_a_folder() {
     let room = tempfile::tempdir().unwrap();
     let out = room.path().join("both");
