@@ -417,6 +417,22 @@ fn films_become_a_dataset() {
         let corner = *picture.to_rgb8().get_pixel(0, 0);
         assert!(corner.0.iter().all(|value| *value < 5), "{corner:?}");
     }
+    // A clip is what an avatar of it is built from.
+    let clip = out.join("clips/a");
+    let sources = gpavatar::import::Sources::open(&clip).unwrap();
+    let cameras = sources.images.iter().filter_map(|image| image.camera());
+    assert_eq!(
+        (cameras.count(), sources.shape.len()),
+        (2, head.shape_count())
+    );
+    let (clip, reenacted) = (clip.to_str().unwrap(), room.path().join("reenacted"));
+    let reenacted = reenacted.to_str().unwrap();
+    let output = gpavatar(["reenact", "-s", clip, "--frames=..1", "--out", reenacted]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && !errors.contains("left out"),
+        "{errors}"
+    );
     assert_eq!(fs::read_dir(out.join("clips")).unwrap().count(), 2);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 3);
 }

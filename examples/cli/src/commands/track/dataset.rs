@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gpavatar::import::{SourceEntry, SourceList};
 use gpavatar::track::{Embedding, Fit, TrackedFace};
 use gpavatar::{Gpu, HeadModel, SourceImage};
 use image::{DynamicImage, RgbaImage};
@@ -152,7 +153,7 @@ fn write_clip(
     }
     let fitted = fitted(fits, &frames)?;
     let shape = fitted[0].shape.clone();
-    let mut motion = Vec::new();
+    let (mut motion, mut kept) = (Vec::new(), Vec::new());
     for (frame, fit) in frames.iter().zip(&fitted) {
         if !lies_on(fit, &frame.targets) {
             let path = pictures.join(&frame.name);
@@ -160,8 +161,10 @@ fn write_clip(
             continue;
         }
         motion.push(super::frame(&fit.drive(head)?, head)?);
+        kept.push((frame, fit));
     }
-    let kept = motion.len();
+    let sources = sources(&mut kept, &shape);
+    let kept = kept.len();
     if kept < 2 {
         let film = film.display();
         return Err(format!(
@@ -171,9 +174,13 @@ fn write_clip(
     }
     let motion = super::motion_of(film, footage.film.rate(), motion, head)?;
     motion.write(partial.join("motion.json"))?;
-    let path = partial.join("shape.json");
-    let written = fs::write(&path, serde_json::to_string(&shape)?);
-    written.map_err(|error| failed("write", &path, error))?;
+    for (name, content) in [
+        ("shape.json", serde_json::to_string(&shape)?),
+        ("sources.json", serde_json::to_string_pretty(&sources?)?),
+    ] {
+        let path = partial.join(name);
+        fs::write(&path, content).map_err(|error| failed("write", &path, error))?;
+    }
     fs::rename(&partial, clip).map_err(|error| failed("write", clip, error))?;
     println!("{tracked} frames, {kept} kept: those with a face that the head model fits");
     let most = shape.iter().fold(0.0, |most: f64, s| most.max(s.abs()));
@@ -185,6 +192,26 @@ fn write_clip(
         );
     }
     Ok(())
+}
+
+/// Two frames from different sides as the sources of an avatar, whose identity is the clip's.
+fn sources(frames: &mut [(&Frame, &Fit)], shape: &[f64]) -> serde_json::Result<serde_json::Value> {
+    frames.sort_by(|(a, _), (b, _)| a.azimuth.total_cmp(&b.azimuth));
+    let quarters = [frames.len() / 4, 3 * frames.len() / 4];
+    let chosen = quarters.into_iter().filter_map(|i| frames.get(i));
+    let list = SourceList {
+        shape: shape.iter().map(|s| *s as f32).collect(),
+        sources: chosen
+            .map(|(frame, fit)| SourceEntry {
+                picture: Path::new("frames").join(&frame.name),
+                transform: Some(fit.camera().transform),
+                ..SourceEntry::default()
+            })
+            .collect(),
+    };
+    let mut content = serde_json::to_value(list)?;
+    content["version"] = json!(1);
+    Ok(content)
 }
 
 /// Whether a fit's points are, in the median, within 4 % of the face's width of its landmarks. Its
