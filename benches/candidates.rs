@@ -127,7 +127,7 @@ impl Trials {
                 )?;
                 continue;
             }
-            let Times { best, median, .. } = trial.times;
+            let Times { best, median, .. } = &trial.times;
             let in_use = trial.times_in_use.median;
             let wrong = if trial.difference <= TOLERANCE {
                 ""

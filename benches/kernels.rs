@@ -23,6 +23,7 @@ use gpavatar::{
 use gpavatar_cli::args::{GpuArgs, TuningArgs};
 use gpavatar_cli::costs::{self, Times};
 use gpavatar_cli::demo::{self, Sample};
+use gpavatar_cli::header::Header;
 use gpavatar_cli::report;
 use roofline::Roofline;
 use serde::Serialize;
@@ -95,12 +96,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
 #[derive(Serialize)]
 struct Report {
-    adapter: String,
-    network: String,
-    /// Number of runs that best and median are taken of.
-    repeat: u32,
-    /// Whether times are GPU timestamps; otherwise they are wall-clock times with a submission.
-    timestamps: bool,
+    /// Of the first variant.
+    header: Header,
     roofline: Roofline,
     rungs: Vec<Rung>,
     /// The convolutions with the most operations, largest first, of the first variant.
@@ -175,19 +172,18 @@ impl Report {
             true => count_tests(&gpu, args.weights()?)?,
             false => Vec::new(),
         };
-        let mut rungs = Vec::new();
+        let (mut rungs, mut headers) = (Vec::new(), Vec::new());
         for (variant, options) in variants(args, options, &gpu) {
-            rungs.extend(measure(args, variant, &options, roofline)?);
+            let (header, measured) = measure(args, variant, &options, roofline)?;
+            headers.push(header);
+            rungs.extend(measured);
         }
         rungs.retain(|rung| {
             let names = [rung.stage, rung.kernel, &rung.shape];
             names.iter().any(|name| name.contains(&args.filter))
         });
         Ok(Self {
-            adapter: gpu.description(),
-            network: args.network(),
-            repeat: args.repeat,
-            timestamps: gpu.has_timestamps(),
+            header: headers.swap_remove(0),
             roofline,
             largest_convolutions: largest(&rungs, roofline),
             rungs,
@@ -199,17 +195,18 @@ impl Report {
     fn text(&self) -> Result<String, fmt::Error> {
         let mut out = String::new();
         let Roofline { gflops, gbs } = self.roofline;
-        let clock = costs::clock(self.timestamps);
-        writeln!(out, "{}\n{}", self.adapter, self.network)?;
+        let header = &self.header;
+        let clock = costs::clock(header.timestamps);
+        writeln!(out, "{}\n{}", header.adapter.description, header.network)?;
         writeln!(out, "peaks: {gflops:.1} GFLOP/s, {gbs:.1} GB/s")?;
-        writeln!(out, "{clock}; best and median of {}\n", self.repeat)?;
+        writeln!(out, "{clock}; best and median of {}\n", header.repeat)?;
         writeln!(
             out,
             "| variant | stage | kernel | shape | n | best ms | median ms | GFLOP/s | GB/s | roofline |"
         )?;
         writeln!(out, "|---|---|---|---|---|---|---|---|---|---|")?;
         for rung in &self.rungs {
-            let Times { best, median, .. } = rung.times;
+            let Times { best, median, .. } = &rung.times;
             let (gflops, gbs, share) = (rung.gflops, rung.gbs, 100.0 * rung.roofline_share);
             for name in [rung.variant, rung.stage, rung.kernel, &rung.shape] {
                 write!(out, "| {name} ")?;
@@ -292,13 +289,14 @@ fn variants(args: &Args, options: GpuOptions, gpu: &Gpu) -> Vec<(&'static str, G
     all
 }
 
-/// The rungs of one variant of the kernels, in the order in which they first run.
+/// The rungs of one variant of the kernels, in the order in which they first run, and what they were
+/// measured with.
 fn measure(
     args: &Args,
     variant: &'static str,
     options: &GpuOptions,
     roofline: Roofline,
-) -> Result<Vec<Rung>, Box<dyn Error>> {
+) -> Result<(Header, Vec<Rung>), Box<dyn Error>> {
     let gpu = Gpu::with_options(options)?;
     let model_options = ModelOptions {
         tuning: args.tuning.choose(&gpu),
@@ -323,7 +321,8 @@ fn measure(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(rungs(variant, model.config(), &runs, roofline)?)
+    let header = Header::new(&model, args.network(), &demo::view(), 1, args.repeat);
+    Ok((header, rungs(variant, model.config(), &runs, roofline)?))
 }
 
 /// Gathers dispatches of the same kernel on the same shape.

@@ -15,6 +15,10 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, 
 # Tests look for the project and for their folder where they were built.
 printf '%s\n' "$PWD" "$target" > .box/built
 
+# There is no checkout to ask there.
+GPAVATAR_COMMIT=$(git describe --always --dirty --abbrev=40 --exclude='*')
+export GPAVATAR_COMMIT
+
 # Builds with Cargo, and packs each executable under its name and kind.
 pack() {
     local kind name path

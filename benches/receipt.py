@@ -15,7 +15,8 @@ from pathlib import Path
 def digest(*patterns: str) -> str:
     """A hash of files' names and contents."""
     found = hashlib.sha256()
-    for file in sorted(file for pattern in patterns for file in Path().glob(pattern)):
+    paths = (path for pattern in patterns for path in Path().glob(pattern))
+    for file in sorted(path for path in paths if path.is_file()):
         found.update(f"{file}\0".encode() + file.read_bytes())
     return found.hexdigest()[:16]
 
@@ -29,9 +30,7 @@ def profile(file: Path) -> dict:
         what: round(times["median_milliseconds"], 4) for what, times in report["whole"].items()
     }
     return {
-        "adapter": report["adapter"],
-        "network": report["network"],
-        "repeat": report["repeat"],
+        "header": report["header"],
         "wall_milliseconds": medians,
         "avatar_stages": stages("avatar"),
         "frame_stages": stages("frame"),

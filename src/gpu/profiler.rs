@@ -15,6 +15,18 @@ pub struct Profile {
     pub timestamps: bool,
 }
 
+impl Profile {
+    /// Milliseconds on the GPU from the start of the first dispatch to the end of the last, with what
+    /// lies between dispatches. `None` without GPU timestamps.
+    #[must_use]
+    pub fn gpu_milliseconds(&self) -> Option<f64> {
+        let ends = self.kernels.iter().map(KernelTime::end);
+        let last = ends.reduce(f64::max).filter(|_| self.timestamps)?;
+        let starts = self.kernels.iter().map(|time| time.start);
+        Some(last - starts.fold(last, f64::min))
+    }
+}
+
 /// The cost of one dispatch.
 #[derive(Clone, Debug)]
 pub struct KernelTime {
@@ -24,12 +36,22 @@ pub struct KernelTime {
     pub label: String,
     /// Kernel that ran.
     pub kernel: &'static str,
+    /// Milliseconds from the start of the profile's first dispatch to this one's.
+    pub start: f64,
     /// Duration. Without GPU timestamps it includes a submission (see [`Profile::timestamps`]).
     pub milliseconds: f64,
     /// Floating-point operations of the algorithm (a multiply-add counts as two).
     pub flops: f64,
     /// Bytes that have to be read and written once.
     pub bytes: f64,
+}
+
+impl KernelTime {
+    /// Milliseconds from the start of the profile's first dispatch to this one's end.
+    #[must_use]
+    pub fn end(&self) -> f64 {
+        self.start + self.milliseconds
+    }
 }
 
 /// Times the dispatches of one recording.
@@ -42,9 +64,9 @@ pub(crate) struct Timer {
 enum Clock {
     #[cfg(feature = "profiler")]
     Timestamps(Box<wgpu_profiler::GpuProfiler>),
-    /// Submits every dispatch by itself and waits for it.
+    /// Submits every dispatch by itself and waits for it. Starts are measured from this instant.
     #[cfg(not(target_arch = "wasm32"))]
-    Wall,
+    Wall(std::time::Instant),
 }
 
 const WHAT: &str = "profiling";
@@ -75,7 +97,7 @@ impl Timer {
             // Submitted separately: within one submission the copy could overlap the dispatch.
             submit(&self.gpu, encoder);
         }
-        let milliseconds = match self.clock {
+        let [start, end] = match self.clock {
             #[cfg(feature = "profiler")]
             Clock::Timestamps(ref mut profiler) => {
                 let query = profiler.begin_pass_query(step.label.as_str(), encoder);
@@ -87,22 +109,23 @@ impl Timer {
                 drop(pass);
                 profiler.end_query(encoder, query);
                 // Read back later.
-                0.0
+                [0.0; 2]
             }
             #[cfg(not(target_arch = "wasm32"))]
-            Clock::Wall => {
+            Clock::Wall(since) => {
                 // Earlier commands are submitted first, so that they do not count.
                 submit(&self.gpu, encoder);
                 self.gpu.wait(WHAT)?;
-                let start = std::time::Instant::now();
+                let start = since.elapsed();
                 dispatch(&mut encoder.begin_compute_pass(&Default::default()))?;
                 submit(&self.gpu, encoder);
                 self.gpu.wait(WHAT)?;
-                start.elapsed().as_secs_f64() * 1e3
+                [start, since.elapsed()].map(|time| time.as_secs_f64() * 1e3)
             }
         };
         self.times.push(KernelTime {
-            milliseconds,
+            start,
+            milliseconds: end - start,
             ..step
         });
         Ok(())
@@ -120,7 +143,7 @@ impl Timer {
                     .map_err(|error| Error::gpu(WHAT, error))
             }
             #[cfg(not(target_arch = "wasm32"))]
-            Clock::Wall => {
+            Clock::Wall(_) => {
                 submit(&self.gpu, &mut encoder);
                 Ok(())
             }
@@ -129,10 +152,9 @@ impl Timer {
 
     /// Waits for the submitted work and reads the times.
     pub(crate) async fn profile(self) -> Result<Profile> {
-        #[cfg_attr(not(feature = "profiler"), allow(unused_mut))]
         let mut kernels = self.times;
         self.gpu.idle(WHAT).await?;
-        match self.clock {
+        let timestamps = match self.clock {
             #[cfg(feature = "profiler")]
             Clock::Timestamps(mut profiler) => {
                 let period = self.gpu.queue().get_timestamp_period();
@@ -148,19 +170,22 @@ impl Timer {
                 let late = || Error::gpu(WHAT, "the timestamps did not arrive");
                 for (time, result) in kernels.iter_mut().zip(results.ok_or_else(late)?) {
                     let range = result.time.unwrap_or_default();
+                    time.start = range.start * 1e3;
                     time.milliseconds = (range.end - range.start) * 1e3;
                 }
-                Ok(Profile {
-                    kernels,
-                    timestamps: true,
-                })
+                true
             }
             #[cfg(not(target_arch = "wasm32"))]
-            Clock::Wall => Ok(Profile {
-                kernels,
-                timestamps: false,
-            }),
+            Clock::Wall(_) => false,
+        };
+        let first = kernels.first().map_or(0.0, |time| time.start);
+        for time in &mut kernels {
+            time.start -= first;
         }
+        Ok(Profile {
+            kernels,
+            timestamps,
+        })
     }
 }
 
@@ -178,7 +203,7 @@ impl Clock {
             return Ok(Self::Timestamps(Box::new(profiler)));
         }
         #[cfg(not(target_arch = "wasm32"))]
-        return Ok(Self::Wall);
+        return Ok(Self::Wall(std::time::Instant::now()));
         #[cfg(target_arch = "wasm32")]
         Err(Error::gpu(WHAT, "no timestamp queries"))
     }

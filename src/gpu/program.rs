@@ -592,6 +592,7 @@ impl Step {
             stage: self.stage,
             label: self.label.clone(),
             kernel: self.kernel.name(),
+            start: 0.0,
             milliseconds: 0.0,
             flops: self.flops,
             bytes: self.bytes,

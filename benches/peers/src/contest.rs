@@ -128,7 +128,7 @@ impl Report {
         writeln!(out, "| {titles} |\n|---|---|---|---|---|---|")?;
         for contest in &self.contests {
             write!(out, "| {} ", contest.work)?;
-            for Times { best, median, .. } in [contest.ours, contest.burn] {
+            for Times { best, median, .. } in [&contest.ours, &contest.burn] {
                 write!(out, "| {best:.1} / {median:.1} ")?;
             }
             let (largest, most) = (contest.agreement.largest, contest.agreement.nearly_all);

@@ -4,10 +4,10 @@ use std::fmt::{self, Write};
 use std::time::Instant;
 
 use gpavatar::{KernelTime, Profile, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Milliseconds of the same work, done several times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Times {
     #[serde(rename = "median_milliseconds")]
     pub median: f64,
@@ -15,63 +15,80 @@ pub struct Times {
     pub best: f64,
     #[serde(rename = "worst_milliseconds")]
     pub worst: f64,
+    /// Each time, in the order in which they were measured.
+    #[serde(rename = "milliseconds")]
+    pub all: Vec<f64>,
 }
 
 impl Times {
     /// Zeros if there are none.
-    pub fn new(mut milliseconds: Vec<f64>) -> Self {
-        milliseconds.sort_by(f64::total_cmp);
-        let [Some(best), Some(worst)] = [milliseconds.first(), milliseconds.last()] else {
-            return Self::default();
-        };
-        let middle = |count: usize| milliseconds[count / 2];
+    pub fn new(milliseconds: Vec<f64>) -> Self {
+        let [best, median, worst] = [0.0, 0.5, 1.0].map(|share| quantile(&milliseconds, share));
         Self {
-            median: (middle(milliseconds.len() - 1) + middle(milliseconds.len())) / 2.0,
-            best: *best,
-            worst: *worst,
+            median,
+            best,
+            worst,
+            all: milliseconds,
         }
     }
 
     /// Median, best and worst.
-    pub fn columns(self) -> [f64; 3] {
+    pub fn columns(&self) -> [f64; 3] {
         [self.median, self.best, self.worst]
+    }
+
+    /// The interquartile range: how far apart the middle half of the times lies. `None` if there are
+    /// too few.
+    pub fn spread(&self) -> Option<f64> {
+        let apart = || quantile(&self.all, 0.75) - quantile(&self.all, 0.25);
+        (self.all.len() >= 3).then(apart)
     }
 }
 
+/// The value below which a share of the values lies, interpolated linearly. Zero if there are none.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = share * sorted.len().saturating_sub(1) as f64;
+    let at = |place: f64| sorted.get(place as usize).copied().unwrap_or_default();
+    let (below, above) = (at(place.floor()), at(place.ceil()));
+    below + (above - below) * place.fract()
+}
+
 /// The dispatches of an avatar or of a frame.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub struct Section {
     pub total: Cost,
     pub stages: Vec<Stage>,
     pub dispatches: Vec<Dispatch>,
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub struct Stage {
-    pub stage: &'static str,
+    pub stage: String,
     #[serde(flatten)]
     pub cost: Cost,
     pub kernels: Vec<Kernel>,
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub struct Kernel {
-    pub kernel: &'static str,
+    pub kernel: String,
     #[serde(flatten)]
     pub cost: Cost,
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub struct Dispatch {
-    pub stage: &'static str,
-    pub kernel: &'static str,
+    pub stage: String,
+    pub kernel: String,
     pub label: String,
     #[serde(flatten)]
     pub cost: Cost,
 }
 
 /// The cost of some dispatches together.
-#[derive(Clone, Copy, Default, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 pub struct Cost {
     pub dispatches: usize,
     #[serde(flatten)]
@@ -129,8 +146,8 @@ impl Section {
             let times = runs.iter().filter_map(|run| run.kernels.get(i));
             let milliseconds = times.map(|time| time.milliseconds).collect();
             section.dispatches.push(Dispatch {
-                stage,
-                kernel,
+                stage: stage.into(),
+                kernel: kernel.into(),
                 label: time.label.clone(),
                 cost: Cost {
                     dispatches: 1,
@@ -141,7 +158,7 @@ impl Section {
             });
             if !section.stages.iter().any(|s| s.stage == stage) {
                 section.stages.push(Stage {
-                    stage,
+                    stage: stage.into(),
                     cost: Cost::new(runs, |time| time.stage == stage),
                     kernels: Vec::new(),
                 });
@@ -150,6 +167,7 @@ impl Section {
                 if !of_stage.kernels.iter().any(|k| k.kernel == kernel) {
                     let same = |time: &KernelTime| (time.stage, time.kernel) == (stage, kernel);
                     let cost = Cost::new(runs, same);
+                    let kernel = kernel.into();
                     of_stage.kernels.push(Kernel { kernel, cost });
                 }
             }
@@ -161,15 +179,16 @@ impl Section {
     pub fn write(&self, out: &mut String, title: &str, per_dispatch: bool) -> fmt::Result {
         let mut stages = Vec::new();
         for stage in &self.stages {
-            stages.push((stage.stage.to_owned(), stage.cost));
+            stages.push((stage.stage.clone(), &stage.cost));
             let kernels = stage.kernels.iter();
-            stages.extend(kernels.map(|k| (format!("  {}", k.kernel), k.cost)));
+            stages.extend(kernels.map(|k| (format!("  {}", k.kernel), &k.cost)));
         }
-        stages.push(("total".into(), self.total));
+        stages.push(("total".into(), &self.total));
         let mut tables = vec![stages];
         if per_dispatch {
-            let row = |d: &Dispatch| (format!("{} [{}]", d.label, d.kernel), d.cost);
-            tables.push(self.dispatches.iter().map(row).collect());
+            let dispatches = self.dispatches.iter();
+            let rows = dispatches.map(|d| (format!("{} [{}]", d.label, d.kernel), &d.cost));
+            tables.push(rows.collect());
         }
         for rows in tables {
             let names = rows.iter().map(|(name, _)| name);

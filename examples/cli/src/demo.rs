@@ -65,8 +65,8 @@ pub fn given_points(model: &Model) -> Drive {
     Drive::points((0..count).map(point).collect()).camera(view())
 }
 
-/// From the front.
-fn view() -> Camera {
+/// The camera of both: from the front.
+pub fn view() -> Camera {
     Camera::orbit(12.0, 0.0, 0.0)
 }
 

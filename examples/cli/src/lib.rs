@@ -11,6 +11,7 @@ pub mod costs;
 pub mod demo;
 pub mod evaluation;
 pub mod film;
+pub mod header;
 pub mod metrics;
 pub mod report;
 pub mod sheet;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[path = "commands/profile.rs"]
+mod profile;
 #[path = "commands/track.rs"]
 mod track;
 

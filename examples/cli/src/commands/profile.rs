@@ -1,5 +1,10 @@
 //! Measures where the time of an avatar and of a frame goes.
 
+mod compare;
+#[cfg(test)]
+mod tests;
+mod trace;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -11,12 +16,13 @@ use gpavatar::{
     Avatar, AvatarOptions, Camera, Choice, Drive, Gpu, Model, Profile, RenderOptions, Result,
     Weights,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{GpuArgs, pipeline_cache};
 use crate::avatar::ModelArgs;
 use crate::costs::{self, Section, Times};
 use crate::demo::{self, Sample};
+use crate::header::Header;
 use crate::report;
 
 /// Measures start-up, memory, and the time of an avatar and a frame, by stage and kernel.
@@ -31,7 +37,9 @@ Examples:
   gpavatar profile --full --repeat 10                the released sizes, with made-up weights
   gpavatar profile --throughput 32                   pictures per second, with and without waiting
   gpavatar profile --track                           the tracker's networks, too
-  gpavatar profile --model gpavatar.safetensors --json profile.json")]
+  gpavatar profile --model gpavatar.safetensors --json profile.json
+  gpavatar profile --compare before.json after.json  which stages became faster or slower
+  gpavatar profile --trace frame.json                a frame's kernels, for chrome://tracing or Perfetto")]
 pub struct Args {
     /// Profile the released sizes, with made-up weights
     #[arg(long, conflicts_with = "weights")]
@@ -60,6 +68,12 @@ pub struct Args {
     /// Write all numbers as JSON to a file, or with - to standard output in place of the tables
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the kernels of a frame to a file that chrome://tracing and Perfetto show
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Measure nothing: compare two files that --json has written
+    #[arg(long, value_names = ["A", "B"], num_args = 2, exclusive = true)]
+    compare: Option<Vec<PathBuf>>,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -67,21 +81,25 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let report = Report::measure(args)?;
+    if let Some([a, b]) = args.compare.as_deref() {
+        let reports = [compare::read(a)?, compare::read(b)?];
+        let names = [a, b].map(|path| path.display().to_string());
+        let text = compare::text(names.each_ref().map(|name| &**name), reports.each_ref())?;
+        print!("{text}");
+        return Ok(());
+    }
+    let (report, frames) = Report::measure(args)?;
     let text = report.text(args.per_dispatch)?;
-    report::write(&report, &text, args.json.as_deref(), &[])
+    if let Some(path) = &args.trace {
+        trace::write(path, &report.header, &frames)?;
+    }
+    let others = args.trace.as_slice();
+    report::write(&report, &text, args.json.as_deref(), others)
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Report {
-    adapter: String,
-    network: String,
-    sources: u32,
-    /// Number of runs that median, best and worst are taken of.
-    repeat: u32,
-    /// Whether times of kernels are GPU timestamps; otherwise they are wall-clock times with a
-    /// submission.
-    timestamps: bool,
+    header: Header,
     start_up: StartUp,
     /// Times of the kernels' variants, by layer.
     choices: BTreeMap<String, Choice>,
@@ -93,7 +111,7 @@ struct Report {
 }
 
 /// Seconds on the wall clock from the beginning to the second picture.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 struct StartUp {
     model_seconds: f64,
     avatar_seconds: f64,
@@ -111,7 +129,7 @@ struct StartUp {
 }
 
 /// Milliseconds on the wall clock.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Whole {
     /// From decoded pictures to planes on an idle device.
     avatar: Times,
@@ -119,10 +137,28 @@ struct Whole {
     frame: Times,
     /// The CPU's part of a frame.
     recording: Times,
+    /// From the first timestamp of a profile to the last. Every dispatch is a pass of its own there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    avatar_on_gpu: Option<Times>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    frame_on_gpu: Option<Times>,
+}
+
+impl Whole {
+    /// What the times are of. Without GPU timestamps some are missing.
+    fn rows(&self) -> [(&'static str, Option<&Times>); 5] {
+        [
+            ("avatar", Some(&self.avatar)),
+            ("frame", Some(&self.frame)),
+            ("recording a frame, CPU", Some(&self.recording)),
+            ("avatar, GPU", self.avatar_on_gpu.as_ref()),
+            ("frame, GPU", self.frame_on_gpu.as_ref()),
+        ]
+    }
 }
 
 /// Pictures per second, from drives to the host.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Throughput {
     pictures: u32,
     /// Each waited for before the next is submitted.
@@ -137,7 +173,7 @@ struct Throughput {
 
 /// The tracker's networks on a picture of 512 x 512, in milliseconds from a picture on the device to
 /// numbers on the host.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Tracking {
     detector: Times,
     landmarks: Times,
@@ -148,7 +184,8 @@ struct Tracking {
 }
 
 impl Report {
-    fn measure(args: &Args) -> Result<Self, Box<dyn Error>> {
+    /// The report, and the profiles of its frames.
+    fn measure(args: &Args) -> Result<(Self, Vec<Profile>), Box<dyn Error>> {
         let start = Instant::now();
         let kept_pipelines_bytes = kept_pipelines();
         let gpu = args.gpu.open()?;
@@ -205,10 +242,12 @@ impl Report {
             drop(frame);
             Ok(milliseconds)
         };
-        let whole = Whole {
+        let mut whole = Whole {
             avatar: repeated(args.repeat, "avatars", || Ok(costs::clocked(build)?.1))?,
             frame: repeated(args.repeat, "frames", || Ok(costs::clocked(render)?.1))?,
             recording: repeated(args.repeat, "recordings", record)?,
+            avatar_on_gpu: None,
+            frame_on_gpu: None,
         };
         let throughput = args.throughput;
         let throughput = throughput.map(|count| Throughput::measure(&avatar, &drive, count));
@@ -222,12 +261,14 @@ impl Report {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        Ok(Self {
-            adapter: gpu.description(),
-            network,
-            sources: args.sources,
-            repeat: args.repeat,
-            timestamps: frames.iter().all(|profile| profile.timestamps),
+        let on_gpu = |runs: &[Profile]| {
+            let times = runs.iter().map(Profile::gpu_milliseconds);
+            Some(Times::new(times.collect::<Option<_>>()?))
+        };
+        whole.avatar_on_gpu = on_gpu(&avatars);
+        whole.frame_on_gpu = on_gpu(&frames);
+        let report = Self {
+            header: Header::new(&model, network, &camera, args.sources, args.repeat),
             start_up,
             choices: model.choices().clone(),
             whole,
@@ -235,13 +276,15 @@ impl Report {
             tracker: tracker.transpose()?,
             avatar: Section::new(&avatars),
             frame: Section::new(&frames),
-        })
+        };
+        Ok((report, frames))
     }
 
     fn text(&self, per_dispatch: bool) -> Result<String, fmt::Error> {
         let mut out = String::new();
         let start_up = &self.start_up;
-        writeln!(out, "{}\n{}\n", self.adapter, self.network)?;
+        let header = &self.header;
+        writeln!(out, "{}\n{}\n", header.adapter.description, header.network)?;
         for (what, seconds) in [
             ("weights, pipelines", start_up.model_seconds),
             ("first avatar", start_up.avatar_seconds),
@@ -277,23 +320,24 @@ impl Report {
         }
         let (what, median, best, worst) = ("as a whole, wall clock", "median ms", "best", "worst");
         writeln!(out, "\n{what:28} {median:>10} {best:>10} {worst:>10}")?;
-        for (what, times) in [
-            ("avatar", self.whole.avatar),
-            ("frame", self.whole.frame),
-            ("recording a frame, CPU", self.whole.recording),
-        ] {
+        let row = |out: &mut String, what: &str, times: &Times| {
             let [median, best, worst] = times.columns();
-            writeln!(out, "{what:28} {median:10.3} {best:10.3} {worst:10.3}")?;
+            writeln!(out, "{what:28} {median:10.3} {best:10.3} {worst:10.3}")
+        };
+        for (what, times) in self.whole.rows() {
+            match times {
+                Some(times) => row(&mut out, what, times)?,
+                None => writeln!(out, "{what:28} no GPU timestamps")?,
+            }
         }
         if let Some(tracker) = &self.tracker {
             for (what, times) in [
-                ("face detector", tracker.detector),
-                ("landmarks", tracker.landmarks),
-                ("segmentation", tracker.segmentation),
-                ("expression scores, CPU", tracker.scores),
+                ("face detector", &tracker.detector),
+                ("landmarks", &tracker.landmarks),
+                ("segmentation", &tracker.segmentation),
+                ("expression scores, CPU", &tracker.scores),
             ] {
-                let [median, best, worst] = times.columns();
-                writeln!(out, "{what:28} {median:10.3} {best:10.3} {worst:10.3}")?;
+                row(&mut out, what, times)?;
             }
         }
         if let Some(throughput) = &self.throughput {
@@ -307,9 +351,9 @@ impl Report {
                 writeln!(out, "{what:28} {rate:10.2}")?;
             }
         }
-        let clock = costs::clock(self.timestamps);
-        writeln!(out, "\nBelow: {clock}; {} runs.", self.repeat)?;
-        let title = match self.sources {
+        let clock = costs::clock(header.timestamps);
+        writeln!(out, "\nBelow: {clock}; {} runs.", header.repeat)?;
+        let title = match header.sources {
             1 => "avatar, 1 source".into(),
             count => format!("avatar, {count} sources"),
         };

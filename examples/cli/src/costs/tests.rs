@@ -14,11 +14,50 @@ fn times_have_a_middle_and_ends() {
 }
 
 #[test]
+fn the_spread_is_that_of_the_middle_half() {
+    let times = |milliseconds: &[f64]| Times::new(milliseconds.to_vec());
+    let kept = times(&[90.0, 1.0, 4.0, 3.0, 2.0]);
+    assert_eq!((kept.spread(), kept.all[0]), (Some(2.0), 90.0));
+    assert_eq!(times(&[1.0, 2.0, 4.0]).spread(), Some(1.5));
+    assert_eq!(times(&[1.0, 2.0]).spread(), None);
+}
+
+/// A profile of dispatches that lie a millisecond apart.
+fn apart(timestamps: bool) -> Profile {
+    let kernel = |start| KernelTime {
+        stage: "field",
+        kernel: "radiance",
+        label: "field".into(),
+        start,
+        milliseconds: 2.0,
+        flops: 0.0,
+        bytes: 0.0,
+    };
+    Profile {
+        kernels: [0.0, 3.0, 6.0].map(kernel).into(),
+        timestamps,
+    }
+}
+
+#[test]
+fn gpu_time_goes_from_the_first_timestamp_to_the_last() {
+    assert_eq!(apart(true).gpu_milliseconds(), Some(8.0));
+    assert_eq!(apart(false).gpu_milliseconds(), None);
+    let kernels = Vec::new();
+    let empty = Profile {
+        kernels,
+        timestamps: true,
+    };
+    assert_eq!(empty.gpu_milliseconds(), None);
+}
+
+#[test]
 fn kernels_and_stages_are_sums_of_their_dispatches() {
     let time = |stage, kernel, milliseconds| KernelTime {
         stage,
         kernel,
         label: kernel.into(),
+        start: 0.0,
         milliseconds,
         flops: 10.0,
         bytes: 4.0,
@@ -33,11 +72,11 @@ fn kernels_and_stages_are_sums_of_their_dispatches() {
         timestamps: true,
     };
     let section = Section::new(&[run(0.0), run(1.0), run(3.0)]);
-    let cost = |s: &Stage| (s.stage, s.cost.dispatches, s.cost.times.columns());
+    let cost = |s: &Stage| (s.stage.clone(), s.cost.dispatches, s.cost.times.columns());
     let costs: Vec<_> = section.stages.iter().map(cost).collect();
     let expected = [
-        ("points", 1, [2.0, 1.0, 4.0]),
-        ("field", 3, [10.0, 8.0, 11.0]),
+        ("points".into(), 1, [2.0, 1.0, 4.0]),
+        ("field".into(), 3, [10.0, 8.0, 11.0]),
     ];
     assert_eq!(costs, expected);
     let kernels = &section.stages[1].kernels;
