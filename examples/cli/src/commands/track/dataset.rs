@@ -186,8 +186,8 @@ fn write_clip(
     let most = shape.iter().fold(0.0, |most: f64, s| most.max(s.abs()));
     if most > UNUSUAL {
         eprintln!(
-            "{}: nobody that the head model knows looks like this (an identity coefficient is \
-             {most:.1}); another one may fit better (--head, --embedding)",
+            "{}: the person is unlike those of the head model (an identity coefficient is {most:.1}); \
+             another one may fit better (--head, --embedding)",
             film.display()
         );
     }
