@@ -1,5 +1,6 @@
 //! Compute kernels, reflected from their WGSL when the crate was built.
 
+use std::borrow::Cow;
 use std::ptr;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -159,6 +160,14 @@ impl KernelSource {
     }
 }
 
+#[cfg(not(test))]
+impl KernelSource {
+    /// What is compiled.
+    fn text(&self) -> Cow<'static, str> {
+        self.wgsl.into()
+    }
+}
+
 pub(super) type KernelKey = (&'static str, Vec<(&'static str, u32)>);
 
 /// A kernel for a device with its override constants set. Natively it is compiled on first use.
@@ -255,7 +264,7 @@ impl Kernel {
         } = compiler;
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(source.name),
-            source: wgpu::ShaderSource::Wgsl(source.wgsl.into()),
+            source: wgpu::ShaderSource::Wgsl(source.text()),
         };
         let trusted = *shaders == ShaderChecks::Trusted;
         let module = if trusted {

@@ -21,7 +21,8 @@ pub struct FaceFrame<'a> {
     pub scores: &'a [f32],
     /// Where the head is.
     pub pose: HeadPose,
-    /// A fit of the head model with the person's identity. Without one, scores drive all channels.
+    /// A fit of the head model with the person's identity. Without one, scores drive all channels, as
+    /// they do where the expression is retargeted.
     pub fit: Option<&'a Fit>,
     /// How sure it is that there is a face, from 0 to 1.
     pub presence: f32,
@@ -251,7 +252,8 @@ impl Driver {
         self.check(face)?;
         let mut channels: Vec<f64> = face.scores.iter().map(|s| f64::from(*s)).collect();
         let mut fitted = channels.clone();
-        if let Some(fit) = face.fit {
+        let fit = face.fit.filter(|_| self.retarget.is_none());
+        if let Some(fit) = fit {
             for (value, place) in fitted.iter_mut().zip(&self.places) {
                 *value = place.map_or(0.0, |place| fit.expression[place]);
             }
@@ -260,7 +262,7 @@ impl Driver {
         self.scores
             .watch(&channels, &face.pose, face.presence, seconds);
         self.scores.calibrated(&mut channels);
-        if face.fit.is_some() {
+        if fit.is_some() {
             self.fits.watch(&fitted, &face.pose, face.presence, seconds);
             self.fits.calibrated(&mut fitted);
             for ((value, fit), name) in channels.iter_mut().zip(&fitted).zip(ARKIT) {
@@ -319,9 +321,12 @@ impl Driver {
         let Some(fit) = face.fit else {
             return Ok(());
         };
-        let expected = format_args!("one of this head model, with {} channels", self.expressions);
+        let expected = format_args!(
+            "one of this head model, with {} coefficients",
+            self.expressions
+        );
         let found = fit.expression.len();
-        let ok = found == self.expressions && self.retarget.is_none();
+        let ok = found == self.expressions;
         Error::unless(ok, "fit of a face", expected, found)?;
         let finite = fit.expression.iter().all(|e| e.is_finite());
         Error::unless(finite, "fit of a face", "finite coefficients", "others")

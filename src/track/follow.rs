@@ -12,6 +12,9 @@ use crate::error::Result;
 pub(crate) const FOLLOW: f32 = 0.5;
 /// Presence from which a still shows a face: true ones have 0.9999, other things up to 0.6.
 pub(crate) const STILL: f32 = 0.9;
+/// What the two networks may disagree by: 0.06 of true faces' sides, 0.12 and more of other things that
+/// the landmark net takes for one.
+const APART: f32 = 0.09;
 /// Most passes over a still.
 pub(crate) const PASSES: usize = 4;
 /// Seconds after which a lost face is forgotten: a face that is found then is somebody else.
@@ -167,13 +170,32 @@ pub(crate) enum Verdict {
 ///
 /// # Errors
 /// [`crate::Error::Argument`] if the landmarks are not 478 finite points.
-pub(crate) fn judge(pass: usize, region: &Region, landmarks: &Landmarks) -> Result<Verdict> {
+pub(crate) fn judge(
+    pass: usize,
+    region: &Region,
+    landmarks: &Landmarks,
+    detection: &Detection,
+) -> Result<Verdict> {
     let next = landmarks.region()?;
+    let is_face = || landmarks.presence >= STILL && apart(landmarks, detection) < APART;
     Ok(match pass >= PASSES || region.has_settled(&next) {
         false => Verdict::Again(next),
-        true if landmarks.presence >= STILL => Verdict::Face,
+        true if is_face() => Verdict::Face,
         true => Verdict::Nothing,
     })
+}
+
+/// How far eyes, nose and mouth of the landmarks are from those of the detection: the mean, in sides of
+/// the face.
+fn apart(landmarks: &Landmarks, detection: &Detection) -> f32 {
+    // Means of the corners of an eye, the nose's tip, the middle of the lips.
+    const KEYS: [[usize; 2]; 4] = [[33, 133], [362, 263], [1, 1], [13, 14]];
+    let [low, high] = landmarks.bounds();
+    let distances = KEYS.iter().zip(detection.keys).map(|([a, b], key)| {
+        let [a, b] = [a, b].map(|i| landmarks.points[*i].truncate());
+        (0.5 * (a + b)).distance(key)
+    });
+    distances.sum::<f32>() / KEYS.len() as f32 / (high - low).max_element()
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::f32::consts::TAU;
 
-use glam::Vec3Swizzles;
-use image::RgbaImage;
+use glam::{DVec2, Vec3Swizzles};
+use image::{GrayImage, RgbaImage};
 
 use super::canonical::{Canonical, HeadPose, Placement};
 use super::cut::{cut, has_alpha};
@@ -12,6 +12,7 @@ use super::detection::{self, Detection, TILINGS, letterbox, tiles};
 use super::driver::FaceFrame;
 use super::embedding::Embedding;
 use super::files::{Net, NetFiles};
+use super::fit::{Fit, FitOptions, Fitter};
 use super::follow::{Face, Faces, Verdict, judge};
 use super::landmarks::Landmarks;
 use super::matte;
@@ -75,12 +76,21 @@ pub struct Tracker {
     options: TrackerOptions,
     canonical: Canonical,
     placement: Placement,
+    overlay: Option<Overlay>,
     faces: Faces,
     tracked: Vec<TrackedFace>,
     found: Vec<Detection>,
     landmarks: Landmarks,
     /// The video's mask, empty before its first one.
     mask: Vec<f32>,
+}
+
+/// A head model, and what lays it over faces.
+#[derive(Clone)]
+struct Overlay {
+    embedding: Embedding,
+    fitter: Fitter,
+    targets: Vec<Option<DVec2>>,
 }
 
 /// A face, and what its expression and pose are.
@@ -96,6 +106,9 @@ pub struct TrackedFace {
     pub scores: [f32; 52],
     /// Where the head is.
     pub pose: HeadPose,
+    /// The head model of [`Tracker::for_head`], laid over the face in the crop of [`HeadPose::source`].
+    /// The frames of a video share the identity that first fitted well.
+    pub fit: Option<Fit>,
     /// True if it was not found in this frame: everything else is of the last frame that it was in.
     pub lost: bool,
 }
@@ -110,12 +123,12 @@ pub struct TrackedStill {
 }
 
 impl TrackedFace {
-    /// What a [`Driver`](super::Driver) takes, or none while the face is lost.
+    /// What a [`Driver`](super::Driver) takes, or none while the face is lost. A poor fit is left out.
     pub fn frame(&self) -> Option<FaceFrame<'_>> {
         (!self.lost).then_some(FaceFrame {
             scores: &self.scores,
             pose: self.pose,
-            fit: None,
+            fit: self.fit.as_ref().filter(|fit| !fit.poor),
             presence: self.landmarks.presence,
         })
     }
@@ -141,6 +154,7 @@ impl Tracker {
             nets: Nets::new(gpu, files)?,
             canonical: Canonical::parse("the task", files.geometry())?,
             placement: Placement::SHIPPED,
+            overlay: None,
             faces: Faces::new(options.faces),
             tracked: Vec::new(),
             found: Vec::new(),
@@ -150,13 +164,20 @@ impl Tracker {
         })
     }
 
-    /// The same for another head model: crops and poses are about its origin and in its units.
+    /// The same for a head model in the proportions of people, such as FLAME: crops and poses are about
+    /// its origin and in its units, and it is laid over every face, which gives the person's identity.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the embedding is not in this head, or cannot be compared with a face.
+    /// [`Error::Argument`] if the embedding is not in this head, has fewer than 12 points or cannot be
+    /// compared with a face.
     pub fn for_head(mut self, head: &HeadModel, embedding: &Embedding) -> Result<Self> {
         let rest = embedding.rest(head)?;
         self.placement = self.canonical.placement(embedding, &rest)?;
+        self.overlay = Some(Overlay {
+            embedding: embedding.clone(),
+            fitter: Fitter::new(head, embedding, FitOptions::of(head))?,
+            targets: Vec::new(),
+        });
         Ok(self)
     }
 
@@ -195,6 +216,25 @@ impl Tracker {
             })
         });
         stills.collect()
+    }
+
+    /// Opacity of the people in a picture, a byte a pixel: by its own alpha if it has any, else by the
+    /// network for segmentation and the picture's edges.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a picture without pixels, or without alpha if there is no such network;
+    /// [`Error::Gpu`] if the device failed.
+    pub async fn matte(&self, picture: &RgbaImage) -> Result<GrayImage> {
+        let (width, height) = picture.dimensions();
+        let alpha = match has_alpha(picture) {
+            true => picture.pixels().map(|pixel| pixel[3]).collect(),
+            false => {
+                let on_device = Picture::new(self.nets.gpu(), width, height, picture)?;
+                alpha_of(picture, (width, height), &self.mask_of(&on_device).await?)?
+            }
+        };
+        let matte = GrayImage::from_raw(width, height, alpha);
+        matte.ok_or_else(|| Error::argument("matte", "a byte a pixel", "fewer"))
     }
 
     /// Finds and follows the faces of a video's next frame, `seconds` after the last one. The oldest
@@ -295,6 +335,7 @@ impl Tracker {
                 landmarks: Landmarks::default(),
                 scores,
                 pose,
+                fit: None,
                 lost: false,
             });
             self.tracked.len() - 1
@@ -303,6 +344,9 @@ impl Tracker {
         std::mem::swap(&mut tracked.landmarks, &mut self.landmarks);
         tracked.region = face.region;
         (tracked.scores, tracked.pose) = (scores, pose);
+        if let Some(overlay) = &mut self.overlay {
+            overlay.follow(tracked)?;
+        }
         Ok(())
     }
 
@@ -340,14 +384,19 @@ impl Tracker {
                     continue;
                 }
                 let (scores, pose) = self.read(&region, &landmarks)?;
-                faces.push(TrackedFace {
+                let mut face = TrackedFace {
                     id: faces.len() as u64,
                     region,
                     landmarks,
                     scores,
                     pose,
+                    fit: None,
                     lost: false,
-                });
+                };
+                if let Some(overlay) = &self.overlay {
+                    face.fit = overlay.clone().fit(&face, None)?;
+                }
+                faces.push(face);
             }
             // Turning helps a face that was seen but not understood.
             if !faces.is_empty() || found.is_empty() {
@@ -377,7 +426,7 @@ impl Tracker {
         let (mut region, mut landmarks) = (detection.region(), Landmarks::default());
         for pass in 1.. {
             self.look(picture, &region, &mut landmarks).await?;
-            match judge(pass, &region, &landmarks)? {
+            match judge(pass, &region, &landmarks, detection)? {
                 Verdict::Again(next) => region = next,
                 Verdict::Face => return Ok(Some((region, landmarks))),
                 Verdict::Nothing => break,
@@ -452,9 +501,42 @@ impl Tracker {
         face: &TrackedFace,
     ) -> Result<SourceImage> {
         let (region, camera) = face.pose.source();
+        let fit = face.fit.as_ref().filter(|fit| !fit.poor);
+        let camera = fit.map_or(camera, Fit::camera);
         let side = self.options.source_size;
         let crop = cut(pixels, sides(size), alpha, &region, side)?;
         Ok(SourceImage::from_rgba8(side, side, crop)?.tracked(camera))
+    }
+}
+
+impl Overlay {
+    /// Lays the head model over a face, of which the `shape` may be known. None where the landmarks are
+    /// those of no face.
+    fn fit(&mut self, face: &TrackedFace, shape: Option<&[f64]>) -> Result<Option<Fit>> {
+        self.aim(face)?;
+        Ok(self.fitter.fit(&self.targets, shape).ok())
+    }
+
+    /// The same in the next frame of a video.
+    fn follow(&mut self, face: &mut TrackedFace) -> Result<()> {
+        self.aim(face)?;
+        let Some(fit) = &mut face.fit else {
+            let fit = self.fitter.fit(&self.targets, None).ok();
+            face.fit = fit.filter(|fit| !fit.poor);
+            return Ok(());
+        };
+        let followed = self.fitter.follow(fit, &self.targets);
+        if (followed.is_err() || fit.poor)
+            && let Ok(anew) = self.fitter.fit(&self.targets, Some(&fit.shape))
+        {
+            *fit = anew;
+        }
+        Ok(())
+    }
+
+    fn aim(&mut self, face: &TrackedFace) -> Result<()> {
+        let (crop, _) = face.pose.source();
+        (self.embedding).targets(&face.landmarks, &crop, Embedding::SIZE, &mut self.targets)
     }
 }
 

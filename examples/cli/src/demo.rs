@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use gpavatar::import::SourceList;
+use gpavatar::track::NetFiles;
 use gpavatar::{Camera, Drive, Model, ModelConfig, SyntheticRules, Weights};
 use serde::Deserialize;
 
@@ -24,6 +25,16 @@ pub fn file(path: &str) -> PathBuf {
 /// The network with its head model.
 pub fn weights() -> PathBuf {
     file("weights/demo.safetensors")
+}
+
+/// The tracker's networks.
+///
+/// # Errors
+/// If they are missing, with the command that brings them, or broken.
+pub fn nets() -> gpavatar::Result<NetFiles> {
+    let [task, segmentation] = ["face_landmarker.task", "selfie_segmentation.tflite"]
+        .map(|name| file("weights/track").join(name));
+    NetFiles::open(task, Some(&segmentation))
 }
 
 /// Made-up weights of the released sizes.

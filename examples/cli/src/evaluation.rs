@@ -20,6 +20,9 @@ use crate::metrics::{Agreement, Picture, changing, in_box, in_ellipses, l1, mean
 use crate::tracked::{read_json, rows};
 
 mod matte;
+mod tracker;
+
+pub use self::tracker::TrackerScores;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -79,7 +82,8 @@ pub struct Target {
 pub enum Kind {
     /// A drive and a camera as in training; `neutral` is the same with the face at rest.
     Random {
-        neutral: PathBuf,
+        #[serde(default)]
+        neutral: Option<PathBuf>,
         /// The truth with finer edges, to judge alpha by.
         #[serde(default)]
         matte: Option<PathBuf>,
@@ -254,8 +258,9 @@ impl Evaluation {
                     }
                     let each: Option<Vec<f64>> = each.into_iter().collect();
                     tally.fused.extend(each.zip(psnr(&fused)));
-                    let neutral = self.truth(neutral)?.picture;
-                    tally.random(target, &picture, &truth.picture, &neutral);
+                    let neutral = neutral.as_ref().map(|path| self.truth(path)).transpose()?;
+                    let neutral = neutral.map(|truth| truth.picture);
+                    tally.random(target, &picture, &truth.picture, neutral.as_ref());
                 }
                 Kind::Channel { channel } => channels.push((channel, picture, truth.picture)),
                 Kind::Identity => tally.identities.push((picture, truth)),
@@ -408,12 +413,19 @@ struct Tally {
 }
 
 impl Tally {
-    fn random(&mut self, target: &Target, picture: &Picture, truth: &Picture, neutral: &Picture) {
+    fn random(
+        &mut self,
+        target: &Target,
+        picture: &Picture,
+        truth: &Picture,
+        neutral: Option<&Picture>,
+    ) {
         let regions = in_ellipses(truth.side, &target.regions);
         self.region_psnr.extend(psnr(picture, truth, &regions));
         self.ssim.extend(ssim(picture, truth));
         let face = in_box(truth.side, target.face_box);
         self.face_l1.extend(l1(picture, truth, &face));
+        let Some(neutral) = neutral else { return };
         let expression = changing(truth, neutral, &regions, EXPRESSION_THRESHOLD);
         if expression.len() > EXPRESSION_PIXELS {
             let to = |other| l1(picture, other, &expression);

@@ -1,12 +1,37 @@
 //! The emitted WGSL, parsed again by naga.
 
+use std::path::Path;
+use std::sync::LazyLock;
+
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
 use super::*;
 use crate::GpuOptions;
+use crate::build::compose::{Composer, Files, read};
 use crate::gpu::Gpu;
 use crate::stage::testing::gpu;
+
+impl KernelSource {
+    /// What is compiled. With `GPAVATAR_SHADER_FILES` it is what the files in that directory compose to, so
+    /// that `tests/mutations` edits them without a build.
+    pub(super) fn text(&self) -> Cow<'static, str> {
+        static FILES: LazyLock<Option<Files>> = LazyLock::new(|| {
+            let directory = std::env::var_os("GPAVATAR_SHADER_FILES")?;
+            let mut files = Files::new();
+            read(Path::new(&directory), "", &mut files).unwrap();
+            Some(files)
+        });
+        let Some(files) = &*FILES else {
+            return self.wgsl.into();
+        };
+        let composer = Composer::new(files, kernels::DEFINITIONS).unwrap();
+        let file = self.name.split(", ").next().unwrap();
+        let composed = composer.compose(file, self.definitions);
+        let composed = composed.unwrap_or_else(|error| panic!("does not compose: {error}"));
+        composed.text.into()
+    }
+}
 
 /// A kernel's emitted WGSL, parsed, and validated with only the optional capabilities that it
 /// declares. Anything that its entry point does not reach is removed.

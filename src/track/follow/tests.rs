@@ -1,6 +1,7 @@
 use glam::{Vec2, vec2};
 
 use super::*;
+use crate::track::detection::tests::detections;
 use crate::track::landmarks::tests::{golden, golden_landmarks, golden_regions};
 
 /// A detection with this region.
@@ -146,25 +147,30 @@ fn a_still_is_looked_at_until_its_region_settles() {
     let file = golden();
     let passes = golden_landmarks(&file, "astronaut.0.xyz", "astronaut.0.presence");
     let regions = golden_regions(&file, "astronaut.0.roi");
+    let detection = &detections("astronaut")[0];
     for (pass, landmarks) in passes.iter().enumerate() {
-        let verdict = judge(pass + 1, &regions[pass], landmarks).unwrap();
+        let verdict = judge(pass + 1, &regions[pass], landmarks, detection).unwrap();
         assert_eq!(verdict, Verdict::Again(landmarks.region().unwrap()));
     }
-    assert_eq!(
-        judge(PASSES, &regions[1], &passes[1]).unwrap(),
-        Verdict::Face
-    );
+    let last = |landmarks: &Landmarks, detection: &Detection| {
+        judge(PASSES, &regions[1], landmarks, detection).unwrap()
+    };
+    assert_eq!(last(&passes[1], detection), Verdict::Face);
     let doubtful = Landmarks {
         presence: 0.89,
         ..passes[1].clone()
     };
+    assert_eq!(last(&doubtful, detection), Verdict::Nothing);
+    // Sure of a face, but not where the detector has it.
+    let [low, high] = passes[1].bounds();
+    let mut elsewhere = *detection;
+    for key in &mut elsewhere.keys {
+        key.y += 0.12 * (high - low).max_element();
+    }
+    assert_eq!(last(&passes[1], &elsewhere), Verdict::Nothing);
+    let settled = passes[1].region().unwrap();
     assert_eq!(
-        judge(PASSES, &regions[1], &doubtful).unwrap(),
-        Verdict::Nothing
-    );
-    let settled = face_in(&region(100.0, 80.0));
-    assert_eq!(
-        judge(1, &settled.region().unwrap(), &settled).unwrap(),
+        judge(1, &settled, &passes[1], detection).unwrap(),
         Verdict::Face
     );
 }

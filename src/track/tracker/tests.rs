@@ -8,12 +8,15 @@ use crate::camera::Camera;
 use crate::error::refused;
 use crate::reference::track_fits::degrees;
 use crate::stage::testing::gpu;
+use crate::track::View;
 use crate::track::detection::tests::detections;
+use crate::track::driver::{Driver, DriverOptions};
 use crate::track::files::tests::{files, golden as golden_path};
 use crate::track::fit::tests::shipped_head;
 use crate::track::fit::{FitOptions, Fitter};
 use crate::track::landmarks::tests::{assert_near, golden, golden_landmarks, golden_regions};
 use crate::weights::TensorFile;
+use crate::{Avatar, Drive, Model};
 
 /// The tracker, whose networks are compiled once.
 fn tracker(faces: usize) -> Tracker {
@@ -432,4 +435,90 @@ fn the_shipped_people_are_found_and_fitted() {
     let median = crate::track::maths::median(&mut errors);
     println!("rotation: median {median:.2}°");
     assert!(median < 4.0, "{median}");
+}
+
+/// A drawn person moves through a video: the identity of its first frame stays, the pose follows.
+#[test]
+fn a_head_model_is_laid_over_the_faces_of_a_video() {
+    let head = shipped_head();
+    let mut tracker = tracker(1)
+        .for_head(&head, &Embedding::shipped_for_drawings())
+        .unwrap();
+    let samples = TensorFile::golden_path("../../weights/samples");
+    let person = image::open(samples.join("indigo/source_0.png")).unwrap();
+    let frame = |k: i64| {
+        let mut frame = RgbaImage::from_pixel(320, 300, Rgba([90, 110, 120, 255]));
+        image::imageops::overlay(&mut frame, &person.to_rgba8(), 10 + 6 * k, 20 + 3 * k);
+        frame
+    };
+    let truth = Camera::orbit(10.6, 2.0, 8.0).rotation().as_dmat3();
+    let mut on_device = uploaded(&frame(0));
+    let mut driver = Driver::new(&head, DriverOptions::default()).unwrap();
+    let mut first = None;
+    for k in 0..6 {
+        on_device.replace(gpu(), &frame(k)).unwrap();
+        let faces = pollster::block_on(tracker.frame(&on_device, 1.0 / 30.0)).unwrap();
+        let fit = faces[0].fit.clone().unwrap();
+        let error = degrees(fit.rotation, truth);
+        println!("frame {k}: {error:.1}°, residual {:.1} px", fit.residual);
+        assert!(!fit.poor && error < 8.0, "frame {k}: {error}°");
+        let face = faces[0].frame().unwrap();
+        assert_eq!(face.fit, Some(&fit));
+        driver.drive(Some(&face), 1.0 / 30.0).unwrap();
+        let first = first.get_or_insert_with(|| fit.clone());
+        assert_eq!(fit.shape, first.shape, "frame {k}");
+        assert!(degrees(fit.rotation, first.rotation) < 2.0, "frame {k}");
+    }
+    let still = pollster::block_on(tracker.still(&frame(0)))
+        .unwrap()
+        .remove(0);
+    let fit = still.face.fit.unwrap();
+    assert_eq!(still.source.camera(), Some(&fit.camera()));
+    let first = first.unwrap();
+    let apart = fit.shape.iter().zip(&first.shape);
+    assert!(apart.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) < 0.5);
+}
+
+/// Twenty own renders, of people of all colours, tell where the landmarks are on the head model.
+#[test]
+fn an_embedding_is_found_by_looking_at_the_shipped_head() {
+    const PEOPLE: [&str; 4] = ["indigo", "ginger", "ash", "copper"];
+    let weights = TensorFile::golden_path("../../weights");
+    let model = Model::open(gpu(), weights.join("demo.safetensors")).unwrap();
+    let avatars = PEOPLE.map(|name| {
+        let path = weights.join(format!("samples/{name}/source_0.png"));
+        let source = SourceImage::open(path).unwrap();
+        let source = source.tracked(Camera::orbit(10.6, 2.0, 8.0));
+        Avatar::from_images(&model, &[source]).unwrap()
+    });
+    let tracker = tracker(1);
+    let mut views = Vec::new();
+    for azimuth in [-30.0, -15.0, 0.0, 15.0, 30.0] {
+        for (avatar, elevation) in avatars.iter().zip([-10.0, -3.0, 3.0, 10.0]) {
+            let camera = Camera::orbit(10.6, elevation, azimuth);
+            let frame = avatar.render(&Drive::neutral().camera(camera)).unwrap();
+            let picture = frame.to_image().unwrap();
+            let found = pollster::block_on(tracker.still(&picture)).unwrap();
+            assert_eq!(found.len(), 1, "{azimuth}, {elevation}");
+            views.push(View {
+                camera,
+                size: picture.width(),
+                landmarks: found[0].face.landmarks.clone(),
+            });
+        }
+    }
+    let head = shipped_head();
+    let found = Embedding::triangulated(&head, None, &views).unwrap();
+    let places = found.rest(&head).unwrap();
+    let authored = Embedding::shipped_for_drawings();
+    let pairs = authored.points().iter().zip(authored.rest(&head).unwrap());
+    let distances = pairs.map(|(point, place)| {
+        let of = point.landmarks.iter().map(|i| places[usize::from(*i)]);
+        place.distance(of.sum::<glam::DVec3>() / point.landmarks.len() as f64)
+    });
+    let distance = crate::track::maths::median(&mut distances.collect::<Vec<_>>());
+    let mut residuals: Vec<f64> = found.points().iter().map(|p| p.sigma.into()).collect();
+    let residual = crate::track::maths::median(&mut residuals);
+    println!("residual {residual:.2} px, {distance:.4} units from the authored points");
+    assert!(residual < 2.0 && distance < 0.012, "{residual}, {distance}");
 }

@@ -3,14 +3,17 @@
 
 use std::error::Error;
 use std::fmt::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use gpavatar::Weights;
+use gpavatar::track::{Tracker, TrackerOptions};
+use gpavatar::{HeadModel, Weights};
+use image::RgbaImage;
 use serde::Serialize;
 
 use crate::album::{Album, evenly};
 use crate::args::GpuArgs;
 use crate::avatar::{self, ModelArgs};
+use crate::demo;
 use crate::evaluation::{Evaluation, Kind, Rendering, Scores, to_image};
 use crate::report;
 use crate::sheet::{Cell, sheet, width};
@@ -21,7 +24,8 @@ use crate::sheet::{Cell, sheet, width};
 Examples:
   gpavatar evaluate heads                             the network that ships with the repository
   gpavatar evaluate heads --identities 5              the first five heads only
-  gpavatar evaluate heads --model mine.safetensors --json mine.json -o out/mine")]
+  gpavatar evaluate heads --model mine.safetensors --json mine.json -o out/mine
+  gpavatar evaluate heads --tracker --photographs empty    how well the tracker reads these people")]
 pub struct Args {
     /// Evaluation folder, with an evaluation.json
     folder: PathBuf,
@@ -40,6 +44,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 8,
           value_parser = clap::value_parser!(u32).range(1..=64))]
     sheet_rows: u32,
+    /// Measure the tracker on these people instead; weights/track/get.sh brings its networks
+    #[arg(long)]
+    tracker: bool,
+    /// Photographs of no people, to find none in and to put people before
+    #[arg(long, value_name = "DIRECTORY", requires = "tracker")]
+    photographs: Option<PathBuf>,
     #[command(flatten)]
     gpu: GpuArgs,
 }
@@ -58,6 +68,9 @@ struct Report {
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let most = args.identities.map(|most| most as usize);
     let evaluation = Evaluation::open(&args.folder, most)?;
+    if args.tracker {
+        return track(args, &evaluation);
+    }
     let path = args.model.path();
     let model_bytes = std::fs::metadata(&path)
         .map_err(|error| format!("{}: {error}", path.display()))?
@@ -86,6 +99,34 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     let written = album.finish()?;
     report::write(&report, &report.text()?, args.json.as_deref(), &written)
+}
+
+fn track(args: &Args, evaluation: &Evaluation) -> Result<(), Box<dyn Error>> {
+    let photographs = args.photographs.as_deref().map(pictures_in).transpose()?;
+    let gpu = args.gpu.open()?;
+    let tracker = Tracker::new(&gpu, &demo::nets()?, TrackerOptions::default())?;
+    let head = HeadModel::open(args.model.path())?;
+    let bar = report::progress("tracking", evaluation.stills());
+    let photographs = photographs.unwrap_or_default();
+    let scores = evaluation.track(&tracker, &head, &photographs, || bar.inc(1))?;
+    bar.finish_and_clear();
+    let mut text = format!("{}\n\n", gpu.description());
+    scores.write(&mut text)?;
+    report::write(&scores, &text, args.json.as_deref(), &[])
+}
+
+/// The pictures of a directory, in the order of their names.
+fn pictures_in(directory: &Path) -> Result<Vec<RgbaImage>, Box<dyn Error>> {
+    let at = |error: &dyn fmt::Display| format!("{}: {error}", directory.display());
+    let entries = std::fs::read_dir(directory).map_err(|error| at(&error))?;
+    let paths = entries.map(|entry| Ok(entry.map_err(|error| at(&error))?.path()));
+    let mut paths = paths.collect::<Result<Vec<_>, String>>()?;
+    paths.sort();
+    let pictures = paths.iter().map(|path| {
+        let picture = image::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(picture.into_rgba8())
+    });
+    pictures.collect()
 }
 
 /// Number of weights that training learns: all but the stored noise.

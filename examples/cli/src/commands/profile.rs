@@ -11,7 +11,7 @@ use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gpavatar::track::{LANDMARKS, Net, NetFiles, Nets, Picture, Region};
+use gpavatar::track::{LANDMARKS, Net, Nets, Picture, Region};
 use gpavatar::{
     Avatar, AvatarOptions, Camera, Choice, Drive, Gpu, Model, Profile, RenderOptions, Result,
     Weights,
@@ -394,9 +394,7 @@ fn repeated(count: u32, what: &'static str, run: impl Fn() -> Result<f64>) -> Re
 impl Tracking {
     fn measure(gpu: &Gpu, repeat: u32) -> Result<Self> {
         const SIDE: u32 = 512;
-        let [task, segmentation] = ["face_landmarker.task", "selfie_segmentation.tflite"]
-            .map(|name| demo::file("weights/track").join(name));
-        let nets = Nets::new(gpu, &NetFiles::open(task, Some(&segmentation))?)?;
+        let nets = Nets::new(gpu, &demo::nets()?)?;
         let pixels = vec![128; 4 * (SIDE * SIDE) as usize];
         let picture = Picture::new(gpu, SIDE, SIDE, &pixels)?;
         let region = Region::whole(SIDE, SIDE);

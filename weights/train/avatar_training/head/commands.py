@@ -77,7 +77,15 @@ def add(verbs):
         "heads-evaluation",
         "Draw an evaluation set of people that no training has seen.",
         lambda a: generate.evaluation_set(
-            a.output, a.identities, a.seed, a.points, a.size, a.source_size, a.targets, a.workers
+            a.output,
+            a.identities,
+            a.seed,
+            a.points,
+            a.size,
+            a.source_size,
+            a.targets,
+            a.workers,
+            a.tracker,
         ),
     )
     for parser, people, seed in ((data, 2000, 20261122), (held, 60, 4711)):
@@ -92,6 +100,9 @@ def add(verbs):
         parser.add_argument("--workers", type=int, default=2, help="processes [2]")
     data.add_argument("--views", type=int, default=8, help="targets of each person [8]")
     held.add_argument("--targets", type=int, default=6, help="random targets of each person [6]")
+    held.add_argument(
+        "--tracker", action="store_true", help="only what measures the tracker, at --size 512"
+    )
     verb(
         "head-model",
         "Write the head model of the network's points alone.",

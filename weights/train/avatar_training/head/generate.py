@@ -331,7 +331,7 @@ def save_png(path, rgba):
 
 
 def _evaluate_one(task):
-    folder, seed, i, points, size, source_size, random_targets = task
+    folder, seed, i, points, size, source_size, random_targets, tracker = task
     rng = np.random.default_rng([seed, i])
     person = Person(people.random_identity(rng), points)
     name = f"{i:03}"
@@ -379,10 +379,10 @@ def _evaluate_one(task):
             random_pose(rng),
             camera,
             yaw,
-            neutral=True,
+            neutral=not tracker,
         )
     turned = orbit(DISTANCE, 0, 10)
-    for channel in ("neutral", *EVALUATED):
+    for channel in ("neutral", *(() if tracker else EVALUATED)):
         e = (
             weights()
             if channel == "neutral"
@@ -391,6 +391,8 @@ def _evaluate_one(task):
             else weights(**{channel: 1})
         )
         target("channel", f"channel_{channel}", e, still, turned, 10.0, channel=channel)
+    if tracker:
+        return i, entry
     target(
         "identity",
         "identity",
@@ -412,13 +414,24 @@ def _evaluate_one(task):
 
 
 def evaluation_set(
-    folder, identities, seed, points, image_size=128, source_size=256, random_targets=6, workers=2
+    folder,
+    identities,
+    seed,
+    points,
+    image_size=128,
+    source_size=256,
+    random_targets=6,
+    workers=2,
+    tracker=False,
 ):
-    """Writes an evaluation set: `evaluation.json` and its pictures."""
+    """Writes an evaluation set: `evaluation.json` and its pictures.
+
+    For the `tracker` alone there are only the random targets and the face at rest.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [
-        (folder, seed, i, points, image_size, source_size, random_targets)
+        (folder, seed, i, points, image_size, source_size, random_targets, tracker)
         for i in range(identities)
     ]
     entries = [None] * identities
