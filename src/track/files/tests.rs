@@ -173,10 +173,7 @@ fn the_twins_agree_with_the_interpreter() {
 #[test]
 fn truncated_tasks_are_refused() {
     let whole = task();
-    let ends = (0..whole.len())
-        .step_by(9973)
-        .chain(whole.len() - 600..whole.len());
-    for end in ends {
+    for end in 0..whole.len() {
         refused!(NetFiles::from_bytes(&whole[..end], None), Format);
     }
 }
@@ -233,14 +230,6 @@ fn all_flipped_bytes_of_the_networks_are_no_panic() {
     }
 }
 
-#[test]
-#[ignore = "minutes"]
-fn all_truncated_tasks_are_refused() {
-    let whole = task();
-    for end in 0..whole.len() {
-        refused!(NetFiles::from_bytes(&whole[..end], None), Format);
-    }
-}
 
 #[test]
 fn other_containers_are_refused() {
