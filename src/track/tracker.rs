@@ -353,7 +353,7 @@ impl Tracker {
     /// The faces of a still, the surest first.
     async fn faces_of(&self, picture: &Picture) -> Result<Vec<TrackedFace>> {
         let whole = picture.whole();
-        let mut faces: Vec<TrackedFace> = Vec::new();
+        let (mut faces, mut seen) = (Vec::<TrackedFace>::new(), false);
         for turn in TURNS {
             let turned = |region: Region| Region {
                 angle: TAU * turn,
@@ -399,7 +399,8 @@ impl Tracker {
                 faces.push(face);
             }
             // Turning helps a face that was seen but not understood.
-            if !faces.is_empty() || found.is_empty() {
+            seen |= !found.is_empty();
+            if !faces.is_empty() || !seen {
                 break;
             }
         }

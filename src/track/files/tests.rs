@@ -230,7 +230,6 @@ fn all_flipped_bytes_of_the_networks_are_no_panic() {
     }
 }
 
-
 #[test]
 fn other_containers_are_refused() {
     let message = refused!(NetFiles::from_bytes(b"", None), Format);

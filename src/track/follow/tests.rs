@@ -161,9 +161,12 @@ fn a_still_is_looked_at_until_its_region_settles() {
         ..passes[1].clone()
     };
     assert_eq!(last(&doubtful, detection), Verdict::Nothing);
-    // Sure of a face, but not where the detector has it.
+    // Sure of a face, but not where a doubtful detection has it.
     let [low, high] = passes[1].bounds();
-    let mut elsewhere = *detection;
+    let mut elsewhere = Detection {
+        score: 0.7,
+        ..*detection
+    };
     for key in &mut elsewhere.keys {
         key.y += 0.12 * (high - low).max_element();
     }
