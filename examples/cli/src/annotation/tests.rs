@@ -26,6 +26,7 @@ fn face() -> TrackedFace {
             origin: DVec2::new(300.0, 180.0),
             unit: 60.0,
         },
+        fit: None,
         lost: false,
     }
 }
