@@ -12,11 +12,10 @@ use crate::error::Result;
 pub(crate) const FOLLOW: f32 = 0.5;
 /// Presence from which a still shows a face: true ones have 0.9999, other things up to 0.6.
 pub(crate) const STILL: f32 = 0.9;
-/// Score from which the detector is believed. Of 24 photographs without faces none has more than 0.71.
+/// Score from which a detection is a face although its region does not settle. True faces have more
+/// unless they are small or turned, and settle then; what the landmark net takes for a face has less,
+/// and its region wanders.
 const SURE: f32 = 0.75;
-/// Below, how far the landmarks may be from what it saw, in sides of the face: true faces up to 0.1,
-/// other things that the landmark net takes for one 0.12 and more.
-const APART: f32 = 0.1;
 /// Most passes over a still.
 pub(crate) const PASSES: usize = 4;
 /// Seconds after which a lost face is forgotten: a face that is found then is somebody else.
@@ -167,8 +166,9 @@ pub(crate) enum Verdict {
     Nothing,
 }
 
-/// Judges the landmarks of the pass number `pass`, from 1, over `region` of a still. The first region
-/// is the detector's, which is rough, so passes go on until the region settles.
+/// Judges the landmarks of the pass number `pass`, from 1, over `region` of a still, which was detected
+/// with this `score`. The first region is the detector's, which is rough, so passes go on until the
+/// region settles.
 ///
 /// # Errors
 /// [`crate::Error::Argument`] if the landmarks are not 478 finite points.
@@ -176,29 +176,15 @@ pub(crate) fn judge(
     pass: usize,
     region: &Region,
     landmarks: &Landmarks,
-    detection: &Detection,
+    score: f32,
 ) -> Result<Verdict> {
     let next = landmarks.region()?;
-    let agreed = || detection.score >= SURE || apart(landmarks, detection) < APART;
-    let is_face = || landmarks.presence >= STILL && agreed();
-    Ok(match pass >= PASSES || region.has_settled(&next) {
+    let settled = region.has_settled(&next);
+    Ok(match settled || pass >= PASSES {
         false => Verdict::Again(next),
-        true if is_face() => Verdict::Face,
+        true if landmarks.presence >= STILL && (settled || score >= SURE) => Verdict::Face,
         true => Verdict::Nothing,
     })
-}
-
-/// How far eyes, nose and mouth of the landmarks are from those of the detection: the mean, in sides of
-/// the face.
-fn apart(landmarks: &Landmarks, detection: &Detection) -> f32 {
-    // Means of the corners of an eye, the nose's tip, the middle of the lips.
-    const KEYS: [[usize; 2]; 4] = [[33, 133], [362, 263], [1, 1], [13, 14]];
-    let [low, high] = landmarks.bounds();
-    let distances = KEYS.iter().zip(detection.keys).map(|([a, b], key)| {
-        let [a, b] = [a, b].map(|i| landmarks.points[*i].truncate());
-        (0.5 * (a + b)).distance(key)
-    });
-    distances.sum::<f32>() / KEYS.len() as f32 / (high - low).max_element()
 }
 
 #[cfg(test)]

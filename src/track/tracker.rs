@@ -427,7 +427,7 @@ impl Tracker {
         let (mut region, mut landmarks) = (detection.region(), Landmarks::default());
         for pass in 1.. {
             self.look(picture, &region, &mut landmarks).await?;
-            match judge(pass, &region, &landmarks, detection)? {
+            match judge(pass, &region, &landmarks, detection.score)? {
                 Verdict::Again(next) => region = next,
                 Verdict::Face => return Ok(Some((region, landmarks))),
                 Verdict::Nothing => break,

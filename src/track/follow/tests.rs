@@ -1,7 +1,6 @@
 use glam::{Vec2, vec2};
 
 use super::*;
-use crate::track::detection::tests::detections;
 use crate::track::landmarks::tests::{golden, golden_landmarks, golden_regions};
 
 /// A detection with this region.
@@ -147,33 +146,26 @@ fn a_still_is_looked_at_until_its_region_settles() {
     let file = golden();
     let passes = golden_landmarks(&file, "astronaut.0.xyz", "astronaut.0.presence");
     let regions = golden_regions(&file, "astronaut.0.roi");
-    let detection = &detections("astronaut")[0];
-    for (pass, landmarks) in passes.iter().enumerate() {
-        let verdict = judge(pass + 1, &regions[pass], landmarks, detection).unwrap();
-        assert_eq!(verdict, Verdict::Again(landmarks.region().unwrap()));
-    }
-    let last = |landmarks: &Landmarks, detection: &Detection| {
-        judge(PASSES, &regions[1], landmarks, detection).unwrap()
+    let wanders = |pass: usize, landmarks: &Landmarks, score: f32| {
+        judge(pass, &region(100.0, 80.0), landmarks, score).unwrap()
     };
-    assert_eq!(last(&passes[1], detection), Verdict::Face);
+    for (pass, landmarks) in passes.iter().enumerate() {
+        let verdict = judge(pass + 1, &regions[pass], landmarks, 0.9).unwrap();
+        assert_eq!(verdict, Verdict::Again(landmarks.region().unwrap()));
+        assert_eq!(wanders(pass + 1, landmarks, 0.9), verdict);
+    }
+    let last = &passes[1];
+    assert_eq!(wanders(PASSES, last, 0.76), Verdict::Face);
+    assert_eq!(wanders(PASSES, last, 0.74), Verdict::Nothing);
+    let settled = last.region().unwrap();
+    assert_eq!(judge(1, &settled, last, 0.5).unwrap(), Verdict::Face);
     let doubtful = Landmarks {
         presence: 0.89,
-        ..passes[1].clone()
+        ..last.clone()
     };
-    assert_eq!(last(&doubtful, detection), Verdict::Nothing);
-    // Sure of a face, but not where a doubtful detection has it.
-    let [low, high] = passes[1].bounds();
-    let mut elsewhere = Detection {
-        score: 0.7,
-        ..*detection
-    };
-    for key in &mut elsewhere.keys {
-        key.y += 0.12 * (high - low).max_element();
-    }
-    assert_eq!(last(&passes[1], &elsewhere), Verdict::Nothing);
-    let settled = passes[1].region().unwrap();
+    assert_eq!(wanders(PASSES, &doubtful, 0.9), Verdict::Nothing);
     assert_eq!(
-        judge(1, &settled, &passes[1], detection).unwrap(),
-        Verdict::Face
+        judge(1, &settled, &doubtful, 0.9).unwrap(),
+        Verdict::Nothing
     );
 }
