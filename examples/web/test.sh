@@ -27,9 +27,10 @@ cat >out/drives.json <<'JSON'
 JSON
 rm -rf out/native
 (
-    # With the features that the crate's own tests build, so that nothing is built anew.
     cd ../..
-    cargo run --quiet --locked -p gpavatar-cli -- reenact --model "$weights" \
+    # With the features of the tests, so that nothing is built anew.
+    cargo build --quiet --locked --workspace --all-features --bin gpavatar
+    "${CARGO_TARGET_DIR:-$PWD/target}/debug/gpavatar" reenact --model "$weights" \
         --sample indigo --motion examples/web/out/drives.json -o examples/web/out/native
 )
 # One after the other: a software adapter takes all cores.

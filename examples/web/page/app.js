@@ -31,9 +31,24 @@ const state = {
 // The engine, in a worker if the canvas can go there.
 
 const worker = parameters.get("worker") === "0" ? undefined : await startWorker();
-const send = worker
+const post = worker
   ? (message, transfer = []) => worker.postMessage(message, transfer)
   : (await import("./engine.js")).engine((message) => receive(message));
+
+/** What the avatar is rendered anew for. */
+const REDRAWS = ["expression", "head", "camera", "motion"];
+
+function send(message, transfer) {
+  if (REDRAWS.includes(message.type) && document.body.dataset.state === "ready") {
+    busy(true);
+  }
+  post(message, transfer);
+}
+
+/** Shows that a frame is on its way. */
+function busy(value) {
+  $("stage").setAttribute("aria-busy", String(value));
+}
 
 /** A worker that can render, if this browser has such. */
 async function startWorker() {
@@ -58,6 +73,7 @@ async function startWorker() {
 
 function start() {
   $("error").hidden = true;
+  enableControls();
   loading("Starting");
   const weights = new URL(parameters.get("model") ?? "weights/demo.safetensors", document.baseURI);
   // A canvas that showed pictures of a device stays with it, even when it is lost.
@@ -150,8 +166,12 @@ const receivers = {
     const rate = fps === undefined ? "" : `${fps < 10 ? fps.toFixed(1) : Math.round(fps)} fps, `;
     $("speed").textContent = `${rate}${milliseconds.toFixed(milliseconds < 100 ? 1 : 0)} ms`;
     document.body.dataset.frames = Number(document.body.dataset.frames ?? 0) + 1;
+    if (state.motion || face.running) {
+      busy(false);
+    }
   },
   rest() {
+    busy(false);
     document.body.dataset.rests = Number(document.body.dataset.rests ?? 0) + 1;
   },
   stages({ stages }) {
@@ -199,6 +219,8 @@ const receivers = {
     }
     face.stop();
     face.enable(false);
+    busy(false);
+    enableControls(false);
     const [title, hint] = ERRORS[kind] ?? ["Something went wrong", "This is likely a bug here."];
     $("error-title").textContent = title;
     $("error-hint").textContent = hint;
@@ -313,7 +335,7 @@ async function listPeople() {
     });
     button.append(image);
     button.addEventListener("click", () => choose(sample));
-    add.before(button);
+    $("people").append(button);
   }
 }
 
@@ -528,12 +550,13 @@ const face = faceCamera({
   },
 });
 
-/** What the face drives cannot be set by hand meanwhile. */
-function enableControls() {
-  const driven = document.querySelectorAll(
-    "#motions button, #presets button, #sliders input, #sides",
-  );
-  driven.forEach((control) => (control.disabled = face.running));
+/** What the face drives cannot be set by hand meanwhile, and without a device nothing can be. */
+function enableControls(alive = true) {
+  const enable = (selector, value) =>
+    document.querySelectorAll(selector).forEach((control) => (control.disabled = !value));
+  enable("#motions button, #presets button, #sliders input, #sides", alive && !face.running);
+  enable("#people button, #face", alive);
+  enable("#snapshot", alive && state.shown !== undefined);
 }
 
 // The camera.

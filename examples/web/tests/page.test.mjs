@@ -78,6 +78,7 @@ test("the page loads its model and shows what the native build renders", async (
   await page.waitForFunction(() => document.body.dataset.rests > 0, undefined, PATIENCE);
   console.log(`  first picture after ${((performance.now() - began) / 1000).toFixed(1)} s`);
   console.log(`  ${await page.textContent("#adapter")}`);
+  assert.equal(await page.textContent("#people button >> nth=0"), "Your photos");
   assert.ok((await page.evaluate(() => tools.contrast(tools.canvas("#canvas")))) > 10);
   assert.ok((await psnr(0)) > EQUAL);
   await page.screenshot({ path: path("../out/page.png") });
@@ -85,7 +86,12 @@ test("the page loads its model and shows what the native build renders", async (
 
 test("the jaw's slider moves the mouth, and not what is behind the head", async () => {
   await page.evaluate(() => (globalThis.rest = tools.canvas("#canvas")));
-  await settle(() => slide("slider-jawOpen", 0.8));
+  const busy = () => page.getAttribute("#stage", "aria-busy");
+  await settle(async () => {
+    await slide("slider-jawOpen", 0.8);
+    assert.equal(await busy(), "true");
+  });
+  assert.equal(await busy(), "false");
   assert.ok((await psnr(1)) > EQUAL);
   const [mouth, corners] = await page.evaluate(() => {
     const now = tools.canvas("#canvas");
@@ -291,6 +297,9 @@ test("without WebGPU the page says so and what to do", async () => {
   await without.waitForSelector("#error:not([hidden])", PATIENCE);
   assert.match(await without.textContent("#error-title"), /no WebGPU/);
   assert.match(await without.textContent("#error-hint"), /Chrome/);
+  for (const control of ["#motions", "#presets", "#people"]) {
+    assert.ok(await without.isDisabled(`${control} button >> nth=0`), control);
+  }
   await without.screenshot({ path: path("../out/without.png") });
   await without.context().close();
 });
