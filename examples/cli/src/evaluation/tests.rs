@@ -229,7 +229,10 @@ fn broken_evaluations_are_refused() {
             },
             "array of length 3",
         ),
-        (|e| e.target(0, "random")["neutral"] = Value::Null, "null"),
+        (
+            |e| e.target(0, "random")["neutral"] = json!("nowhere.png"),
+            "nowhere.png",
+        ),
         (
             |e| e.target(0, "random")["picture"] = json!("small.png"),
             "found 16 x 16",
