@@ -153,3 +153,22 @@ fn a_head_without_joints_or_coefficients_is_its_scaled_template() {
     let expected = [Vec3::new(1.0, -0.5, 2.0), Vec3::new(0.0, 4.0, -2.0)];
     assert_eq!(points(gpu(), &model, [&[]; 3]), expected);
 }
+
+/// Coefficients may be any numbers. What overflows goes where no ray looks, the rest stays.
+#[test]
+fn points_that_overflow_are_far_and_finite() {
+    let model = HeadModel::new(HeadModelParts {
+        template: vec![[0.5, -0.25, 1.0], [0.0, 2.0, -1.0], [0.0; 3]],
+        expression_basis: vec![[1.0; 3], [0.0; 3], [0.0, 0.1, 0.0]],
+        scale: 2.0,
+        ..HeadModelParts::default()
+    })
+    .unwrap();
+    let far = Vec3::splat(kernels::skin::FARTHEST);
+    let of = |coefficient: f32| points(gpu(), &model, [&[], &[coefficient], &[]]);
+    let rest = Vec3::new(0.0, 4.0, -2.0);
+    assert_eq!(of(f32::MAX), [far, rest, far]);
+    assert_eq!(of(-1e30), [far, rest, far]);
+    assert_eq!(of(1e6)[0], far, "2e6 is beyond, too");
+    assert_eq!(of(1e6)[2], Vec3::new(0.0, 2e5, 0.0));
+}
