@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 
 const PAGE = new URL("../dist/", import.meta.url);
-const MOST = 520_000;
+// The tracker and its fit of a head model are about 115 kB of it.
+const MOST = 540_000;
 
 test("wasm and JavaScript, the page's included, stay small", async () => {
   const names = (await readdir(PAGE, { recursive: true })).filter((n) => /\.(js|wasm)$/.test(n));
