@@ -1,6 +1,6 @@
 //! What the tracker found, drawn into the picture.
 
-use gpavatar::glam::{Vec2, Vec3Swizzles};
+use gpavatar::glam::{DMat3, Vec2, Vec3Swizzles};
 use gpavatar::track::{Fit, Region, TrackedFace};
 use image::imageops::{self, FilterType};
 use image::{Rgba, RgbaImage};
@@ -55,10 +55,16 @@ fn outline(region: &Region, scale: f32, mut dot: impl FnMut(Vec2)) {
     }
 }
 
+/// How far a camera of this rotation stands to the side of the head, in radians.
+pub fn azimuth(rotation: &DMat3) -> f64 {
+    let forward = rotation.z_axis;
+    (-forward.x).atan2(-forward.z)
+}
+
 /// How sure the tracker is, and how the head is turned.
 pub fn quality(face: &TrackedFace, fit: Option<&Fit>) -> String {
     let forward = face.pose.rotation.z_axis;
-    let azimuth = (-forward.x).atan2(-forward.z);
+    let azimuth = azimuth(&face.pose.rotation);
     let elevation = (-forward.y).clamp(-1.0, 1.0).asin();
     // Adding 0 takes the sign from -0.
     let [azimuth, elevation, roll] = [azimuth, elevation, f64::from(face.region.angle)]

@@ -168,16 +168,22 @@ impl Frames for Folder {
     }
 }
 
-/// The PNGs of a folder, by name.
-fn pngs(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// What a folder holds, by name.
+pub fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
     let mut paths = entries.collect::<std::io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// The PNGs of a folder, by name.
+fn pngs(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = entries(folder)?;
     let png = |path: &PathBuf| {
         path.extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("png"))
     };
     paths.retain(png);
-    paths.sort();
     Ok(paths)
 }
 

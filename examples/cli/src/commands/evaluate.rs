@@ -15,6 +15,7 @@ use crate::args::GpuArgs;
 use crate::avatar::{self, ModelArgs};
 use crate::demo;
 use crate::evaluation::{Evaluation, Kind, Rendering, Scores, to_image};
+use crate::film::entries;
 use crate::report;
 use crate::sheet::{Cell, sheet, width};
 
@@ -117,11 +118,8 @@ fn track(args: &Args, evaluation: &Evaluation) -> Result<(), Box<dyn Error>> {
 
 /// The pictures of a directory, in the order of their names.
 fn pictures_in(directory: &Path) -> Result<Vec<RgbaImage>, Box<dyn Error>> {
-    let at = |error: &dyn fmt::Display| format!("{}: {error}", directory.display());
-    let entries = std::fs::read_dir(directory).map_err(|error| at(&error))?;
-    let paths = entries.map(|entry| Ok(entry.map_err(|error| at(&error))?.path()));
-    let mut paths = paths.collect::<Result<Vec<_>, String>>()?;
-    paths.sort();
+    let paths = entries(directory);
+    let paths = paths.map_err(|error| format!("{}: {error}", directory.display()))?;
     let pictures = paths.iter().map(|path| {
         let picture = image::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(picture.into_rgba8())

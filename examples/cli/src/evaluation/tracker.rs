@@ -14,6 +14,7 @@ use image::{Rgba, RgbaImage};
 use serde::Serialize;
 
 use super::{Evaluation, Identity, Kind, NEUTRAL, Result, Target};
+use crate::annotation::azimuth;
 use crate::metrics::mean;
 
 /// Rotations and channels are judged up to this azimuth of the camera, in degrees.
@@ -316,11 +317,7 @@ impl Target {
         let camera = Camera::from_transform(self.transform).rotation().as_dmat3();
         let neck = self.pose.first_chunk::<3>().copied().unwrap_or_default();
         let neck = DMat3::from_quat(DQuat::from_scaled_axis(DVec3::from(neck.map(f64::from))));
-        let forward = camera.z_axis;
-        (
-            neck.transpose() * camera,
-            (-forward.x).atan2(-forward.z).to_degrees(),
-        )
+        (neck.transpose() * camera, azimuth(&camera).to_degrees())
     }
 }
 

@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gpavatar::import::{SourceEntry, SourceList};
-use gpavatar::track::{Embedding, Fit, TrackedFace};
+use gpavatar::track::{Embedding, Fit};
 use gpavatar::{Gpu, HeadModel, SourceImage};
 use image::{DynamicImage, RgbaImage};
 use serde_json::json;
 
 use super::Args;
 use crate::album::{broken, evenly, failed};
+use crate::annotation::azimuth;
 use crate::report;
 use crate::tracking::{Fits, Footage, Targets, interrupted, no_face};
 
@@ -132,7 +133,9 @@ fn write_clip(
         && let Some(faces) = footage.advance()?
     {
         let face = faces.first().filter(|face| !face.lost);
-        let face = face.map(|face| Ok::<_, gpavatar::Error>((azimuth(face), fits.targets(face)?)));
+        let face = face.map(|face| {
+            Ok::<_, gpavatar::Error>((azimuth(&face.pose.rotation), fits.targets(face)?))
+        });
         if let Some((azimuth, targets)) = face.transpose()? {
             let name = format!("{tracked:06}.png");
             for (_, source) in footage.sources()? {
@@ -223,11 +226,6 @@ fn lies_on(fit: &Fit, targets: &Targets) -> bool {
         across.fold(0.0, f64::max),
     );
     fit.residual <= 0.04 * (high - low)
-}
-
-fn azimuth(face: &TrackedFace) -> f64 {
-    let forward = face.pose.rotation.z_axis;
-    (-forward.x).atan2(-forward.z)
 }
 
 /// The head model over all frames, with the identity that it has in some from all sides.
