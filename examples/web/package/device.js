@@ -47,6 +47,8 @@ export async function on(gpu, run) {
 /** A WebGPU device, to be shared by models. */
 export class Gpu {
   /** @internal */ handle;
+  /** Whether a device of somebody else's was lost. */
+  #lost = false;
 
   constructor(handle) {
     this.handle = handle;
@@ -68,6 +70,24 @@ export class Gpu {
     }
   }
 
+  static async fromDevice(device) {
+    if (typeof device?.createComputePipeline !== "function") {
+      throw new GpavatarError("argument", "device: expected a GPUDevice");
+    }
+    await start();
+    try {
+      const gpu = new Gpu(await instead(offering(device), () => bindings.Gpu.adopt()));
+      device.lost.then(() => (gpu.#lost = true));
+      return gpu;
+    } catch (error) {
+      throw typed(error);
+    }
+  }
+
+  get device() {
+    return this.handle.device;
+  }
+
   get description() {
     return this.handle.description;
   }
@@ -81,6 +101,34 @@ export class Gpu {
   }
 
   get lost() {
-    return this.handle.lost;
+    return this.#lost || this.handle.lost;
+  }
+}
+
+/** What `navigator.gpu` would be if this device were the only one. */
+function offering(device) {
+  const { features, limits } = device;
+  // Browsers tell it since 2025.
+  const info = device.adapterInfo ?? { description: "" };
+  const requestDevice = () => Promise.resolve(device);
+  const adapter = { features, limits, info, requestDevice };
+  return { requestAdapter: () => Promise.resolve(adapter) };
+}
+
+/**
+ * Runs something with another `navigator.gpu`: wgpu has no way to wrap a device, but asks only this
+ * object for one. Nothing else runs meanwhile.
+ */
+function instead(gpu, run) {
+  const before = Object.getOwnPropertyDescriptor(navigator, "gpu");
+  Object.defineProperty(navigator, "gpu", { configurable: true, value: gpu });
+  try {
+    return run();
+  } finally {
+    if (before) {
+      Object.defineProperty(navigator, "gpu", before);
+    } else {
+      delete navigator.gpu;
+    }
   }
 }

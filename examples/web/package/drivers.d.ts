@@ -40,7 +40,7 @@ export declare function fromFaceLandmarker(
 ): DriverMessage | null;
 
 /** The rotation of a column-major 4 x 4 transform, as axis times angle in radians. */
-export declare function headRotation(transform: ArrayLike<number>): Float32Array;
+export declare function headRotation(transform: ArrayLike<number>): Float32Array<ArrayBuffer>;
 
 /** The same drive as a mirror shows it. */
 export declare function mirrored(drive: LiveDrive): LiveDrive;

@@ -45,6 +45,14 @@ export declare class GpavatarError extends Error {
 export declare class Gpu {
   /** Throws `"no-webgpu"`, `"no-adapter"`, `"no-device"` or `"limit"`. */
   static request(): Promise<Gpu>;
+  /**
+   * Uses a device of yours: buffers, textures and the queue are then shared. No feature is needed, nor
+   * more than the default limits; with `"timestamp-query"`, `Avatar.profile` works. Errors of the device
+   * stay yours to watch, and it is never destroyed. Throws `"limit"`.
+   */
+  static fromDevice(device: GPUDevice): Promise<Gpu>;
+  /** The device, for textures and pipelines of your own. */
+  readonly device: GPUDevice;
   /** The adapter, as far as the browser tells. */
   readonly description: string;
   /** Whether the adapter is an implementation on the CPU. */
@@ -165,7 +173,7 @@ export declare class Avatar {
   static fromBytes(model: Model, bytes: ArrayBuffer | Uint8Array): Promise<Avatar>;
   readonly model: Model;
   /** Planes and identity, to be loaded without the pictures. */
-  toBytes(): Promise<Uint8Array>;
+  toBytes(): Promise<Uint8Array<ArrayBuffer>>;
 
   /** Sets channels of the expression by name, usually from 0 to 1. */
   setExpression(values: Record<string, number>): this;
@@ -211,6 +219,43 @@ export declare class Avatar {
   free(): void;
 }
 
+/** An avatar of an atlas' model, and the state to show; by default as it was set. */
+export interface AtlasFrame {
+  avatar: Avatar;
+  drive?: Drive | null;
+}
+
+/**
+ * Several avatars in one frame, or one: a grid of pictures without borders, in a texture that stays the
+ * same over all frames.
+ */
+export declare class Atlas {
+  /** One tile by default. Throws `"argument"` or `"limit"`. */
+  constructor(model: Model, grid?: { columns?: number; rows?: number });
+  readonly model: Model;
+  readonly columns: number;
+  readonly rows: number;
+  /** Width and height of a tile in pixels. */
+  readonly tileSize: number;
+  /**
+   * The pictures: `rgba8unorm`, also to be viewed as `rgba8unorm-srgb`; to be sampled, copied and drawn
+   * on. Colours are sRGB-encoded, and multiplied by alpha where the frame is transparent.
+   */
+  readonly texture: GPUTexture;
+  /**
+   * Renders every frame into its tile, row by row from the upper left; other tiles keep their content.
+   * With a canvas, all tiles are shown there, and its size becomes theirs. All work is submitted before
+   * this returns: what you submit next sees the pictures. The promise settles when the device is done.
+   */
+  render(
+    frames: readonly AtlasFrame[],
+    canvas?: HTMLCanvasElement | OffscreenCanvas | null,
+    options?: { transparent?: boolean },
+  ): Promise<void>;
+  /** Gives its memory back. */
+  free(): void;
+}
+
 /** Where the tracker's networks come from: URLs, buffers or Blobs of MediaPipe's files. */
 export interface TrackerFiles {
   /** `face_landmarker.task`. */
@@ -237,11 +282,11 @@ export interface TrackerOptions {
 /** What is measured of a face. */
 export interface FaceMeasures {
   /** x, y and z of 478 landmarks in pixels of the picture, the upper left corner being (0, 0). */
-  landmarks: Float32Array;
+  landmarks: Float32Array<ArrayBuffer>;
   /** How sure it is that there is a face, from 0 to 1. */
   presence: number;
   /** Scores in the order of `ARKIT_CHANNELS`, before any calibration. */
-  scores: Float32Array;
+  scores: Float32Array<ArrayBuffer>;
 }
 
 /** A face of a picture. */

@@ -1,6 +1,7 @@
 // gpavatar for the web: avatars from photos, rendered by WebGPU straight onto a canvas.
 
 import * as bindings from "./bindings.js";
+import { canvasOf } from "./canvas.js";
 import { Gpu, on, typed } from "./device.js";
 import { ARKIT_CHANNELS } from "./drivers.js";
 import { GpavatarError } from "./errors.js";
@@ -8,6 +9,7 @@ import { forget, load } from "./load.js";
 import { planePictures, rgbPicture, grayPicture } from "./pictures.js";
 import { pixels } from "./pixels.js";
 
+export { Atlas } from "./atlas.js";
 export { Gpu } from "./device.js";
 export { ARKIT_CHANNELS, fromFaceLandmarker, mirrored, parseMessage } from "./drivers.js";
 export { GpavatarError } from "./errors.js";
@@ -31,8 +33,6 @@ export class Model {
     this.index = index;
     /** @internal Where each of ARKit's channels is, or undefined. */
     this.arkit = ARKIT_CHANNELS.map((name) => index.get(name));
-    /** @internal Canvases that were set up for this model's pictures. */
-    this.canvases = new WeakMap();
   }
 
   static async load(
@@ -153,7 +153,7 @@ export class Avatar {
   /** Submits a frame onto the canvas; settles when it is done. */
   render(drive, canvas, { transparent = false } = {}) {
     return this.#guard(async () => {
-      const target = this.#canvas(canvas);
+      const target = canvasOf(this.model.gpu, canvas);
       const alpha = transparent ? bindings.Alpha.Premultiplied : bindings.Alpha.None;
       const frame = this.#handle.render(...this.#arguments(drive), alpha);
       try {
@@ -168,7 +168,7 @@ export class Avatar {
 
   profile(drive, canvas) {
     return this.#guard(async () => {
-      const target = canvas && this.#canvas(canvas);
+      const target = canvas && canvasOf(this.model.gpu, canvas);
       const profile = await this.#handle.profile(...this.#arguments(drive));
       const frame = profile.takeFrame();
       try {
@@ -213,6 +213,11 @@ export class Avatar {
       const data = new Uint8ClampedArray((await frame.pixels()).buffer);
       return { lowRes, depth, picture: new ImageData(data, frame.size, frame.size) };
     });
+  }
+
+  /** @internal Fills the next tile of an atlas. */
+  fill(tiles, drive) {
+    tiles.add(this.#handle, ...this.#arguments(drive));
   }
 
   free() {
@@ -263,16 +268,6 @@ export class Avatar {
         ? bindings.orbit(camera.distance ?? 10.6, camera.elevation ?? 0, camera.azimuth ?? 0)
         : Float32Array.from(camera.transform.flat?.() ?? camera.transform);
     return [expression, pose, transform, camera.focal ?? FOCAL];
-  }
-
-  #canvas(canvas) {
-    const { canvases, gpu, handle } = this.model;
-    let target = canvases.get(canvas);
-    if (!target) {
-      target = new bindings.Canvas(gpu.handle, handle, canvas);
-      canvases.set(canvas, target);
-    }
-    return target;
   }
 
   #guard(run) {

@@ -3,6 +3,7 @@
 //! Thin on purpose: numbers in, numbers and textures out. The module adds names, defaults and
 //! types. Objects with device memory have a `free()`.
 
+mod atlas;
 mod canvas;
 mod error;
 #[cfg(feature = "testing")]
@@ -11,10 +12,11 @@ mod track;
 
 use gpavatar::{
     AdapterKind, Avatar, AvatarOptions, Background, Camera, Drive, FloatFormat, Geometry,
-    GpuOptions, ModelConfig, ModelOptions, RenderOptions, SourceImage, Weights,
+    GpuOptions, ModelConfig, ModelOptions, RenderOptions, SourceImage, Weights, wgpu,
 };
-use js_sys::{Array, Float32Array, Object, Reflect};
+use js_sys::{Array, Float32Array, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
 
 use canvas::Canvas;
 use error::{Result, js};
@@ -48,6 +50,31 @@ impl Gpu {
         Ok(Self(gpu.map_err(js)?))
     }
 
+    /// A promise of the device that `navigator.gpu` gives at the time of the call, its error handlers
+    /// left as they are. wgpu wraps no other.
+    pub fn adopt() -> Promise {
+        let instance = instance();
+        future_to_promise(async move { Ok(Self::adopted(instance).await?.into()) })
+    }
+
+    async fn adopted(instance: wgpu::Instance) -> Result<Gpu> {
+        let adapter = instance.request_adapter(&Default::default()).await;
+        let adapter = adapter.map_err(|error| error::new("no-adapter", &error.to_string()))?;
+        let device = adapter.request_device(&Default::default()).await;
+        let (device, queue) = device.map_err(|e| error::new("no-device", &e.to_string()))?;
+        let options = GpuOptions::default();
+        let gpu = gpavatar::Gpu::from_device(&adapter, device, queue, &options);
+        Ok(Self(gpu.map_err(js)?))
+    }
+
+    /// The browser's device.
+    #[wasm_bindgen(getter)]
+    pub fn device(&self) -> Result<JsValue> {
+        let device = self.0.device().as_webgpu();
+        let device = device.ok_or_else(|| error::new("internal", "not a WebGPU device"))?;
+        Ok(device.clone().into())
+    }
+
     /// The adapter's name, where the browser tells it.
     #[wasm_bindgen(getter)]
     pub fn description(&self) -> String {
@@ -76,6 +103,13 @@ impl Gpu {
     pub async fn idle(&self, what: String) -> Result<()> {
         self.0.idle(&what).await.map_err(js)
     }
+}
+
+/// A handle to what `navigator.gpu` is now.
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::BROWSER_WEBGPU;
+    wgpu::Instance::new(descriptor)
 }
 
 /// How a network is kept on the device.
@@ -286,9 +320,9 @@ impl Frame {
         self.0.size()
     }
 
-    /// Submits the copy of the picture onto a canvas of its size.
+    /// Submits the copy of the picture onto a canvas, whose size becomes its own.
     pub fn present(&self, canvas: &Canvas) -> Result<()> {
-        canvas.show(&self.0)
+        canvas.show(self.0.texture())
     }
 
     /// The picture: RGBA with straight alpha, row by row from the top.

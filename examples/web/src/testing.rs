@@ -4,10 +4,7 @@ use gpavatar::reference::golden::Case;
 use gpavatar::reference::parity;
 use gpavatar::reference::{track_fits, track_parity};
 use gpavatar::track::{Net, NetFiles, Picture, Region};
-use gpavatar::{
-    AdapterKind, Error, FloatFormat, Gpu, GpuOptions, ModelConfig, SourceImage, SyntheticRules,
-    TensorFile, Weights,
-};
+use gpavatar::{AdapterKind, Error, FloatFormat, Gpu, GpuOptions, SourceImage, TensorFile};
 use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -116,24 +113,10 @@ fn result(table: &dyn std::fmt::Display, failures: usize) -> Result<Object> {
     Ok(result)
 }
 
-/// A weights file with the model's head, and a made-up network that renders in milliseconds on any
-/// adapter.
+/// A weights file of a made-up network that renders in milliseconds on any adapter.
 #[wasm_bindgen(js_name = smallWeights)]
-pub fn small_weights(model: &Model) -> Result<Vec<u8>> {
-    let config = ModelConfig {
-        source_size: 8,
-        plane_size: 8,
-        coarse_samples: 4,
-        fine_samples: 4,
-        low_res_size: 4,
-        output_size: 8,
-        ..model.0.config().clone()
-    };
-    let rules = SyntheticRules::new(&config).map_err(js)?;
-    let weights = Weights::synthetic(config, 1, rules).map_err(js)?;
-    let mut writer = weights.writer(FloatFormat::F32).map_err(js)?;
-    if let Some(head) = model.0.head() {
-        head.embed(&mut writer, FloatFormat::F32);
-    }
+pub fn small_weights() -> Result<Vec<u8>> {
+    let weights = gpavatar::stand_in().map_err(js)?;
+    let writer = weights.writer(FloatFormat::F32).map_err(js)?;
     writer.into_bytes().map_err(js)
 }

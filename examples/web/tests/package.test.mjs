@@ -188,6 +188,37 @@ test("a transparent frame lets what is behind the canvas through", async () => {
   assert.ok(face.every((c, i) => Math.abs(c - opaque[i]) <= 2), `${face} and ${opaque}`);
 });
 
+test("a canvas is a stream of its frames", async () => {
+  const [first, second, changed] = await page.evaluate(async () => {
+    const canvas = document.getElementById("canvas");
+    const stream = canvas.captureStream();
+    const [track] = stream.getVideoTracks();
+    const frames = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    /** How close the stream comes to what the avatar shows. */
+    const streamed = async (expression) => {
+      const expected = await avatar.picture({ expression });
+      await avatar.render({ expression }, canvas);
+      for (let best = 0; ; ) {
+        const { value } = await frames.read();
+        const { displayWidth: width, displayHeight: height } = value;
+        const context = new OffscreenCanvas(width, height).getContext("2d");
+        context.drawImage(value, 0, 0);
+        value.close();
+        best = Math.max(best, tools.psnr(context.getImageData(0, 0, width, height), expected));
+        if (best > 35) {
+          return [best, expected];
+        }
+      }
+    };
+    const [first, rest] = await streamed({});
+    const [second, open] = await streamed({ jawOpen: 1 });
+    track.stop();
+    return [first, second, tools.psnr(rest, open)];
+  });
+  console.log(`  ${first.toFixed(1)} and ${second.toFixed(1)} dB, ${changed.toFixed(1)} apart`);
+  assert.ok(changed < 35, `${changed}`);
+});
+
 test("stages are timed where the device can", async () => {
   const stages = await page.evaluate(() => model.gpu.timestamps && avatar.profile());
   if (!stages) {
@@ -200,13 +231,108 @@ test("stages are timed where the device can", async () => {
   assert.ok(stages.reduce((sum, { milliseconds }) => sum + milliseconds, 0) > 0);
 });
 
-test(`memory stays where it is over ${FRAMES} frames`, async () => {
-  // A network whose frames take milliseconds, by the code that runs every other.
-  await page.evaluate(async () => {
-    const bytes = bindings.smallWeights(model.handle);
-    globalThis.small = await gpavatar.Model.load(bytes, undefined, { gpu: model.gpu });
+test("an atlas has the pictures that its avatars have by themselves", async () => {
+  const found = await page.evaluate(async () => {
+    // A network whose frames take milliseconds, by the code that runs every other.
+    globalThis.small = await gpavatar.Model.load(bindings.smallWeights(), undefined, {
+      gpu: model.gpu,
+    });
     globalThis.played = await gpavatar.Avatar.fromImages(small, pictures.slice(0, 1));
+    const atlas = new gpavatar.Atlas(small, { columns: 2, rows: 1 });
+    const { texture, tileSize } = atlas;
+    const [all, one] = [new OffscreenCanvas(1, 1), new OffscreenCanvas(1, 1)];
+    const shown = (canvas, x) => {
+      const context = new OffscreenCanvas(tileSize, tileSize).getContext("2d");
+      context.drawImage(canvas, -x, 0);
+      return context.getImageData(0, 0, tileSize, tileSize);
+    };
+    const drives = [{ camera: { azimuth: 40 } }, { camera: { azimuth: -40 } }];
+    await atlas.render(drives.map((drive) => ({ avatar: played, drive })), all);
+    const tiles = [shown(all, 0), shown(all, tileSize)];
+    const alone = [];
+    for (const drive of drives) {
+      await played.render(drive, one);
+      alone.push(shown(one, 0));
+    }
+    const whole = [0, 0, 1, 1];
+    const difference = (a, b) => tools.difference(a, b, whole).largest;
+    // A canvas takes pictures of any size, one after the other.
+    await played.render(drives[1], all);
+    const errors = [];
+    const bad = { avatar: played };
+    for (const run of [() => new gpavatar.Atlas(small, { rows: 0 }), () => atlas.render([bad, bad, bad])]) {
+      await Promise.resolve().then(run).catch(({ kind }) => errors.push(kind));
+    }
+    return {
+      size: [2 * tileSize, tileSize, texture.width, texture.height],
+      same: [difference(tiles[0], alone[0]), difference(tiles[1], alone[1])],
+      again: [all.width, difference(shown(all, 0), alone[1])],
+      apart: difference(...alone),
+      kept: texture === atlas.texture,
+      tileSize,
+      errors,
+    };
   });
+  assert.deepEqual(found.size.slice(2), found.size.slice(0, 2));
+  assert.deepEqual(found.same, [0, 0]);
+  assert.deepEqual(found.again, [found.tileSize, 0]);
+  assert.ok(found.apart > 3, `${found.apart}`);
+  assert.ok(found.kept);
+  assert.deepEqual(found.errors, ["argument", "argument"]);
+});
+
+test("a host's device goes in, and its texture comes out", async () => {
+  const found = await page.evaluate(async () => {
+    const adapter = await navigator.gpu.requestAdapter();
+    const device = await adapter.requestDevice();
+    const reported = [];
+    const listen = ({ error }) => reported.push(error.message);
+    device.onuncapturederror = listen;
+    const gpu = await gpavatar.Gpu.fromDevice(device);
+    const bytes = bindings.smallWeights();
+    const lent = await gpavatar.Model.load(bytes, undefined, { gpu });
+    const person = await gpavatar.Avatar.fromImages(lent, pictures.slice(0, 1));
+    const atlas = new gpavatar.Atlas(lent);
+    const size = atlas.tileSize;
+    const drive = { camera: { azimuth: 40 } };
+    // The host's commands, submitted right behind the frame's: nothing is waited for.
+    const bytesPerRow = 256;
+    const buffer = device.createBuffer({
+      size: bytesPerRow * size,
+      usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+    });
+    const done = atlas.render([{ avatar: person, drive }]);
+    const encoder = device.createCommandEncoder();
+    encoder.copyTextureToBuffer({ texture: atlas.texture }, { buffer, bytesPerRow }, [size, size]);
+    device.queue.submit([encoder.finish()]);
+    await Promise.all([done, buffer.mapAsync(GPUMapMode.READ)]);
+    const mapped = new Uint8Array(buffer.getMappedRange());
+    const expected = await played.picture(drive);
+    let largest = 0;
+    for (let y = 0; y < size; y++) {
+      for (let i = 0; i < 4 * size; i++) {
+        const value = mapped[y * bytesPerRow + i];
+        largest = Math.max(largest, Math.abs(value - expected.data[4 * size * y + i]));
+      }
+    }
+    const same = gpu.device === device && device.onuncapturederror === listen;
+    device.destroy();
+    await device.lost;
+    const kind = await atlas.render([{ avatar: person }]).catch((error) => error.kind);
+    const none = await gpavatar.Gpu.fromDevice({}).catch((error) => error.kind);
+    return { largest, same, reported, kind, none, own: gpu.lost && !model.gpu.lost };
+  });
+  assert.deepEqual(found, {
+    largest: 0,
+    same: true,
+    reported: [],
+    kind: "device-lost",
+    none: "argument",
+    own: true,
+  });
+});
+
+test(`memory stays where it is over ${FRAMES} frames`, async () => {
   const devtools = await page.context().newCDPSession(page);
   const heap = async () => {
     await devtools.send("HeapProfiler.collectGarbage");

@@ -1,0 +1,6 @@
+import { Gpu } from "gpavatar";
+
+Gpu.request().then(
+  (gpu) => postMessage(gpu.lost ? "lost" : "a device"),
+  (error: unknown) => postMessage(String(error)),
+);
