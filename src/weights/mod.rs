@@ -62,8 +62,8 @@ impl Weights {
     /// [`Error::Format`] if it is not a safetensors file or has no readable configuration,
     /// [`Error::Config`] if that is not valid, [`Error::Tensors`] with all tensors that are missing,
     /// unexpected, of another shape or type, or not finite.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
-        Self::from_file(TensorFile::from_bytes("weights in memory", bytes)?)
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self> {
+        Self::from_file(TensorFile::from_bytes("weights in memory", bytes.into())?)
     }
 
     pub(crate) fn from_file(file: TensorFile) -> Result<Self> {
