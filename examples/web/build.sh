@@ -45,7 +45,13 @@ if [[ $package == pkg ]]; then
     rm -rf dist
     mkdir -p dist/weights
     cp page/* dist
-    cp -r pkg dist/gpavatar
+    # The links to the code lead to where the crate says that it is, else to what the page has of it.
+    repository=$(sed -n 's/^repository = "\(.*\)"/\1/p' ../../Cargo.toml)
+    sed "s|href=\"docs.html#code\"|href=\"${repository:-docs.html#code}\"|" page/index.html >dist/index.html
+    # As npm packs and installs it.
+    cp -r pkg dist/package
+    tar -czf dist/gpavatar.tgz -C dist package
+    mv dist/package dist/gpavatar
     cp -r ../../weights/motions ../../weights/samples dist/weights
     rm -f dist/weights/motions/*.py
     nets=(../../weights/track/{face_landmarker.task,selfie_segmentation.tflite})

@@ -1,7 +1,7 @@
 // Several avatars in one texture.
 
 import * as bindings from "./bindings.js";
-import { canvasOf } from "./canvas.js";
+import { alphaOf, canvasOf } from "./canvas.js";
 import { on, typed } from "./device.js";
 
 /** A grid of pictures in one texture. */
@@ -29,8 +29,7 @@ export class Atlas {
         for (const { avatar, drive } of frames) {
           avatar.fill(tiles, drive);
         }
-        const { None, Premultiplied } = bindings.Alpha;
-        this.#handle.render(tiles, transparent ? Premultiplied : None);
+        this.#handle.render(tiles, alphaOf(transparent));
         if (canvas) {
           this.#handle.present(canvasOf(gpu, canvas));
         }

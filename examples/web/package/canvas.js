@@ -1,4 +1,4 @@
-// Canvases that show pictures.
+// Canvases and textures that show pictures.
 
 import * as bindings from "./bindings.js";
 
@@ -13,4 +13,9 @@ export function canvasOf(gpu, canvas) {
     targets.set(canvas, target);
   }
   return target.handle;
+}
+
+/** The background of what is shown. */
+export function alphaOf(transparent) {
+  return transparent ? bindings.Alpha.Premultiplied : bindings.Alpha.None;
 }

@@ -200,6 +200,7 @@ export declare class Avatar {
   profile(
     drive?: Drive | null,
     canvas?: HTMLCanvasElement | OffscreenCanvas,
+    options?: { transparent?: boolean },
   ): Promise<StageTime[]>;
   /** Renders a frame and reads it back. */
   picture(drive?: Drive | null, options?: { transparent?: boolean }): Promise<ImageData>;

@@ -1,7 +1,7 @@
 // gpavatar for the web: avatars from photos, rendered by WebGPU straight onto a canvas.
 
 import * as bindings from "./bindings.js";
-import { canvasOf } from "./canvas.js";
+import { alphaOf, canvasOf } from "./canvas.js";
 import { Gpu, on, typed } from "./device.js";
 import { ARKIT_CHANNELS } from "./drivers.js";
 import { GpavatarError } from "./errors.js";
@@ -154,8 +154,7 @@ export class Avatar {
   render(drive, canvas, { transparent = false } = {}) {
     return this.#guard(async () => {
       const target = canvasOf(this.model.gpu, canvas);
-      const alpha = transparent ? bindings.Alpha.Premultiplied : bindings.Alpha.None;
-      const frame = this.#handle.render(...this.#arguments(drive), alpha);
+      const frame = this.#handle.render(...this.#arguments(drive), alphaOf(transparent));
       try {
         frame.present(target);
         await this.model.gpu.handle.idle("rendering");
@@ -166,10 +165,10 @@ export class Avatar {
     });
   }
 
-  profile(drive, canvas) {
+  profile(drive, canvas, { transparent = false } = {}) {
     return this.#guard(async () => {
       const target = canvas && canvasOf(this.model.gpu, canvas);
-      const profile = await this.#handle.profile(...this.#arguments(drive));
+      const profile = await this.#handle.profile(...this.#arguments(drive), alphaOf(transparent));
       const frame = profile.takeFrame();
       try {
         if (target) {

@@ -1,15 +1,18 @@
 // The page: controls in, messages to the engine out.
 
+import { backgrounds } from "./background.js";
 import { faceCamera, hasNets } from "./camera.js";
-import { DRAWN, ERRORS, GROUPS, HEAD, MOTIONS, NETS, NO_NETS, PRESETS } from "./content.js";
+import { DRAWN, ERRORS, MOTIONS, NETS, NO_NETS, PRESETS } from "./content.js";
+import { $, element, paint, press } from "./dom.js";
 import { ARKIT_CHANNELS, parseMessage } from "./gpavatar/drivers.js";
 import { orbit } from "./orbit.js";
+import { expressionSliders } from "./sliders.js";
+import { showStages } from "./stages.js";
 
 /** Where the network has seen heads from. */
 const ORBIT = { azimuth: 45, elevation: 20, nearest: 7.5, farthest: 15 };
 const STRAIGHT = { distance: 10.6, elevation: 0, azimuth: 0 };
 
-const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
 
 const state = {
@@ -36,7 +39,7 @@ const post = worker
   : (await import("./engine.js")).engine((message) => receive(message));
 
 /** What the avatar is rendered anew for. */
-const REDRAWS = ["expression", "head", "camera", "motion"];
+const REDRAWS = ["expression", "head", "camera", "motion", "background"];
 
 function send(message, transfer) {
   if (REDRAWS.includes(message.type) && document.body.dataset.state === "ready") {
@@ -108,9 +111,10 @@ const receivers = {
       ? "Software adapter: expect seconds per frame"
       : name || "WebGPU";
     if (!timestamps) {
-      $("stages").innerHTML = '<p class="quiet">This device does not tell</p>';
+      const text = "This device does not tell";
+      $("stages").replaceChildren(element("p", { className: "quiet", textContent: text }));
     }
-    buildSliders();
+    sliders.build();
     if (state.person) {
       buildPerson(state.person);
     } else if (state.samples.length) {
@@ -174,30 +178,7 @@ const receivers = {
     busy(false);
     document.body.dataset.rests = Number(document.body.dataset.rests ?? 0) + 1;
   },
-  stages({ stages }) {
-    const most = Math.max(...stages.map((stage) => stage.milliseconds), 1e-6);
-    const sum = stages.reduce((all, stage) => all + stage.milliseconds, 0);
-    const rows = [...stages, { stage: "all", milliseconds: sum, total: true }];
-    $("stages").replaceChildren(
-      ...rows.map(({ stage, milliseconds, total }) => {
-        const row = element("div", { className: "row" });
-        const bar = element("div", { className: "bar" });
-        if (total) {
-          bar.style.visibility = "hidden";
-        }
-        const fill = element("i");
-        fill.style.width = `${(100 * milliseconds) / most}%`;
-        bar.append(fill);
-        const value = `${milliseconds.toFixed(milliseconds < 100 ? 2 : 0)} ms`;
-        row.append(
-          element("span", { textContent: stage }),
-          bar,
-          element("span", { className: "value", textContent: value }),
-        );
-        return row;
-      }),
-    );
-  },
+  stages: ({ stages }) => showStages(stages),
   planes({ planes }) {
     planes.forEach((plane, i) => paint($(`plane-${i}`), plane));
   },
@@ -341,102 +322,16 @@ async function listPeople() {
 
 // Expression.
 
-/** "mouthSmileLeft" as "Smile left", in the group that has "mouth" in its name. */
-function title(channel) {
-  const words = channel.replace(/([A-Z])/g, " $1").toLowerCase().split(" ");
-  const rest = words.length > 1 && !/^(jaw|tongue|cheek|nose)$/.test(words[0]) ? words.slice(1) : words;
-  const text = rest.join(" ");
-  return text[0].toUpperCase() + text.slice(1);
-}
-
-function buildSliders() {
-  const separate = $("sides").checked;
-  const groups = GROUPS.map(([name, pattern]) => {
-    const channels = ARKIT_CHANNELS.filter(
-      (channel) => pattern.test(channel) && state.channels.includes(channel),
-    );
-    const sliders = [];
-    for (const channel of channels) {
-      const side = /(.*)(Left|Right)$/.exec(channel);
-      const paired =
-        side && channels.includes(`${side[1]}Left`) && channels.includes(`${side[1]}Right`);
-      // Movements to a side have no counterpart to pair with.
-      if (!paired || separate || /^(jaw|mouth)$/.test(side[1])) {
-        sliders.push(slider(title(channel), [channel]));
-      } else if (side[2] === "Left") {
-        sliders.push(slider(title(side[1]), [channel, `${side[1]}Right`]));
-      }
-    }
-    return [name, sliders];
-  });
-  groups.push(["Head", HEAD.map(([name, most], axis) => headSlider(name, most, axis))]);
-  const open = new Set(
-    [...document.querySelectorAll(".group[open]")].map((group) => group.dataset.name),
-  );
-  const wide = matchMedia("(min-width: 901px)").matches;
-  $("sliders").replaceChildren(
-    ...groups
-      .filter(([, sliders]) => sliders.length)
-      .map(([name, sliders]) => {
-        const group = element("details", { className: "group" });
-        group.dataset.name = name;
-        group.open = open.size ? open.has(name) : name === "Jaw" || (wide && name === "Head");
-        const summary = element("summary", { textContent: name });
-        summary.append(element("span", { className: "quiet", textContent: sliders.length }));
-        group.append(summary, ...sliders);
-        return group;
-      }),
-  );
-}
-
-function slider(name, channels) {
-  return range(name, 0, 1, 0.01, (value) => value.toFixed(2), channels[0], {
-    get: () => state.values[channels[0]],
-    set(value) {
-      channels.forEach((channel) => (state.values[channel] = value));
-      sendExpression();
-    },
-  });
-}
-
-function headSlider(name, most, axis) {
-  return range(name, -most, most, 1, (value) => `${Math.round(value)}°`, `head-${axis}`, {
-    get: () => (state.head[axis] * 180) / Math.PI,
-    set(value) {
-      state.head[axis] = (value * Math.PI) / 180;
-      sendHead();
-    },
-  });
-}
-
-function range(name, min, max, step, format, id, { get, set }) {
-  const label = element("label", { className: "slider" });
-  const input = element("input", { type: "range", min, max, step, id: `slider-${id}` });
-  const output = element("output");
-  input.refresh = () => {
-    input.value = get();
-    output.textContent = format(get());
-  };
-  input.addEventListener("input", () => {
+const sliders = expressionSliders({
+  state,
+  /** A hand takes over from motions and presets. */
+  onTouch() {
     stopMotion();
-    set(Number(input.value));
-    output.textContent = format(get());
     press($("presets"), "");
-  });
-  input.addEventListener("dblclick", () => {
-    set(0);
-    input.refresh();
-  });
-  // Without this the label would belong to the output, its first labelable element.
-  label.htmlFor = input.id;
-  label.append(element("span", { textContent: name }), output, input);
-  input.refresh();
-  return label;
-}
-
-function refreshSliders() {
-  document.querySelectorAll("#sliders input").forEach((input) => input.refresh());
-}
+  },
+  onExpression: sendExpression,
+  onHead: sendHead,
+});
 
 let tween;
 
@@ -458,7 +353,7 @@ function apply(target) {
     state.head = head.map((angle) => (t === 1 ? 0 : angle * (1 - eased)));
     sendExpression();
     sendHead();
-    refreshSliders();
+    sliders.refresh();
     if (t < 1) {
       tween = requestAnimationFrame(step);
     }
@@ -521,7 +416,7 @@ if (typeof BroadcastChannel !== "undefined") {
       state.head = [...head];
       sendExpression();
       sendHead();
-      refreshSliders();
+      sliders.refresh();
     } catch (error) {
       notice(error.message);
     }
@@ -546,7 +441,7 @@ const face = faceCamera({
   },
   onExpression(values) {
     state.channels.forEach((channel, i) => (state.values[channel] = values[i]));
-    refreshSliders();
+    sliders.refresh();
   },
 });
 
@@ -580,21 +475,7 @@ orbit($("avatar"), {
 
 // Everything else on the page.
 
-function element(tag, properties = {}) {
-  return Object.assign(document.createElement(tag), properties);
-}
-
-function paint(target, picture) {
-  [target.width, target.height] = [picture.width, picture.height];
-  target.getContext("2d").putImageData(picture, 0, 0);
-}
-
-/** Marks the button of a group whose value is `value`. */
-function press(group, value) {
-  for (const button of group.querySelectorAll("button[data-value]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.value === value));
-  }
-}
+const background = backgrounds((transparent) => send({ type: "background", transparent }));
 
 function loading(text, share) {
   $("loading").hidden = false;
@@ -632,9 +513,10 @@ for (const [name, values] of PRESETS) {
 }
 
 $("face").addEventListener("click", () => look(STRAIGHT, true));
-$("snapshot").addEventListener("click", () => send({ type: "snapshot" }));
+$("snapshot").addEventListener("click", () => {
+  send({ type: "snapshot", background: background.value });
+});
 $("retry").addEventListener("click", start);
-$("sides").addEventListener("change", buildSliders);
 $("inside").addEventListener("toggle", () => {
   send({ type: "inside", value: $("inside").open });
 });

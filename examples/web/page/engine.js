@@ -33,11 +33,13 @@ export function engine(post) {
   let followsCamera = true;
   let visible = true;
   let inside = false;
+  let transparent = false;
   let dirty = false;
   let running = false;
   let failed = false;
   let lastStages = 0;
-  let untimed = 0;
+  /** The first frame is to be seen soon, and the second is timed. */
+  let untimed = STAGES_EVERY.frames - 2;
   let lastInside = 0;
   let times = [];
   const drive = {
@@ -87,9 +89,9 @@ export function engine(post) {
       untimed + 1 >= STAGES_EVERY.frames &&
       start - lastStages > STAGES_EVERY.milliseconds;
     if (timed) {
-      post({ type: "stages", stages: await avatar.profile(shown, canvas) });
+      post({ type: "stages", stages: await avatar.profile(shown, canvas, { transparent }) });
     } else {
-      await avatar.render(shown, canvas);
+      await avatar.render(shown, canvas, { transparent });
     }
     const end = performance.now();
     untimed = timed ? 0 : untimed + 1;
@@ -108,7 +110,9 @@ export function engine(post) {
       milliseconds,
       fps: span > 0 ? (1000 * (times.length - 1)) / span : undefined,
     });
-    if (inside && now - lastInside > INSIDE_EVERY) {
+    // The last one before the avatar stands still is not missed.
+    const last = !dirty && !motion && !live;
+    if (inside && (last || now - lastInside > INSIDE_EVERY)) {
       lastInside = performance.now();
       post({ type: "inside", pictures: await avatar.inspect(shown) });
     }
@@ -317,10 +321,24 @@ export function engine(post) {
         redraw();
       }
     },
-    snapshot({ id, transparent }) {
+    background({ transparent: value }) {
+      transparent = value;
+      redraw();
+    },
+    /** On black, on nothing (`none`), or on a colour. */
+    snapshot({ background }) {
       enqueue(async () => {
-        const blob = await avatar.snapshot({ drive: next(performance.now()), transparent });
-        post({ type: "snapshot", id, blob });
+        const drive = next(performance.now());
+        const picture = await avatar.picture(drive, { transparent: background !== "black" });
+        const file = new OffscreenCanvas(picture.width, picture.height);
+        const context = file.getContext("2d");
+        context.putImageData(picture, 0, 0);
+        if (background !== "none") {
+          context.globalCompositeOperation = "destination-over";
+          context.fillStyle = background;
+          context.fillRect(0, 0, picture.width, picture.height);
+        }
+        post({ type: "snapshot", blob: await file.convertToBlob() });
       });
     },
   };

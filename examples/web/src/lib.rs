@@ -258,10 +258,10 @@ impl Person {
         pose: Vec<f32>,
         transform: Vec<f32>,
         focal: f32,
+        alpha: Alpha,
     ) -> Result<Profile> {
         let drive = drive(expression, pose, &transform, focal)?;
-        let (frame, profile) =
-            (self.0.profile_async(&drive, &options(Alpha::None)).await).map_err(js)?;
+        let (frame, profile) = (self.0.profile_async(&drive, &options(alpha)).await).map_err(js)?;
         let mut stages: Vec<(&str, f64)> = Vec::new();
         for kernel in profile.kernels {
             match stages.iter_mut().find(|(name, _)| *name == kernel.stage) {

@@ -81,7 +81,79 @@ test("the page loads its model and shows what the native build renders", async (
   assert.equal(await page.textContent("#people button >> nth=0"), "Your photos");
   assert.ok((await page.evaluate(() => tools.contrast(tools.canvas("#canvas")))) > 10);
   assert.ok((await psnr(0)) > EQUAL);
+  // The device of the tests has timestamp queries; one of the first frames is timed.
+  const timed = () => /field.*super-resolver.*all/s.test(document.getElementById("stages").textContent);
+  await page.waitForFunction(timed, undefined, PATIENCE);
   await page.screenshot({ path: path("../out/page.png") });
+});
+
+test("at a desk everything is in sight, and nothing is empty", async () => {
+  await page.setViewportSize({ width: 1440, height: 900 });
+  const found = await page.evaluate(() => {
+    const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+    const column = [".stage", "#motions", ".live", ".times", "#inside", "footer"].map(box);
+    return {
+      gaps: column.slice(1).map(({ top }, i) => top - column[i].bottom),
+      controls: box("#controls").bottom - box(".times").bottom,
+      times: box(".times").bottom,
+      wide: document.scrollingElement.scrollWidth,
+    };
+  });
+  assert.ok(found.gaps.every((gap) => gap >= 0 && gap < 60), JSON.stringify(found));
+  assert.ok(Math.abs(found.controls) < 1 && found.times < 900, JSON.stringify(found));
+  assert.equal(found.wide, 1440);
+  await page.screenshot({ path: path("../out/desk.png") });
+  await page.setViewportSize({ width: 1280, height: 1000 });
+});
+
+test("the links lead on", async () => {
+  const links = await page.evaluate(() => [...document.querySelectorAll("nav a")].map((a) => a.href));
+  assert.equal(links.length, 3);
+  for (const link of links.filter((link) => link.startsWith(base))) {
+    assert.ok((await fetch(link)).ok, link);
+  }
+  const docs = await open(browser, `${base}docs.html`, {
+    context: { viewport: { width: 390, height: 844 } },
+  });
+  await docs.waitForFunction(() => document.querySelector("#code pre").textContent);
+  assert.match(await docs.textContent("#guide"), /^## Use it$/m);
+  assert.match(await docs.textContent("#reference"), /export declare class Avatar/);
+  assert.match(await docs.textContent("#code"), /from ".\/gpavatar\/index.js"/);
+  assert.equal(await docs.evaluate(() => document.scrollingElement.scrollWidth), 390);
+  assert.deepEqual(docs.failures, []);
+  await docs.context().close();
+});
+
+test("the background is black, nothing, or a colour", async () => {
+  const corner = () => page.evaluate(() => [...tools.canvas("#canvas").data.slice(0, 4)]);
+  const until = async (expected) => {
+    // The browser shows a frame when it likes.
+    for (let tries = 0; tries < 50 && String(await corner()) !== String(expected); tries++) {
+      await page.waitForTimeout(200);
+    }
+    assert.deepEqual(await corner(), expected);
+  };
+  await settle(() => page.click('#backgrounds [data-value="none"]'));
+  await until([0, 0, 0, 0]);
+  // Another colour needs no other frame.
+  const frames = await page.evaluate(() => document.body.dataset.frames);
+  await page.fill("#colour", "#336699");
+  assert.equal(await page.evaluate(() => document.body.dataset.frames), frames);
+  const behind = await page.evaluate(() => getComputedStyle(document.getElementById("stage")).backgroundColor);
+  assert.equal(behind, "rgb(51, 102, 153)");
+  await page.screenshot({ path: path("../out/colour.png") });
+  const [download] = await Promise.all([
+    page.waitForEvent("download", PATIENCE),
+    page.click("#snapshot"),
+  ]);
+  await download.saveAs(path("../out/colour-snapshot.png"));
+  const pixels = await page.evaluate(async () => {
+    const { data } = await tools.file("out/colour-snapshot.png");
+    return [...data.slice(0, 4)];
+  });
+  assert.deepEqual(pixels, [51, 102, 153, 255]);
+  await settle(() => page.click('#backgrounds [data-value="black"]'));
+  assert.ok((await psnr(0)) > EQUAL);
 });
 
 test("the jaw's slider moves the mouth, and not what is behind the head", async () => {
@@ -156,6 +228,25 @@ test("a motion plays, stops when the page is hidden, and goes on", async () => {
     }, hidden);
   await page.click('#motions [data-value="talking"]');
   await more((await frames()) + 2);
+  // The canvas whose frames a worker renders is a stream, too.
+  const different = await page.evaluate(async () => {
+    const [track] = document.getElementById("canvas").captureStream().getVideoTracks();
+    const frames = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    const seen = [];
+    while (seen.length < 2) {
+      const { value } = await frames.read();
+      const context = new OffscreenCanvas(128, 128).getContext("2d");
+      context.drawImage(value, 0, 0, 128, 128);
+      value.close();
+      const picture = context.getImageData(0, 0, 128, 128);
+      if (tools.contrast(picture) > 10 && seen.every((other) => tools.psnr(other, picture) < 60)) {
+        seen.push(picture);
+      }
+    }
+    track.stop();
+    return tools.psnr(...seen);
+  });
+  console.log(`  streamed frames that are ${different.toFixed(1)} dB apart`);
   console.log(`  while playing: ${await page.textContent("#speed")}`);
   // The frame that was under way is finished.
   await settle(() => hide(true));
@@ -185,8 +276,6 @@ test("the strip shows planes, low resolution, depth and the final picture", asyn
   const painted = () =>
     document.getElementById("final").width === document.getElementById("canvas").width;
   await page.waitForFunction(painted, undefined, PATIENCE);
-  // The device of the tests has timestamp queries.
-  assert.match(await page.textContent("#stages"), /field.*super-resolver.*all/s);
   for (const id of ["plane-0", "plane-1", "plane-2", "low-res", "depth", "final"]) {
     const contrast = await page.evaluate((id) => tools.contrast(tools.canvas(id)), `#${id}`);
     assert.ok(contrast > 5, `${id}: ${contrast}`);
