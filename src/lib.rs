@@ -43,7 +43,7 @@
 //! environment, and nothing is measured or cached unless [`ModelOptions::tuning`] or
 //! [`GpuOptions::pipeline_cache`] asks for it.
 //!
-//! `examples/EMBEDDING.md` in the repository says more: versions that share a device, colours and alpha, threads, failures.
+//! The page [`embedding`] says more: versions that share a device, colours and alpha, ownership and memory, threads, failures.
 //!
 //! # Many at a time
 //!
@@ -90,6 +90,9 @@ mod camera;
 mod clusters;
 mod config;
 mod drive;
+#[cfg(doc)]
+#[doc = include_str!("../examples/EMBEDDING.md")]
+pub mod embedding {}
 mod error;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
