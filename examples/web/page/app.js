@@ -450,7 +450,7 @@ function enableControls(alive = true) {
   const enable = (selector, value) =>
     document.querySelectorAll(selector).forEach((control) => (control.disabled = !value));
   enable("#motions button, #presets button, #sliders input, #sides", alive && !face.running);
-  enable("#people button, #face", alive);
+  enable("#people button, #face, #backgrounds > *", alive);
   enable("#snapshot", alive && state.shown !== undefined);
 }
 

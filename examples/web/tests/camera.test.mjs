@@ -83,6 +83,16 @@ async function rest(before) {
 }
 
 const rests = () => page.evaluate(() => Number(document.body.dataset.rests ?? 0));
+
+/** Stops the camera, and waits for the avatar's neutral face. A frame that is under way may end first. */
+async function stop() {
+  await page.click("#camera");
+  const neutral = () =>
+    Number(document.querySelector("#slider-mouthSmileLeft, #slider-mouthSmile").value) === 0 &&
+    document.getElementById("stage").getAttribute("aria-busy") === "false";
+  await page.waitForFunction(neutral, undefined, PATIENCE);
+}
+
 const smile = () => page.inputValue("#slider-mouthSmileLeft, #slider-mouthSmile").then(Number);
 const note = () => page.textContent("#camera-note");
 const disabled = (selector) => page.isDisabled(selector);
@@ -136,10 +146,7 @@ test("calibrated, the face is neutral; a mirror turns the preview", async () => 
 });
 
 test("the camera stops, and the avatar comes to rest", async () => {
-  const before = await rests();
-  await page.click("#camera");
-  await rest(before);
-  assert.equal(await smile(), 0);
+  await stop();
   assert.ok(await page.isHidden("#preview"));
   assert.ok(await disabled("#calibrate"));
   assert.ok(!(await disabled("#presets button >> nth=0")));
@@ -153,10 +160,7 @@ test("the camera is stopped and used again at once", async () => {
   }
   const found = () => document.getElementById("preview").dataset.found === "true";
   await page.waitForFunction(found, undefined, PATIENCE);
-  const before = await rests();
-  await page.click("#camera");
-  await rest(before);
-  assert.equal(await smile(), 0);
+  await stop();
 });
 
 test("cameras that are missing, taken or forbidden are told", async () => {

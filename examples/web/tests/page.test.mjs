@@ -386,7 +386,7 @@ test("without WebGPU the page says so and what to do", async () => {
   await without.waitForSelector("#error:not([hidden])", PATIENCE);
   assert.match(await without.textContent("#error-title"), /no WebGPU/);
   assert.match(await without.textContent("#error-hint"), /Chrome/);
-  for (const control of ["#motions", "#presets", "#people"]) {
+  for (const control of ["#motions", "#presets", "#people", "#backgrounds"]) {
     assert.ok(await without.isDisabled(`${control} button >> nth=0`), control);
   }
   await without.screenshot({ path: path("../out/without.png") });

@@ -85,12 +85,15 @@ test("nothing outside of the folders is served", async () => {
   }
 });
 
-test("the page has a content security policy without exceptions for scripts", async () => {
-  const page = await readFile(fileURLToPath(new URL("../page/index.html", import.meta.url)), "utf8");
-  const [, policy] = page.match(/content-security-policy"\s+content="([^"]+)"/);
-  assert.match(policy, /default-src 'none'/);
-  assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|\*/);
-  // Before anything that it is to hold for.
-  assert.ok(page.indexOf(policy) < page.indexOf("<link"));
-  assert.doesNotMatch(page, /<script(?![^>]* src=)|<style| style=| on[a-z]+=/);
+test("the pages have a content security policy without exceptions for scripts", async () => {
+  for (const name of ["index.html", "docs.html"]) {
+    const file = fileURLToPath(new URL(`../page/${name}`, import.meta.url));
+    const page = await readFile(file, "utf8");
+    const [, policy] = page.match(/content-security-policy"\s+content="([^"]+)"/);
+    assert.match(policy, /default-src 'none'/);
+    assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|\*/);
+    // Before anything that it is to hold for.
+    assert.ok(page.indexOf(policy) < page.indexOf("<link"));
+    assert.doesNotMatch(page, /<script(?![^>]* src=)|<style| style=| on[a-z]+=/);
+  }
 });
