@@ -4,11 +4,11 @@ mod common;
 
 use std::path::Path;
 
-use common::golden;
-use common::heap::{Counting, peak};
-use gpavatar::HeadModel;
+use common::heap::{Counting, largest, peak};
+use common::{golden, golden_path, net_files, tiny};
 use gpavatar::glam::DVec2;
-use gpavatar::track::{Embedding, FitOptions, Fitter};
+use gpavatar::track::{Embedding, FitOptions, Fitter, Picture, Tracker, TrackerOptions};
+use gpavatar::{HeadModel, SourceImage};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -45,4 +45,36 @@ fn a_fit_that_follows_a_face_allocates_nothing() {
     println!("first {first} bytes, a thousand others {others}");
     assert_eq!(others, 0);
     assert!(!fit.poor, "{fit:?}");
+}
+
+/// What is left is wgpu's, whose list of commands is recorded anew for each frame: 24,576 bytes. The
+/// smallest buffer of the networks that would be noticed holds the tokens of the expression scores.
+#[test]
+fn frames_of_a_video_allocate_no_buffers() {
+    let gpu = tiny::open();
+    let mut tracker = Tracker::new(&gpu, &net_files(), TrackerOptions::default()).unwrap();
+    let photo = SourceImage::open_rgba(golden_path("track/astronaut.png")).unwrap();
+    let (width, height) = photo.dimensions();
+    let mut picture = Picture::new(&gpu, width, height, &photo).unwrap();
+    let mut frame = || {
+        picture.replace(&gpu, &photo).unwrap();
+        pollster::block_on(tracker.frame(&picture, 0.04))
+            .unwrap()
+            .len()
+    };
+    let first = largest(|| assert_eq!(frame(), 1));
+    for _ in 0..5 {
+        frame();
+    }
+    let others = largest(|| {
+        for _ in 0..20 {
+            assert_eq!(frame(), 1);
+        }
+    });
+    println!("largest block: {first} bytes, {others} in later frames");
+    let tokens = 97 * 64 * size_of::<f32>();
+    assert!(
+        first > 2 * tokens && others < tokens,
+        "{first}, {others} bytes"
+    );
 }

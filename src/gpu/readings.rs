@@ -61,18 +61,21 @@ impl Readings {
 }
 
 impl Reading<'_> {
-    /// The values of each tensor as `[y][x][channel]` without padding, once they have arrived.
+    /// Shows the memory of each tensor, by its index, once it has arrived: see [`Tensor::unpad`].
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device failed.
-    pub(crate) async fn read(mut self, gpu: &Gpu) -> Result<Vec<Vec<f32>>> {
+    pub(crate) async fn read(
+        mut self,
+        gpu: &Gpu,
+        mut show: impl FnMut(usize, &Tensor, &[u8]),
+    ) -> Result<()> {
         self.mapping.done(gpu).await?;
         let bytes = downloads::view(&self.staging)?;
         let mut rest = &bytes[..];
-        let mut values = Vec::with_capacity(self.readings.tensors.len());
-        for tensor in &self.readings.tensors {
-            let (tensor_bytes, others) = rest.split_at(tensor.bytes() as usize);
-            values.push(tensor.unpadded(bytemuck::pod_collect_to_vec(tensor_bytes)));
+        for (index, tensor) in self.readings.tensors.iter().enumerate() {
+            let (memory, others) = rest.split_at(tensor.bytes() as usize);
+            show(index, tensor, memory);
             rest = others;
         }
         drop(bytes);
@@ -81,6 +84,6 @@ impl Reading<'_> {
         if free.len() < Readings::KEPT {
             free.push(self.staging);
         }
-        Ok(values)
+        Ok(())
     }
 }

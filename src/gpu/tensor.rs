@@ -327,10 +327,16 @@ impl Tensor {
         encoder.copy_buffer_to_buffer(self.buffer(), self.offset, buffer, at, self.bytes);
     }
 
-    /// The elements, from the tensor's whole memory.
+    /// Writes the elements, from the tensor's whole memory, into `values`.
     #[cfg(feature = "track")]
-    pub(super) fn unpadded(&self, values: Vec<f32>) -> Vec<f32> {
-        unpadded(values, self.shape)
+    pub(crate) fn unpad(&self, memory: &[u8], values: &mut Vec<f32>) {
+        let [height, width, channels] = self.shape.map(|side| side as usize);
+        let stride = 4 * stride(self.shape[2]) as usize;
+        let pixels = memory.chunks_exact(stride).take(height * width);
+        values.clear();
+        // The memory may lie anywhere.
+        let number = |bytes: &[u8]| bytemuck::pod_read_unaligned::<f32>(bytes);
+        values.extend(pixels.flat_map(|pixel| pixel[..4 * channels].chunks_exact(4).map(number)));
     }
 
     /// Records a copy of the tensor, to be read after the submission.

@@ -240,7 +240,9 @@ fn mixed(files: &NetFiles, case: &TensorFile, prefix: &str) -> Result<Maps> {
     let points = points.try_into();
     let points = points.map_err(|_| Error::argument(&name, "146 points of 2", values.len()))?;
     let mut tokens = Vec::new();
-    let scores = files.mixer.run(points, |x| tokens.push(x.to_vec()));
+    let scores = files
+        .mixer
+        .run(points, &mut Default::default(), |x| tokens.push(x.to_vec()));
     // Maps of the published file; of others only the scores are known.
     let taps = ["tap77", "tap105", "tap133", "tap161"].map(String::from);
     let mut named: Maps = taps.into_iter().zip(tokens).collect();

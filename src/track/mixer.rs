@@ -46,6 +46,16 @@ pub(crate) struct Mixer {
     scores: Dense,
 }
 
+/// Memory of a run, which serves the next one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Workspace {
+    /// `[token][channel]`.
+    tokens: Vec<f32>,
+    normed: Vec<f32>,
+    hidden: Vec<f32>,
+    mixed: Vec<f32>,
+}
+
 #[derive(Clone, Debug)]
 struct Block {
     token_gain: Vec<f32>,
@@ -171,67 +181,74 @@ impl Mixer {
         })
     }
 
-    /// Scores of the 478 landmarks' x and y, turned by `angle`.
+    /// Scores of the 478 landmarks, whose x and y are their `place`, turned by `angle`.
     ///
     /// # Errors
     /// [`Error::Argument`] if there are not 478 or one that is read is not finite.
-    pub fn scores_of(&self, points: &[[f32; 2]], angle: f32) -> Result<[f32; SCORES]> {
-        Error::unless(
-            points.len() == LANDMARKS,
-            "landmarks",
-            LANDMARKS,
-            points.len(),
-        )?;
+    pub fn scores_of<P>(
+        &self,
+        points: &[P],
+        place: impl Fn(&P) -> [f32; 2],
+        angle: f32,
+        workspace: &mut Workspace,
+    ) -> Result<[f32; SCORES]> {
+        let count = points.len();
+        Error::unless(count == LANDMARKS, "landmarks", LANDMARKS, count)?;
         let (sin, cos) = angle.sin_cos();
         let turned = POINTS.map(|index| {
-            let [x, y] = points[index];
+            let [x, y] = place(&points[index]);
             [cos * x - sin * y, sin * x + cos * y]
         });
         let finite = turned.as_flattened().iter().all(|value| value.is_finite());
         Error::unless(finite, "landmarks", "finite coordinates", "others")?;
-        Ok(self.scores(&turned))
+        Ok(self.run(&turned, workspace, |_| {}))
     }
 
     /// Scores in [0, 1] of points in pixels of the picture, turned so that the face is upright. They
-    /// do not depend on where the points are and how large.
-    pub fn scores(&self, points: &[[f32; 2]; POINTS.len()]) -> [f32; SCORES] {
-        self.run(points, |_| {})
-    }
-
-    /// The same. `seen` is shown the tokens, `[token][channel]`, before the first block and after
-    /// each but the last, of which only the class token is computed.
+    /// do not depend on where the points are and how large. `seen` is shown the tokens,
+    /// `[token][channel]`, before the first block and after each but the last, of which only the
+    /// class token is computed.
     pub fn run(
         &self,
         points: &[[f32; 2]; POINTS.len()],
+        workspace: &mut Workspace,
         mut seen: impl FnMut(&[f32]),
     ) -> [f32; SCORES] {
-        let mut x = self.embedded(points);
-        seen(&x);
+        self.embed(points, workspace);
+        let Workspace {
+            tokens,
+            normed,
+            hidden,
+            mixed,
+        } = workspace;
+        seen(tokens);
         for (index, block) in self.blocks.iter().enumerate() {
             let last = index + 1 == BLOCKS;
-            let normed = self.norm(&x, &block.token_gain);
+            self.norm(tokens, &block.token_gain, normed);
             let [up, down] = &block.tokens;
-            let hidden = mixed_rows(up, &normed);
-            let hidden: Vec<f32> = hidden.into_iter().map(|v| v.max(0.0)).collect();
-            add(&mut x, &mixed_rows(down, &hidden));
+            mixed_rows(up, normed, hidden);
+            rectify(hidden);
+            mixed_rows(down, hidden, mixed);
+            add(tokens, mixed);
             if last {
-                x.truncate(CHANNELS);
+                tokens.truncate(CHANNELS);
             }
-            let normed = self.norm(&x, &block.channel_gain);
+            self.norm(tokens, &block.channel_gain, normed);
             let [widen, narrow] = &block.channels;
-            let hidden = mixed_columns(widen, &normed);
-            let hidden: Vec<f32> = hidden.into_iter().map(|v| v.max(0.0)).collect();
-            add(&mut x, &mixed_columns(narrow, &hidden));
+            mixed_columns(widen, normed, hidden);
+            rectify(hidden);
+            mixed_columns(narrow, hidden, mixed);
+            add(tokens, mixed);
             if !last {
-                seen(&x);
+                seen(tokens);
             }
         }
-        let logits = mixed_columns(&self.scores, &x);
-        std::array::from_fn(|k| super::sigmoid(logits[k]))
+        mixed_columns(&self.scores, tokens, mixed);
+        std::array::from_fn(|k| super::sigmoid(mixed[k]))
     }
 
     /// The tokens of points: distances from their centre, relative to the mean distance.
-    fn embedded(&self, points: &[[f32; 2]; POINTS.len()]) -> Vec<f32> {
+    fn embed(&self, points: &[[f32; 2]; POINTS.len()], workspace: &mut Workspace) {
         let count = POINTS.len() as f64;
         // In f64: far from the origin, differences of pixels would lose digits.
         let axis = |axis: usize| points.iter().map(move |point| f64::from(point[axis]));
@@ -247,17 +264,23 @@ impl Mixer {
         };
         let centred =
             |point: &[f32; 2], axis: usize| (gain * (f64::from(point[axis]) - centre[axis])) as f32;
-        let unit: Vec<f32> = points
-            .iter()
-            .flat_map(|point| [centred(point, 0), centred(point, 1)])
-            .collect();
-        let mixtures = mixed_rows(&self.points, &unit);
-        [&self.token[..], &mixed_columns(&self.axes, &mixtures)].concat()
+        let unit = points.map(|point| [centred(&point, 0), centred(&point, 1)]);
+        let Workspace {
+            tokens,
+            hidden: mixtures,
+            mixed,
+            ..
+        } = workspace;
+        mixed_rows(&self.points, unit.as_flattened(), mixtures);
+        mixed_columns(&self.axes, mixtures, mixed);
+        tokens.clear();
+        tokens.extend_from_slice(&self.token);
+        tokens.extend_from_slice(mixed);
     }
 
     /// Layer norm of each token, with gains and without shifts.
-    fn norm(&self, x: &[f32], gain: &[f32]) -> Vec<f32> {
-        let mut normed = Vec::with_capacity(x.len());
+    fn norm(&self, x: &[f32], gain: &[f32], normed: &mut Vec<f32>) {
+        normed.clear();
         for token in x.chunks_exact(CHANNELS) {
             let mean = token.iter().sum::<f32>() / CHANNELS as f32;
             let variance = token.iter().map(|v| (v - mean).powi(2)).sum::<f32>();
@@ -265,7 +288,12 @@ impl Mixer {
             let values = token.iter().zip(gain);
             normed.extend(values.map(|(v, gain)| (v - mean) * scale * gain));
         }
-        normed
+    }
+}
+
+fn rectify(x: &mut [f32]) {
+    for x in x {
+        *x = x.max(0.0);
     }
 }
 
@@ -275,26 +303,27 @@ fn add(x: &mut [f32], y: &[f32]) {
     }
 }
 
-/// W·X + b for `X` of `[inputs][n]`: the layer mixes rows.
-fn mixed_rows(layer: &Dense, x: &[f32]) -> Vec<f32> {
+/// Y = W·X + b for `X` of `[inputs][n]`: the layer mixes rows.
+fn mixed_rows(layer: &Dense, x: &[f32], y: &mut Vec<f32>) {
     let outputs = layer.bias.len();
     let inputs = layer.weight.len() / outputs;
     let columns = x.len() / inputs;
-    let mut y: Vec<f32> = Vec::with_capacity(outputs * columns);
+    y.clear();
     for bias in &layer.bias {
         y.resize(y.len() + columns, *bias);
     }
-    product(&layer.weight, x, &mut y, inputs, columns);
-    y
+    product(&layer.weight, x, y, inputs, columns);
 }
 
-/// X·Wᵀ + b for `X` of `[n][inputs]`: the layer mixes columns, and its weights are transposed.
-fn mixed_columns(layer: &Dense, x: &[f32]) -> Vec<f32> {
+/// Y = X·Wᵀ + b for `X` of `[n][inputs]`: the layer mixes columns, and its weights are transposed.
+fn mixed_columns(layer: &Dense, x: &[f32], y: &mut Vec<f32>) {
     let outputs = layer.bias.len();
     let inputs = layer.weight.len() / outputs;
-    let mut y = layer.bias.repeat(x.len() / inputs);
-    product(x, &layer.weight, &mut y, inputs, outputs);
-    y
+    y.clear();
+    for _ in 0..x.len() / inputs {
+        y.extend_from_slice(&layer.bias);
+    }
+    product(x, &layer.weight, y, inputs, outputs);
 }
 
 /// Y += A·B for A `[m][k]`, B `[k][n]`, Y `[m][n]`: in tiles that stay in registers.

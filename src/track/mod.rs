@@ -24,6 +24,7 @@ mod matte;
 mod mixer;
 pub(crate) mod nets;
 mod neutral;
+mod outputs;
 mod plan;
 mod region;
 mod retarget;

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use super::files::{Net, NetFiles, Network};
 use super::graph::{Activation, Conv, Graph};
-use super::mixer::{Mixer, SCORES};
-use super::plan::{Layer, LayerKind, Plan, Tail};
+use super::mixer::{self, Mixer, SCORES};
+use super::outputs::{Outputs, Tail};
+use super::plan::{Layer, LayerKind, Plan};
 use super::region::Region;
 use crate::error::{Error, Result};
 use crate::gpu::kernels::{params, track as kernels};
@@ -123,9 +124,22 @@ impl Nets {
     /// [`Error::Argument`] if the region is not finite or is empty, or if there is no such network;
     /// [`Error::Gpu`] if the device failed.
     pub async fn run(&self, net: Net, picture: &Picture, region: &Region) -> Result<Vec<Vec<f32>>> {
+        let mut outputs = Outputs::default();
+        self.run_into(net, picture, region, &mut outputs).await?;
+        Ok(outputs.into_all())
+    }
+
+    /// The same, into the memory of the network's last run.
+    pub(crate) async fn run_into(
+        &self,
+        net: Net,
+        picture: &Picture,
+        region: &Region,
+        outputs: &mut Outputs,
+    ) -> Result<()> {
         let runner = self.runner(net)?;
         let crop = picture.crop(region, runner.size, net)?;
-        runner.run(self.gpu(), picture, &crop).await
+        runner.run(self.gpu(), picture, &crop, outputs).await
     }
 
     /// Times of a network's kernels on a region of a picture.
@@ -155,10 +169,10 @@ impl Nets {
     /// # Errors
     /// [`Error::Argument`] if there are not 478 points or one that is read is not finite.
     pub fn scores(&self, points: &[[f32; 2]], angle: f32) -> Result<[f32; SCORES]> {
-        self.inner.mixer.scores_of(points, angle)
+        let mut workspace = mixer::Workspace::default();
+        (self.inner.mixer).scores_of(points, |point| *point, angle, &mut workspace)
     }
 
-    #[cfg(any(test, feature = "reference"))]
     pub(crate) fn mixer(&self) -> &Mixer {
         &self.inner.mixer
     }
@@ -389,7 +403,8 @@ impl Runner {
         gpu: &Gpu,
         picture: &Picture,
         crop: &params::Crop,
-    ) -> Result<Vec<Vec<f32>>> {
+        outputs: &mut Outputs,
+    ) -> Result<()> {
         let (reading, encoder) = gpu.scoped("tracking", || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             self.record(gpu, &mut encoder, picture, crop, None)?;
@@ -398,24 +413,13 @@ impl Runner {
         })?;
         let submit = move |gpu: &Gpu| Ok(((), gpu.queue().submit([encoder.finish()])));
         gpu.submitted("tracking", submit).await?;
-        let values = reading.read(gpu).await?;
-        let maps = self.results.iter().copied().zip(values).collect();
-        Ok(self.outputs(maps))
-    }
-
-    /// The outputs from what was read back.
-    fn outputs(&self, mut maps: BTreeMap<usize, Vec<f32>>) -> Vec<Vec<f32>> {
-        for tail in &self.tail {
-            let inputs = tail.inputs.iter().map(|map| maps.get(map));
-            let inputs: Vec<_> = inputs
-                .map(|map| map.map_or(&[][..], Vec::as_slice))
-                .collect();
-            maps.insert(tail.output, tail.compute(&inputs));
-        }
-        let outputs = self.outputs.iter();
-        outputs
-            .map(|map| maps.remove(map).unwrap_or_default())
-            .collect()
+        let results = &self.results;
+        let show = |index: usize, tensor: &Tensor, memory: &[u8]| {
+            tensor.unpad(memory, outputs.map(results[index]));
+        };
+        reading.read(gpu, show).await?;
+        outputs.finish(&self.tail, &self.outputs);
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::graph::{Activation, Conv, Graph, Kind, Operation};
+use super::outputs::{Tail, TailKind};
 
 /// Most input channels of a [`LayerKind::Block`].
 const MOST_INNER: usize = 128;
@@ -51,28 +52,6 @@ pub(crate) struct Skip {
     pub map: usize,
     /// Whether it is twice as large, and the largest of 2 x 2 pixels counts.
     pub pooled: bool,
-}
-
-/// A map that the host computes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tail {
-    pub kind: TailKind,
-    pub inputs: Vec<usize>,
-    pub output: usize,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum TailKind {
-    /// The same numbers.
-    Reshape,
-    /// One run of so many numbers of each input after another.
-    Append(Vec<usize>),
-    /// `[y][x][2 x 2][channel]` as `[2 y][2 x][channel]`.
-    Spread {
-        width: usize,
-        channels: usize,
-    },
-    Logistic,
 }
 
 /// How a network is computed.
@@ -356,41 +335,5 @@ impl<'g> Planner<'g> {
             output: operation.output,
         });
         Ok(())
-    }
-}
-
-impl Tail {
-    /// The map, from its inputs.
-    pub fn compute(&self, inputs: &[&[f32]]) -> Vec<f32> {
-        let first = inputs.first().copied().unwrap_or_default();
-        match &self.kind {
-            TailKind::Reshape => first.to_vec(),
-            TailKind::Logistic => first.iter().map(|x| super::sigmoid(*x)).collect(),
-            TailKind::Append(runs) => {
-                let mut rest = inputs.to_vec();
-                let mut appended = Vec::new();
-                while !rest.iter().all(|rest| rest.is_empty()) {
-                    for (rest, run) in rest.iter_mut().zip(runs) {
-                        let (head, tail) = rest.split_at(rest.len().min(*run));
-                        appended.extend_from_slice(head);
-                        *rest = tail;
-                    }
-                }
-                appended
-            }
-            TailKind::Spread { width, channels } => {
-                let row = 4 * width * channels;
-                let mut spread = Vec::with_capacity(first.len());
-                for values in first.chunks_exact(row) {
-                    for lower in 0..2 {
-                        for pixel in values.chunks_exact(4 * channels) {
-                            spread
-                                .extend_from_slice(&pixel[2 * lower * channels..][..2 * channels]);
-                        }
-                    }
-                }
-                spread
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::f32::consts::TAU;
 
-use glam::{DVec2, Vec3Swizzles};
+use glam::{DVec2, Vec3, Vec3Swizzles};
 use image::{GrayImage, RgbaImage};
 
 use super::canonical::{Canonical, HeadPose, Placement};
@@ -16,7 +16,9 @@ use super::fit::{Fit, FitOptions, Fitter};
 use super::follow::{Face, Faces, Verdict, judge};
 use super::landmarks::Landmarks;
 use super::matte;
+use super::mixer;
 use super::nets::{Nets, Picture};
+use super::outputs::Outputs;
 use super::region::{Region, overlap};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -79,10 +81,19 @@ pub struct Tracker {
     overlay: Option<Overlay>,
     faces: Faces,
     tracked: Vec<TrackedFace>,
-    found: Vec<Detection>,
-    landmarks: Landmarks,
+    workspace: Workspace,
     /// The video's mask, empty before its first one.
     mask: Vec<f32>,
+}
+
+/// Memory of a frame, which serves the next one.
+#[derive(Default)]
+struct Workspace {
+    found: Vec<Detection>,
+    landmarks: Landmarks,
+    detector: Outputs,
+    landmark_net: Outputs,
+    mixer: mixer::Workspace,
 }
 
 /// A head model, and what lays it over faces.
@@ -157,8 +168,7 @@ impl Tracker {
             overlay: None,
             faces: Faces::new(options.faces),
             tracked: Vec::new(),
-            found: Vec::new(),
-            landmarks: Landmarks::default(),
+            workspace: Workspace::default(),
             mask: Vec::new(),
             options,
         })
@@ -246,23 +256,10 @@ impl Tracker {
     /// # Errors
     /// [`Error::Gpu`] if the device failed. The faces stay those of the last frame.
     pub async fn frame(&mut self, picture: &Picture, seconds: f64) -> Result<&[TrackedFace]> {
-        if self.faces.searches() {
-            let mut found = std::mem::take(&mut self.found);
-            found.clear();
-            let searched = self
-                .detect(picture, &letterbox(picture.whole()), &mut found)
-                .await;
-            detection::suppress(&mut found);
-            self.faces.detected(&found);
-            self.found = found;
-            searched?;
-        }
-        for i in 0..self.faces.faces().len() {
-            let face = self.faces.faces()[i];
-            if !face.lost {
-                self.follow(picture, &face).await?;
-            }
-        }
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let looked = self.advance(picture, &mut workspace).await;
+        self.workspace = workspace;
+        looked?;
         self.faces.advance(seconds);
         let faces = self.faces.faces();
         let of = |id: u64| faces.iter().find(|face| face.id == id);
@@ -314,16 +311,36 @@ impl Tracker {
         sources.collect()
     }
 
+    /// Finds new faces and follows those that are known.
+    async fn advance(&mut self, picture: &Picture, workspace: &mut Workspace) -> Result<()> {
+        if self.faces.searches() {
+            workspace.found.clear();
+            let whole = letterbox(picture.whole());
+            self.detect(picture, &whole, workspace).await?;
+            detection::suppress(&mut workspace.found);
+            self.faces.detected(&workspace.found);
+        }
+        for i in 0..self.faces.faces().len() {
+            let face = self.faces.faces()[i];
+            if !face.lost {
+                self.follow(picture, &face, workspace).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Looks for a followed face where it should be.
-    async fn follow(&mut self, picture: &Picture, face: &Face) -> Result<()> {
-        let mut landmarks = std::mem::take(&mut self.landmarks);
-        let looked = self.look(picture, &face.region, &mut landmarks).await;
-        self.landmarks = landmarks;
-        looked?;
-        if !self.faces.seen(face.id, &self.landmarks) {
+    async fn follow(
+        &mut self,
+        picture: &Picture,
+        face: &Face,
+        workspace: &mut Workspace,
+    ) -> Result<()> {
+        self.look(picture, &face.region, workspace).await?;
+        if !self.faces.seen(face.id, &workspace.landmarks) {
             return Ok(());
         }
-        let (scores, pose) = self.read(&face.region, &self.landmarks)?;
+        let (scores, pose) = self.read(&face.region, workspace)?;
         let index = self
             .tracked
             .iter()
@@ -341,7 +358,7 @@ impl Tracker {
             self.tracked.len() - 1
         });
         let tracked = &mut self.tracked[index];
-        std::mem::swap(&mut tracked.landmarks, &mut self.landmarks);
+        std::mem::swap(&mut tracked.landmarks, &mut workspace.landmarks);
         tracked.region = face.region;
         (tracked.scores, tracked.pose) = (scores, pose);
         if let Some(overlay) = &mut self.overlay {
@@ -353,29 +370,33 @@ impl Tracker {
     /// The faces of a still, the surest first.
     async fn faces_of(&self, picture: &Picture) -> Result<Vec<TrackedFace>> {
         let whole = picture.whole();
+        let mut workspace = Workspace::default();
         let (mut faces, mut seen) = (Vec::<TrackedFace>::new(), false);
         for turn in TURNS {
             let turned = |region: Region| Region {
                 angle: TAU * turn,
                 ..region
             };
-            let mut found = Vec::new();
-            self.detect(picture, &turned(letterbox(whole)), &mut found)
-                .await?;
+            workspace.found.clear();
+            let square = turned(letterbox(whole));
+            self.detect(picture, &square, &mut workspace).await?;
             for tiling in TILINGS {
-                if !found.is_empty() {
+                if !workspace.found.is_empty() {
                     break;
                 }
                 for tile in tiles(whole, tiling) {
-                    self.detect(picture, &turned(tile), &mut found).await?;
+                    let tile = turned(tile);
+                    self.detect(picture, &tile, &mut workspace).await?;
                 }
             }
-            detection::suppress(&mut found);
-            for detection in &found {
+            detection::suppress(&mut workspace.found);
+            for i in 0..workspace.found.len() {
                 if faces.len() == self.options.faces {
                     break;
                 }
-                let Some((region, landmarks)) = self.settle(picture, detection).await? else {
+                let detection = workspace.found[i];
+                let settled = self.settle(picture, &detection, &mut workspace).await?;
+                let Some(region) = settled else {
                     continue;
                 };
                 let corners = region.corners();
@@ -383,23 +404,23 @@ impl Tracker {
                 if faces.iter().any(same) {
                     continue;
                 }
-                let (scores, pose) = self.read(&region, &landmarks)?;
+                let (scores, pose) = self.read(&region, &mut workspace)?;
                 let mut face = TrackedFace {
                     id: faces.len() as u64,
                     region,
-                    landmarks,
+                    landmarks: workspace.landmarks.clone(),
                     scores,
                     pose,
                     fit: None,
                     lost: false,
                 };
                 if let Some(overlay) = &self.overlay {
-                    face.fit = overlay.clone().fit(&face, None)?;
+                    face.fit = overlay.clone().fit(&face)?;
                 }
                 faces.push(face);
             }
             // Turning helps a face that was seen but not understood.
-            seen |= !found.is_empty();
+            seen |= !workspace.found.is_empty();
             if !faces.is_empty() || !seen {
                 break;
             }
@@ -412,24 +433,29 @@ impl Tracker {
         &self,
         picture: &Picture,
         region: &Region,
-        found: &mut Vec<Detection>,
+        workspace: &mut Workspace,
     ) -> Result<()> {
-        let [regressors, logits] = self.run(Net::Detector, picture, region).await?;
-        detection::decode(&regressors, &logits, region, found)
+        let outputs = &mut workspace.detector;
+        (self.nets)
+            .run_into(Net::Detector, picture, region, outputs)
+            .await?;
+        let [regressors, logits] = outputs.get()?;
+        detection::decode(regressors, logits, region, &mut workspace.found)
     }
 
-    /// Passes over a face of a still until its region settles.
+    /// Passes over a face of a still until its region settles, which leaves its landmarks.
     async fn settle(
         &self,
         picture: &Picture,
         detection: &Detection,
-    ) -> Result<Option<(Region, Landmarks)>> {
-        let (mut region, mut landmarks) = (detection.region(), Landmarks::default());
+        workspace: &mut Workspace,
+    ) -> Result<Option<Region>> {
+        let mut region = detection.region();
         for pass in 1.. {
-            self.look(picture, &region, &mut landmarks).await?;
-            match judge(pass, &region, &landmarks, detection.score)? {
+            self.look(picture, &region, workspace).await?;
+            match judge(pass, &region, &workspace.landmarks, detection.score)? {
                 Verdict::Again(next) => region = next,
-                Verdict::Face => return Ok(Some((region, landmarks))),
+                Verdict::Face => return Ok(Some(region)),
                 Verdict::Nothing => break,
             }
         }
@@ -441,10 +467,14 @@ impl Tracker {
         &self,
         picture: &Picture,
         region: &Region,
-        landmarks: &mut Landmarks,
+        workspace: &mut Workspace,
     ) -> Result<()> {
-        let [points, presence, tongue] = self.run(Net::Landmarks, picture, region).await?;
-        let [&[presence], &[tongue]] = [&*presence, &*tongue] else {
+        let outputs = &mut workspace.landmark_net;
+        (self.nets)
+            .run_into(Net::Landmarks, picture, region, outputs)
+            .await?;
+        let [points, presence, tongue] = outputs.get()?;
+        let (&[presence], &[tongue]) = (presence, tongue) else {
             let found = format_args!("{} and {}", presence.len(), tongue.len());
             return Err(Error::argument(
                 "presence and tongue",
@@ -452,31 +482,20 @@ impl Tracker {
                 found,
             ));
         };
-        landmarks.place(&points, presence, tongue, region)
+        (workspace.landmarks).place(points, presence, tongue, region)
     }
 
-    async fn run<const N: usize>(
-        &self,
-        net: Net,
-        picture: &Picture,
-        region: &Region,
-    ) -> Result<[Vec<f32>; N]> {
-        let outputs = self.nets.run(net, picture, region).await?;
-        outputs.try_into().map_err(|outputs: Vec<_>| {
-            let expected = format_args!("{N}");
-            Error::argument("outputs of a network", expected, outputs.len())
-        })
-    }
-
-    /// Scores and pose of a face.
-    fn read(&self, region: &Region, landmarks: &Landmarks) -> Result<([f32; 52], HeadPose)> {
-        let points: Vec<[f32; 2]> = landmarks.points.iter().map(|p| p.xy().to_array()).collect();
+    /// Scores and pose of the landmarks that were found in a region.
+    fn read(&self, region: &Region, workspace: &mut Workspace) -> Result<([f32; 52], HeadPose)> {
+        let landmarks = &workspace.landmarks;
         let angle = if self.options.upright {
             -region.angle
         } else {
             0.0
         };
-        let [_, found @ ..] = self.nets.scores(&points, angle)?;
+        let place = |point: &Vec3| point.xy().to_array();
+        let (points, memory) = (&landmarks.points, &mut workspace.mixer);
+        let [_, found @ ..] = (self.nets.mixer()).scores_of(points, place, angle, memory)?;
         let mut scores = [0.0; ARKIT.len()];
         scores[..found.len()].copy_from_slice(&found);
         if self.options.tongue {
@@ -488,10 +507,12 @@ impl Tracker {
 
     /// The mask of a whole picture, stretched to a square.
     async fn mask_of(&self, picture: &Picture) -> Result<Vec<f32>> {
-        let [mask] = self
-            .run(Net::Segmentation, picture, &picture.whole())
+        let mut outputs = Outputs::default();
+        (self.nets)
+            .run_into(Net::Segmentation, picture, &picture.whole(), &mut outputs)
             .await?;
-        Ok(mask)
+        let [mask] = outputs.get()?;
+        Ok(mask.to_vec())
     }
 
     fn source(
@@ -511,11 +532,10 @@ impl Tracker {
 }
 
 impl Overlay {
-    /// Lays the head model over a face, of which the `shape` may be known. None where the landmarks are
-    /// those of no face.
-    fn fit(&mut self, face: &TrackedFace, shape: Option<&[f64]>) -> Result<Option<Fit>> {
+    /// Lays the head model over a face. None where the landmarks are those of no face.
+    fn fit(&mut self, face: &TrackedFace) -> Result<Option<Fit>> {
         self.aim(face)?;
-        Ok(self.fitter.fit(&self.targets, shape).ok())
+        Ok(self.fitter.fit(&self.targets, None).ok())
     }
 
     /// The same in the next frame of a video.

@@ -3,11 +3,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts the bytes that each thread holds, and the most it ever held.
+/// Counts the bytes that each thread holds, the most it ever held, and its largest block.
 pub struct Counting;
 
 thread_local! {
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count(change: isize) {
@@ -19,10 +20,15 @@ fn count(change: isize) {
     });
 }
 
+fn ask(size: usize) {
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
+}
+
 // SAFETY: everything is passed to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
+        ask(layout.size());
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
@@ -35,6 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size as isize - layout.size() as isize);
+        ask(size);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(block, layout, size) }
     }
@@ -46,4 +53,11 @@ pub fn peak(call: impl FnOnce()) -> usize {
     HELD.set((before, before));
     call();
     (HELD.get().1 - before) as usize
+}
+
+/// The bytes of the largest block that this thread asked for during a call.
+pub fn largest(call: impl FnOnce()) -> usize {
+    LARGEST.set(0);
+    call();
+    LARGEST.get()
 }

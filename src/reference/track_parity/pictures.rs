@@ -152,16 +152,14 @@ impl Run<'_> {
     }
 
     fn scores(&self, landmarks: &Landmarks, angle: f32) -> Result<Vec<f32>> {
-        let points: Vec<_> = landmarks
-            .points
-            .iter()
-            .map(|point| [point.x, point.y])
-            .collect();
+        let points = &landmarks.points;
         let mixer = match &self.engine {
             Engine::Twins(files) => &files.mixer,
             Engine::Device(nets) => nets.mixer(),
         };
-        Ok(mixer.scores_of(&points, angle)?.to_vec())
+        Ok(mixer
+            .scores_of(points, |p| [p.x, p.y], angle, &mut Default::default())?
+            .to_vec())
     }
 
     /// Compares what was `found`, if the case has the tensor.

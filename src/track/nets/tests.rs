@@ -184,7 +184,9 @@ impl Made {
         };
         let runner = Runner::new(gpu, &network, Net::Landmarks, &ModelOptions::default()).unwrap();
         let crop = picture.crop(region, runner.size, Net::Landmarks).unwrap();
-        pollster::block_on(runner.run(gpu, picture, &crop)).unwrap()
+        let mut outputs = Outputs::default();
+        pollster::block_on(runner.run(gpu, picture, &crop, &mut outputs)).unwrap();
+        outputs.into_all()
     }
 
     /// Compares all outputs with the twin's.

@@ -50,9 +50,11 @@ fn two_passes_over_the_golden_pictures() {
     let (tracker, file) = (tracker(2), golden());
     for name in ["astronaut", "two", "rot20", "none"] {
         let image = uploaded(&picture(name));
-        let mut found = Vec::new();
-        pollster::block_on(tracker.detect(&image, &letterbox(image.whole()), &mut found)).unwrap();
-        detection::suppress(&mut found);
+        let mut workspace = Workspace::default();
+        let whole = letterbox(image.whole());
+        pollster::block_on(tracker.detect(&image, &whole, &mut workspace)).unwrap();
+        detection::suppress(&mut workspace.found);
+        let found = workspace.found.clone();
         let expected = detections(name);
         assert_eq!(found.len(), expected.len(), "{name}");
         for (i, (detection, expected)) in found.iter().zip(&expected).enumerate() {
@@ -69,11 +71,11 @@ fn two_passes_over_the_golden_pictures() {
             let passes = golden_landmarks(&file, &field("xyz"), &field("presence"));
             let regions = golden_regions(&file, &field("roi"));
             let mut region = detection.region();
-            let mut landmarks = Landmarks::default();
             let (mut points, mut presence) = (0.0, 0.0);
             for (pass, expected) in passes.iter().enumerate() {
                 assert_near(&region, &regions[pass]);
-                pollster::block_on(tracker.look(&image, &region, &mut landmarks)).unwrap();
+                pollster::block_on(tracker.look(&image, &region, &mut workspace)).unwrap();
+                let landmarks = &workspace.landmarks;
                 let pairs = landmarks.points.iter().zip(&expected.points);
                 points = worst(pairs.map(|(a, b)| (*a - *b).abs().max_element())).max(points);
                 presence = (landmarks.presence - expected.presence).abs().max(presence);
@@ -88,7 +90,7 @@ fn two_passes_over_the_golden_pictures() {
             );
             assert_near(&region, &golden_regions(&file, &field("next_roi"))[0]);
             let upright = file.f32(&field("upright")).unwrap();
-            let (scores, pose) = tracker.read(&regions[1], &landmarks).unwrap();
+            let (scores, pose) = tracker.read(&regions[1], &mut workspace).unwrap();
             let scores = worst(
                 scores
                     .iter()
