@@ -6,6 +6,7 @@
 mod ffmpeg;
 mod recorder;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub use recorder::{Recorder, Sound, is_film};
 
 /// Frames per second of a folder, which does not say.
 const USUAL: f64 = 25.0;
+/// Frames per second of a camera.
+const CAMERA: f64 = 30.0;
 
 /// A film that is read frame by frame.
 pub struct Film {
@@ -76,9 +79,50 @@ impl Film {
             let frames = facts.seconds.map(|seconds| seconds * film.rate);
             film.count = frames.map(|frames| frames.round() as usize);
             film.sound = facts.sound;
-            film.frames = Box::new(ffmpeg::Reader::open(path, film.rate)?);
+            let input = ["-i".into(), ffmpeg::url(path)];
+            film.frames = Box::new(ffmpeg::Reader::open(path, &input, film.rate)?);
         }
         Ok(film)
+    }
+
+    /// Opens a camera, which is a film without an end: `FORMAT:DEVICE` as ffmpeg names them, or the
+    /// platform's first one. Frames that nobody takes in time are dropped, and the ones before stay.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if it is not named so, or there is no ffmpeg.
+    pub fn camera(device: Option<&str>, fps: Option<f64>) -> Result<Self> {
+        let first = match std::env::consts::OS {
+            "linux" => Some("v4l2:/dev/video0"),
+            "macos" => Some("avfoundation:0"),
+            _ => None,
+        };
+        let device = device.or(first).unwrap_or_default();
+        let Some((format, name)) = device.split_once(':') else {
+            return Err(Error::Argument {
+                what: "--webcam".into(),
+                expected:
+                    "FORMAT:DEVICE as ffmpeg names them, such as v4l2:/dev/video0, avfoundation:0 \
+                           or dshow:video=NAME"
+                        .into(),
+                found: format!("{device:?}"),
+            });
+        };
+        let rate = fps.unwrap_or(CAMERA);
+        let mut input: Vec<OsString> = vec!["-f".into(), format.into()];
+        if format == "avfoundation" {
+            // Its default is a rate that most cameras do not have.
+            input.extend(["-framerate".into(), rate.to_string().into()]);
+        }
+        input.extend(["-i".into(), name.into()]);
+        let path = PathBuf::from(device);
+        Ok(Self {
+            frames: Box::new(ffmpeg::Reader::open(&path, &input, rate)?),
+            path,
+            rate,
+            count: None,
+            sound: None,
+            read: 0,
+        })
     }
 
     /// Frames per second.

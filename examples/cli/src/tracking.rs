@@ -1,29 +1,29 @@
 //! The tracker on photographs and films.
 
-use std::collections::VecDeque;
+mod journal;
+mod performance;
+
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gpavatar::glam::DVec2;
 use gpavatar::track::{
-    Calibration, Driver, DriverOptions, Embedding, FaceFrame, Fit, FitOptions, Fitter, HeadPose,
-    NetFiles, Picture, Retarget, TrackedFace, TrackedStill, Tracker, TrackerOptions,
+    Calibration, Driver, DriverOptions, Embedding, Fit, FitOptions, Fitter, NetFiles, Picture,
+    Retarget, TrackedFace, TrackedStill, Tracker, TrackerOptions,
 };
-use gpavatar::{Drive, Error, Gpu, HeadModel, Result, SourceImage};
+use gpavatar::{Error, Gpu, HeadModel, Result, SourceImage};
 use image::RgbaImage;
 
 use crate::album::failed;
 use crate::demo;
 use crate::film::Film;
+pub use journal::{Journal, Subject};
+pub use performance::Performance;
 
 /// Longest side of a frame whose memory on the device is used for the next one.
 const REUSED: u32 = 4096;
-/// How far a film is looked through for the face at rest, in seconds, and how much of it is tracked
-/// before it is rendered.
-const AHEAD: f64 = 10.0;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Tracker")]
@@ -84,6 +84,12 @@ impl TrackerArgs {
         let targets = faces.iter().map(|face| fits.targets(face));
         let targets = targets.collect::<Result<Vec<_>>>()?;
         fits.fitter.fit_together(&targets).map(Some)
+    }
+
+    /// What depends on these arguments in the faces of a film, to be compared.
+    pub fn described(&self) -> String {
+        let path = self.embedding.as_deref().unwrap_or(Path::new(""));
+        path.display().to_string()
     }
 
     /// The embedding that was given.
@@ -208,6 +214,14 @@ impl Footage {
         pollster::block_on(self.tracker.frame(picture, seconds)).map(Some)
     }
 
+    /// Passes over the next frame; false at the film's end.
+    ///
+    /// # Errors
+    /// As for [`Film::next`].
+    pub fn skip(&mut self) -> Result<bool> {
+        self.film.next(&mut self.frame)
+    }
+
     /// The faces of the last frame.
     pub fn faces(&self) -> &[TrackedFace] {
         self.tracker.faces()
@@ -260,14 +274,6 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 impl DriverArgs {
-    /// Opens a film.
-    ///
-    /// # Errors
-    /// As for [`Film::open`].
-    pub fn film(&self, path: &Path) -> Result<Film> {
-        Film::open(path, self.fps)
-    }
-
     /// A driver of a head model: by its channels' names, or by an embedding.
     fn driver(&self, head: &HeadModel, tracker: &TrackerArgs) -> Result<Driver> {
         let options = DriverOptions {
@@ -289,126 +295,21 @@ impl DriverArgs {
     /// The performance of a film's face on a head model.
     ///
     /// # Errors
-    /// As for [`TrackerArgs::open`], [`Film::open`] and [`Driver::new`].
+    /// As for [`TrackerArgs::open`] and [`Driver::new`].
     pub fn performance(
         &self,
-        path: &Path,
+        film: Film,
         gpu: &Gpu,
         head: &HeadModel,
         tracker: &TrackerArgs,
     ) -> Result<Performance> {
-        Ok(Performance {
-            driver: self.driver(head, tracker)?,
-            footage: Footage::new(self.film(path)?, tracker.open(gpu, Some(head), 1)?),
-            ahead: VecDeque::new(),
-            tracked: 0,
-            seen: 0,
-            ended: false,
-            tracking: Duration::ZERO,
-        })
-    }
-}
-
-/// What a [`Driver`] needs of a face.
-struct Seen {
-    scores: [f32; 52],
-    pose: HeadPose,
-    presence: f32,
-}
-
-impl Seen {
-    fn frame(&self) -> FaceFrame<'_> {
-        FaceFrame {
-            scores: &self.scores,
-            pose: self.pose,
-            fit: None,
-            presence: self.presence,
-        }
-    }
-}
-
-/// A film's face as drives, one for each frame.
-///
-/// Frames are tracked some seconds ahead. So the face at rest is known from the first frame on, and
-/// tracking and rendering take turns.
-pub struct Performance {
-    footage: Footage,
-    driver: Driver,
-    /// Frames that are tracked and not yet handed out; none where the face is lost.
-    ahead: VecDeque<Option<Seen>>,
-    tracked: usize,
-    seen: usize,
-    ended: bool,
-    tracking: Duration,
-}
-
-impl Performance {
-    pub fn film(&self) -> &Film {
-        &self.footage.film
+        let footage = Footage::new(film, tracker.open(gpu, Some(head), 1)?);
+        Ok(Performance::new(footage, self.driver(head, tracker)?))
     }
 
-    /// Frames that were tracked so far, and those of them in which the face was seen.
-    pub fn counts(&self) -> [usize; 2] {
-        [self.tracked, self.seen]
-    }
-
-    /// How long tracking took so far.
-    pub fn tracking(&self) -> Duration {
-        self.tracking
-    }
-
-    /// The drive of the next frame, none at the film's end or where it was interrupted. Tracking that
-    /// this takes is reported to `progress` with each frame.
-    ///
-    /// # Errors
-    /// As for [`Film::next`], [`Tracker::frame`] and [`Driver::drive`]; and if the film has no face.
-    pub fn next(&mut self, progress: impl FnMut()) -> Result<Option<Drive>> {
-        if self.ahead.is_empty() && !self.ended {
-            let start = Instant::now();
-            self.track(progress)?;
-            self.tracking += start.elapsed();
-        }
-        let Some(seen) = self.ahead.pop_front() else {
-            return match self.seen {
-                0 => {
-                    let found = format!("none in {} frames", self.tracked);
-                    Err(no_face(self.film().path(), &found))
-                }
-                _ => Ok(None),
-            };
-        };
-        let face = seen.as_ref().map(Seen::frame);
-        let drive = self.driver.drive(face.as_ref(), 1.0 / self.film().rate())?;
-        Ok(Some(drive))
-    }
-
-    fn track(&mut self, mut progress: impl FnMut()) -> Result<()> {
-        let (first, seconds) = (self.tracked == 0, 1.0 / self.film().rate());
-        let most = (AHEAD / seconds).ceil() as usize;
-        while self.ahead.len() < most && !self.ended {
-            let Some(faces) = self.footage.advance()? else {
-                self.ended = true;
-                break;
-            };
-            let face = faces.first().filter(|face| !face.lost).map(|face| Seen {
-                scores: face.scores,
-                pose: face.pose,
-                presence: face.landmarks.presence,
-            });
-            self.tracked += 1;
-            self.seen += usize::from(face.is_some());
-            self.ahead.push_back(face);
-            progress();
-            self.ended = interrupted();
-        }
-        if first {
-            for seen in &self.ahead {
-                let face = seen.as_ref().map(Seen::frame);
-                self.driver.drive(face.as_ref(), seconds)?;
-            }
-            self.driver.restart();
-        }
-        Ok(())
+    /// Frames per second, if they were given.
+    pub fn fps(&self) -> Option<f64> {
+        self.fps
     }
 }
 

@@ -15,7 +15,7 @@ use crate::args::{GpuArgs, Range};
 use crate::avatar::{self, AvatarArgs};
 use crate::backdrop::Backdrop;
 use crate::demo;
-use crate::film::{Recorder, Sound};
+use crate::film::{Film, Recorder, Sound};
 use crate::report;
 use crate::sheet::Cell;
 use crate::tracking::{self, DriverArgs};
@@ -135,7 +135,8 @@ fn follow(args: &Args, film: &Path) -> Result<(), Box<dyn Error>> {
         .head()
         .ok_or("the avatar's network has no head model to drive")?;
     let tracker = &args.avatar.tracker;
-    let mut performance = args.driver.performance(film, &gpu, head, tracker)?;
+    let opened = Film::open(film, args.driver.fps())?;
+    let mut performance = args.driver.performance(opened, &gpu, head, tracker)?;
 
     let (from, to, stride) = (args.frames.from(), args.frames.to(), args.stride as usize);
     let (rate, count) = (performance.film().rate(), performance.film().count());

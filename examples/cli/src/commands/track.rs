@@ -13,8 +13,9 @@ use image::ImageFormat;
 use crate::album::failed;
 use crate::args::GpuArgs;
 use crate::demo;
+use crate::film::Film;
 use crate::report;
-use crate::tracking::{self, DriverArgs, TrackerArgs};
+use crate::tracking::{self, DriverArgs, Journal, Subject, TrackerArgs};
 
 /// Finds faces: photographs become sources, a film becomes a motion or a dataset.
 #[derive(clap::Args)]
@@ -23,12 +24,16 @@ Examples:
   gpavatar track me.jpg side.jpg -o me              one person's photographs, for reenact -s me
   gpavatar track party.jpg --faces 3 -o party       a folder for each of three people
   gpavatar track talk.mp4 -o talk.json              a film, for reenact --motion talk.json
+  gpavatar track --webcam -o talk.json              the camera, until Ctrl-C
   gpavatar track talk.mp4 --dataset footage         for weights/train
   gpavatar track me.jpg --json                      landmarks, scores, pose and fit as numbers")]
 pub struct Args {
     /// Photographs of one person; or a film, an animated GIF or a folder of PNGs
-    #[arg(required = true, value_name = "PICTURE or FILM")]
+    #[arg(required_unless_present = "webcam", value_name = "PICTURE or FILM")]
     inputs: Vec<PathBuf>,
+    /// Tracks the platform's first camera, or another that ffmpeg names so, until Ctrl-C
+    #[arg(long, value_name = "FORMAT:DEVICE", num_args = 0..=1, conflicts_with = "inputs")]
+    webcam: Option<Option<String>>,
     /// Folder of the sources [default: sources], or motion of a film, .json or .safetensors
     /// [default: motion.json]
     #[arg(short, long, value_name = "PATH")]
@@ -56,10 +61,11 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     tracking::notice_interrupts();
+    let head = HeadModel::open(args.head.clone().unwrap_or_else(demo::weights))?;
     let kinds = args.inputs.iter().map(|path| is_photo(path));
     let kinds = kinds.collect::<Result<Vec<_>>>()?;
     let photos = kinds.iter().filter(|photo| **photo).count();
-    let films = kinds.len() - photos;
+    let films = args.films().len() - photos;
     if photos > 0 && films > 0 {
         return Err("expected photographs or films, found both".into());
     }
@@ -71,13 +77,31 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.faces > 1 && films > 0 && !args.json {
         return Err("--faces: expected a photograph, found a film".into());
     }
-    let head = HeadModel::open(args.head.clone().unwrap_or_else(demo::weights))?;
     match &args.dataset {
         _ if args.json => numbers::print(args, &head, films > 0),
         Some(_) if photos > 0 => Err("--dataset: expected films, found photographs".into()),
         Some(folder) => dataset::write(args, &head, folder),
         None if photos > 0 => photos::write(args, &head),
         None => motion(args, &head),
+    }
+}
+
+impl Args {
+    /// The films, by which name they are known.
+    fn films(&self) -> Vec<&Path> {
+        match self.webcam {
+            Some(_) => vec![Path::new("webcam")],
+            None => self.inputs.iter().map(PathBuf::as_path).collect(),
+        }
+    }
+
+    /// Opens one of them.
+    fn open(&self, film: &Path) -> Result<Film> {
+        let fps = self.driver.fps();
+        match &self.webcam {
+            Some(device) => Film::camera(device.as_deref(), fps),
+            None => Film::open(film, fps),
+        }
     }
 }
 
@@ -101,7 +125,7 @@ fn is_photo(path: &Path) -> Result<bool> {
 
 /// Writes the motion of a film's face.
 fn motion(args: &Args, head: &HeadModel) -> Result<(), Box<dyn Error>> {
-    let [film] = &args.inputs[..] else {
+    let [film] = args.films()[..] else {
         return Err(format!("expected one film, found {}", args.inputs.len()).into());
     };
     let output = args.output.clone().unwrap_or("motion.json".into());
@@ -113,21 +137,34 @@ fn motion(args: &Args, head: &HeadModel) -> Result<(), Box<dyn Error>> {
         return Err(format!("{output}: expected .json or .safetensors for a film's motion").into());
     }
     let gpu = args.gpu.open()?;
-    let mut performance = args.driver.performance(film, &gpu, head, &args.tracker)?;
+    let opened = args.open(film)?;
+    let rate = opened.rate();
+    let mut performance = (args.driver).performance(opened, &gpu, head, &args.tracker)?;
+    let mut known = 0;
+    if args.webcam.is_none() {
+        let subject = Subject::new(film, rate, args.tracker.described())?;
+        let (journal, frames) = Journal::open(&output, &subject)?;
+        known = frames.len();
+        if known > 0 {
+            println!("goes on after {known} frames that were tracked before");
+        }
+        performance.resume(journal, frames);
+    }
     let bar = report::progress("tracking", performance.film().count());
     let mut frames = Vec::new();
     while let Some(drive) = performance.next(|| bar.inc(1))? {
         frames.push(frame(&drive, head)?);
     }
     bar.finish_and_clear();
-    let rate = performance.film().rate();
     let motion = motion_of(film, rate, frames, head)?;
     motion.write(&output)?;
     let [tracked, seen] = performance.counts();
-    if tracking::interrupted() {
-        println!("interrupted: what was tracked so far is written");
+    let speed = tracked.saturating_sub(known) as f64 / performance.tracking().as_secs_f64();
+    if args.webcam.is_none() && tracking::interrupted() {
+        println!("interrupted: what was tracked so far is written, and the same command goes on");
+    } else {
+        performance.finish()?;
     }
-    let speed = tracked as f64 / performance.tracking().as_secs_f64();
     println!(
         "{tracked} frames, {rate:.2} per second, the face in {seen}; {speed:.1} tracked per second"
     );

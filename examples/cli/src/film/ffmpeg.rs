@@ -109,16 +109,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn open(path: &Path, rate: f64) -> Result<Self> {
+    /// Reads what ffmpeg takes by these arguments, at a rate.
+    pub fn open(path: &Path, input: &[OsString], rate: f64) -> Result<Self> {
         // The container of each frame says how large it is after it was turned.
         let filter = format!("fps={rate:.6}:start_time=0");
-        let [before, after] = [
-            "-nostdin -v error -i",
-            "-map 0:v:0 -c:v pam -pix_fmt rgba -f image2pipe -vf",
-        ];
-        let (url, end) = (url(path), [OsStr::new(&filter), OsStr::new("pipe:1")]);
-        let arguments = before.split(' ').map(OsStr::new).chain([url.as_os_str()]);
-        let arguments = arguments.chain(after.split(' ').map(OsStr::new)).chain(end);
+        let words = |text: &'static str| text.split(' ').map(OsString::from);
+        let after = words("-map 0:v:0 -c:v pam -pix_fmt rgba -f image2pipe -vf");
+        let arguments = words("-nostdin -v error").chain(input.iter().cloned());
+        let arguments = arguments
+            .chain(after)
+            .chain([filter.into(), "pipe:1".into()]);
         let mut process = Process::start(path, arguments, Stdio::null(), Stdio::piped())?;
         let frames = process.child.stdout.take();
         let frames = frames.ok_or_else(|| no_film(path, "ffmpeg has no output".into()))?;

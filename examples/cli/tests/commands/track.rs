@@ -344,6 +344,91 @@ fn an_interrupted_track_keeps_what_it_has() {
 }
 
 #[test]
+fn a_track_that_was_killed_goes_on() {
+    let room = tempfile::tempdir().unwrap();
+    let path = |name: &str| room.path().join(name).to_str().unwrap().to_owned();
+    let [clip, whole, out] = ["clip.mkv", "whole.json", "out.json"].map(path);
+    film(Path::new(&clip), 72, [30, 33]);
+    written(["track", &clip, "-o", &whole]);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gpavatar"));
+    command.args(["track", &clip, "-o", &out]);
+    let null = std::process::Stdio::null;
+    let mut running = command.stdout(null()).stderr(null()).spawn().unwrap();
+    let journal = path("out.json.tracked");
+    let lines = || fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
+    while lines() < 20 {
+        assert!(running.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(!Path::new(&out).exists());
+    let told = written(["track", &clip, "-o", &out]);
+    assert!(told.starts_with("goes on after "), "{told}");
+    assert!(
+        told.contains("\n72 frames, 12.00 per second, the face in 69"),
+        "{told}"
+    );
+    assert!(!Path::new(&journal).exists());
+    // The tracker starts anew some frames before.
+    let numbers = |path: &str, key: &str| {
+        let motion: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let rows = motion[key].as_array().unwrap().iter();
+        let rows = rows.flat_map(|row| row.as_array().unwrap().clone());
+        let flat = |value: serde_json::Value| match value {
+            serde_json::Value::Array(values) => values,
+            value => vec![value],
+        };
+        rows.flat_map(flat)
+            .map(|value| value.as_f64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    for key in ["expression", "transform"] {
+        let [a, b] = [&whole, &out].map(|path| numbers(path, key));
+        assert_eq!(a.len(), b.len());
+        let worst = a
+            .iter()
+            .zip(&b)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max);
+        println!("{key}: {worst:.1e}");
+        assert!(worst < 2e-2, "{key}: {worst}");
+    }
+}
+
+/// A device of ffmpeg that shows a photograph stands for a camera.
+#[test]
+fn a_camera_is_tracked_until_it_ends() {
+    let room = tempfile::tempdir().unwrap();
+    let out = room.path().join("out.json");
+    let output = out.to_str().unwrap();
+    let device = format!(
+        "lavfi:movie={}:loop=0,setpts=N/12/TB,trim=duration=1.5",
+        photo("astronaut")
+    );
+    let told = written(["track", "--webcam", &device, "--fps=12", "-o", output]);
+    assert!(
+        told.contains("18 frames, 12.00 per second, the face in 18"),
+        "{told}"
+    );
+    assert_eq!(motion(&out), (18, 12.0));
+    let lines = written(["track", "--webcam", &device, "--fps=12", "--json"]);
+    assert_eq!(lines.lines().count(), 18);
+
+    let error = failure(["track", "--webcam", "camera", "-o", output]);
+    assert!(
+        error.contains("--webcam: expected FORMAT:DEVICE"),
+        "{error}"
+    );
+    let error = failure(["track", "--webcam", "v4l2:/nowhere", "-o", output]);
+    assert!(
+        error.contains("v4l2:/nowhere") && error.contains("No such file"),
+        "{error}"
+    );
+}
+
+#[test]
 fn numbers_are_printed_for_each_picture_and_frame() {
     let room = tempfile::tempdir().unwrap();
     let clip = room.path().join("clip.mkv");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gpavatar::import::{SourceEntry, SourceList};
 use gpavatar::track::{Embedding, Fit};
@@ -39,16 +39,16 @@ const REGIONS: [(&str, &[u16]); 3] = [
 /// Adds a clip for each film to the folder, which need not exist.
 pub fn write(args: &Args, head: &HeadModel, folder: &Path) -> Result<(), Box<dyn Error>> {
     let clips = folder.join("clips");
-    let clip = |film: &PathBuf| clips.join(film.file_stem().unwrap_or_default());
+    let clip = |film: &Path| clips.join(film.file_stem().unwrap_or_default());
     // Said before the work is done.
-    if let Some(film) = args.inputs.iter().find(|film| clip(film).exists()) {
+    if let Some(film) = args.films().into_iter().find(|film| clip(film).exists()) {
         return Err(format!("{}: expected a new clip", clip(film).display()).into());
     }
     let gpu = args.gpu.open()?;
     fs::create_dir_all(&clips).map_err(|error| failed("create", &clips, error))?;
     let mut fits = Fits::new(&args.tracker, head)?;
     start(head, &fits.embedding, folder)?;
-    for film in &args.inputs {
+    for film in args.films() {
         let clip = clip(film);
         write_clip(args, (&gpu, head), &mut fits, film, &clip)?;
         report::list(&[clip]);
@@ -113,7 +113,7 @@ fn write_clip(
     clip: &Path,
 ) -> Result<(), Box<dyn Error>> {
     let tracker = args.tracker.open(gpu, Some(head), 1)?;
-    let mut footage = Footage::new(args.driver.film(film)?, tracker);
+    let mut footage = Footage::new(args.open(film)?, tracker);
     // Beside the clips, where training does not look.
     let beside = clip
         .parent()

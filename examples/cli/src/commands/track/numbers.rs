@@ -72,7 +72,7 @@ struct Fitted {
 pub fn print(args: &Args, head: &HeadModel, films: bool) -> Result<(), Box<dyn Error>> {
     let gpu = args.gpu.open()?;
     let mut fits = Fits::new(&args.tracker, head)?;
-    for path in &args.inputs {
+    for path in args.films() {
         let tracker = args.tracker.open(&gpu, Some(head), args.faces)?;
         let mut line = |frame, (width, height): (u32, u32), faces: Vec<&TrackedFace>| {
             let faces = faces
@@ -95,7 +95,7 @@ pub fn print(args: &Args, head: &HeadModel, films: bool) -> Result<(), Box<dyn E
             line(None, picture.dimensions(), faces)?;
             continue;
         }
-        let mut footage = Footage::new(args.driver.film(path)?, tracker);
+        let mut footage = Footage::new(args.open(path)?, tracker);
         let mut frame = 0;
         while !interrupted() && footage.advance()?.is_some() {
             let faces = footage.faces().iter().collect();
