@@ -37,10 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let options = GpuOptions::default();
     let gpu = Gpu::from_device(&adapter, device.clone(), queue.clone(), &options)?;
-    // The published crate has no weights: there a made-up network paints noise.
-    let weights = Weights::open("weights/demo.safetensors").or_else(|_| gpavatar::stand_in())?;
-    let model = Model::new(&gpu, weights)?;
-    let source = SourceImage::open("weights/samples/indigo/source_0.png")?;
+    let model = Model::new(&gpu, Weights::from_bytes(gpavatar_demo::NETWORK)?)?;
+    let source = SourceImage::from_bytes(gpavatar_demo::PICTURE)?;
     let avatar = Avatar::from_images(&model, &[source.tracked(Camera::orbit(10.6, 2.0, 8.0))])?;
 
     // A frame: the network's dispatches, then a draw call that samples their picture.

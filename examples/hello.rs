@@ -10,20 +10,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let weights = match args.next() {
         Some(path) => Weights::open(path)?,
-        None => Weights::open("weights/demo.safetensors").or_else(|error| {
-            // The published crate has no weights.
-            println!("{error}\nA made-up network stands in: its picture is noise.");
-            gpavatar::stand_in()
-        })?,
+        None => Weights::from_bytes(gpavatar_demo::NETWORK)?,
     };
     let gpu = Gpu::new()?;
     println!("{}", gpu.description());
     let model = Model::new(&gpu, weights)?;
 
-    let picture = args.next();
-    let picture = picture.unwrap_or("weights/samples/indigo/source_0.png".into());
+    let picture = match args.next() {
+        Some(path) => SourceImage::open(path)?,
+        None => SourceImage::from_bytes(gpavatar_demo::PICTURE)?,
+    };
     // The camera stood 10.6 units away, 2 degrees above the head and 8 to its left.
-    let source = SourceImage::open(picture)?.tracked(Camera::orbit(10.6, 2.0, 8.0));
+    let source = picture.tracked(Camera::orbit(10.6, 2.0, 8.0));
     let avatar = Avatar::from_images(&model, &[source])?;
 
     let drive = Drive::neutral()

@@ -65,6 +65,15 @@
 //!
 //! # Features
 //!
+//! Default ones, for `default-features = false` to leave out:
+//!
+//! - `vulkan`, `gles`, `metal`, `dx12`, `webgpu`: the backends of [`wgpu`]. A host's own wgpu brings its
+//!   backends, so that a crate which is only given devices needs none of these.
+//! - `png`, `jpeg`, `gif`, `webp`, `bmp`, `tiff`: decoders for [`SourceImage::open`], and encoders for
+//!   what [`Frame::to_image`] returns.
+//!
+//! Others:
+//!
 //! - `candidates`: kernels from disk in place of the library's own, to be compared with them.
 //! - `import`: module `import` reads the GPAvatar authors' checkpoint, FLAME head models, tracked
 //!   videos and recordings of faces.

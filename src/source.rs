@@ -95,9 +95,10 @@ impl SourceImage {
     pub fn from_rgba8(width: u32, height: u32, mut data: Vec<u8>) -> Result<Self> {
         check_size("source picture", width, height)?;
         let expected = width as usize * height as usize * 4;
-        let ok = data.len() == expected;
+        let length = data.len();
+        let ok = length == expected;
         let expected = format_args!("{width} x {height} x 4 = {expected} bytes");
-        let found = format_args!("{} bytes", data.len());
+        let found = format_args!("{length} bytes");
         Error::unless(ok, "source picture data", expected, found)?;
         composite_on_black(&mut data);
         Ok(Self {
@@ -244,10 +245,10 @@ impl fmt::Debug for SourceImage {
 }
 
 fn check_size(what: &str, width: u32, height: u32) -> Result<()> {
-    let sides = 1..=SourceImage::MAX_SIDE;
-    let expected = format_args!("1 to {} pixels a side", sides.end());
+    let most = SourceImage::MAX_SIDE;
+    let expected = format_args!("1 to {most} pixels a side");
     let found = format_args!("{width} x {height}");
-    let ok = sides.contains(&width) && sides.contains(&height);
+    let ok = [width, height].iter().all(|side| (1..=most).contains(side));
     Error::unless(ok, what, expected, found)
 }
 

@@ -28,8 +28,22 @@ pub(super) struct Host<'a> {
     pub surface: Option<&'a wgpu::Surface<'a>>,
 }
 
+/// wgpu panics where it was built without a backend.
+fn has_backends(built: wgpu::Backends) -> Result<()> {
+    if !built.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NoAdapter {
+        reason: "this program was built without backends for this platform: gpavatar's features `vulkan`, \
+                 `gles`, `metal`, `dx12` and `webgpu` bring them"
+            .into(),
+        found: "none".into(),
+    })
+}
+
 #[cfg(target_arch = "wasm32")]
 pub(super) async fn choose_adapter(_: &GpuOptions, host: Host<'_>) -> Result<wgpu::Adapter> {
+    has_backends(wgpu::Instance::enabled_backend_features())?;
     // A browser offers one adapter and hides its name.
     let options = wgpu::RequestAdapterOptions {
         power_preference: wgpu::PowerPreference::HighPerformance,
@@ -49,6 +63,7 @@ pub(super) async fn choose_adapter(_: &GpuOptions, host: Host<'_>) -> Result<wgp
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) async fn choose_adapter(options: &GpuOptions, host: Host<'_>) -> Result<wgpu::Adapter> {
+    has_backends(wgpu::Instance::enabled_backend_features())?;
     let name = options.adapter.as_deref().unwrap_or_default();
     let name = name.to_lowercase();
     let mut best: Option<wgpu::Adapter> = None;
@@ -131,3 +146,6 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     descriptor.backends = backends;
     wgpu::Instance::new(descriptor)
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,7 +155,7 @@ impl Case {
     fn new(golden: TensorFile, pictures: Vec<SourceImage>, weights: Weights) -> Result<Self> {
         let transform = golden.f32("transform")?;
         let Ok(rows) = <[[f32; 4]; 3]>::try_from(transform.as_chunks().0) else {
-            let found = format_args!("{} numbers", transform.len());
+            let found = format!("{} numbers", transform.len());
             return Err(Error::argument("transform", "3 rows of 4 numbers", found));
         };
         Ok(Self {

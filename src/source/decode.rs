@@ -45,10 +45,14 @@ impl SourceImage {
         let mut limits = Limits::default();
         limits.max_alloc = Some(if kind == Kind::Png { FREE } else { affordable });
         reader.limits(limits);
-        let mut decoder = (reader.with_guessed_format())
-            .map_err(|error| invalid(&error))?
-            .into_decoder()
-            .map_err(|error| invalid(&error))?;
+        let reader = (reader.with_guessed_format()).map_err(|error| invalid(&error))?;
+        if let Some(format) = reader.format().filter(|format| !format.reading_enabled()) {
+            let feature = format!("{format:?}").to_lowercase();
+            return Err(invalid(&format_args!(
+                "this program was built without gpavatar's feature `{feature}`, which decodes it"
+            )));
+        }
+        let mut decoder = (reader.into_decoder()).map_err(|error| invalid(&error))?;
         let (width, height) = decoder.dimensions();
         let ok = width > 0 && height > 0;
         let found = format_args!("{width} x {height}");

@@ -150,7 +150,8 @@ impl Driver {
         let places: Vec<_> = ARKIT.iter().map(place).collect();
         let expected = "channels with names of ARKit, or a retargeted expression";
         let ok = places.iter().any(Option::is_some);
-        let found = format_args!("{} channels without", head.expression_count());
+        let count = head.expression_count();
+        let found = format_args!("{count} channels without");
         Error::unless(ok, "head model to drive", expected, found)?;
         Self::build(head, options, places, None)
     }

@@ -192,7 +192,7 @@ pub(crate) fn expect_shape<const N: usize>(
     found: Option<&[usize]>,
     expected: [Option<usize>; N],
 ) -> Result<[usize; N], String> {
-    if let Some(&shape) = found.and_then(<[usize]>::as_array)
+    if let Some(shape) = found.and_then(|found| <[usize; N]>::try_from(found).ok())
         && iter::zip(shape, expected).all(|(size, expected)| expected.is_none_or(|e| e == size))
     {
         return Ok(shape);

@@ -129,7 +129,8 @@ impl<'a> TensorWriter<'a> {
         let tensor = name.clone();
         let bytes = move || {
             let bytes = format.encode(&values()?).map_err(|value| {
-                let expected = format_args!("values within the range of {}", format.dtype());
+                let kind = format.dtype();
+                let expected = format_args!("values within the range of {kind}");
                 Error::argument(format_args!("tensor {tensor}"), expected, value)
             })?;
             Ok(bytes.into())
