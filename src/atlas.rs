@@ -6,7 +6,7 @@ use crate::avatar::Avatar;
 use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::frame::{Checked, RENDERING};
-use crate::gpu::Downloads;
+use crate::gpu::{Downloads, Times};
 use crate::model::Model;
 use crate::options::RenderOptions;
 use crate::pipeline::Slot;
@@ -70,7 +70,7 @@ impl Atlas {
                 srgb_view: gpu.srgb_view(&texture),
                 texture,
                 downloads: Downloads::new(width, height),
-                slot: model.renderer().slot(gpu)?,
+                slot: model.renderer().slot(gpu, false)?,
             })
         })
     }
@@ -183,7 +183,7 @@ impl Atlas {
         let Some([x, y]) = self.tile(index) else {
             return Ok(());
         };
-        input.record_into(&self.slot, encoder, options, None)?;
+        input.record_into(&self.slot, encoder, options, Times::None)?;
         let mut target = self.texture.as_image_copy();
         target.origin = wgpu::Origin3d { x, y, z: 0 };
         let picture = &self.slot.texture;

@@ -166,6 +166,32 @@ impl Camera {
         Vec3::from_array(self.transform.map(|row| row[3]))
     }
 
+    /// Corners of what the picture shows at a depth along the view, in world coordinates: upper left,
+    /// upper right, lower right, lower left.
+    ///
+    /// With it an avatar stands in a 3D scene. The scene's camera, whatever its projection (off-centre,
+    /// not square), stands at `eye` in the avatar's world. The avatar is rendered from the same place,
+    /// and its picture is drawn by the scene's own view-projection on this quad, as a texture:
+    ///
+    /// ```
+    /// use gpavatar::{Camera, glam::Vec3};
+    ///
+    /// let eye = Vec3::new(4.0, 1.0, 9.0);
+    /// // A focal length of the distance: the head's cube fills the picture.
+    /// let camera = Camera::look_at(eye, Vec3::ZERO, Vec3::Y).with_focal(eye.length());
+    /// let corners = camera.quad(eye.length());
+    /// assert!(corners.iter().all(|corner| corner.length() < 1.5));
+    /// ```
+    ///
+    /// Both cameras see the quad, and the head, along the same rays: nothing is distorted.
+    #[must_use]
+    pub fn quad(&self, depth: f32) -> [Vec3; 4] {
+        let half = depth / self.focal;
+        let (rotation, translation) = (self.rotation(), self.translation());
+        [[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]
+            .map(|[x, y]| rotation * (Vec3::new(half * x, half * y, depth) - translation))
+    }
+
     /// The camera's position in the world, `-R · T`.
     pub fn origin(&self) -> Vec3 {
         -(self.rotation() * self.translation())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::avatar::Avatar;
 use crate::drive::Drive;
 use crate::error::{Error, Result};
-use crate::gpu::{Profile, Snapshot, Tensor, Timer};
+use crate::gpu::{Profile, Snapshot, Tensor, Timer, Times};
 use crate::model::Model;
 use crate::options::RenderOptions;
-use crate::pipeline::{RenderInput, Slot};
+use crate::pipeline::{RenderInput, Slot, Tensors};
 
 /// The activity that device errors name.
 pub(crate) const RENDERING: &str = "rendering";
@@ -63,9 +63,16 @@ impl Frame {
 
     /// The picture before it is clamped and rounded, on the device: `[y][x]` of red, green, blue
     /// and an unused element.
-    #[must_use]
-    pub fn image_tensor(&self) -> &Tensor {
-        &self.slot.image
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a frame without [`RenderOptions::tensors`].
+    pub fn image_tensor(&self) -> Result<&Tensor> {
+        self.tensors().map(|tensors| &tensors.image)
+    }
+
+    fn tensors(&self) -> Result<&Tensors> {
+        let without = || Error::argument("tensors of a frame", "RenderOptions::tensors", "without");
+        self.slot.tensors.as_ref().ok_or_else(without)
     }
 
     /// Waits for the picture and copies it to the host.
@@ -101,9 +108,9 @@ impl Frame {
     /// Copies the low-resolution image to the host: `[y][x][channel]`, channels as configured.
     ///
     /// # Errors
-    /// See [`Frame`].
+    /// See [`Frame`]; [`Error::Argument`] for a frame without [`RenderOptions::tensors`].
     pub async fn low_res(&self) -> Result<Vec<f32>> {
-        self.values(&self.slot.low_res).await
+        self.values(&self.tensors()?.low_res).await
     }
 
     async fn values(&self, results: &Tensor) -> Result<Vec<f32>> {
@@ -150,7 +157,7 @@ impl Avatar {
         let gpu = self.model().gpu();
         gpu.scoped(RENDERING, || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            let frame = Checked::new(self, drive)?.record(&mut encoder, options, None)?;
+            let frame = Checked::new(self, drive)?.record(&mut encoder, options, Times::None)?;
             self.model().submit(encoder);
             Ok(frame)
         })
@@ -178,7 +185,26 @@ impl Avatar {
     ) -> Result<Frame> {
         let input = Checked::new(self, drive)?;
         let gpu = self.model().gpu();
-        gpu.scoped(RENDERING, || input.record(encoder, options, None))
+        gpu.scoped(RENDERING, || input.record(encoder, options, Times::None))
+    }
+
+    /// Like [`Avatar::record`], with the host's timestamps before and after the frame: wgpu-profiler's
+    /// `compute_pass_timestamp_writes` are such.
+    ///
+    /// # Errors
+    /// See [`Avatar::record`]; [`Error::Gpu`] if the query set is not one of the device.
+    pub fn record_timed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        drive: &Drive,
+        options: &RenderOptions,
+        timestamps: wgpu::ComputePassTimestampWrites<'_>,
+    ) -> Result<Frame> {
+        let input = Checked::new(self, drive)?;
+        let gpu = self.model().gpu();
+        gpu.scoped(RENDERING, || {
+            input.record(encoder, options, Times::Pass(timestamps))
+        })
     }
 
     /// Renders a frame, waits for it and returns the time of every kernel.
@@ -208,7 +234,7 @@ impl Avatar {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let input = Checked::new(self, drive)?;
             let _submission = self.model().submission();
-            let frame = input.record(&mut encoder, options, Some(&mut timer))?;
+            let frame = input.record(&mut encoder, options, Times::Kernels(&mut timer))?;
             timer.submit(encoder)?;
             Ok(frame)
         })?;
@@ -249,7 +275,7 @@ impl Model {
             for inputs in inputs.chunks(Self::PER_SUBMISSION) {
                 let mut encoder = gpu.device().create_command_encoder(&Default::default());
                 for input in inputs {
-                    rendered.push(input.record(&mut encoder, options, None)?);
+                    rendered.push(input.record(&mut encoder, options, Times::None)?);
                 }
                 self.submit(encoder);
             }
@@ -304,11 +330,11 @@ impl<'a> Checked<'a> {
         &self,
         encoder: &mut wgpu::CommandEncoder,
         options: &RenderOptions,
-        timer: Option<&mut Timer>,
+        times: Times<'_>,
     ) -> Result<Frame> {
         let model = self.avatar.model();
-        let slot = model.renderer().slot(model.gpu())?;
-        let serial = self.record_into(&slot, encoder, options, timer)?;
+        let slot = model.renderer().slot(model.gpu(), options.tensors)?;
+        let serial = self.record_into(&slot, encoder, options, times)?;
         model.renderer().keep(encoder, &slot);
         Ok(Frame {
             model: model.clone(),
@@ -323,11 +349,11 @@ impl<'a> Checked<'a> {
         slot: &Slot,
         encoder: &mut wgpu::CommandEncoder,
         options: &RenderOptions,
-        timer: Option<&mut Timer>,
+        times: Times<'_>,
     ) -> Result<u32> {
         let (gpu, renderer) = (self.avatar.model().gpu(), self.avatar.model().renderer());
         let bound = (self.avatar.bindings(&self.input.drive.geometry)?, slot);
-        renderer.record(gpu, encoder, &self.input, bound, options, timer)
+        renderer.record(gpu, encoder, &self.input, bound, options, times)
     }
 }
 

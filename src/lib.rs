@@ -150,8 +150,8 @@ pub use image;
 pub use model::Model;
 pub use motion::{Motion, MotionFrame};
 pub use options::{
-    AdapterKind, AvatarOptions, Background, GpuOptions, ModelOptions, Noise, Precision,
-    RenderOptions, ShaderChecks, Tuning,
+    AdapterKind, AvatarOptions, Background, GpuOptions, ModelOptions, Noise, PipelineCache,
+    Precision, Progress, RenderOptions, ShaderChecks, Tuning,
 };
 pub use playback::Playback;
 pub use source::SourceImage;

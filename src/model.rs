@@ -98,13 +98,14 @@ impl Model {
         let tuner = Tuner::new(gpu, &options.tuning)?;
         let tuned = (gpu, &tuner);
         let renderer = Renderer::new(tuned, weights, head.as_ref(), &options)?;
+        let compile = || renderer.program.compile(options.progress.as_ref());
         let load_encoder = || Encoder::new(tuned, weights, &options, &renderer.program);
         // Variants are timed by themselves.
         let encoder = if let Tuning::Measure { .. } = options.tuning {
-            renderer.program.compile();
+            compile();
             load_encoder()?
         } else {
-            meanwhile(|| renderer.program.compile(), load_encoder)?
+            meanwhile(compile, load_encoder)?
         };
         gpu.save_pipelines();
         tuner.save()?;
@@ -189,6 +190,12 @@ impl Model {
         let inner = &self.inner;
         let programs = [&inner.encoder.program, &inner.renderer.program];
         programs.into_iter().flat_map(Program::taps)
+    }
+
+    /// Gives up the memory that the model keeps for later frames: that of frames which were dropped, and
+    /// what staged pictures and input. Later frames allocate again.
+    pub fn trim(&self) {
+        self.inner.renderer.trim();
     }
 
     /// Runs the super-resolver alone, on a low-resolution image `[y][x][channel]` of the configured

@@ -108,7 +108,7 @@ impl<I> Playback<I> {
         let gpu = self.model.gpu();
         gpu.scoped(RENDERING, || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            let frame = input.record(&mut encoder, &self.options, None)?;
+            let frame = input.record(&mut encoder, &self.options, Default::default())?;
             let (downloads, stamp) = (&self.model.renderer().downloads, Some(frame.stamp()));
             let picture = downloads.record(gpu, &mut encoder, frame.texture(), stamp)?;
             let model = self.model.clone();

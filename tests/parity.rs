@@ -12,7 +12,7 @@ use gpavatar::reference::golden::Case;
 use gpavatar::reference::parity;
 use gpavatar::{
     AdapterKind, Avatar, Drive, Error, Gpu, GpuOptions, Model, ModelOptions, Precision,
-    ShaderChecks, wgpu,
+    RenderOptions, ShaderChecks, wgpu,
 };
 
 fn check(name: &str, change: fn(&mut GpuOptions)) {
@@ -106,8 +106,13 @@ fn picture(gpu: &Gpu, name: &str, precision: Precision) -> (Vec<f32>, [u64; 2]) 
     let model = Model::with_options(gpu, case.weights, options).unwrap();
     let avatar = Avatar::from_images(&model, &case.pictures).unwrap();
     let points = case.points.iter().map(|point| point.to_array()).collect();
-    let frame = avatar.render(&Drive::points(points).camera(case.camera));
-    let colours = pollster::block_on(frame.unwrap().image_tensor().read(gpu)).unwrap();
+    let kept = RenderOptions {
+        tensors: true,
+        ..RenderOptions::default()
+    };
+    let drive = Drive::points(points).camera(case.camera);
+    let frame = avatar.render_with(&drive, &kept);
+    let colours = pollster::block_on(frame.unwrap().image_tensor().unwrap().read(gpu)).unwrap();
     let bytes = [avatar.planes().bytes(), model.device_bytes()];
     (colours, bytes)
 }

@@ -133,3 +133,27 @@ fn a_matrix_is_a_camera() {
     assert_eq!(Camera::from(transform), Camera::from_transform(transform));
     assert_eq!(Camera::from(transform).transform, transform);
 }
+
+/// Then any projection from the camera's place shows the point and its pixel on the quad together.
+#[test]
+fn a_quad_has_every_pixel_on_its_ray() {
+    for (elevation, azimuth, focal) in [(0.0, 0.0, 12.0), (20.0, -65.0, 7.0), (-80.0, 170.0, 3.0)] {
+        let camera = Camera::orbit(9.0, elevation, azimuth).with_focal(focal);
+        let quad = camera.quad(8.5).map(Vec3::as_dvec3);
+        let eye = camera.origin().as_dvec3();
+        for point in [
+            DVec3::ZERO,
+            DVec3::new(0.4, -0.9, 0.7),
+            DVec3::new(-0.8, 0.6, -0.3),
+        ] {
+            let ndc = camera.project(point).unwrap();
+            // Pixels count from the upper left; ±1 are the picture's edges, and +x is left.
+            let [right, down] = [(1.0 - ndc.x) / 2.0, (1.0 - ndc.y) / 2.0];
+            let top = quad[0].lerp(quad[1], right);
+            let bottom = quad[3].lerp(quad[2], right);
+            let seen = top.lerp(bottom, down);
+            let [a, b] = [seen, point].map(|place| (place - eye).normalize());
+            assert!((a - b).length() < 1e-6, "{camera:?}: {point} at {seen}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use super::kernel::{Compiler, Kernel, KernelKey, KernelSource, kernels};
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
-use crate::options::{AdapterKind, GpuOptions, ShaderChecks};
+use crate::options::{AdapterKind, GpuOptions, PipelineCache, ShaderChecks};
 
 /// A device and its kernels. Cloning gives another handle to the same device.
 ///
@@ -94,6 +94,10 @@ impl Gpu {
         if !options.subgroups {
             features.remove(wgpu::Features::SUBGROUP);
         }
+        if let Some(PipelineCache::Host(_)) = options.pipeline_cache {
+            let expected = "a folder: a host's belongs to its device";
+            return Err(Error::argument("pipeline cache", expected, "a host's"));
+        }
         if options.pipeline_cache.is_some() {
             features |= wgpu::Features::PIPELINE_CACHE & adapter.features();
         }
@@ -173,8 +177,8 @@ impl Gpu {
             evictor: options.cold.then(|| Evictor::new(&device)),
             compiler: Compiler {
                 #[cfg(not(target_arch = "wasm32"))]
-                pipelines: (options.pipeline_cache.as_deref())
-                    .and_then(|folder| Pipelines::open(&device, &info, folder))
+                pipelines: (options.pipeline_cache.as_ref())
+                    .and_then(|kept| Pipelines::open(&device, &info, kept))
                     .map(Arc::new),
                 device,
                 shaders: options.shaders,

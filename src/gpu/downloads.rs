@@ -151,6 +151,11 @@ impl Downloads {
         download.image()
     }
 
+    /// Gives up the free buffers.
+    pub(crate) fn trim(&self) {
+        locked(&self.free).clear();
+    }
+
     fn staging(&self, gpu: &Gpu) -> wgpu::Buffer {
         let free = locked(&self.free).pop();
         free.unwrap_or_else(|| {

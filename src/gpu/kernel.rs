@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::ptr;
 #[cfg(not(target_arch = "wasm32"))]
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::ShaderChecks;
 use super::failures::{Failures, captured};
+use super::locked;
 #[cfg(not(target_arch = "wasm32"))]
 use super::pipelines::Pipelines;
 use crate::error::{Error, Result};
-use crate::options::Formats;
+use crate::options::{Formats, Progress};
 
 /// The kernels under `shaders/`, one [`KernelSource`] each, with a module of constants for each
 /// file, and the uniform structs.
@@ -320,9 +321,12 @@ impl Kernel {
     }
 }
 
-/// Compiles the kernels that are not compiled yet, natively on all cores. Returns whether there
-/// were any.
-pub(super) fn compile<'k>(kernels: impl IntoIterator<Item = &'k Arc<Kernel>>) -> bool {
+/// Compiles the kernels that are not compiled yet, natively on all cores, and tells of each. Returns
+/// whether there were any.
+pub(super) fn compile<'k>(
+    kernels: impl IntoIterator<Item = &'k Arc<Kernel>>,
+    progress: Option<&Progress>,
+) -> bool {
     let mut waiting = Vec::<&Kernel>::new();
     for kernel in kernels {
         let kernel = &**kernel;
@@ -333,8 +337,19 @@ pub(super) fn compile<'k>(kernels: impl IntoIterator<Item = &'k Arc<Kernel>>) ->
     if waiting.is_empty() {
         return false;
     }
+    let tell = |done: usize| {
+        if let Some(progress) = progress {
+            progress.tell(done, waiting.len());
+        }
+    };
+    tell(0);
+    let done = Mutex::new(0);
     in_parallel(&waiting, |kernel| {
         kernel.pipeline();
+        // Held while it is told: the numbers come in order.
+        let mut done = locked(&done);
+        *done += 1;
+        tell(*done);
     });
     true
 }

@@ -27,8 +27,8 @@ pub use context::Gpu;
 pub(crate) use context::locked;
 pub(crate) use downloads::{Download, Downloads};
 pub(crate) use kernel::{Kernel, KernelSource, kernels};
-pub(crate) use profiler::Timer;
 pub use profiler::{KernelTime, Profile};
+pub(crate) use profiler::{Timer, Times};
 #[cfg(test)]
 pub(crate) use program::Splits;
 pub(crate) use program::{

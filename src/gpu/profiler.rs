@@ -61,6 +61,43 @@ pub(crate) struct Timer {
     times: Vec<KernelTime>,
 }
 
+/// What is timed of a recording.
+#[derive(Default)]
+pub(crate) enum Times<'a> {
+    #[default]
+    None,
+    /// All of it, by timestamps of the host.
+    Pass(wgpu::ComputePassTimestampWrites<'a>),
+    /// Each dispatch, in a pass of its own.
+    Kernels(&'a mut Timer),
+}
+
+impl<'a> Times<'a> {
+    /// The host's timestamps that the next pass writes: the beginning once, the end in the `last`.
+    pub(super) fn of_pass(&mut self, last: bool) -> Option<wgpu::ComputePassTimestampWrites<'a>> {
+        let Self::Pass(writes) = self else {
+            return None;
+        };
+        let of_pass = wgpu::ComputePassTimestampWrites {
+            beginning_of_pass_write_index: writes.beginning_of_pass_write_index.take(),
+            end_of_pass_write_index: match last {
+                true => writes.end_of_pass_write_index.take(),
+                false => None,
+            },
+            ..writes.clone()
+        };
+        let begin = of_pass.beginning_of_pass_write_index;
+        begin.or(of_pass.end_of_pass_write_index)?;
+        Some(of_pass)
+    }
+}
+
+impl<'a> From<Option<&'a mut Timer>> for Times<'a> {
+    fn from(timer: Option<&'a mut Timer>) -> Self {
+        timer.map_or(Self::None, Self::Kernels)
+    }
+}
+
 enum Clock {
     #[cfg(feature = "profiler")]
     Timestamps(Box<wgpu_profiler::GpuProfiler>),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::kernel::{BindingKind, Kernel, compile};
 use super::memory::Lifetimes;
-use super::{Gpu, KernelSource, KernelTime, Tensor, Timer};
+use super::{Gpu, KernelSource, KernelTime, Tensor, Times};
 use crate::error::{Error, Result};
-use crate::options::{Format, Formats, ModelOptions};
+use crate::options::{Format, Formats, ModelOptions, Progress};
 
 /// A fixed list of dispatches and their bind groups.
 pub(crate) struct Program {
@@ -469,8 +469,7 @@ pub(crate) struct Recording<'a> {
     /// Bindings of group 1, from an avatar and from a frame.
     pub bindings: &'a [&'a Bindings],
     pub conditions: Conditions,
-    /// Times each dispatch, in a pass of its own.
-    pub timer: Option<&'a mut Timer>,
+    pub times: Times<'a>,
 }
 
 impl Program {
@@ -493,8 +492,8 @@ impl Program {
 
     /// Compiles the kernels of all steps; the first recording does so, too. Returns whether there
     /// were any.
-    pub(crate) fn compile(&self) -> bool {
-        compile(self.kernels_of_steps())
+    pub(crate) fn compile(&self, progress: Option<&Progress>) -> bool {
+        compile(self.kernels_of_steps(), progress)
     }
 
     pub(super) fn kernels_of_steps(&self) -> impl Iterator<Item = &Arc<Kernel>> {
@@ -508,7 +507,7 @@ impl Program {
             encoder: &mut encoder,
             bindings: &[],
             conditions: Conditions::default(),
-            timer: None,
+            times: Times::None,
         })?;
         gpu.queue().submit([encoder.finish()]);
         Ok(())
@@ -540,9 +539,9 @@ impl Program {
             encoder,
             bindings,
             conditions,
-            mut timer,
+            mut times,
         } = recording;
-        if self.compile()
+        if self.compile(None)
             && let Some(step) = self.steps.first()
         {
             step.kernel.save();
@@ -550,7 +549,7 @@ impl Program {
         let active = self.steps.iter().enumerate();
         let mut active = active.filter(|(_, step)| conditions.hold(step)).peekable();
         while let Some(&(mut last, step)) = active.peek() {
-            if let Some(timer) = &mut timer {
+            if let Times::Kernels(timer) = &mut times {
                 timer.pass(encoder, step.untimed(), |pass| {
                     step.dispatch(last, bindings, pass)
                 })?;
@@ -558,7 +557,7 @@ impl Program {
             } else {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some("gpavatar"),
-                    timestamp_writes: None,
+                    timestamp_writes: times.of_pass(self.taps.is_empty()),
                 });
                 for (index, step) in active.by_ref() {
                     step.dispatch(index, bindings, &mut pass)?;
@@ -571,6 +570,12 @@ impl Program {
             for tap in self.tapped(last) {
                 tap.result.copy_to(encoder, &tap.copy);
             }
+        }
+        if let Some(end) = times.of_pass(true) {
+            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("gpavatar, end"),
+                timestamp_writes: Some(end),
+            });
         }
         Ok(())
     }

@@ -74,6 +74,11 @@ impl Uploads {
         Ok(())
     }
 
+    /// Gives up the free buffers.
+    pub(crate) fn trim(&self) {
+        locked(&self.free).clear();
+    }
+
     fn mapped(&self, gpu: &Gpu) -> wgpu::Buffer {
         let free = locked(&self.free).pop();
         free.unwrap_or_else(|| {

@@ -22,10 +22,9 @@ pub struct GpuOptions {
     /// precision ([`Precision`](crate::Precision)). Experimental: drivers and wgpu's support are
     /// young, and wgpu warns of undefined behaviour. Default: no.
     pub matrices: bool,
-    /// Folder in which compiled kernels are kept, so that the next process starts faster. Only on
-    /// Vulkan, whose drivers can hand them out. The folder should be the user's own: a driver trusts
-    /// its data. A file there that cannot be used is ignored and replaced. Default: none.
-    pub pipeline_cache: Option<PathBuf>,
+    /// Where compiled kernels are kept, so that the next process starts faster. Only on Vulkan, whose
+    /// drivers can hand them out. Default: nowhere.
+    pub pipeline_cache: Option<PipelineCache>,
     /// Fills uninitialised buffers with NaN, to expose kernels that read memory before it is
     /// written. For tests.
     pub poison: bool,
@@ -33,8 +32,21 @@ pub struct GpuOptions {
     pub cold: bool,
 }
 
+/// Where compiled kernels are kept.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PipelineCache {
+    /// A file in this folder, which should be the user's own: a driver trusts its data. A file there
+    /// that cannot be used is ignored and replaced.
+    Folder(PathBuf),
+    /// The host's, for [`Gpu::from_device`](crate::Gpu::from_device): it is of the same device, and the
+    /// host keeps its data.
+    Host(wgpu::PipelineCache),
+}
+
 /// How shaders are compiled on native backends. Browsers always check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ShaderChecks {
     /// No bounds checks, loop bounds or zeroed workgroup memory: every index of these kernels
     /// follows from sizes that are validated when a model is loaded.
@@ -46,6 +58,7 @@ pub enum ShaderChecks {
 
 /// The kind of processor that executes the kernels; some kernels differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AdapterKind {
     /// A graphics processor: workgroup memory is fast.
     Gpu,

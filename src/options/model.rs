@@ -1,8 +1,10 @@
 //! How a model is set up.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::Precision;
 use crate::head::HeadModel;
@@ -19,13 +21,38 @@ pub struct ModelOptions {
     pub trace: bool,
     /// How kernel variants are chosen.
     pub tuning: Tuning,
+    /// Told of the kernels that are compiled.
+    pub progress: Option<Progress>,
     /// A kernel from disk in place of a dispatch's own.
     #[cfg(feature = "candidates")]
     pub candidate: Option<crate::Candidate>,
 }
 
+/// Is told how many kernels have been compiled, and of how many: once before the first, then after each.
+/// Natively several threads call.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(usize, usize) + Send + Sync>);
+
+impl Progress {
+    /// Tells this function.
+    pub fn new(tell: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(crate) fn tell(&self, done: usize, of: usize) {
+        (self.0)(done, of);
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").finish_non_exhaustive()
+    }
+}
+
 /// How kernel variants are chosen. Variants compute the same, to within rounding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tuning {
     /// The variants that are usually the fastest on such adapters. Nothing is measured, read or
     /// written.

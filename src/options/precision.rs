@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 /// With [cooperative matrices](crate::GpuOptions::matrices), convolutions of `f16` maps
 /// round both factors of a product to `f16`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Precision {
     /// All numbers have 32 bits. The golden data are compared in this precision.
     #[default]

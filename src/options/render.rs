@@ -2,6 +2,7 @@
 
 /// Source of the style convolutions' noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Noise {
     /// The maps stored with the weights: the same picture every time.
     #[default]
@@ -47,4 +48,8 @@ pub struct RenderOptions {
     pub noise: Noise,
     /// Background of the picture.
     pub background: Background,
+    /// Keeps the low-resolution image and the picture in f32 with the frame, for
+    /// [`Frame::low_res`](crate::Frame::low_res) and [`Frame::image_tensor`](crate::Frame::image_tensor).
+    /// They take five times the memory of the picture.
+    pub tensors: bool,
 }

@@ -98,7 +98,7 @@ impl Encoder {
                 encoder: commands,
                 bindings: &[&self.program.bind(gpu, &resources)],
                 conditions,
-                timer: timer.as_deref_mut(),
+                times: timer.as_deref_mut().into(),
             })?;
             let Some((fusion, logits)) = &fusion else {
                 self.planes.copy_to(commands, &planes);
@@ -119,7 +119,7 @@ impl Encoder {
                 encoder: commands,
                 bindings: &[&fusion.program.bind(gpu, &resources)],
                 conditions,
-                timer: timer.as_deref_mut(),
+                times: timer.as_deref_mut().into(),
             })?;
         }
         Ok((planes, fusion.map(|(_, logits)| logits)))

@@ -7,7 +7,7 @@ mod uniforms;
 
 pub(crate) use encoder::Encoder;
 pub(crate) use renderer::{RenderInput, Renderer};
-pub(crate) use slots::Slot;
+pub(crate) use slots::{Slot, Tensors};
 #[cfg(test)]
 pub(crate) use uniforms::camera_uniform;
 

@@ -9,7 +9,7 @@ use crate::drive::{Drive, Geometry, ResolvedDrive};
 use crate::error::{Error, Result};
 use crate::gpu::kernels::params;
 use crate::gpu::{
-    Bindings, Downloads, Gpu, Program, ProgramBuilder, Recording, Snapshot, Tensor, Timer, Tuner,
+    Bindings, Downloads, Gpu, Program, ProgramBuilder, Recording, Snapshot, Tensor, Times, Tuner,
     Uploads,
 };
 use crate::options::{Background, Format, ModelOptions, Noise, Precision, RenderOptions};
@@ -127,9 +127,17 @@ impl Renderer {
     }
 
     /// Memory for a frame's results.
-    pub(crate) fn slot(&self, gpu: &Gpu) -> Result<Arc<Slot>> {
+    pub(crate) fn slot(&self, gpu: &Gpu, tensors: bool) -> Result<Arc<Slot>> {
         let results = [&self.image, &self.low_res, &self.depth, &self.stamp];
-        self.frames.take(|| Slot::new(gpu, &self.program, results))
+        let new = || Slot::new(gpu, &self.program, results, tensors);
+        self.frames.take(tensors, new)
+    }
+
+    /// Gives up memory that no frame uses.
+    pub(crate) fn trim(&self) {
+        self.frames.trim();
+        self.downloads.trim();
+        self.uploads.trim();
     }
 
     /// Records a frame into the slot's texture. Its other results stay in the workspace: see
@@ -141,7 +149,7 @@ impl Renderer {
         input: &RenderInput<'_>,
         (avatar, slot): (&Bindings, &Slot),
         options: &RenderOptions,
-        timer: Option<&mut Timer>,
+        times: Times<'_>,
     ) -> Result<u32> {
         let mut globals = camera_uniform(input.drive.camera);
         // Not 0, which is what new memory holds.
@@ -171,7 +179,7 @@ impl Renderer {
             encoder,
             bindings: &[avatar, &slot.bindings],
             conditions,
-            timer,
+            times,
         })?;
         Ok(globals.serial)
     }
@@ -195,15 +203,17 @@ impl Renderer {
             encoder,
             bindings: &[],
             conditions,
-            timer: None,
+            times: Times::None,
         })?;
         Ok(self.image.snapshot(gpu, encoder))
     }
 
     /// Records copies of a frame's results, before the workspace is overwritten.
     pub(crate) fn keep(&self, encoder: &mut wgpu::CommandEncoder, slot: &Slot) {
-        self.image.copy_to(encoder, &slot.image);
-        self.low_res.copy_to(encoder, &slot.low_res);
+        if let Some(tensors) = &slot.tensors {
+            self.image.copy_to(encoder, &tensors.image);
+            self.low_res.copy_to(encoder, &tensors.low_res);
+        }
         self.depth.copy_to(encoder, &slot.depth);
         self.stamp.copy_to(encoder, &slot.stamp);
     }

@@ -63,19 +63,21 @@ fn rendered(
     let resources = [("planes", &planes), ("members", &members)];
     let resources = resources.map(|(name, tensor)| (name, Resource::Tensor(tensor)));
     let avatar = renderer.program.bind(gpu, &resources);
-    let slot = renderer.slot(gpu).unwrap();
+    let slot = renderer.slot(gpu, true).unwrap();
     let picture = |camera: &Camera| {
         let drive = Drive::points(points.clone()).camera(*camera);
         let frame = RenderInput::new(&drive, config.points, None, &[]).unwrap();
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let options = RenderOptions::default();
         let bindings = (&avatar, &*slot);
-        (renderer.record(gpu, &mut encoder, &frame, bindings, &options, None)).unwrap();
+        let times = Default::default();
+        (renderer.record(gpu, &mut encoder, &frame, bindings, &options, times)).unwrap();
         renderer.keep(&mut encoder, &slot);
         gpu.queue().submit([encoder.finish()]);
-        let image = read_values(gpu, &slot.image);
+        let tensors = slot.tensors.as_ref().unwrap();
+        let image = read_values(gpu, &tensors.image);
         assert!(image.iter().all(|value| value.is_finite()));
-        let results = [&slot.image, &slot.low_res, &slot.depth];
+        let results = [&tensors.image, &tensors.low_res, &slot.depth];
         results.map(|tensor| read(gpu, tensor)).concat()
     };
     (cameras.iter().map(picture).collect(), renderer)

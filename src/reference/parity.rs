@@ -9,7 +9,7 @@ use super::golden::{Case, Difference, distance, every, range, shape};
 use super::{Tensor, rays, shared};
 use crate::{
     Avatar, Camera, Drive, Error, Frame, Gpu, Model, ModelConfig, ModelOptions, PointWeighting,
-    Result, TensorFile, Weights,
+    RenderOptions, Result, TensorFile, Weights,
 };
 
 /// All comparisons of a case, as a table.
@@ -147,7 +147,11 @@ pub async fn compare(gpu: &Gpu, case: Case) -> Result<Table> {
     };
     run.encoder(&avatar).await?;
     run.taps("style_tplane").await?;
-    let frame = avatar.render(&drive)?;
+    let options = RenderOptions {
+        tensors: true,
+        ..RenderOptions::default()
+    };
+    let frame = avatar.render_with(&drive, &options)?;
     run.field().await?;
     run.pictures(&frame).await?;
     run.taps("up_renderer").await?;
@@ -574,7 +578,7 @@ impl Run<'_> {
         }
 
         let size = self.config.output_size as usize;
-        let image = Tensor::new([size, size, 3], frame.image_tensor().read(gpu).await?);
+        let image = Tensor::new([size, size, 3], frame.image_tensor()?.read(gpu).await?);
         let tolerance = if released {
             // A sample that lands almost on a point magnifies the last bits of its position, by
             // 1/d² of their distance, and shows in the few pixels around its ray.

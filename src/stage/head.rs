@@ -96,7 +96,7 @@ impl Head {
             encoder,
             bindings: &[],
             conditions: Conditions::default(),
-            timer: None,
+            times: Default::default(),
         })?;
         Ok(output)
     }

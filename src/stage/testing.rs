@@ -408,7 +408,7 @@ pub(crate) fn submit(gpu: &Gpu, program: &Program, outside: &[(&str, Resource<'_
                 alpha: true,
                 stage: None,
             },
-            timer: None,
+            times: Default::default(),
         })?;
         gpu.queue().submit([encoder.finish()]);
         Ok(())

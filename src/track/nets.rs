@@ -379,7 +379,7 @@ impl Runner {
             encoder,
             bindings: &[&self.bindings(gpu, picture)],
             conditions: Conditions::default(),
-            timer,
+            times: timer.into(),
         })
     }
 

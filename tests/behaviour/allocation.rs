@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gpavatar::track::{Net, Nets, Picture, Region};
 use gpavatar::{Atlas, Model, RenderOptions, ShaderChecks, wgpu};
 
-use crate::common::tiny::{self, SEEDED, drives, mix, people};
+use crate::common::tiny::{self, KEPT, SEEDED, drives, mix, people};
 use crate::common::{host_gpu, net_files};
 
 /// All objects that wgpu holds for a device, except for those of submitting itself.
@@ -34,7 +34,11 @@ fn frames_after_the_first_allocate_nothing() {
     let model = Model::new(&gpu, tiny::weights(&tiny::released())).unwrap();
     let avatar = tiny::avatar(&model);
     let drives = drives(5);
-    let options = [RenderOptions::default(), SEEDED];
+    let seeded = RenderOptions {
+        tensors: false,
+        ..SEEDED
+    };
+    let options = [RenderOptions::default(), seeded];
     drop(avatar.render(&drives[0]).unwrap());
     gpu.wait("rendering").unwrap();
     let before = held(gpu.device());
@@ -154,4 +158,41 @@ fn a_hosts_frames_allocate_nothing_either() {
         gpu.wait("rendering").unwrap();
         assert_eq!(held(gpu.device()), before, "frame {i}");
     }
+}
+
+#[test]
+fn trimming_gives_the_memory_of_dropped_frames_back() {
+    let gpu = tiny::open();
+    let model = Model::new(&gpu, tiny::weights(&tiny::config())).unwrap();
+    let avatar = tiny::avatar(&model);
+    drop(avatar.render(&tiny::drive()).unwrap().to_image().unwrap());
+    gpu.wait("rendering").unwrap();
+    model.trim();
+    gpu.wait("trimming").unwrap();
+    let least = held(gpu.device());
+    let kept = avatar.render_with(&tiny::drive(), &KEPT).unwrap();
+    let frames: Vec<_> = (0..5)
+        .map(|_| avatar.render(&tiny::drive()).unwrap())
+        .collect();
+    for frame in &frames {
+        frame.to_image().unwrap();
+    }
+    drop(frames);
+    let most = held(gpu.device());
+    model.trim();
+    gpu.wait("trimming").unwrap();
+    // What is in use stays.
+    let expected = kept.to_image().unwrap();
+    let picture = 4 * expected.width() as isize * expected.height() as isize;
+    let textures =
+        |held: &BTreeMap<_, isize>| (held["texture memory"] - least["texture memory"]) / picture;
+    assert_eq!([textures(&most), textures(&held(gpu.device()))], [6, 1]);
+    drop(kept);
+    model.trim();
+    gpu.wait("trimming").unwrap();
+    assert_eq!(held(gpu.device()), least);
+    assert_eq!(
+        avatar.render(&tiny::drive()).unwrap().to_image().unwrap(),
+        expected
+    );
 }

@@ -3,11 +3,10 @@
 use std::thread;
 
 use gpavatar::{
-    AdapterKind, Atlas, Avatar, Camera, Drive, Frame, Gpu, HeadModel, Model, RenderOptions,
-    SourceImage, Weights,
+    AdapterKind, Atlas, Avatar, Camera, Drive, Frame, Gpu, HeadModel, Model, SourceImage, Weights,
 };
 
-use crate::common::tiny::{self, Picture, drives, gpu, planes};
+use crate::common::tiny::{self, KEPT, Picture, drives, gpu, planes};
 
 #[test]
 fn handles_are_shared_between_threads() {
@@ -116,7 +115,7 @@ fn models_avatars_and_threads_in_parallel_do_not_meet() {
             scope.spawn(move || {
                 for round in 0..3 {
                     // All in flight before the first is read.
-                    let of = |drive: &Drive| avatar.render(drive).unwrap();
+                    let of = |drive: &Drive| avatar.render_with(drive, &KEPT).unwrap();
                     let frames: Vec<Frame> = drives.iter().map(of).collect();
                     for (frame, expected) in frames.iter().zip(pictures) {
                         assert_eq!(Picture::of(frame, gpu()), *expected, "round {round}");
@@ -128,7 +127,7 @@ fn models_avatars_and_threads_in_parallel_do_not_meet() {
                 let low_res = &pictures[0].low_res;
                 let image = pollster::block_on(avatar.model().super_resolve(low_res)).unwrap();
                 assert_eq!(image, pictures[0].image);
-                let profiled = avatar.profile(&drives[1], &RenderOptions::default());
+                let profiled = avatar.profile(&drives[1], &KEPT);
                 let (frame, _) = profiled.unwrap();
                 assert_eq!(Picture::of(&frame, gpu()), pictures[1]);
             });
@@ -140,7 +139,10 @@ fn models_avatars_and_threads_in_parallel_do_not_meet() {
 fn frames_that_are_kept_keep_their_pictures() {
     let avatar = tiny::avatar(&tiny::model());
     let drives = drives(4);
-    let kept: Vec<Frame> = drives.iter().map(|d| avatar.render(d).unwrap()).collect();
+    let kept: Vec<Frame> = drives
+        .iter()
+        .map(|d| avatar.render_with(d, &KEPT).unwrap())
+        .collect();
     let pictures: Vec<Picture> = kept.iter().map(|f| Picture::of(f, gpu())).collect();
     for drive in &drives {
         drop(avatar.render(drive).unwrap());

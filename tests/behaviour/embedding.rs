@@ -1,9 +1,14 @@
 //! Recording into a host's command encoders on a host's device.
 
-use gpavatar::{Atlas, Error, Frame, Gpu, GpuOptions, Model, RenderOptions, ShaderChecks, wgpu};
+use std::sync::{Arc, Mutex};
 
-use crate::common::host_gpu;
-use crate::common::tiny::{self, Picture, drives};
+use gpavatar::{
+    Atlas, Error, Frame, Gpu, GpuOptions, Model, PipelineCache, Progress, ShaderChecks, wgpu,
+};
+
+use crate::common::absent::absent;
+use crate::common::tiny::{self, KEPT, Picture, drives};
+use crate::common::{host_gpu, refused};
 
 /// The host's own use of a frame, recorded after it: a copy of its texture, or of another of its size.
 fn copy_of(texture: &wgpu::Texture, encoder: &mut wgpu::CommandEncoder, gpu: &Gpu) -> wgpu::Buffer {
@@ -45,7 +50,7 @@ fn recordings_into_a_hosts_encoders() {
     let model = Model::new(&gpu, tiny::weights(&tiny::config())).unwrap();
     let avatar = tiny::avatar(&model);
     let drives = drives(5);
-    let options = RenderOptions::default();
+    let options = KEPT;
     let expected: Vec<Picture> = drives.iter().map(|d| Picture::render(&avatar, d)).collect();
     assert_ne!(expected[0].rgba, expected[1].rgba);
 
@@ -167,4 +172,123 @@ fn adapters_of_the_hosts_instance() {
         matches!(refused, Err(Error::NoAdapter { .. })),
         "{refused:?}"
     );
+}
+
+#[test]
+fn setting_a_model_up_tells_how_far_it_is() {
+    let gpu = tiny::open();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = {
+        let told = told.clone();
+        Progress::new(move |done, of| told.lock().unwrap().push((done, of)))
+    };
+    let set_up = || {
+        tiny::model_with(&gpu, &tiny::config(), |options| {
+            options.progress = Some(tell.clone());
+        })
+    };
+    set_up().unwrap();
+    let first = std::mem::take(&mut *told.lock().unwrap());
+    let of = first[0].1;
+    assert!(of > 10, "{first:?}");
+    assert_eq!(first, (0..=of).map(|done| (done, of)).collect::<Vec<_>>());
+    // Kernels are the device's.
+    set_up().unwrap();
+    assert!(told.lock().unwrap().is_empty());
+}
+
+/// A device of the host with these features, if there is one.
+fn host_with(features: wgpu::Features) -> Option<(wgpu::Adapter, wgpu::Device, wgpu::Queue)> {
+    let adapter = tiny::gpu().adapter();
+    let descriptor = wgpu::DeviceDescriptor {
+        required_features: features,
+        ..Default::default()
+    };
+    let opened = pollster::block_on(adapter.request_device(&descriptor));
+    opened
+        .ok()
+        .map(|(device, queue)| (adapter.clone(), device, queue))
+}
+
+#[test]
+fn a_hosts_pipeline_cache_gets_the_kernels() {
+    let Some((adapter, device, queue)) = host_with(wgpu::Features::PIPELINE_CACHE) else {
+        return absent("pipeline cache", "the adapter has none");
+    };
+    let descriptor = wgpu::PipelineCacheDescriptor {
+        label: None,
+        data: None,
+        fallback: true,
+    };
+    // SAFETY: there is no data.
+    let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+    let options = GpuOptions {
+        pipeline_cache: Some(PipelineCache::Host(cache.clone())),
+        ..GpuOptions::default()
+    };
+    let length = || cache.get_data().map_or(0, |data| data.len());
+    let before = length();
+    let gpu = Gpu::from_device(&adapter, device, queue, &options).unwrap();
+    let model = Model::new(&gpu, tiny::weights(&tiny::config())).unwrap();
+    Picture::render(&tiny::avatar(&model), &tiny::drive());
+    let parts = &["pipeline cache", "a folder"];
+    refused::argument(Gpu::with_options(&options), parts);
+    println!("{before} bytes, {} with the kernels", length());
+    if length() == before {
+        absent("pipelines", "the driver hands no compiled ones out");
+    }
+}
+
+#[test]
+fn a_hosts_timestamps_enclose_a_frame() {
+    let Some((adapter, device, queue)) = host_with(wgpu::Features::TIMESTAMP_QUERY) else {
+        return absent("timestamps", "the adapter has none");
+    };
+    let gpu = Gpu::from_device(&adapter, device, queue, &GpuOptions::default()).unwrap();
+    let device = gpu.device();
+    let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
+        label: None,
+        ty: wgpu::QueryType::Timestamp,
+        count: 2,
+    });
+    let buffer = |usage| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 16,
+            usage: usage | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    };
+    let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
+    let read = buffer(wgpu::BufferUsages::MAP_READ);
+    // Traces split a frame into many passes.
+    for trace in [false, true] {
+        let config = tiny::config();
+        let model = tiny::model_with(&gpu, &config, |options| options.trace = trace).unwrap();
+        let avatar = tiny::avatar(&model);
+        let expected = Picture::render(&avatar, &tiny::drive());
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let timestamps = wgpu::ComputePassTimestampWrites {
+            query_set: &queries,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        };
+        let frame = avatar.record_timed(&mut encoder, &tiny::drive(), &KEPT, timestamps);
+        encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
+        encoder.copy_buffer_to_buffer(&resolved, 0, &read, 0, 16);
+        gpu.queue().submit([encoder.finish()]);
+        assert_eq!(Picture::of(&frame.unwrap(), &gpu), expected);
+        read.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
+        gpu.wait("timing").unwrap();
+        let ticks: Vec<u64> = {
+            let view = read.get_mapped_range(..).unwrap();
+            view.chunks_exact(8)
+                .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()))
+                .collect()
+        };
+        read.unmap();
+        let milliseconds = (ticks[1] - ticks[0]) as f32 * gpu.queue().get_timestamp_period() / 1e6;
+        println!("traced: {trace}, {milliseconds} ms");
+        assert!(ticks[0] > 0 && milliseconds > 0.01, "{ticks:?}");
+    }
 }

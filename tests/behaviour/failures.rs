@@ -6,7 +6,7 @@ use gpavatar::{
 };
 
 use crate::common::refused;
-use crate::common::tiny::{self, Picture, drives};
+use crate::common::tiny::{self, KEPT, Picture, drives};
 
 /// Two devices of one host, which handles no errors: wgpu then panics.
 fn careless_hosts(limits: &wgpu::Limits) -> [Gpu; 2] {
@@ -31,7 +31,7 @@ fn a_hosts_device_that_is_destroyed() {
     let [gpu, other] = careless_hosts(&wgpu::Limits::default());
     let model_before = model(&gpu);
     let avatar = tiny::avatar(&model_before);
-    let frame = avatar.render(&tiny::drive()).unwrap();
+    let frame = avatar.render_with(&tiny::drive(), &KEPT).unwrap();
     let atlas = Atlas::new(&model_before, [2, 1]).unwrap();
     gpu.device().destroy();
     let parts = &["GPU failure during "];
@@ -119,7 +119,7 @@ fn frames_that_were_not_executed_have_no_picture() {
     // Leaves its pictures in the memory that later frames get.
     drop(Picture::render(&other, &drives(2)[1]));
     let mut encoder = gpu.device().create_command_encoder(&Default::default());
-    let frame = avatar.record(&mut encoder, &tiny::drive(), &RenderOptions::default());
+    let frame = avatar.record(&mut encoder, &tiny::drive(), &KEPT);
     let frame = frame.unwrap();
     refused::gpu(frame.to_image(), parts);
     refused::gpu(pollster::block_on(frame.depth()), parts);
@@ -217,7 +217,7 @@ fn a_rendering_without_numbers_is_an_error_and_reads_no_foreign_memory() {
 
 fn check_huge(model: &Model) {
     let gpu = model.gpu();
-    let frame = huge(model).render(&tiny::drive()).unwrap();
+    let frame = huge(model).render_with(&tiny::drive(), &KEPT).unwrap();
     let picture = frame.to_image();
     // In 16 bits numbers stop at the largest.
     if model.precision() == Precision::F32 {

@@ -2,16 +2,13 @@
 
 use gpavatar::{Avatar, AvatarOptions, Noise, RenderOptions};
 
-use crate::common::tiny::{self, Picture, gpu, largest_difference, planes};
+use crate::common::tiny::{self, KEPT, Picture, gpu, largest_difference, planes};
 
 #[test]
 fn noise_of_the_super_resolver() {
     let avatar = tiny::avatar(&tiny::model());
     let with = |noise| {
-        let options = RenderOptions {
-            noise,
-            ..RenderOptions::default()
-        };
+        let options = RenderOptions { noise, ..KEPT };
         let frame = avatar.render_with(&tiny::drive(), &options).unwrap();
         Picture::of(&frame, gpu())
     };
@@ -76,7 +73,7 @@ fn noise_of_any_seed_is_finite() {
     for seed in [0, 1, u64::MAX, 1 << 32] {
         let options = RenderOptions {
             noise: Noise::Seeded(seed),
-            ..RenderOptions::default()
+            ..KEPT
         };
         let frame = avatar.render_with(&tiny::drive(), &options).unwrap();
         assert!(Picture::of(&frame, gpu()).is_finite(), "seed {seed}");

@@ -4,7 +4,7 @@ use gpavatar::reference::{Tensor, output};
 use gpavatar::{Background, Camera, Drive, Model, RenderOptions};
 
 use crate::common::refused;
-use crate::common::tiny::{self, Picture, gpu, reference_frame};
+use crate::common::tiny::{self, KEPT, Picture, gpu, reference_frame};
 use crate::common::{Within, difference};
 
 #[test]
@@ -18,10 +18,7 @@ fn pictures_with_alpha_are_the_opaque_ones_over_black() {
     assert!(opaque.rgba.chunks_exact(4).all(|pixel| pixel[3] == 255));
     let field = reference_frame(&config, &points, &camera).field();
     for background in [Background::Straight, Background::Premultiplied] {
-        let options = RenderOptions {
-            background,
-            ..RenderOptions::default()
-        };
+        let options = RenderOptions { background, ..KEPT };
         let frame = avatar.render_with(&drive, &options).unwrap();
         let found = Picture::of(&frame, gpu());
         assert_eq!(found.image, opaque.image);

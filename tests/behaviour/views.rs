@@ -4,7 +4,7 @@ use gpavatar::reference::rays;
 use gpavatar::{AdapterKind, Background, Camera, Drive, Model, RenderOptions};
 
 use crate::common::absent::absent;
-use crate::common::tiny::{self, Picture, gpu, reference_frame};
+use crate::common::tiny::{self, KEPT, Picture, gpu, reference_frame};
 use crate::common::{Within, difference};
 
 /// The field is steep beside a point, and the fine depths follow it: rounding shows in some rays.
@@ -26,7 +26,7 @@ fn a_camera_facing_away_or_past_the_head_sees_nothing() {
         let drive = tiny::drive().camera(camera);
         let options = RenderOptions {
             background: Background::Straight,
-            ..RenderOptions::default()
+            ..KEPT
         };
         let frame = avatar.render_with(&drive, &options).unwrap();
         let picture = Picture::of(&frame, gpu());

@@ -84,9 +84,17 @@ pub fn drive() -> Drive {
     Drive::points(points(config().points)).camera(Camera::orbit(10.0, 10.0, 25.0))
 }
 
+/// For frames that a [`Picture`] is made of.
+pub const KEPT: RenderOptions = RenderOptions {
+    noise: Noise::Stored,
+    background: Background::Black,
+    tensors: true,
+};
+
 pub const SEEDED: RenderOptions = RenderOptions {
     noise: Noise::Seeded(1),
     background: Background::Straight,
+    tensors: true,
 };
 
 /// Views of [`points`] that differ in every pixel.
@@ -195,7 +203,7 @@ impl Picture {
     pub fn of(frame: &Frame, gpu: &Gpu) -> Self {
         Self {
             rgba: frame.to_image().unwrap().into_raw(),
-            image: pollster::block_on(frame.image_tensor().read(gpu)).unwrap(),
+            image: pollster::block_on(frame.image_tensor().unwrap().read(gpu)).unwrap(),
             low_res: pollster::block_on(frame.low_res()).unwrap(),
             depth: pollster::block_on(frame.depth()).unwrap(),
         }
@@ -203,7 +211,8 @@ impl Picture {
 
     /// Renders on the adapter at hand.
     pub fn render(avatar: &Avatar, drive: &Drive) -> Self {
-        Self::of(&avatar.render(drive).unwrap(), avatar.model().gpu())
+        let frame = avatar.render_with(drive, &KEPT).unwrap();
+        Self::of(&frame, avatar.model().gpu())
     }
 
     pub fn is_finite(&self) -> bool {

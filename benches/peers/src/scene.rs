@@ -58,7 +58,11 @@ impl Scene {
         let source = pictures.swap_remove(0);
         let avatar = Avatar::from_images(&model, std::slice::from_ref(&source))?;
         let drive = demo::given_points(&model);
-        let frame = avatar.render(&drive)?;
+        let options = RenderOptions {
+            tensors: true,
+            ..RenderOptions::default()
+        };
+        let frame = avatar.render_with(&drive, &options)?;
 
         let config = model.config();
         let resolved = drive.resolve(model.head(), config.points as usize)?;
@@ -92,7 +96,7 @@ impl Scene {
                 })
             })
             .collect();
-        let image: Vec<f32> = pollster::block_on(frame.image_tensor().read(gpu))?;
+        let image: Vec<f32> = pollster::block_on(frame.image_tensor()?.read(gpu))?;
         Ok(Self {
             coarse: Coarse {
                 sums: weight_sums(&nearest, count),

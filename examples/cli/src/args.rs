@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gpavatar::{AdapterKind, Gpu, GpuOptions, ShaderChecks, Tuning, wgpu};
+use gpavatar::{AdapterKind, Gpu, GpuOptions, PipelineCache, ShaderChecks, Tuning, wgpu};
 
 /// Where and how the kernels run.
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ impl GpuArgs {
             backends: self.backend.unwrap_or(environment.backends),
             shaders: self.shaders.unwrap_or(environment.shaders),
             kernels: self.kernels.or(environment.kernels),
-            pipeline_cache: pipeline_cache(),
+            pipeline_cache: pipeline_cache().map(PipelineCache::Folder),
             ..environment
         })
     }

@@ -322,11 +322,15 @@ impl Evaluation {
     /// Renders a target, not rounded to 8 bits, and notes the time until the device is done.
     fn render(&self, avatar: &Avatar, target: &Target, seconds: &mut Vec<f64>) -> Result<Picture> {
         let gpu = avatar.model().gpu();
+        let options = RenderOptions {
+            tensors: true,
+            ..RenderOptions::default()
+        };
         let start = Instant::now();
-        let frame = avatar.render(&target.drive(&self.channels))?;
+        let frame = avatar.render_with(&target.drive(&self.channels), &options)?;
         gpu.wait("rendering")?;
         seconds.push(start.elapsed().as_secs_f64());
-        let colours = pollster::block_on(frame.image_tensor().read(gpu))?;
+        let colours = pollster::block_on(frame.image_tensor()?.read(gpu))?;
         let pixels = colours.as_chunks::<3>().0.iter();
         let clamped = pixels.map(|rgb| rgb.map(|c| c.clamp(0.0, 1.0)));
         Ok(Picture {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gpavatar::{AdapterKind, Camera, Model, ModelConfig};
+use gpavatar::{Camera, Model, ModelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::demo;
@@ -101,10 +101,7 @@ impl Header {
                 driver_info: info.driver_info,
                 subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
             },
-            kernels: match gpu.kind() {
-                AdapterKind::Cpu => "cpu".into(),
-                AdapterKind::Gpu => "gpu".into(),
-            },
+            kernels: format!("{:?}", gpu.kind()).to_lowercase(),
             features: features.iter_names().map(|(name, _)| name.into()).collect(),
             limits: limits.map(|(name, limit)| (name.into(), limit)).into(),
             network,

@@ -414,6 +414,7 @@ fn options(alpha: Alpha) -> RenderOptions {
             Alpha::Straight => Background::Straight,
             Alpha::Premultiplied => Background::Premultiplied,
         },
+        tensors: true,
         ..RenderOptions::default()
     }
 }

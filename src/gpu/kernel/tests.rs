@@ -296,7 +296,7 @@ fn threads_that_need_the_same_kernels_compile_each_once() {
             scope.spawn(|| {
                 let kernels = sources.map(|source| gpu.kernel(source, &[]).unwrap());
                 // Each one is in the list several times.
-                compile(kernels.iter().chain(&kernels));
+                compile(kernels.iter().chain(&kernels), None);
                 kernels.map(|kernel| kernel.pipeline().clone())
             })
         });
@@ -305,6 +305,6 @@ fn threads_that_need_the_same_kernels_compile_each_once() {
     for pipelines in &compiled {
         assert_eq!(pipelines, &compiled[0]);
     }
-    assert!(!compile(&kernels), "nothing is left");
+    assert!(!compile(&kernels, None), "nothing is left");
     gpu.wait("compiling").unwrap();
 }

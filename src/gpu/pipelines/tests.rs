@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::file::Scratch;
 use crate::gpu::kernels::style_unet;
@@ -7,7 +9,7 @@ use crate::{Gpu, GpuOptions};
 /// Opens a device that keeps its kernels in `folder`, and compiles one.
 fn compile(folder: &Path) -> Gpu {
     let gpu = Gpu::with_options(&GpuOptions {
-        pipeline_cache: Some(folder.to_owned()),
+        pipeline_cache: Some(PipelineCache::Folder(folder.to_owned())),
         ..GpuOptions::from_env().unwrap()
     });
     let gpu = gpu.unwrap();
@@ -46,21 +48,24 @@ fn a_broken_file_is_ignored() {
     let folder = scratch.path("folder");
     let gpu = compile(&folder);
     let info = gpu.device().adapter_info();
-    let Some(pipelines) = Pipelines::open(gpu.device(), &info, &folder) else {
+    let Some(pipelines) =
+        Pipelines::open(gpu.device(), &info, &PipelineCache::Folder(folder.clone()))
+    else {
         return absent("pipelines", "the device keeps no compiled ones");
     };
     // Drivers that hand no kernels out have a header.
     let written = kept(&folder).is_some();
     let data = pipelines.cache.get_data().unwrap();
-    pipelines.write(&data).unwrap();
+    let store = pipelines.file.as_ref().unwrap();
+    store.write(&data).unwrap();
     let file = kept(&folder).unwrap();
-    assert_eq!(file, pipelines.file);
+    assert_eq!(file, store.path);
     let whole = std::fs::read(&file).unwrap();
-    assert_eq!(unsealed(&pipelines.key, &whole), Some(&data[..]));
+    assert_eq!(unsealed(&store.key, &whole), Some(&data[..]));
 
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    let sealed = |data: &[u8]| [&seal(&pipelines.key, data), data].concat();
+    let sealed = |data: &[u8]| [&seal(&store.key, data), data].concat();
     for content in [
         b"".to_vec(),
         b"my notes".to_vec(),

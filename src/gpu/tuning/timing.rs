@@ -80,7 +80,10 @@ impl Timing {
                 Err(error) => return Err(error),
             }
         }
-        compile(runs.iter().flat_map(|run| run.program.kernels_of_steps()));
+        compile(
+            runs.iter().flat_map(|run| run.program.kernels_of_steps()),
+            None,
+        );
         // First touch of the memory and of the code.
         round(gpu, &mut runs.iter_mut().collect::<Vec<_>>(), 1)?;
         runs.iter_mut()
