@@ -13,7 +13,6 @@ fn held(device: &wgpu::Device) -> BTreeMap<&'static str, isize> {
     let hal = device.get_internal_counters().hal;
     BTreeMap::from([
         ("buffers", hal.buffers.read()),
-        ("textures", hal.textures.read()),
         ("texture views", hal.texture_views.read()),
         ("bind groups", hal.bind_groups.read()),
         ("bind group layouts", hal.bind_group_layouts.read()),
