@@ -7,8 +7,8 @@ use std::path::Path;
 use gpavatar::reference::pipeline::prepare;
 use gpavatar::reference::points::{Neighbour, weight_sums};
 use gpavatar::{
-    Avatar, Camera, Drive, FloatFormat, Geometry, Gpu, Model, ModelOptions, SourceImage,
-    TensorWriter, Weights, glam::Vec3,
+    Avatar, Camera, Drive, FloatFormat, Geometry, Gpu, Model, ModelOptions, RenderOptions,
+    SourceImage, TensorWriter, Weights, glam::Vec3,
 };
 
 use gpavatar_cli::demo::{self, Sample};
