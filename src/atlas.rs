@@ -21,7 +21,7 @@ use crate::pipeline::Slot;
 /// # use gpavatar::{Atlas, Avatar, Drive, Model, RenderOptions};
 /// # fn example(model: &Model, me: &Avatar, you: &Avatar) -> gpavatar::Result<()> {
 /// let atlas = Atlas::new(model, [2, 1])?;
-/// let (smiling, resting) = (Drive::neutral().expression("mouthSmile", 0.8), Drive::neutral());
+/// let (smiling, resting) = (Drive::neutral().expression("mouthSmileLeft", 0.8), Drive::neutral());
 /// atlas.render(&[(me, &smiling), (you, &resting)], &RenderOptions::default())?;
 /// atlas.to_image()?.save("both.png").unwrap();               // or atlas.view(): stays on the GPU
 /// # Ok(())

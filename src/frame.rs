@@ -253,7 +253,7 @@ impl Model {
     /// ```no_run
     /// # use gpavatar::{Avatar, Drive, Gpu, Model, RenderOptions};
     /// # fn example(model: &Model, me: &Avatar, you: &Avatar) -> gpavatar::Result<()> {
-    /// let (smiling, resting) = (Drive::neutral().expression("mouthSmile", 0.8), Drive::neutral());
+    /// let (smiling, resting) = (Drive::neutral().expression("mouthSmileLeft", 0.8), Drive::neutral());
     /// let options = RenderOptions::default();
     /// let frames = model.render_many(&[(me, &smiling), (you, &resting)], &options)?;
     /// # Ok(())
