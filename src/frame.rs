@@ -61,6 +61,23 @@ impl Frame {
         self.slot.srgb_view.as_ref()
     }
 
+    /// Depth of what is seen, in world units along the camera's axis, as an `r32float` texture of
+    /// [`low_res_size`](crate::ModelConfig) pixels a side, row 0 on top; 0 where nothing is. The centres of
+    /// its outermost texels are the edges of the picture: place `p` in 0..1 of the picture is
+    /// `(p · (side - 1) + 0.5) / side` of the texture.
+    ///
+    /// With [`Camera::quad`](crate::Camera::quad), a scene finds what is before the avatar, and what behind.
+    #[must_use]
+    pub fn depth_texture(&self) -> &wgpu::Texture {
+        &self.slot.surface
+    }
+
+    /// A view of [`Frame::depth_texture`].
+    #[must_use]
+    pub fn depth_view(&self) -> &wgpu::TextureView {
+        &self.slot.surface_view
+    }
+
     /// The picture before it is clamped and rounded, on the device: `[y][x]` of red, green, blue
     /// and an unused element.
     ///

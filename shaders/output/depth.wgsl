@@ -1,5 +1,5 @@
 // The depth picture: Σ weight depth + (1 - opacity) · largest depth, scaled to [0, 1] over the
-// image.
+// image. And for hosts the depth of what is seen, in world units along the camera's axis.
 //
 // One workgroup strides over the rays: largest depth, then range, then the scaled values. Error: 3 ulp of
 // the largest depth, over the range.
@@ -15,6 +15,11 @@
 @group(0) @binding(3) var<uniform> globals: Globals;
 // Number of the recording that wrote the frame; 1 if one of its numbers is not finite.
 @group(0) @binding(4) var<storage, read_write> stamp: array<u32>;
+// Mean depth of what is seen; 0 where next to nothing is.
+@group(0) @binding(5) var<storage, read_write> surface: array<f32>; // [y][x], see `row`
+
+// Opacity below which nothing is seen: a step of 8 bits.
+const LEAST = 1.0 / 255.0;
 
 var<workgroup> ranges: array<vec2<f32>, 256>;
 var<workgroup> infinite: atomic<u32>;
@@ -33,6 +38,19 @@ fn reduce(range: vec2<f32>, thread: u32) -> vec2<f32> {
     }
     workgroupBarrier();
     return ranges[0];
+}
+
+// Elements of a row of `surface`: copies into textures take whole multiples of 256 bytes.
+fn row() -> u32 {
+    return (march.side + 63u) / 64u * 64u;
+}
+
+// Depths count along rays, whose outermost ones go through the outermost pixels' centres.
+fn seen(ray: u32) -> f32 {
+    let place = vec2<f32>(vec2<u32>(ray % march.side, ray / march.side));
+    let slope = (1.0 - 2.0 * place / f32(march.side - 1u)) / globals.focal;
+    let mean = extent[ray].y / max(extent[ray].x, LEAST);
+    return select(0.0, mean / sqrt(1.0 + dot(slope, slope)), extent[ray].x >= LEAST);
 }
 
 fn depth(ray: u32, largest: f32) -> f32 {
@@ -63,6 +81,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     let scale = 1.0 / max(range.y - range.x, 1e-30);
     for (var ray = thread; ray < march.count; ray += 256u) {
         output[ray] = (depth(ray, largest) - range.x) * scale;
+        surface[ray / march.side * row() + ray % march.side] = seen(ray);
     }
     if thread == 0u {
         stamp[0] = globals.serial;

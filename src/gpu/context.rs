@@ -352,6 +352,26 @@ impl Gpu {
         })
     }
 
+    /// An `r32float` texture of this width and height, to be copied to and from, and read by shaders.
+    pub(crate) fn depths(&self, label: &str, [width, height]: [u32; 2]) -> wgpu::Texture {
+        self.device().create_texture(&wgpu::TextureDescriptor {
+            label: Some(label),
+            size: wgpu::Extent3d {
+                width,
+                height,
+                depth_or_array_layers: 1,
+            },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::R32Float,
+            usage: wgpu::TextureUsages::COPY_DST
+                | wgpu::TextureUsages::COPY_SRC
+                | wgpu::TextureUsages::TEXTURE_BINDING,
+            view_formats: &[],
+        })
+    }
+
     /// Pixels of pictures as colours that are decoded to linear light when they are read.
     const SRGB: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8UnormSrgb;
 

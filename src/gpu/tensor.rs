@@ -339,6 +339,27 @@ impl Tensor {
         values.extend(pixels.flat_map(|pixel| pixel[..4 * channels].chunks_exact(4).map(number)));
     }
 
+    /// Records a copy of `[y][x]`, whose rows are whole [`wgpu::COPY_BYTES_PER_ROW_ALIGNMENT`], into an
+    /// `r32float` texture.
+    pub(crate) fn copy_to_texture(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        texture: &wgpu::Texture,
+    ) {
+        encoder.copy_buffer_to_texture(
+            wgpu::TexelCopyBufferInfo {
+                buffer: self.buffer(),
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: self.offset,
+                    bytes_per_row: Some(4 * self.width()),
+                    rows_per_image: None,
+                },
+            },
+            texture.as_image_copy(),
+            texture.size(),
+        );
+    }
+
     /// Records a copy of the tensor, to be read after the submission.
     pub(crate) fn snapshot(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder) -> Snapshot {
         let staging = gpu.device().create_buffer(&wgpu::BufferDescriptor {

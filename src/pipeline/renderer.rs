@@ -37,6 +37,7 @@ pub(crate) struct Renderer {
     image: Tensor,
     low_res: Tensor,
     depth: Tensor,
+    surface: Tensor,
     stamp: Tensor,
     /// Number of the last recording.
     recorded: AtomicU32,
@@ -99,8 +100,11 @@ impl Renderer {
             b.release(samples.values);
             b.release(samples.opacities);
         }
-        let output::Depth { depth, stamp } =
-            output::depth(&mut b, &uniform.tensor, &rays, &composite)?;
+        let output::Depth {
+            depth,
+            surface,
+            stamp,
+        } = output::depth(&mut b, &uniform.tensor, &rays, &composite)?;
         b.stage(SUPER_RESOLVER);
         b.store(super_resolver);
         let image = net.plan(&mut b, &composite.low_res, &uniform.tensor, true)?;
@@ -121,6 +125,7 @@ impl Renderer {
             image,
             low_res: composite.low_res,
             depth,
+            surface,
             stamp,
             recorded: AtomicU32::new(0),
         })
@@ -215,6 +220,7 @@ impl Renderer {
             self.low_res.copy_to(encoder, &tensors.low_res);
         }
         self.depth.copy_to(encoder, &slot.depth);
+        self.surface.copy_to_texture(encoder, &slot.surface);
         self.stamp.copy_to(encoder, &slot.stamp);
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Slot {
     /// The low-resolution image and the picture, of frames that keep them.
     pub(crate) tensors: Option<Tensors>,
     pub(crate) depth: Tensor,
+    pub(crate) surface: wgpu::Texture,
+    pub(crate) surface_view: wgpu::TextureView,
     /// Two words: the number of the recording that all this is of, and whether one of its numbers is
     /// not finite.
     pub(crate) stamp: Tensor,
@@ -72,10 +74,13 @@ impl Slot {
         let usage = wgpu::TextureUsages::STORAGE_BINDING;
         let texture = gpu.picture("picture", [image.width(); 2], usage);
         let view = texture.create_view(&Default::default());
+        let surface = gpu.depths("depth", [depth.width(), depth.height()]);
         let bindings = program.bind(gpu, &[("output", Resource::Texture(&view))]);
         Ok(Self {
             tensors: tensors.transpose()?,
             depth: depth.twin(gpu, "depth")?,
+            surface_view: surface.create_view(&Default::default()),
+            surface,
             stamp: stamp.twin(gpu, "stamp")?,
             srgb_view: gpu.srgb_view(&texture),
             texture,

@@ -24,6 +24,23 @@ pub fn normalise_depth(depth: &[Real], opacity: &[Real], farthest: Real) -> Vec<
     depth.into_iter().map(normalise).collect()
 }
 
+/// The mean depth of what is seen on a square of rays, along the axis of a camera of this focal length:
+/// `depth / opacity`, divided by the length of the ray to the plane at 1. It is 0 below an opacity of
+/// 1/255.
+pub fn surface(depth: &[Real], opacity: &[Real], focal: Real) -> Vec<Real> {
+    let side = depth.len().isqrt();
+    let slope = |i: usize| (1.0 - 2.0 * i as Real / (side - 1) as Real) / focal;
+    let rays = depth.iter().zip(opacity).enumerate();
+    let seen = rays.map(|(ray, (depth, opacity))| {
+        let [x, y] = [slope(ray % side), slope(ray / side)];
+        match *opacity < 1.0 / 255.0 {
+            true => 0.0,
+            false => depth / opacity / (1.0 + x * x + y * y).sqrt(),
+        }
+    });
+    seen.collect()
+}
+
 /// 8-bit RGBA pixels of an image `[height, width, 3]`, clamped to [0, 1] and rounded.
 ///
 /// [`Background::Black`] makes the image opaque. For the others it counts as composited on black, and its

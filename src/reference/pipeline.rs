@@ -2,7 +2,7 @@
 
 use super::field::{FieldWeights, Radiance, field, point_features, sample_planes};
 use super::fusion::{AttentionHead, attention, attention_head, fuse};
-use super::output::normalise_depth;
+use super::output::{normalise_depth, surface};
 use super::points::{Neighbour, nearest, weight_sums};
 use super::rays::{
     Rays, coarse_depths, composite, generate, importance, integrate, merge, positions,
@@ -155,6 +155,8 @@ pub struct Rendering {
     pub opacity: Tensor,
     /// Depth, scaled to the range [0, 1] of the image, `[low_res_size, low_res_size, 1]`.
     pub depth: Tensor,
+    /// Depth of what is seen along the camera's axis, `[low_res_size, low_res_size, 1]`.
+    pub surface: Tensor,
     /// The super-resolved image in (-0.001, 1.001), `[output_size, output_size, 3]`.
     pub image: Tensor,
 }
@@ -217,6 +219,8 @@ pub fn render(
     let merged = merge(coarse_samples, (&fine_depths, &fine.radiance), side * side);
     let depth = normalise_depth(&merged.depth, &merged.opacity, merged.farthest);
 
+    let surface = surface(&merged.depth, &merged.opacity, Real::from(camera.focal));
+
     let channels = config.low_res_channels as usize;
     let low_res = Tensor::new([side, side, channels], merged.values.data);
     let image = super_resolve(weights, &low_res, noise)?;
@@ -229,6 +233,7 @@ pub fn render(
         low_res,
         opacity: Tensor::new([side, side, 1], merged.opacity),
         depth: Tensor::new([side, side, 1], depth),
+        surface: Tensor::new([side, side, 1], surface),
         image,
     })
 }

@@ -20,6 +20,9 @@ pub(crate) fn mode(background: Background) -> u32 {
 pub(crate) struct Depth {
     /// `[ray]` in 0..=1.
     pub depth: Tensor,
+    /// Depth along the camera's axis of what is seen, 0 for nothing: `[y][x]` in rows of whole
+    /// [`wgpu::COPY_BYTES_PER_ROW_ALIGNMENT`].
+    pub surface: Tensor,
     /// The number of the recording, and whether one of the frame's numbers is not finite.
     pub stamp: Tensor,
 }
@@ -34,6 +37,8 @@ pub(crate) fn depth(
     b.stage("output");
     let params::Rays { side, count, .. } = rays.layout;
     let depth = b.tensor("depth", Format::F32, [side, side, 1])?;
+    let row = (4 * side).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT) / 4;
+    let surface = b.tensor("surface", Format::F32, [side, row, 1])?;
     let stamp = b.tensor("stamp", Format::F32, [1, 4, 1])?;
     let kernel = b.kernel(&kernels::DEPTH, &[])?;
     b.dispatch(
@@ -43,10 +48,15 @@ pub(crate) fn depth(
             .bind("output", &depth)
             .bind("globals", globals)
             .bind("stamp", &stamp)
-            .cost(f64::from(count) * 10.0, f64::from(count) * 52.0),
+            .bind("surface", &surface)
+            .cost(f64::from(count) * 20.0, f64::from(count) * 56.0),
     );
     b.tap("depth", &depth)?;
-    Ok(Depth { depth, stamp })
+    Ok(Depth {
+        depth,
+        surface,
+        stamp,
+    })
 }
 
 /// Plans the 8-bit picture; the frame's texture is bound later as `output`.

@@ -1,7 +1,7 @@
 //! Alpha, depth and the low-resolution image.
 
 use gpavatar::reference::{Tensor, output};
-use gpavatar::{Background, Camera, Drive, Model, RenderOptions};
+use gpavatar::{Background, Camera, Drive, Model, RenderOptions, wgpu};
 
 use crate::common::refused;
 use crate::common::tiny::{self, KEPT, Picture, gpu, reference_frame};
@@ -72,6 +72,61 @@ fn depth_runs_from_zero_to_one() {
         difference("depth", &found, &expected)
             .within(1e-4, 0.05)
             .all_within(1e-2);
+    }
+}
+
+#[test]
+fn depth_textures_hold_world_units() {
+    for config in [tiny::config(), tiny::released()] {
+        let avatar = tiny::avatar(&Model::new(gpu(), tiny::weights(&config)).unwrap());
+        let camera = Camera::orbit(9.0, -20.0, 40.0).with_focal(6.0);
+        let points = tiny::points(config.points);
+        let frame = avatar
+            .render(&Drive::points(points.clone()).camera(camera))
+            .unwrap();
+        let side = config.low_res_size;
+        let texture = frame.depth_texture();
+        assert_eq!([texture.width(), texture.height()], [side; 2]);
+        assert_eq!(texture.format(), wgpu::TextureFormat::R32Float);
+
+        // As a host reads it.
+        let row = (4 * side).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
+        let device = gpu().device();
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: u64::from(row * side),
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let layout = wgpu::TexelCopyBufferLayout {
+            offset: 0,
+            bytes_per_row: Some(row),
+            rows_per_image: None,
+        };
+        let target = wgpu::TexelCopyBufferInfo {
+            buffer: &buffer,
+            layout,
+        };
+        encoder.copy_texture_to_buffer(texture.as_image_copy(), target, texture.size());
+        gpu().queue().submit([encoder.finish()]);
+        buffer.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
+        gpu().wait("reading").unwrap();
+        let view = buffer.get_mapped_range(..).unwrap();
+        let rows = view.chunks_exact(row as usize);
+        let texels = rows.flat_map(|row| row[..4 * side as usize].chunks_exact(4));
+        let found: Vec<f32> = texels
+            .map(|texel| f32::from_le_bytes(texel.try_into().unwrap()))
+            .collect();
+
+        // The head's cube is within √3 of the origin.
+        let near = found.iter().filter(|depth| **depth != 0.0);
+        assert!(near.clone().all(|depth| (depth - 9.0).abs() < 1.74));
+        assert!(near.count() > 20);
+        let expected = reference_frame(&config, &points, &camera).surface.data;
+        difference("surface", &found, &expected)
+            .within(1e-3, 0.05)
+            .all_within(5e-2);
     }
 }
 

@@ -51,6 +51,7 @@ fn depth_and_stamp(gpu: &Gpu, extents: &[[f32; 4]]) -> (Vec<f32>, [u32; 2]) {
     let (rays, composite) = composite(gpu, extents);
     let globals = params::Globals {
         serial: 7,
+        focal: FOCAL,
         ..Default::default()
     };
     let globals = Tensor::uniform(gpu, "globals", &[globals]).unwrap();
@@ -58,7 +59,25 @@ fn depth_and_stamp(gpu: &Gpu, extents: &[[f32; 4]]) -> (Vec<f32>, [u32; 2]) {
     let mut depths: Vec<f32> = read(gpu, &found.depth);
     depths.truncate(extents.len());
     let stamp: Vec<u32> = read(gpu, &found.stamp);
+    if stamp[1] == 0 {
+        compare_surface(gpu, extents, &found.surface);
+    }
     (depths, [stamp[0], stamp[1]])
+}
+
+/// So short that the outermost rays are much longer than the axis.
+const FOCAL: f32 = 2.0;
+
+fn compare_surface(gpu: &Gpu, extents: &[[f32; 4]], surface: &Tensor) {
+    let side = extents.len().isqrt();
+    let memory: Vec<f32> = read(gpu, surface);
+    let row = memory.len() / side;
+    let found: Vec<f32> = (memory.chunks_exact(row))
+        .flat_map(|row| row[..side].to_vec())
+        .collect();
+    let component = |i: usize| extents.iter().map(|e| e[i]).collect::<Vec<_>>();
+    let expected = twin::surface(&component(1), &component(0), FOCAL);
+    assert_close("surface", &found, &expected, |i| 2e-6 * expected[i]);
 }
 
 fn compare_depth(gpu: &Gpu, extents: &[[f32; 4]]) {
