@@ -42,6 +42,11 @@ impl OutputArgs {
         Album::create(out.unwrap_or_else(|| Path::new("out").join(name)))
     }
 
+    /// What was chosen.
+    pub fn out(&self) -> Option<&Path> {
+        self.out.as_deref()
+    }
+
     /// The film to write instead.
     pub fn film(&self) -> Option<&Path> {
         self.out.as_deref().filter(|path| is_film(path))
@@ -101,6 +106,11 @@ const FRAMES: &str = "frames";
 const STAGING: &str = ".partial";
 
 impl Album {
+    /// Whether a directory has a whole album, of which `last` was added last.
+    pub fn is_complete(out: &Path, last: &str) -> bool {
+        out.join(last).exists() && !out.join(STAGING).exists()
+    }
+
     pub fn create(out: impl Into<PathBuf>) -> Result<Self> {
         let path = out.into();
         let out = Destination {

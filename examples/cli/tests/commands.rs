@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+#[path = "commands/batch.rs"]
+mod batch;
 #[path = "commands/profile.rs"]
 mod profile;
 #[path = "commands/track.rs"]
@@ -40,7 +42,8 @@ fn failure<const N: usize>(args: [&str; N]) -> String {
 #[test]
 fn help_has_every_command_and_its_examples() {
     let all = written(["--help"]);
-    let commands = "reenact track orbit gallery info import evaluate profile parity completions";
+    let commands =
+        "reenact batch track orbit gallery info import evaluate profile parity completions";
     for command in commands.split(' ') {
         assert!(all.contains(&format!("\n  {command} ")), "{command}: {all}");
         let help = written([command, "--help"]);

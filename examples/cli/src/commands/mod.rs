@@ -1,5 +1,6 @@
 //! The sub-commands, a file each.
 
+mod batch;
 mod completions;
 mod evaluate;
 mod gallery;
@@ -31,6 +32,7 @@ Examples:
 )]
 pub enum Cli {
     Reenact(reenact::Args),
+    Batch(batch::Args),
     Track(track::Args),
     Orbit(orbit::Args),
     Gallery(gallery::Args),
@@ -48,6 +50,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Reenact(args) => reenact::run(&args),
+            Self::Batch(args) => batch::run(&args),
             Self::Track(args) => track::run(&args),
             Self::Orbit(args) => orbit::run(&args),
             Self::Gallery(args) => gallery::run(&args),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use gpavatar::import::{self, MotionOptions, RateSource};
-use gpavatar::{Avatar, Drive, HeadModel, Motion, SourceImage};
+use gpavatar::{Avatar, Drive, Gpu, HeadModel, Motion, SourceImage};
 use image::RgbaImage;
 use indicatif::ProgressBar;
 
@@ -15,7 +15,7 @@ use crate::args::{GpuArgs, Range};
 use crate::avatar::{self, AvatarArgs};
 use crate::backdrop::Backdrop;
 use crate::demo;
-use crate::film::{Film, Recorder, Sound};
+use crate::film::{Film, Recorder, Sound, is_film};
 use crate::report;
 use crate::sheet::Cell;
 use crate::tracking::{self, DriverArgs};
@@ -101,18 +101,55 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         return avatar::list_samples();
     }
     tracking::notice_interrupts();
+    let rendered = render(args, &args.gpu.open()?)?;
+    println!(
+        "{}, {}",
+        report::pictures(rendered.pictures),
+        rendered.speed
+    );
+    report::list(&rendered.files);
+    Ok(())
+}
+
+/// What was rendered.
+pub struct Rendered {
+    pub pictures: usize,
+    /// How fast, for people.
+    speed: String,
+    files: Vec<PathBuf>,
+}
+
+/// Renders on a device, and prints nothing to standard output.
+pub fn render(args: &Args, gpu: &Gpu) -> Result<Rendered, Box<dyn Error>> {
     match &args.drive {
-        Some(film) => follow(args, film),
-        None => play(args),
+        Some(film) => follow(args, gpu, film),
+        None => play(args, gpu),
     }
 }
 
+impl Args {
+    /// Where the output goes.
+    pub fn out(&self) -> &Path {
+        self.output.out().unwrap_or(Path::new("out/reenact"))
+    }
+}
+
+/// Whether an earlier run has written all of an output.
+pub fn is_complete(out: &Path) -> bool {
+    match is_film(out) {
+        true => out.exists(),
+        false => Album::is_complete(out, SHEET),
+    }
+}
+
+/// The last file of an album.
+const SHEET: &str = "sheet.png";
+
 /// Plays a motion.
-fn play(args: &Args) -> Result<(), Box<dyn Error>> {
+fn play(args: &Args, gpu: &Gpu) -> Result<Rendered, Box<dyn Error>> {
     let motion = open(&args.motion.clone().unwrap_or_else(demo::motion))?;
     let indices = args.frames.of(motion.len())?.step_by(args.stride as usize);
-    let gpu = args.gpu.open()?;
-    let (avatar, sources) = args.avatar.open(&gpu)?;
+    let (avatar, sources) = args.avatar.open(gpu)?;
     let motion = fitted(motion, avatar.model().head());
 
     let mut out = Output::new(args, motion.fps().into(), None)?;
@@ -121,22 +158,23 @@ fn play(args: &Args) -> Result<(), Box<dyn Error>> {
     let drives = indices.map(|index| Ok(drives[index].clone()));
     let (count, seconds) = out.render(args, &avatar, drives, &bar)?;
     bar.finish_and_clear();
-    println!("{count} pictures, {:.3} s each", seconds / count as f64);
-    report::list(&out.finish(args, &sources)?);
-    Ok(())
+    Ok(Rendered {
+        pictures: count,
+        speed: format!("{:.3} s each", seconds / count as f64),
+        files: out.finish(args, &sources)?,
+    })
 }
 
 /// Plays the face of a film.
-fn follow(args: &Args, film: &Path) -> Result<(), Box<dyn Error>> {
-    let gpu = args.gpu.open()?;
-    let (avatar, sources) = args.avatar.open(&gpu)?;
+fn follow(args: &Args, gpu: &Gpu, film: &Path) -> Result<Rendered, Box<dyn Error>> {
+    let (avatar, sources) = args.avatar.open(gpu)?;
     let model = avatar.model();
     let head = model
         .head()
         .ok_or("the avatar's network has no head model to drive")?;
     let tracker = &args.avatar.tracker;
     let opened = Film::open(film, args.driver.fps())?;
-    let mut performance = args.driver.performance(opened, &gpu, head, tracker)?;
+    let mut performance = args.driver.performance(opened, gpu, head, tracker)?;
 
     let (from, to, stride) = (args.frames.from(), args.frames.to(), args.stride as usize);
     let (rate, count) = (performance.film().rate(), performance.film().count());
@@ -161,9 +199,11 @@ fn follow(args: &Args, film: &Path) -> Result<(), Box<dyn Error>> {
     }
     let rendering = seconds - performance.tracking().as_secs_f64();
     let [with, without] = [seconds, rendering].map(|seconds| count as f64 / seconds);
-    println!("{count} pictures, {with:.2} per second, {without:.2} without tracking");
-    report::list(&out.finish(args, &sources)?);
-    Ok(())
+    Ok(Rendered {
+        pictures: count,
+        speed: format!("{with:.2} per second, {without:.2} without tracking"),
+        files: out.finish(args, &sources)?,
+    })
 }
 
 /// Where pictures go.
@@ -233,7 +273,7 @@ impl Output {
             cells.push(Cell::new(frame.to_string(), album.picture(i)?));
         }
         let sources = avatar::cells(sources);
-        album.save("sheet.png", &args.output.sheet(&[&sources, &cells]))?;
+        album.save(SHEET, &args.output.sheet(&[&sources, &cells]))?;
         album.finish()
     }
 }
