@@ -326,7 +326,29 @@ impl Gpu {
     pub(crate) fn picture(
         &self,
         label: &str,
+        size: [u32; 2],
+        usage: wgpu::TextureUsages,
+    ) -> wgpu::Texture {
+        let usage = usage | wgpu::TextureUsages::RENDER_ATTACHMENT;
+        let views: &[_] = match self.has_view_formats() {
+            true => &[Self::SRGB],
+            false => &[],
+        };
+        self.texture(label, size, (wgpu::TextureFormat::Rgba8Unorm, views), usage)
+    }
+
+    /// An `r32float` texture of this width and height, to be copied to.
+    pub(crate) fn depths(&self, label: &str, size: [u32; 2]) -> wgpu::Texture {
+        let format = wgpu::TextureFormat::R32Float;
+        self.texture(label, size, (format, &[]), wgpu::TextureUsages::COPY_DST)
+    }
+
+    /// A texture that can be copied from and bound, too.
+    fn texture(
+        &self,
+        label: &str,
         [width, height]: [u32; 2],
+        (format, view_formats): (wgpu::TextureFormat, &[wgpu::TextureFormat]),
         usage: wgpu::TextureUsages,
     ) -> wgpu::Texture {
         self.device().create_texture(&wgpu::TextureDescriptor {
@@ -339,36 +361,9 @@ impl Gpu {
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba8Unorm,
-            usage: usage
-                | wgpu::TextureUsages::COPY_SRC
-                | wgpu::TextureUsages::TEXTURE_BINDING
-                | wgpu::TextureUsages::RENDER_ATTACHMENT,
-            view_formats: if self.has_view_formats() {
-                &[Self::SRGB]
-            } else {
-                &[]
-            },
-        })
-    }
-
-    /// An `r32float` texture of this width and height, to be copied to and from, and read by shaders.
-    pub(crate) fn depths(&self, label: &str, [width, height]: [u32; 2]) -> wgpu::Texture {
-        self.device().create_texture(&wgpu::TextureDescriptor {
-            label: Some(label),
-            size: wgpu::Extent3d {
-                width,
-                height,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::R32Float,
-            usage: wgpu::TextureUsages::COPY_DST
-                | wgpu::TextureUsages::COPY_SRC
-                | wgpu::TextureUsages::TEXTURE_BINDING,
-            view_formats: &[],
+            format,
+            usage: usage | wgpu::TextureUsages::COPY_SRC | wgpu::TextureUsages::TEXTURE_BINDING,
+            view_formats,
         })
     }
 

@@ -30,6 +30,10 @@ const TURNS: [f32; 4] = [0.0, 0.25, 0.5, 0.75];
 /// Regions that overlap by more than this show the same face.
 const SAME: f32 = 0.5;
 
+/// Beside so much smaller a source the picture is too large to be matted as a whole: the network sees 256
+/// pixels of it.
+const SMALL: f32 = 3.0;
+
 /// How a [`Tracker`] works.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackerOptions {
@@ -200,7 +204,8 @@ impl Tracker {
     /// in parts of the picture, faces that are not upright in turned ones.
     ///
     /// The background of the sources is black: by the picture's own alpha if it has any, else by the
-    /// network for segmentation; without that it stays.
+    /// network for segmentation, which sees the whole picture or, of small faces, each source; without
+    /// that network it stays.
     ///
     /// # Errors
     /// [`Error::Argument`] for a picture without pixels; [`Error::Gpu`] if the device failed.
@@ -214,18 +219,30 @@ impl Tracker {
         }
         let on_device = Picture::new(self.nets.gpu(), width, height, &pixels)?;
         let faces = self.faces_of(&on_device).await?;
-        let size = (width, height);
-        let alpha = match !faces.is_empty() && !own_alpha && self.nets.has_segmentation() {
-            true => Some(alpha_of(&pixels, size, &self.mask_of(&on_device).await?)?),
-            false => None,
-        };
-        let stills = faces.into_iter().map(|face| {
-            Ok(TrackedStill {
-                source: self.source(&pixels, size, alpha.as_deref(), &face)?,
-                face,
-            })
-        });
-        stills.collect()
+        let (size, matted) = ((width, height), !own_alpha && self.nets.has_segmentation());
+        let (mut stills, mut whole) = (Vec::with_capacity(faces.len()), None);
+        for face in faces {
+            let (region, _) = face.pose.source();
+            let small = width.max(height) as f32 > SMALL * region.size.max_element();
+            if matted && !small && whole.is_none() {
+                let mask = self.mask_of(&on_device, &on_device.whole()).await?;
+                whole = Some(alpha_of(&pixels, size, &mask)?);
+            }
+            let alpha = whole.as_deref().filter(|_| !small);
+            let mut crop = self.crop(&pixels, size, alpha, &region)?;
+            if matted && small {
+                let mask = self.mask_of(&on_device, &region).await?;
+                let side = self.options.source_size;
+                let alpha = alpha_of(&crop, (side, side), &mask)?;
+                for (pixel, alpha) in crop.chunks_exact_mut(4).zip(alpha) {
+                    pixel[3] = alpha;
+                }
+                composite_on_black(&mut crop);
+            }
+            let source = self.source(crop, &face)?;
+            stills.push(TrackedStill { source, face });
+        }
+        Ok(stills)
     }
 
     /// Opacity of the people in a picture, a byte a pixel: by its own alpha if it has any, else by the
@@ -240,7 +257,8 @@ impl Tracker {
             true => picture.pixels().map(|pixel| pixel[3]).collect(),
             false => {
                 let on_device = Picture::new(self.nets.gpu(), width, height, picture)?;
-                alpha_of(picture, (width, height), &self.mask_of(&on_device).await?)?
+                let mask = self.mask_of(&on_device, &on_device.whole()).await?;
+                alpha_of(picture, (width, height), &mask)?
             }
         };
         let matte = GrayImage::from_raw(width, height, alpha);
@@ -296,7 +314,7 @@ impl Tracker {
         let size = frame.dimensions();
         let mut alpha = None;
         if self.nets.has_segmentation() {
-            let new = self.mask_of(picture).await?;
+            let new = self.mask_of(picture, &picture.whole()).await?;
             match self.mask.is_empty() {
                 true => self.mask = new,
                 false => matte::follow(&mut self.mask, &new),
@@ -305,8 +323,9 @@ impl Tracker {
         }
         let there = self.tracked.iter().filter(|face| !face.lost);
         let sources = there.map(|face| {
-            let source = self.source(frame, size, alpha.as_deref(), face)?;
-            Ok((face.id, source))
+            let (region, _) = face.pose.source();
+            let crop = self.crop(frame, size, alpha.as_deref(), &region)?;
+            Ok((face.id, self.source(crop, face)?))
         });
         sources.collect()
     }
@@ -505,28 +524,33 @@ impl Tracker {
         Ok((scores, pose))
     }
 
-    /// The mask of a whole picture, stretched to a square.
-    async fn mask_of(&self, picture: &Picture) -> Result<Vec<f32>> {
+    /// The mask of a region, stretched to a square.
+    async fn mask_of(&self, picture: &Picture, region: &Region) -> Result<Vec<f32>> {
         let mut outputs = Outputs::default();
         (self.nets)
-            .run_into(Net::Segmentation, picture, &picture.whole(), &mut outputs)
+            .run_into(Net::Segmentation, picture, region, &mut outputs)
             .await?;
         let [mask] = outputs.get()?;
         Ok(mask.to_vec())
     }
 
-    fn source(
+    /// The pixels of a source.
+    fn crop(
         &self,
         pixels: &[u8],
         size: (u32, u32),
         alpha: Option<&[u8]>,
-        face: &TrackedFace,
-    ) -> Result<SourceImage> {
-        let (region, camera) = face.pose.source();
+        region: &Region,
+    ) -> Result<Vec<u8>> {
+        let side = self.options.source_size;
+        cut(pixels, sides(size), alpha, region, side)
+    }
+
+    fn source(&self, crop: Vec<u8>, face: &TrackedFace) -> Result<SourceImage> {
+        let (_, camera) = face.pose.source();
         let fit = face.fit.as_ref().filter(|fit| !fit.poor);
         let camera = fit.map_or(camera, Fit::camera);
         let side = self.options.source_size;
-        let crop = cut(pixels, sides(size), alpha, &region, side)?;
         Ok(SourceImage::from_rgba8(side, side, crop)?.tracked(camera))
     }
 }
