@@ -182,10 +182,9 @@ fn trimming_gives_the_memory_of_dropped_frames_back() {
     gpu.wait("trimming").unwrap();
     // What is in use stays.
     let expected = kept.to_image().unwrap();
-    let picture = 4 * expected.width() as isize * expected.height() as isize;
-    let textures =
-        |held: &BTreeMap<_, isize>| (held["texture memory"] - least["texture memory"]) / picture;
-    assert_eq!([textures(&most), textures(&held(gpu.device()))], [6, 1]);
+    let textures = |held: &BTreeMap<_, isize>| held["texture memory"] - least["texture memory"];
+    let [most, one] = [textures(&most), textures(&held(gpu.device()))];
+    assert!(one > 0 && most == 6 * one, "{most} {one}");
     drop(kept);
     model.trim();
     gpu.wait("trimming").unwrap();
