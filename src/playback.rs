@@ -9,7 +9,7 @@ use crate::avatar::Avatar;
 use crate::drive::Drive;
 use crate::error::{Error, Result};
 use crate::frame::{Checked, Frame, RENDERING};
-use crate::gpu::{Download, Submitted};
+use crate::gpu::{Download, Submitted, Times};
 use crate::model::Model;
 use crate::options::RenderOptions;
 
@@ -108,7 +108,7 @@ impl<I> Playback<I> {
         let gpu = self.model.gpu();
         gpu.scoped(RENDERING, || {
             let mut encoder = gpu.device().create_command_encoder(&Default::default());
-            let frame = input.record(&mut encoder, &self.options, Default::default())?;
+            let frame = input.record(&mut encoder, &self.options, Times::None)?;
             let (downloads, stamp) = (&self.model.renderer().downloads, Some(frame.stamp()));
             let picture = downloads.record(gpu, &mut encoder, frame.texture(), stamp)?;
             let model = self.model.clone();

@@ -56,16 +56,16 @@ fn elements([height, width, channels]: [u32; 3]) -> u64 {
     u64::from(height) * u64::from(width) * u64::from(stride(channels))
 }
 
-/// The elements of a shape, from its memory.
-fn unpadded(mut values: Vec<f32>, [height, width, channels]: [u32; 3]) -> Vec<f32> {
-    let (pixels, stride) = (height as usize * width as usize, stride(channels) as usize);
-    let channels = channels as usize;
-    values.truncate(pixels * stride);
-    if stride != channels {
-        let rows = values.chunks_exact(stride);
-        values = rows.flat_map(|row| &row[..channels]).copied().collect();
-    }
-    values
+/// The elements of each pixel without padding, from memory that has so many `units` for an element.
+fn pixels<T>(
+    memory: &[T],
+    [height, width, channels]: [u32; 3],
+    units: usize,
+) -> impl Iterator<Item = &[T]> {
+    let stride = units * stride(channels) as usize;
+    let pixels = memory.chunks_exact(stride);
+    let pixels = pixels.take(height as usize * width as usize);
+    pixels.map(move |pixel| &pixel[..units * channels as usize])
 }
 
 impl Tensor {
@@ -330,13 +330,12 @@ impl Tensor {
     /// Writes the elements, from the tensor's whole memory, into `values`.
     #[cfg(feature = "track")]
     pub(crate) fn unpad(&self, memory: &[u8], values: &mut Vec<f32>) {
-        let [height, width, channels] = self.shape.map(|side| side as usize);
-        let stride = 4 * stride(self.shape[2]) as usize;
-        let pixels = memory.chunks_exact(stride).take(height * width);
-        values.clear();
         // The memory may lie anywhere.
         let number = |bytes: &[u8]| bytemuck::pod_read_unaligned::<f32>(bytes);
-        values.extend(pixels.flat_map(|pixel| pixel[..4 * channels].chunks_exact(4).map(number)));
+        let pixels = pixels(memory, self.shape, size_of::<f32>());
+        let numbers = pixels.flat_map(|pixel| pixel.chunks_exact(size_of::<f32>()).map(number));
+        values.clear();
+        values.extend(numbers);
     }
 
     /// Records a copy of `[y][x]`, whose rows are whole [`wgpu::COPY_BYTES_PER_ROW_ALIGNMENT`], into an
@@ -409,7 +408,7 @@ impl Snapshot {
     /// [`Error::Gpu`] if the device failed.
     pub(crate) async fn read(self, gpu: &Gpu) -> Result<Vec<f32>> {
         let (format, shape) = (self.format, self.shape);
-        let values: Vec<f32> = match format {
+        let mut values: Vec<f32> = match format {
             Format::F32 => self.read_as(gpu).await?,
             Format::F16 => self.read_as::<f16>(gpu).await?.to_f32_vec(),
             Format::Snorm16 => {
@@ -418,7 +417,12 @@ impl Snapshot {
                 integers.into_iter().map(value).collect()
             }
         };
-        Ok(unpadded(values, shape))
+        // Without padding they are as they have to be.
+        if stride(shape[2]) == shape[2] {
+            values.truncate(elements(shape) as usize);
+            return Ok(values);
+        }
+        Ok(pixels(&values, shape, 1).flatten().copied().collect())
     }
 
     /// # Errors

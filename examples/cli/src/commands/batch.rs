@@ -69,16 +69,14 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     for (number, job) in jobs.iter().enumerate().filter(|(i, _)| shard.has(*i)) {
         count += 1;
         let out = job.args.out();
-        let line = match reenact::is_complete(out) {
+        let mut line = match reenact::is_complete(out) {
             true => json!({"status": "skipped"}),
             false => device.render(&job.args, args.retries)?,
         };
         failed += usize::from(line["status"] == "failed");
-        let mut whole = json!({"job": number, "out": out});
-        if let (Value::Object(whole), Value::Object(line)) = (&mut whole, line) {
-            whole.extend(line);
-        }
-        println!("{whole}");
+        line["job"] = json!(number);
+        line["out"] = json!(out);
+        println!("{line}");
     }
     match failed {
         0 => Ok(()),

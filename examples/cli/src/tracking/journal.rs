@@ -99,20 +99,16 @@ impl Journal {
             whole = first.len();
             // The last line may be cut.
             for line in lines.take_while(|line| line.ends_with(b"\n")) {
-                let Ok(line) = serde_json::from_slice::<Option<Line>>(line) else {
+                let Some(frame) = frame_of(line) else {
                     break;
                 };
-                let seen = line.map(Line::seen);
-                if seen.as_ref().is_some_and(Option::is_none) {
-                    break;
-                }
-                frames.push(seen.flatten());
+                whole += line.len();
+                frames.push(frame);
             }
         } else if !text.is_empty() {
             let path = path.display();
             eprintln!("{path} is of another film or other options: tracking starts anew");
         }
-        whole += lines_of(&text[whole..], frames.len());
         file.set_len(whole as u64)?;
         file.seek(SeekFrom::Start(whole as u64))?;
         if !same {
@@ -140,10 +136,12 @@ impl Journal {
     }
 }
 
-/// Length of the first so many lines.
-fn lines_of(text: &[u8], count: usize) -> usize {
-    let lines = text.split_inclusive(|byte| *byte == b'\n');
-    lines.take(count).map(<[u8]>::len).sum()
+/// The face of a line, or that there was none; nothing if it is no such line.
+fn frame_of(line: &[u8]) -> Option<Option<Seen>> {
+    match serde_json::from_slice::<Option<Line>>(line).ok()? {
+        Some(line) => line.seen().map(Some),
+        None => Some(None),
+    }
 }
 
 fn write_line(file: &mut File, content: &impl Serialize) -> io::Result<()> {
